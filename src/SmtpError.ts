@@ -1,0 +1,541 @@
+/**
+ * Every error of the library, as tagged classes with a message a person can act on, and the predicates that
+ * decide what to do next. The classes import no Schema (SmtpSchema holds the codecs), and no secret is ever one
+ * of their fields.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import type { Reply } from "./protocol/Reply.js"
+import { format, isPermanent, isTransient as isTransientReply } from "./protocol/Reply.js"
+
+/**
+ * Where in the dialogue something happened. `content` is the message on its way, `final` the wait for the reply
+ * that takes responsibility for it, `idle` the time between commands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Phase =
+  | "greeting"
+  | "ehlo"
+  | "starttls"
+  | "auth"
+  | "mail"
+  | "rcpt"
+  | "data"
+  | "content"
+  | "bdat"
+  | "final"
+  | "rset"
+  | "noop"
+  | "vrfy"
+  | "expn"
+  | "help"
+  | "quit"
+  | "command"
+  | "idle"
+
+/**
+ * What is known of the message behind an error.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Delivery = "NotSent" | "Refused" | "Unknown"
+
+/**
+ * A recipient that the server refused, and its words.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RefusedRecipient {
+  /** The recipient as the caller gave it. */
+  readonly address: string
+  readonly reply: Reply
+}
+
+const during: Record<Phase, string> = {
+  greeting: "while waiting for the greeting",
+  ehlo: "during EHLO",
+  starttls: "during STARTTLS",
+  auth: "during authentication",
+  mail: "in reply to MAIL",
+  rcpt: "in reply to RCPT",
+  data: "in reply to DATA",
+  content: "while the message was being sent",
+  bdat: "in reply to BDAT",
+  final: "after the whole message was sent",
+  rset: "in reply to RSET",
+  noop: "in reply to NOOP",
+  vrfy: "in reply to VRFY",
+  expn: "in reply to EXPN",
+  help: "in reply to HELP",
+  quit: "in reply to QUIT",
+  command: "in reply to a command",
+  idle: "while the session was idle"
+}
+
+const causeText = (cause: unknown): string =>
+  cause === undefined ? "" : `: ${cause instanceof Error ? cause.message : String(cause)}`
+
+const unknownAdvice = "; the server may or may not have accepted it, so sending it again may deliver it twice"
+
+/**
+ * No connection in time, or a greeting other than 220 (421 included; its reply is carried).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ConnectError extends Data.TaggedError("ConnectError")<{
+  /** Host and port, or the path of the UNIX socket. */
+  readonly endpoint: string
+  readonly reason: "Unreachable" | "Timeout" | "Greeting"
+  readonly reply?: Reply | undefined
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    switch (this.reason) {
+      case "Unreachable":
+        return `Could not connect to ${this.endpoint}${causeText(this.cause)}; check host and port, and that the server accepts connections`
+      case "Timeout":
+        return `No connection to ${this.endpoint} within the time limit${causeText(this.cause)}; check host, port and firewall`
+      case "Greeting":
+        return `${this.endpoint} did not welcome the session${this.reply === undefined ? "" : `: ${format(this.reply)}`}`
+    }
+  }
+}
+
+/**
+ * The handshake, the certificate, its name or the time limit; or plaintext after the 220 of STARTTLS; or an
+ * offer of STARTTLS that this endpoint made before and has withdrawn.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TlsError extends Data.TaggedError("TlsError")<{
+  readonly endpoint: string
+  readonly reason: "Handshake" | "Certificate" | "Timeout" | "Injection" | "OfferVanished" | "Configuration"
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const cause = causeText(this.cause)
+    switch (this.reason) {
+      case "Handshake":
+        return `The TLS handshake with ${this.endpoint} failed${cause}; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)`
+      case "Certificate":
+        return `The certificate of ${this.endpoint} was not accepted${cause}; give the authority in tlsOptions.ca or the name in tlsOptions.servername`
+      case "Timeout":
+        return `The TLS handshake with ${this.endpoint} did not end within the time limit`
+      case "Injection":
+        return `${this.endpoint} sent plaintext behind its reply to STARTTLS; someone may be tampering with the connection`
+      case "OfferVanished":
+        return `${this.endpoint} has offered STARTTLS before and does not now; someone may be stripping it, so nothing was sent in clear`
+      case "Configuration":
+        return `The TLS options for ${this.endpoint} cannot be used${cause}`
+    }
+  }
+}
+
+/**
+ * End of stream, reset, or 421 to any command: the session is closed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
+  readonly phase: Phase
+  /** The server's last words, where it said goodbye. */
+  readonly reply?: Reply | undefined
+  /** Recipients that had been refused before the connection was lost. */
+  readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
+  readonly cause?: unknown
+  /** The last lines on the wire, redacted. */
+  readonly transcript?: ReadonlyArray<string> | undefined
+}> {
+  override get message(): string {
+    const words = this.reply === undefined ? causeText(this.cause) : `: ${format(this.reply)}`
+    const advice = this.phase === "final" && this.reply === undefined ? unknownAdvice : ""
+    return `The server closed the connection ${during[this.phase]}${words}${advice}`
+  }
+}
+
+/**
+ * No reply, or no progress of a write, within the limit of the phase: the session is closed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
+  readonly phase: Phase
+  /** The limit that ran out, in milliseconds. */
+  readonly limitMillis: number
+  readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
+  readonly transcript?: ReadonlyArray<string> | undefined
+}> {
+  override get message(): string {
+    const what = this.phase === "content" ? "made no progress" : "did not answer"
+    return `The server ${what} within ${this.limitMillis} ms ${during[this.phase]}${this.phase === "final" ? unknownAdvice : ""}`
+  }
+}
+
+/**
+ * A malformed, oversized, mismatched or unexpected reply: the session is closed, since nothing that the server
+ * says can be matched to a command any more.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ProtocolError extends Data.TaggedError("ProtocolError")<{
+  readonly phase: Phase
+  readonly reason: string
+  readonly reply?: Reply | undefined
+  readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
+  readonly transcript?: ReadonlyArray<string> | undefined
+}> {
+  override get message(): string {
+    const words = this.reply === undefined ? "" : ` (${format(this.reply)})`
+    return `The server broke the protocol ${during[this.phase]}: ${this.reason}${words}${this.phase === "final" ? unknownAdvice : ""}`
+  }
+}
+
+/**
+ * EHLO and HELO (or LHLO) were refused; the session is open.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HeloError extends Data.TaggedError("HeloError")<{
+  readonly command: "EHLO" | "HELO" | "LHLO"
+  readonly reply: Reply
+}> {
+  override get message(): string {
+    return `The server refused ${this.command}: ${format(this.reply)}; check clientName`
+  }
+}
+
+/**
+ * NOOP, RSET, STARTTLS or QUIT was refused; the session is open.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CommandRefused extends Data.TaggedError("CommandRefused")<{
+  readonly command: string
+  readonly phase: Phase
+  readonly reply: Reply
+}> {
+  override get message(): string {
+    return `The server refused ${this.command}: ${format(this.reply)}`
+  }
+}
+
+/**
+ * Authentication did not succeed; the session is open.
+ *
+ * - `Rejected`: the server refused the credentials (535)
+ * - `Temporary`: the server cannot decide now (454, 432)
+ * - `NoCommonMechanism`: the server offers none of the mechanisms that the credentials allow
+ * - `NotOffered`: the server offers no AUTH at all, or only before TLS
+ * - `Insecure`: the session has no TLS and `allowInsecureAuth` is not set; nothing was sent
+ * - `Token`: the program's token effect failed
+ * - `Challenge`: the server's challenge could not be understood
+ * - `ServerNotVerified`: the server did not prove that it knows the password (SCRAM)
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AuthenticationError extends Data.TaggedError("AuthenticationError")<{
+  readonly reason:
+    | "Rejected"
+    | "Temporary"
+    | "NoCommonMechanism"
+    | "NotOffered"
+    | "Insecure"
+    | "Token"
+    | "Challenge"
+    | "ServerNotVerified"
+  /** The mechanism that was tried last. */
+  readonly mechanism?: string | undefined
+  readonly reply?: Reply | undefined
+  readonly detail?: string | undefined
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const how = this.mechanism === undefined ? "" : ` with ${this.mechanism}`
+    const detail = this.detail === undefined ? "" : `: ${this.detail}`
+    const words = this.reply === undefined ? detail : `: ${format(this.reply)}${detail}`
+    switch (this.reason) {
+      case "Rejected":
+        return `The server rejected the credentials${how}${words}`
+      case "Temporary":
+        return `The server could not authenticate${how} for now${words}`
+      case "NoCommonMechanism":
+        return `The server offers no mechanism that these credentials can use${detail}`
+      case "NotOffered":
+        return `The server does not offer AUTH${detail}`
+      case "Insecure":
+        return `Credentials are not sent without TLS: choose tls "starttls" or "implicit", or set allowInsecureAuth`
+      case "Token":
+        return `The access token could not be obtained${causeText(this.cause)}`
+      case "Challenge":
+        return `The server's challenge could not be used${how}${words}`
+      case "ServerNotVerified":
+        return `The server did not prove its identity${how}${words}; do not trust this connection`
+    }
+  }
+}
+
+/**
+ * The program asked for what the server does not offer. Nothing of the message was sent; the session is open.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotSupported extends Data.TaggedError("NotSupported")<{
+  /** The EHLO keyword, e.g. `SMTPUTF8`. */
+  readonly extension: string
+  readonly reason: string
+}> {
+  override get message(): string {
+    return `The server cannot do what was asked (${this.extension}): ${this.reason}`
+  }
+}
+
+/**
+ * MAIL was refused; the session is open and was reset.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SenderRefused extends Data.TaggedError("SenderRefused")<{
+  /** The reverse-path as the caller gave it. */
+  readonly sender: string
+  readonly reply: Reply
+}> {
+  override get message(): string {
+    return `The server refused the sender <${this.sender}>: ${format(this.reply)}`
+  }
+}
+
+/**
+ * Every recipient was refused, or any under `recipients: "all"`, or the one of `rcpt`. The session is open and
+ * was reset.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RecipientsRefused extends Data.TaggedError("RecipientsRefused")<{
+  /** Each refused recipient with its reply. */
+  readonly recipients: ReadonlyArray<RefusedRecipient>
+  /** Under `"all"` one refusal is enough; under `"any"` nobody was accepted. */
+  readonly policy: "any" | "all"
+}> {
+  override get message(): string {
+    const shown = this.recipients.slice(0, 5).map(({ address, reply }) => `<${address}>: ${format(reply)}`)
+    const more =
+      this.recipients.length > shown.length ? `; and ${this.recipients.length - shown.length} more` : ""
+    const what = this.policy === "all" ? "A recipient was refused" : "No recipient was accepted"
+    return `${what}: ${shown.join("; ")}${more}`
+  }
+}
+
+/**
+ * DATA or BDAT was refused, or the message was refused after its content. The session is open and was reset; it
+ * is closed if the refusal came in the middle of the content.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DataError extends Data.TaggedError("DataError")<{
+  readonly phase: Phase
+  readonly reply: Reply
+}> {
+  override get message(): string {
+    return `The server refused the message ${during[this.phase]}: ${format(this.reply)}`
+  }
+}
+
+/**
+ * The content cannot be sent as it is. The message was not delivered.
+ *
+ * - `Nul`: it holds a NUL octet, and `allowNul` is not set
+ * - `LineEnds`: bare CR or LF, under `lineEnds: "refuse"`
+ * - `LineTooLong`: a line over 998 octets, under `longLines: "refuse"`
+ * - `TooLarge`: it outgrew the server's SIZE in mid-stream
+ * - `Changed`: a second run gave other octets than the first, or than the declared size
+ * - `NotAscii`: 8-bit octets where 7-bit was promised or required
+ * - `UsedTwice`: `SmtpContent.once` was needed a second time
+ * - `Stalled`: the stream gave nothing within its time limit
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ContentError extends Data.TaggedError("ContentError")<{
+  readonly reason:
+    "Nul" | "LineEnds" | "LineTooLong" | "TooLarge" | "Changed" | "NotAscii" | "UsedTwice" | "Stalled"
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `The content cannot be sent: ${this.detail}`
+  }
+}
+
+/**
+ * A local mistake: CR, LF, NUL or an impossible value in what reaches a command line, or a call that the state
+ * of the session forbids. Nothing was sent.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidArgument extends Data.TaggedError("InvalidArgument")<{
+  /** The option or argument, e.g. `to[1]`. */
+  readonly field: string
+  readonly reason: string
+}> {
+  override get message(): string {
+    return `Invalid ${this.field}: it ${this.reason}`
+  }
+}
+
+/**
+ * SmtpClient has no session to give: its queue is full, none was free in time, a rate limit, or it is closed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
+  readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "Closed"
+}> {
+  override get message(): string {
+    switch (this.reason) {
+      case "QueueFull":
+        return "The client's queue of waiting messages is full"
+      case "Timeout":
+        return "No session was free within the time limit"
+      case "RateLimit":
+        return "The rate limit leaves no room for the message in time"
+      case "Closed":
+        return "The client is closed"
+    }
+  }
+}
+
+/**
+ * A failure that ended the session in the middle of a dialogue.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Disconnection = ServerDisconnected | ReplyTimeout | ProtocolError
+
+/**
+ * Every error of the library.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SmtpError =
+  | ConnectError
+  | TlsError
+  | Disconnection
+  | HeloError
+  | CommandRefused
+  | AuthenticationError
+  | NotSupported
+  | SenderRefused
+  | RecipientsRefused
+  | DataError
+  | ContentError
+  | InvalidArgument
+  | ClientUnavailable
+
+/**
+ * What became of the message: `NotSent` (nothing of it can have been accepted), `Refused` (the server said no),
+ * or `Unknown` (the connection was lost after the last octet and before the reply).
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const delivery = (error: SmtpError): Delivery => {
+  switch (error._tag) {
+    case "ServerDisconnected":
+      if (error.phase !== "final") return "NotSent"
+      return error.reply === undefined ? "Unknown" : "Refused"
+    case "ReplyTimeout":
+    case "ProtocolError":
+      return error.phase === "final" ? "Unknown" : "NotSent"
+    case "SenderRefused":
+    case "RecipientsRefused":
+    case "DataError":
+      return "Refused"
+    default:
+      return "NotSent"
+  }
+}
+
+/**
+ * Whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`: a retry there may
+ * deliver the message twice.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isTransient = (error: SmtpError): boolean => {
+  if (delivery(error) === "Unknown") return false
+  switch (error._tag) {
+    case "ConnectError":
+      return error.reply === undefined ? error.reason !== "Greeting" : isTransientReply(error.reply)
+    case "TlsError":
+      return error.reason === "Timeout" || error.reason === "OfferVanished"
+    case "ServerDisconnected":
+      return error.reply === undefined || !isPermanent(error.reply)
+    case "ReplyTimeout":
+    case "ClientUnavailable":
+      return true
+    case "HeloError":
+    case "CommandRefused":
+    case "SenderRefused":
+    case "DataError":
+      return isTransientReply(error.reply)
+    case "RecipientsRefused":
+      return error.policy === "all"
+        ? error.recipients.every(({ reply }) => isTransientReply(reply))
+        : error.recipients.some(({ reply }) => isTransientReply(reply))
+    case "AuthenticationError":
+      return error.reason === "Temporary"
+    case "ProtocolError":
+    case "NotSupported":
+    case "ContentError":
+    case "InvalidArgument":
+      return false
+  }
+}
+
+/**
+ * Whether the error is one of this library's, for unions with a program's own errors.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isSmtpError = (error: unknown): error is SmtpError =>
+  errorClasses.some((errorClass) => error instanceof errorClass)
+
+const errorClasses = [
+  ConnectError,
+  TlsError,
+  ServerDisconnected,
+  ReplyTimeout,
+  ProtocolError,
+  HeloError,
+  CommandRefused,
+  AuthenticationError,
+  NotSupported,
+  SenderRefused,
+  RecipientsRefused,
+  DataError,
+  ContentError,
+  InvalidArgument,
+  ClientUnavailable
+] as const

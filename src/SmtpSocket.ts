@@ -1,0 +1,133 @@
+/**
+ * The socket as a service: dials an endpoint and gives a Connection of octets. It speaks no SMTP and no TLS,
+ * so that a proxy, an in-memory pair or any other transport can take its place.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { ConnectError } from "./SmtpError.js"
+
+/**
+ * The service that dials endpoints.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SmtpSocket extends Context.Tag("effect-smtplib/SmtpSocket")<SmtpSocket, Service>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /**
+   * Dials the endpoint within the time limit. The connection is destroyed when the scope closes; an interrupted
+   * dial leaves nothing open.
+   */
+  readonly dial: (
+    endpoint: Endpoint,
+    options: DialOptions
+  ) => Effect.Effect<Connection, ConnectError, Scope.Scope>
+}
+
+/**
+ * Where a server listens.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Endpoint = TcpEndpoint | UnixEndpoint
+
+/**
+ * A host name or address literal (without brackets) and a port.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TcpEndpoint {
+  readonly _tag: "Tcp"
+  readonly host: string
+  readonly port: number
+  /** The local address to dial from, smtplib's `source_address`. */
+  readonly localAddress?: string | undefined
+  /** The local port to dial from. */
+  readonly localPort?: number | undefined
+}
+
+/**
+ * The path of a UNIX socket; LMTP servers often listen on one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UnixEndpoint {
+  readonly _tag: "Unix"
+  readonly path: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface DialOptions {
+  /** The limit of the whole dial: name resolution and every address that is tried. */
+  readonly timeout: Duration.Duration
+}
+
+/**
+ * A two-way stream of octets. One fiber pulls and one fiber writes; both may be interrupted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Connection {
+  /**
+   * The next octets, never an empty array, or `undefined` at the end of the peer's stream. Nothing is read from
+   * the operating system while nobody pulls, beyond one bounded buffer. Octets that were received before an
+   * error or a reset are given before the error.
+   */
+  readonly pull: Effect.Effect<Uint8Array | undefined, ConnectionLost>
+  /**
+   * Hands the arrays to the operating system in order, in as few writes as it takes, and ends when they are
+   * flushed. The arrays must not change before that. Interruption stops the wait, not the octets.
+   */
+  readonly write: (octets: ReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionLost>
+  /** How many octets have been received that nobody has pulled: must be zero when TLS begins. */
+  readonly buffered: () => number
+  /** Closes at once, in both directions, and drops what is not yet flushed. A second call does nothing. */
+  readonly destroy: Effect.Effect<void>
+  /** The two ends, as far as the transport knows them. */
+  readonly addresses: Addresses
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Addresses {
+  readonly remoteAddress: string | undefined
+  readonly remotePort: number | undefined
+  readonly localAddress: string | undefined
+  readonly localPort: number | undefined
+}
+
+/**
+ * A read or a write failed: the connection was reset, or was destroyed on this side. Sessions turn it into
+ * `ServerDisconnected`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ConnectionLost extends Data.TaggedError("ConnectionLost")<{
+  readonly operation: "read" | "write"
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `The ${this.operation} failed: ${cause}`
+  }
+}

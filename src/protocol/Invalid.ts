@@ -1,0 +1,33 @@
+/**
+ * Local misuse, as a value: a piece of input that must not reach the wire. It is never thrown, and says
+ * nothing of what a server did.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Input that was refused before an octet was sent: which field, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Invalid {
+  readonly _tag: "Invalid"
+  /** The name of the option or argument as the program wrote it, e.g. `to[2].address`. */
+  readonly field: string
+  /** Why the value cannot be used, as the end of a sentence that starts with the field's name. */
+  readonly reason: string
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const invalid = (field: string, reason: string): Invalid => ({ _tag: "Invalid", field, reason })
+
+/**
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isInvalid = (value: unknown): value is Invalid =>
+  typeof value === "object" && value !== null && "_tag" in value && value._tag === "Invalid"

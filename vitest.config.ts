@@ -1,0 +1,14 @@
+import { fileURLToPath } from "node:url"
+import { defineConfig } from "vitest/config"
+
+const src = fileURLToPath(new URL("./src", import.meta.url))
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^effect-smtplib$/, replacement: `${src}/index.ts` },
+      { find: /^effect-smtplib\/(.*)$/, replacement: `${src}/$1.ts` }
+    ]
+  },
+  test: { include: ["test/**/*.test.ts"], testTimeout: 20_000, hookTimeout: 120_000 }
+})
