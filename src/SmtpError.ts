@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import { describeCause } from "./internal/cause.js"
 import type { Reply } from "./protocol/Reply.js"
 import { format, isPermanent, isTransient as isTransientReply } from "./protocol/Reply.js"
 
@@ -77,8 +78,7 @@ const during: Record<Phase, string> = {
   idle: "while the session was idle"
 }
 
-const causeText = (cause: unknown): string =>
-  cause === undefined ? "" : `: ${cause instanceof Error ? cause.message : String(cause)}`
+const causeText = (cause: unknown): string => (cause === undefined ? "" : `: ${describeCause(cause)}`)
 
 const unknownAdvice = "; the server may or may not have accepted it, so sending it again may deliver it twice"
 

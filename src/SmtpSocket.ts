@@ -9,6 +9,7 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { describeCause } from "./internal/cause.js"
 import type { ConnectError } from "./SmtpError.js"
 
 /**
@@ -127,7 +128,6 @@ export class ConnectionLost extends Data.TaggedError("ConnectionLost")<{
   readonly cause: unknown
 }> {
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    return `The ${this.operation} failed: ${cause}`
+    return `The ${this.operation} failed: ${describeCause(this.cause)}`
   }
 }

@@ -61,7 +61,7 @@ export interface TlsOptions {
   /** PEM of the client certificate and its chain. */
   readonly cert?: string | Uint8Array | undefined
   /** PEM of the client certificate's private key. */
-  readonly key?: Redacted.Redacted<string> | undefined
+  readonly key?: Redacted.Redacted | undefined
   /** Passphrase of the private key. */
   readonly passphrase?: Redacted.Redacted | undefined
   /** The name that is sent in SNI and looked for in the certificate, when it is not `host`. */
