@@ -1,0 +1,327 @@
+/**
+ * Addresses as an envelope holds them, and the paths that carry them (RFC 5321 sections 4.1.2 and 4.1.3, RFC
+ * 6531). It reads bare addresses only: display names, comments and lists belong to the message, not here. An
+ * address is never rewritten, but for a domain beyond ASCII, which travels as A-labels.
+ *
+ * @since 0.1.0
+ */
+import type { Invalid } from "./Invalid.js"
+import { invalid, isInvalid } from "./Invalid.js"
+
+/**
+ * An address that can go on a command line.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Mailbox {
+  readonly _tag: "Mailbox"
+  /** The address as it was given. */
+  readonly source: string
+  /** The local part as it was given, quotes included: so it goes on the wire. */
+  readonly localPart: string
+  /** The domain or address literal as it was given; empty for the bare `postmaster`. */
+  readonly domain: string
+  /** The domain as it goes on the wire: A-labels where it is not ASCII, else as it was given. */
+  readonly asciiDomain: string
+  /** Whether the local part is beyond ASCII, so that SMTPUTF8 is needed. A domain alone never needs it. */
+  readonly needsSmtpUtf8: boolean
+}
+
+/**
+ * How addresses are read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Turns a domain beyond ASCII into A-labels, or returns `undefined` when it cannot. The default is the UTS 46
+   * processing of the global `URL`.
+   */
+  readonly toAscii?: ((domain: string) => string | undefined) | undefined
+}
+
+// RFC 5321 section 4.5.3.1; octets, a path with its angle brackets.
+const localPartLimit = 64
+const domainLimit = 255
+const pathLimit = 256
+const labelLimit = 63
+
+const octets = (text: string): number => new TextEncoder().encode(text).length
+
+// Cc holds C0, DEL and C1.
+const controlPattern = /\p{Cc}|[\u2028\u2029]/u
+const loneSurrogatePattern = /\p{Cs}/u
+const invisiblePattern = /[\u00AD\u200B\u2060\uFEFF]/u
+const whiteSpacePattern = /\p{White_Space}/u
+const nonAsciiPattern = /\P{ASCII}/u
+
+const atext = "[A-Za-z0-9!#$%&'*+\\-/=?^_`{|}~]|\\P{ASCII}"
+const dotStringPattern = new RegExp(`^(?:${atext})+(?:\\.(?:${atext})+)*$`, "u")
+const quotedStringPattern = /^"(?:[ !#-[\]-~]|\P{ASCII}|\\[ -~])*"/u
+
+const codePoint = (character: string): string =>
+  `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`
+
+const controlName = (character: string): string => {
+  switch (character) {
+    case "\r":
+      return "a CR"
+    case "\n":
+      return "an LF"
+    case "\0":
+      return "a NUL"
+    default:
+      return `the control character ${codePoint(character)}`
+  }
+}
+
+const findForbidden = (text: string): string | undefined => {
+  const control = controlPattern.exec(text)
+  if (control !== null) return `holds ${controlName(control[0])}`
+  if (loneSurrogatePattern.test(text)) return "holds half a surrogate pair, which is no character"
+  const invisible = invisiblePattern.exec(text)
+  if (invisible !== null) return `holds the invisible character ${codePoint(invisible[0])}`
+  return undefined
+}
+
+/**
+ * RFC 5321's sub-domain, and the underscore beside it: host names with underscores exist in the DNS and receive
+ * mail, servers accept them, and refusing them here would lose that mail. What DNS itself cannot hold is refused.
+ */
+const subDomainPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?$/
+
+const findDomainFault = (domain: string): string | undefined => {
+  if (domain.length > domainLimit) return `has a domain of more than ${domainLimit} octets`
+  for (const label of domain.split(".")) {
+    if (label === "") return "has a domain with an empty label (two dots in a row, or a dot at an end)"
+    if (label.length > labelLimit) return `has a domain label of more than ${labelLimit} octets`
+    if (!subDomainPattern.test(label)) {
+      return "has a domain that is not letters, digits and inner hyphens, separated by dots"
+    }
+  }
+  return undefined
+}
+
+const isIpv4 = (text: string): boolean =>
+  /^\d{1,3}(?:\.\d{1,3}){3}$/.test(text) && text.split(".").every((part) => Number(part) <= 255)
+
+const isIpv6 = (text: string): boolean => {
+  const halves = text.split("::")
+  if (halves.length > 2) return false
+  const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")))
+  const last = groups.at(-1)
+  const tail = last !== undefined && last.includes(".")
+  if (tail && (!isIpv4(last) || text.endsWith("::"))) return false
+  const hexadecimal = tail ? groups.slice(0, -1) : groups
+  if (!hexadecimal.every((group) => /^[0-9A-Fa-f]{1,4}$/.test(group))) return false
+  const count = hexadecimal.length + (tail ? 2 : 0)
+  return halves.length === 2 ? count <= 7 : count === 8
+}
+
+// RFC 5321 section 4.1.3: Standardized-tag ":" 1*dcontent.
+const generalLiteralPattern = /^(?:[A-Za-z0-9-]*[A-Za-z0-9]):[!-Z^-~]+$/
+
+const findLiteralFault = (literal: string): string | undefined => {
+  const content = literal.slice(1, -1)
+  if (literal.length > domainLimit) return `has a domain of more than ${domainLimit} octets`
+  if (!literal.endsWith("]")) return "has an address literal without its closing bracket"
+  if (isIpv4(content)) return undefined
+  if (/^IPv6:/i.test(content)) {
+    return isIpv6(content.slice(5)) ? undefined : "has an address literal that is not an IPv6 address"
+  }
+  if (isIpv6(content)) return `has an IPv6 address literal without its tag; write [IPv6:${content}]`
+  return generalLiteralPattern.test(content)
+    ? undefined
+    : "has an address literal that is neither [1.2.3.4] nor [IPv6:...] nor [tag:...]"
+}
+
+const urlToAscii = (domain: string): string | undefined => {
+  try {
+    return new URL(`http://${domain}`).hostname
+  } catch {
+    return undefined
+  }
+}
+
+// URL would take a port, a path, a user or %41 for its own, and "1.2" in full-width digits for an IPv4 address.
+const foreignDomainPattern = /^(?:[A-Za-z0-9._-]|\P{ASCII})+$/u
+const numericEndPattern = /(?:^|\.)\d+$/
+
+const toAsciiDomain = (domain: string, options: Options | undefined): string | undefined => {
+  if (!foreignDomainPattern.test(domain)) return undefined
+  const ascii = (options?.toAscii ?? urlToAscii)(domain)
+  if (ascii === undefined || findDomainFault(ascii) !== undefined) return undefined
+  return numericEndPattern.test(ascii) ? undefined : ascii
+}
+
+const parseDomain = (domain: string, field: string, options: Options | undefined): string | Invalid => {
+  if (domain === "") return invalid(field, "has no domain after the @")
+  if (domain.startsWith("[")) {
+    const fault = findLiteralFault(domain)
+    return fault === undefined ? domain : invalid(field, fault)
+  }
+  if (domain.includes("@")) return invalid(field, "holds more than one @ outside quotes")
+  if (!nonAsciiPattern.test(domain)) {
+    const fault = findDomainFault(domain)
+    return fault === undefined ? domain : invalid(field, fault)
+  }
+  return (
+    toAsciiDomain(domain, options) ??
+    invalid(field, "has an internationalised domain that cannot be turned into A-labels")
+  )
+}
+
+const bareAddressAdvice = "holds a display name or angle brackets; give the bare address"
+
+/** Where the local part ends, or what is wrong with it. */
+const splitLocalPart = (address: string, field: string): number | Invalid => {
+  const quoted = quotedStringPattern.exec(address)
+  const at = quoted === null ? address.indexOf("@") : quoted[0].length
+  const outside = quoted === null ? address : address.slice(at)
+  if (/[<>]/.test(outside)) return invalid(field, bareAddressAdvice)
+  if (whiteSpacePattern.test(outside)) return invalid(field, "holds a space outside quotes")
+  if (address.startsWith("@")) {
+    return invalid(
+      field,
+      address.includes(":")
+        ? "holds a source route, which RFC 5321 retired; give the bare address"
+        : "has no local part before the @"
+    )
+  }
+  if (quoted !== null) {
+    return address[at] === "@" ? at : invalid(field, "has no @ after its quoted local part")
+  }
+  if (at === -1) return invalid(field, "has no @ and domain")
+  if (dotStringPattern.test(address.slice(0, at))) return at
+  return invalid(field, "has a local part that must be put in double quotes")
+}
+
+/**
+ * Reads `local@domain`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parse = (address: string, field: string, options?: Options): Mailbox | Invalid => {
+  if (address === "") return invalid(field, "is empty")
+  const forbidden = findForbidden(address)
+  if (forbidden !== undefined) return invalid(field, forbidden)
+  const at = splitLocalPart(address, field)
+  if (isInvalid(at)) return at
+  const localPart = address.slice(0, at)
+  if (octets(localPart) > localPartLimit) {
+    return invalid(field, `has a local part of more than ${localPartLimit} octets`)
+  }
+  const domain = address.slice(at + 1)
+  const asciiDomain = parseDomain(domain, field, options)
+  if (isInvalid(asciiDomain)) return asciiDomain
+  if (octets(localPart) + asciiDomain.length + 3 > pathLimit) {
+    return invalid(field, `is a path of more than ${pathLimit} octets`)
+  }
+  return {
+    _tag: "Mailbox",
+    source: address,
+    localPart,
+    domain,
+    asciiDomain,
+    needsSmtpUtf8: nonAsciiPattern.test(localPart)
+  }
+}
+
+/**
+ * Reads what MAIL takes: an address, or `""` for the null reverse-path (RFC 5321 section 4.5.5), which is `null`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parseReversePath = (
+  address: string,
+  field: string,
+  options?: Options
+): Mailbox | null | Invalid => {
+  if (address === "<>") return invalid(field, 'holds angle brackets; give "" for the null reverse-path')
+  return address === "" ? null : parse(address, field, options)
+}
+
+/**
+ * Reads what RCPT takes: an address, or `postmaster` without a domain in any letter case (RFC 5321 section
+ * 4.1.1.3).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parseForwardPath = (address: string, field: string, options?: Options): Mailbox | Invalid =>
+  /^postmaster$/i.test(address)
+    ? {
+        _tag: "Mailbox",
+        source: address,
+        localPart: address,
+        domain: "",
+        asciiDomain: "",
+        needsSmtpUtf8: false
+      }
+    : parse(address, field, options)
+
+/**
+ * The path as it goes on the wire, angle brackets included; `null` is the null reverse-path. The domain is always
+ * ASCII, since A-labels serve with and without SMTPUTF8 (RFC 6531 section 3.2).
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const toPath = (mailbox: Mailbox | null): string => {
+  if (mailbox === null) return "<>"
+  return mailbox.domain === "" ? `<${mailbox.localPart}>` : `<${mailbox.localPart}@${mailbox.asciiDomain}>`
+}
+
+const canonicalLocalPart = (localPart: string): string => {
+  if (!localPart.startsWith('"')) return localPart
+  const content = localPart.slice(1, -1).replaceAll(/\\(.)/gu, "$1")
+  return dotStringPattern.test(content) ? content : `"${content.replaceAll(/["\\]/g, "\\$&")}"`
+}
+
+/**
+ * Equal for two addresses that name the same mailbox as far as a client may know: local parts equal octet for
+ * octet once needless quotes are gone, never case-folded (RFC 5321 section 2.4), domains equal as lower-case
+ * A-labels.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const identity = (mailbox: Mailbox): string =>
+  mailbox.domain === ""
+    ? mailbox.localPart.toLowerCase()
+    : `${canonicalLocalPart(mailbox.localPart)}@${mailbox.asciiDomain.toLowerCase()}`
+
+/**
+ * Reads the argument of EHLO, HELO or LHLO: a domain name, a single label included, or an address literal, in
+ * ASCII (RFC 5321 section 4.1.1.1, RFC 6531 section 3.7.1).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parseClientName = (name: string, field: string): string | Invalid => {
+  if (name === "") return invalid(field, "is empty")
+  const forbidden = findForbidden(name)
+  if (forbidden !== undefined) return invalid(field, forbidden)
+  if (whiteSpacePattern.test(name)) return invalid(field, "holds a space")
+  if (nonAsciiPattern.test(name)) return invalid(field, "is not ASCII; give its A-label form (xn--...)")
+  const fault = name.startsWith("[") ? findLiteralFault(name) : findDomainFault(name)
+  return fault === undefined ? name : invalid(field, fault)
+}
+
+/**
+ * The address literal of an IP address (RFC 5321 section 4.1.3): `[192.0.2.1]`, `[IPv6:2001:db8::1]`. A zone is
+ * left out, and an IPv4 address mapped into IPv6 is given as IPv4. `undefined` for what is no IP address.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const addressLiteral = (ip: string): string | undefined => {
+  const mapped = /^::ffff:(\d[\d.]+)$/i.exec(ip)?.[1]
+  const address = mapped ?? ip.replace(/%.*$/, "")
+  if (isIpv4(address)) return `[${address}]`
+  return isIpv6(address) ? `[IPv6:${address}]` : undefined
+}
