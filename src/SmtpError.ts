@@ -8,11 +8,12 @@
 import * as Data from "effect/Data"
 import { describeCause } from "./internal/cause.js"
 import type { Reply } from "./protocol/Reply.js"
-import { format, isPermanent, isTransient as isTransientReply } from "./protocol/Reply.js"
+import { format, isPermanent, isSuccess, isTransient as isTransientReply } from "./protocol/Reply.js"
 
 /**
- * Where in the dialogue something happened. `content` is the message on its way, `final` the wait for the reply
- * that takes responsibility for it, `idle` the time between commands.
+ * Where in the dialogue something happened. `content` is the message on its way, `idle` the time between
+ * commands. `final` is the wait for the reply that takes responsibility for the message: it begins when the write
+ * with the last octet (the dot, or the last octet of BDAT LAST) is handed to the socket, flushed or not.
  *
  * @since 0.1.0
  * @category models
@@ -80,6 +81,20 @@ const during: Record<Phase, string> = {
 
 const causeText = (cause: unknown): string => (cause === undefined ? "" : `: ${describeCause(cause)}`)
 
+const refusalAdvice = (reply: Reply): string =>
+  isTransientReply(reply)
+    ? "; the refusal is temporary, so try again later"
+    : "; trying the same again will not help"
+
+// JSON of an error goes to logs and other processes: a cause is the program's own value, so only its sentence goes.
+const toPlain = (error: Error): unknown =>
+  Object.assign(
+    {},
+    error,
+    { message: error.message },
+    error.cause === undefined ? undefined : { cause: describeCause(error.cause) }
+  )
+
 const unknownAdvice = "; the server may or may not have accepted it, so sending it again may deliver it twice"
 
 /**
@@ -102,8 +117,12 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
       case "Timeout":
         return `No connection to ${this.endpoint} within the time limit${causeText(this.cause)}; check host, port and firewall`
       case "Greeting":
-        return `${this.endpoint} did not welcome the session${this.reply === undefined ? "" : `: ${format(this.reply)}`}`
+        return `${this.endpoint} did not welcome the session${this.reply === undefined ? "; check that it is an SMTP server" : `: ${format(this.reply)}${refusalAdvice(this.reply)}`}`
     }
+  }
+
+  override toJSON(): unknown {
+    return toPlain(this)
   }
 }
 
@@ -127,14 +146,18 @@ export class TlsError extends Data.TaggedError("TlsError")<{
       case "Certificate":
         return `The certificate of ${this.endpoint} was not accepted${cause}; give the authority in tlsOptions.ca or the name in tlsOptions.servername`
       case "Timeout":
-        return `The TLS handshake with ${this.endpoint} did not end within the time limit`
+        return `The TLS handshake with ${this.endpoint} did not end within the time limit${cause}; check that this port speaks TLS in the chosen way`
       case "Injection":
-        return `${this.endpoint} sent plaintext behind its reply to STARTTLS; someone may be tampering with the connection`
+        return `${this.endpoint} sent plaintext behind its reply to STARTTLS; someone may be tampering with the connection, so it was closed`
       case "OfferVanished":
         return `${this.endpoint} has offered STARTTLS before and does not now; someone may be stripping it, so nothing was sent in clear`
       case "Configuration":
-        return `The TLS options for ${this.endpoint} cannot be used${cause}`
+        return `The TLS options for ${this.endpoint} cannot be used${cause}; check ca, cert, key and passphrase in tlsOptions`
     }
+  }
+
+  override toJSON(): unknown {
+    return toPlain(this)
   }
 }
 
@@ -155,9 +178,15 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
   readonly transcript?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
-    const words = this.reply === undefined ? causeText(this.cause) : `: ${format(this.reply)}`
-    const advice = this.phase === "final" && this.reply === undefined ? unknownAdvice : ""
+    const words =
+      this.reply === undefined ? causeText(this.cause) : `: ${format(this.reply)}${refusalAdvice(this.reply)}`
+    const advice =
+      this.reply !== undefined ? "" : this.phase === "final" ? unknownAdvice : "; connect again to go on"
     return `The server closed the connection ${during[this.phase]}${words}${advice}`
+  }
+
+  override toJSON(): unknown {
+    return toPlain(this)
   }
 }
 
@@ -176,7 +205,9 @@ export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
 }> {
   override get message(): string {
     const what = this.phase === "content" ? "made no progress" : "did not answer"
-    return `The server ${what} within ${this.limitMillis} ms ${during[this.phase]}${this.phase === "final" ? unknownAdvice : ""}`
+    const advice =
+      this.phase === "final" ? unknownAdvice : "; try again later, or raise the time limit of this phase"
+    return `The server ${what} within ${this.limitMillis} ms ${during[this.phase]}${advice}`
   }
 }
 
@@ -196,7 +227,11 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
 }> {
   override get message(): string {
     const words = this.reply === undefined ? "" : ` (${format(this.reply)})`
-    return `The server broke the protocol ${during[this.phase]}: ${this.reason}${words}${this.phase === "final" ? unknownAdvice : ""}`
+    const advice =
+      delivery(this) === "Unknown"
+        ? unknownAdvice
+        : "; report it to whoever runs the server or stands between"
+    return `The server broke the protocol ${during[this.phase]}: ${this.reason}${words}${advice}`
   }
 }
 
@@ -211,7 +246,7 @@ export class HeloError extends Data.TaggedError("HeloError")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused ${this.command}: ${format(this.reply)}; check clientName`
+    return `The server refused ${this.command}: ${format(this.reply)}${refusalAdvice(this.reply)}; clientName has to be a name or address that the server believes`
   }
 }
 
@@ -227,7 +262,7 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused ${this.command}: ${format(this.reply)}`
+    return `The server refused ${this.command}: ${format(this.reply)}${refusalAdvice(this.reply)}`
   }
 }
 
@@ -268,22 +303,26 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
     const words = this.reply === undefined ? detail : `: ${format(this.reply)}${detail}`
     switch (this.reason) {
       case "Rejected":
-        return `The server rejected the credentials${how}${words}`
+        return `The server rejected the credentials${how}${words}; check the user name and the password or token`
       case "Temporary":
-        return `The server could not authenticate${how} for now${words}`
+        return `The server could not authenticate${how} for now${words}; try again later`
       case "NoCommonMechanism":
-        return `The server offers no mechanism that these credentials can use${detail}`
+        return `The server offers no mechanism that these credentials can use${detail}; give credentials of another kind, or check that TLS is on`
       case "NotOffered":
-        return `The server does not offer AUTH${detail}`
+        return `The server does not offer AUTH${detail}; check that this is the submission port, and that TLS is on`
       case "Insecure":
         return `Credentials are not sent without TLS: choose tls "starttls" or "implicit", or set allowInsecureAuth`
       case "Token":
-        return `The access token could not be obtained${causeText(this.cause)}`
+        return `The access token could not be obtained${causeText(this.cause)}${detail}; check the effect that gives it`
       case "Challenge":
-        return `The server's challenge could not be used${how}${words}`
+        return `The server's challenge could not be used${how}${words}; try another mechanism`
       case "ServerNotVerified":
         return `The server did not prove its identity${how}${words}; do not trust this connection`
     }
+  }
+
+  override toJSON(): unknown {
+    return toPlain(this)
   }
 }
 
@@ -315,7 +354,7 @@ export class SenderRefused extends Data.TaggedError("SenderRefused")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused the sender <${this.sender}>: ${format(this.reply)}`
+    return `The server refused the sender <${this.sender}>: ${format(this.reply)}${refusalAdvice(this.reply)}`
   }
 }
 
@@ -353,7 +392,7 @@ export class DataError extends Data.TaggedError("DataError")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused the message ${during[this.phase]}: ${format(this.reply)}`
+    return `The server refused the message ${during[this.phase]}: ${format(this.reply)}${refusalAdvice(this.reply)}`
   }
 }
 
@@ -411,13 +450,13 @@ export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
   override get message(): string {
     switch (this.reason) {
       case "QueueFull":
-        return "The client's queue of waiting messages is full"
+        return "The client's queue of waiting messages is full; send less at once, or allow a longer queue"
       case "Timeout":
-        return "No session was free within the time limit"
+        return "No session was free within the time limit; allow more sessions, or a longer wait"
       case "RateLimit":
-        return "The rate limit leaves no room for the message in time"
+        return "The rate limit leaves no room for the message in time; send more slowly, or raise the limit"
       case "Closed":
-        return "The client is closed"
+        return "The client is closed: the scope that it was made in has ended"
     }
   }
 }
@@ -453,7 +492,16 @@ export type SmtpError =
 
 /**
  * What became of the message: `NotSent` (nothing of it can have been accepted), `Refused` (the server said no),
- * or `Unknown` (the connection was lost after the last octet and before the reply).
+ * or `Unknown` (the connection was lost after the last octet and before the reply, or the server said yes before it
+ * had the whole message).
+ *
+ * @example
+ * ```ts
+ * import * as SmtpError from "effect-smtplib/SmtpError"
+ *
+ * const error = new SmtpError.ServerDisconnected({ phase: "final" })
+ * SmtpError.delivery(error) // "Unknown": sending it again may deliver it twice
+ * ```
  *
  * @since 0.1.0
  * @category predicates
@@ -464,8 +512,9 @@ export const delivery = (error: SmtpError): Delivery => {
       if (error.phase !== "final") return "NotSent"
       return error.reply === undefined ? "Unknown" : "Refused"
     case "ReplyTimeout":
-    case "ProtocolError":
       return error.phase === "final" ? "Unknown" : "NotSent"
+    case "ProtocolError":
+      return error.phase === "final" || acceptedInMidContent(error) ? "Unknown" : "NotSent"
     case "SenderRefused":
     case "RecipientsRefused":
     case "DataError":
@@ -475,9 +524,22 @@ export const delivery = (error: SmtpError): Delivery => {
   }
 }
 
+// A server that says yes before the last octet may have kept what it had.
+const acceptedInMidContent = ({ phase, reply }: ProtocolError): boolean =>
+  phase === "content" && reply !== undefined && isSuccess(reply)
+
 /**
  * Whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`: a retry there may
  * deliver the message twice.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as SmtpError from "effect-smtplib/SmtpError"
+ *
+ * const later = (error: SmtpError.SmtpError) =>
+ *   SmtpError.isTransient(error) ? Effect.succeed("queued") : Effect.fail(error)
+ * ```
  *
  * @since 0.1.0
  * @category predicates
@@ -515,6 +577,13 @@ export const isTransient = (error: SmtpError): boolean => {
 
 /**
  * Whether the error is one of this library's, for unions with a program's own errors.
+ *
+ * @example
+ * ```ts
+ * import * as SmtpError from "effect-smtplib/SmtpError"
+ *
+ * const advise = (error: unknown) => (SmtpError.isSmtpError(error) ? SmtpError.delivery(error) : "not ours")
+ * ```
  *
  * @since 0.1.0
  * @category predicates

@@ -1,0 +1,420 @@
+/**
+ * Schema codecs for what the library gives to a program: replies and errors, so that they can cross a process
+ * (Rpc, HttpApi, Workflow, cluster). They encode to plain JSON and decode to the same classes and models. It is a
+ * module of its own, outside the barrel, because importing Schema costs over 100 ms.
+ *
+ * A cause is the program's or the platform's own value: it may hold secrets and may have no JSON. So its sentence
+ * is encoded, and decoded to an Error with that message.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { describeCause } from "./internal/cause.js"
+import type { Reply as ReplyModel } from "./protocol/Reply.js"
+import * as Errors from "./SmtpError.js"
+
+const EnhancedCode = Schema.Struct({
+  class: Schema.Literal(2, 4, 5),
+  subject: Schema.NonNegativeInt,
+  detail: Schema.NonNegativeInt,
+  advertised: Schema.Boolean
+})
+
+/**
+ * The JSON form of a reply.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReplyEncoded {
+  readonly code: number
+  readonly enhancedCode?:
+    | {
+        readonly class: 2 | 4 | 5
+        readonly subject: number
+        readonly detail: number
+        readonly advertised: boolean
+      }
+    | undefined
+  readonly lines: ReadonlyArray<string>
+  readonly text: string
+}
+
+/**
+ * A reply of the server. An absent enhanced status code is left out of the JSON. Decoding fails with a ParseError
+ * on a code outside 100 to 599.
+ *
+ * @since 0.1.0
+ * @category codecs
+ * @example
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import * as SmtpSchema from "effect-smtplib/SmtpSchema"
+ *
+ * const decode = Schema.decodeUnknown(SmtpSchema.Reply)
+ * const reply = decode({ code: 250, lines: ["OK"], text: "OK" })
+ * ```
+ */
+export const Reply: Schema.Schema<ReplyModel, ReplyEncoded> = Schema.transform(
+  Schema.Struct({
+    code: Schema.Int.pipe(Schema.between(100, 599)),
+    enhancedCode: Schema.optional(EnhancedCode),
+    lines: Schema.Array(Schema.String),
+    text: Schema.String
+  }),
+  Schema.declare((value): value is ReplyModel => typeof value === "object" && value !== null),
+  {
+    decode: ({ code, enhancedCode, lines, text }) => ({ code, enhancedCode, lines, text }),
+    encode: ({ code, enhancedCode, lines, text }) => ({
+      code,
+      ...(enhancedCode === undefined ? {} : { enhancedCode }),
+      lines,
+      text
+    })
+  }
+).annotations({ identifier: "Reply" })
+
+const Cause = Schema.transform(Schema.String, Schema.Unknown, {
+  decode: (message) => new Error(message),
+  encode: describeCause
+})
+
+const RefusedRecipient = Schema.Struct({ address: Schema.String, reply: Reply })
+
+const Phase = Schema.Literal(
+  "greeting",
+  "ehlo",
+  "starttls",
+  "auth",
+  "mail",
+  "rcpt",
+  "data",
+  "content",
+  "bdat",
+  "final",
+  "rset",
+  "noop",
+  "vrfy",
+  "expn",
+  "help",
+  "quit",
+  "command",
+  "idle"
+)
+
+const optionalReply = Schema.optional(Reply)
+const optionalCause = Schema.optional(Cause)
+const optionalRefused = Schema.optional(Schema.Array(RefusedRecipient))
+const optionalTranscript = Schema.optional(Schema.Array(Schema.String))
+
+// What is `undefined` is left out, so that the encoded value is its own JSON, and an absent cause stays absent.
+const pick = (error: object, keys: ReadonlyArray<string>): Record<string, unknown> =>
+  Object.fromEntries(
+    keys.flatMap((key) => {
+      const value: unknown = Reflect.get(error, key)
+      return value === undefined ? [] : [[key, value]]
+    })
+  )
+
+// The classes' constructors do not validate: what is checked is the JSON, once, by `from`. The two functions are
+// not `strict` because `pick` is untyped; `A extends Fields` says that the class has what `from` wants.
+const codec = <Fields extends object, Encoded, A extends Errors.SmtpError & Fields>(
+  errorClass: new (fields: Fields) => A,
+  from: Schema.Schema<Fields, Encoded> & { readonly fields: Schema.Struct.Fields }
+): Schema.Schema<A, Encoded> => {
+  const keys = Object.keys(from.fields)
+  return Schema.transform(
+    from,
+    Schema.declare((value): value is A => value instanceof errorClass),
+    { strict: false, decode: (fields) => new errorClass(fields), encode: (error: A) => pick(error, keys) }
+  ).annotations({ identifier: errorClass.name })
+}
+
+/**
+ * Decodes to `SmtpError.ConnectError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ConnectError = codec(
+  Errors.ConnectError,
+  Schema.TaggedStruct("ConnectError", {
+    endpoint: Schema.String,
+    reason: Schema.Literal("Unreachable", "Timeout", "Greeting"),
+    reply: optionalReply,
+    cause: optionalCause
+  })
+)
+
+/**
+ * Decodes to `SmtpError.TlsError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const TlsError = codec(
+  Errors.TlsError,
+  Schema.TaggedStruct("TlsError", {
+    endpoint: Schema.String,
+    reason: Schema.Literal(
+      "Handshake",
+      "Certificate",
+      "Timeout",
+      "Injection",
+      "OfferVanished",
+      "Configuration"
+    ),
+    cause: optionalCause
+  })
+)
+
+/**
+ * Decodes to `SmtpError.ServerDisconnected`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ServerDisconnected = codec(
+  Errors.ServerDisconnected,
+  Schema.TaggedStruct("ServerDisconnected", {
+    phase: Phase,
+    reply: optionalReply,
+    refused: optionalRefused,
+    cause: optionalCause,
+    transcript: optionalTranscript
+  })
+)
+
+/**
+ * Decodes to `SmtpError.ReplyTimeout`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ReplyTimeout = codec(
+  Errors.ReplyTimeout,
+  Schema.TaggedStruct("ReplyTimeout", {
+    phase: Phase,
+    limitMillis: Schema.Number,
+    refused: optionalRefused,
+    transcript: optionalTranscript
+  })
+)
+
+/**
+ * Decodes to `SmtpError.ProtocolError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ProtocolError = codec(
+  Errors.ProtocolError,
+  Schema.TaggedStruct("ProtocolError", {
+    phase: Phase,
+    reason: Schema.String,
+    reply: optionalReply,
+    refused: optionalRefused,
+    transcript: optionalTranscript
+  })
+)
+
+/**
+ * Decodes to `SmtpError.HeloError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const HeloError = codec(
+  Errors.HeloError,
+  Schema.TaggedStruct("HeloError", {
+    command: Schema.Literal("EHLO", "HELO", "LHLO"),
+    reply: Reply
+  })
+)
+
+/**
+ * Decodes to `SmtpError.CommandRefused`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const CommandRefused = codec(
+  Errors.CommandRefused,
+  Schema.TaggedStruct("CommandRefused", {
+    command: Schema.String,
+    phase: Phase,
+    reply: Reply
+  })
+)
+
+/**
+ * Decodes to `SmtpError.AuthenticationError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const AuthenticationError = codec(
+  Errors.AuthenticationError,
+  Schema.TaggedStruct("AuthenticationError", {
+    reason: Schema.Literal(
+      "Rejected",
+      "Temporary",
+      "NoCommonMechanism",
+      "NotOffered",
+      "Insecure",
+      "Token",
+      "Challenge",
+      "ServerNotVerified"
+    ),
+    mechanism: Schema.optional(Schema.String),
+    reply: optionalReply,
+    detail: Schema.optional(Schema.String),
+    cause: optionalCause
+  })
+)
+
+/**
+ * Decodes to `SmtpError.NotSupported`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const NotSupported = codec(
+  Errors.NotSupported,
+  Schema.TaggedStruct("NotSupported", {
+    extension: Schema.String,
+    reason: Schema.String
+  })
+)
+
+/**
+ * Decodes to `SmtpError.SenderRefused`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const SenderRefused = codec(
+  Errors.SenderRefused,
+  Schema.TaggedStruct("SenderRefused", {
+    sender: Schema.String,
+    reply: Reply
+  })
+)
+
+/**
+ * Decodes to `SmtpError.RecipientsRefused`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const RecipientsRefused = codec(
+  Errors.RecipientsRefused,
+  Schema.TaggedStruct("RecipientsRefused", {
+    recipients: Schema.Array(RefusedRecipient),
+    policy: Schema.Literal("any", "all")
+  })
+)
+
+/**
+ * Decodes to `SmtpError.DataError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const DataError = codec(
+  Errors.DataError,
+  Schema.TaggedStruct("DataError", {
+    phase: Phase,
+    reply: Reply
+  })
+)
+
+/**
+ * Decodes to `SmtpError.ContentError`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ContentError = codec(
+  Errors.ContentError,
+  Schema.TaggedStruct("ContentError", {
+    reason: Schema.Literal(
+      "Nul",
+      "LineEnds",
+      "LineTooLong",
+      "TooLarge",
+      "Changed",
+      "NotAscii",
+      "UsedTwice",
+      "Stalled"
+    ),
+    detail: Schema.String
+  })
+)
+
+/**
+ * Decodes to `SmtpError.InvalidArgument`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const InvalidArgument = codec(
+  Errors.InvalidArgument,
+  Schema.TaggedStruct("InvalidArgument", {
+    field: Schema.String,
+    reason: Schema.String
+  })
+)
+
+/**
+ * Decodes to `SmtpError.ClientUnavailable`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ClientUnavailable = codec(
+  Errors.ClientUnavailable,
+  Schema.TaggedStruct("ClientUnavailable", {
+    reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "Closed")
+  })
+)
+
+/**
+ * Every error of the library, told apart by `_tag`: the error schema of an Rpc or an HttpApi endpoint that sends
+ * mail. What comes out at the other end is an instance of the same class, so that `SmtpError.delivery`,
+ * `SmtpError.isTransient` and `Effect.catchTag` work there too.
+ *
+ * @since 0.1.0
+ * @category codecs
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ * import * as SmtpError from "effect-smtplib/SmtpError"
+ * import * as SmtpSchema from "effect-smtplib/SmtpSchema"
+ *
+ * const program = Effect.gen(function* () {
+ *   const sent = new SmtpError.ServerDisconnected({ phase: "final" })
+ *   const json = JSON.stringify(yield* Schema.encode(SmtpSchema.SmtpError)(sent))
+ *   const received = yield* Schema.decode(Schema.parseJson(SmtpSchema.SmtpError))(json)
+ *   return SmtpError.delivery(received) // "Unknown"
+ * })
+ * ```
+ */
+export const SmtpError = Schema.Union(
+  ConnectError,
+  TlsError,
+  ServerDisconnected,
+  ReplyTimeout,
+  ProtocolError,
+  HeloError,
+  CommandRefused,
+  AuthenticationError,
+  NotSupported,
+  SenderRefused,
+  RecipientsRefused,
+  DataError,
+  ContentError,
+  InvalidArgument,
+  ClientUnavailable
+).annotations({ identifier: "SmtpError" })
