@@ -397,12 +397,17 @@ const finish = (state: State): boolean => {
 
 /**
  * An encoder: canonical line ends first, then, under DATA, transparency and the end of data. Content that is
- * canonical already and has no line that begins with a dot passes as views, without a copy.
+ * canonical already and has no line that begins with a dot passes as views, without a copy. `allocate` gives an array
+ * of exactly the length asked for, whatever its octets; all are overwritten.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const makeEncoder = (framing: Framing, options: Options): Encoder => {
+export const makeEncoder = (
+  framing: Framing,
+  options: Options,
+  allocate: (length: number) => Uint8Array = allocateZeroed
+): Encoder => {
   const state = makeState()
   const transparency = framing === "data" && !options.binary
   let broken: ContentViolation | undefined
@@ -420,7 +425,7 @@ export const makeEncoder = (framing: Framing, options: Options): Encoder => {
       if (kept > start) out.push(octets.subarray(start, kept))
       return
     }
-    const target = allocateZeroed(kept - start + insertions.length)
+    const target = allocate(kept - start + insertions.length)
     place(octets, start, kept, insertions, target, 0)
     out.push(target)
   }
