@@ -118,6 +118,9 @@ const readFutureRelease = (parameters: string | undefined): FutureRelease | unde
   return { maximumInterval: readSeconds(interval), maximumTime: Number.isNaN(time) ? undefined : time }
 }
 
+// Keywords are ASCII (RFC 5321 section 4.1.1.1): Unicode case mapping would make SIZE of a word with a long s.
+const upperCase = (text: string): string => text.replaceAll(/[a-z]+/g, (letters) => letters.toUpperCase())
+
 const words = (text: string): ReadonlyArray<string> => text.split(/[ \t]+/).filter((word) => word !== "")
 
 /** `SIZE 1000` and, for AUTH alone, `AUTH=LOGIN PLAIN`: some servers still say only that. */
@@ -125,8 +128,8 @@ const readLine = (line: string): { readonly keyword: string; readonly parameters
   const text = line.trim()
   const old = /^AUTH=/i.test(text)
   const end = old ? 4 : text.search(/[ \t]/)
-  if (end === -1) return { keyword: text.toUpperCase(), parameters: "" }
-  return { keyword: text.slice(0, end).toUpperCase(), parameters: text.slice(old ? 5 : end).trim() }
+  if (end === -1) return { keyword: upperCase(text), parameters: "" }
+  return { keyword: upperCase(text.slice(0, end)), parameters: text.slice(old ? 5 : end).trim() }
 }
 
 /**
@@ -146,7 +149,7 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   }
   const name = (lines[0] ?? "").trim()
   const domain = firstWord(name)
-  const has = (keyword: string): boolean => extensions.has(keyword.toUpperCase())
+  const has = (keyword: string): boolean => extensions.has(upperCase(keyword))
   const deliverBy = extensions.get("DELIVERBY")
   return {
     rawLines: [...lines],
@@ -154,9 +157,9 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
     greeting: name.slice(domain.length).trim(),
     keywords: [...extensions.keys()],
     has,
-    parameters: (keyword) => extensions.get(keyword.toUpperCase()),
+    parameters: (keyword) => extensions.get(upperCase(keyword)),
     size: readSize(extensions.get("SIZE")),
-    authMechanisms: [...new Set(words((extensions.get("AUTH") ?? "").toUpperCase()))],
+    authMechanisms: [...new Set(words(upperCase(extensions.get("AUTH") ?? "")))],
     limits: readLimits(extensions.get("LIMITS")),
     futureRelease: readFutureRelease(extensions.get("FUTURERELEASE")),
     deliverByMinimum: deliverBy === undefined ? undefined : readSeconds(firstWord(deliverBy)),
