@@ -7,36 +7,19 @@
  */
 import * as Data from "effect/Data"
 import { describeCause } from "./internal/cause.js"
+import type { Phase } from "./protocol/Command.js"
 import type { Reply } from "./protocol/Reply.js"
 import { format, isPermanent, isSuccess, isTransient as isTransientReply } from "./protocol/Reply.js"
 
-/**
- * Where in the dialogue something happened. `content` is the message on its way, `idle` the time between
- * commands. `final` is the wait for the reply that takes responsibility for the message: it begins when the write
- * with the last octet (the dot, or the last octet of BDAT LAST) is handed to the socket, flushed or not.
- *
- * @since 0.1.0
- * @category models
- */
-export type Phase =
-  | "greeting"
-  | "ehlo"
-  | "starttls"
-  | "auth"
-  | "mail"
-  | "rcpt"
-  | "data"
-  | "content"
-  | "bdat"
-  | "final"
-  | "rset"
-  | "noop"
-  | "vrfy"
-  | "expn"
-  | "help"
-  | "quit"
-  | "command"
-  | "idle"
+export type {
+  /**
+   * Where in the dialogue something happened.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Phase
+} from "./protocol/Command.js"
 
 /**
  * What is known of the message behind an error.
@@ -407,13 +390,22 @@ export class DataError extends Data.TaggedError("DataError")<{
  * - `NotAscii`: 8-bit octets where 7-bit was promised or required
  * - `UsedTwice`: `SmtpContent.once` was needed a second time
  * - `Stalled`: the stream gave nothing within its time limit
+ * - `Failed`: the stream failed on a later run, after somebody had been accepted on an earlier one
  *
  * @since 0.1.0
  * @category errors
  */
 export class ContentError extends Data.TaggedError("ContentError")<{
   readonly reason:
-    "Nul" | "LineEnds" | "LineTooLong" | "TooLarge" | "Changed" | "NotAscii" | "UsedTwice" | "Stalled"
+    | "Nul"
+    | "LineEnds"
+    | "LineTooLong"
+    | "TooLarge"
+    | "Changed"
+    | "NotAscii"
+    | "UsedTwice"
+    | "Stalled"
+    | "Failed"
   readonly detail: string
 }> {
   override get message(): string {
@@ -509,8 +501,9 @@ export type SmtpError =
 export const delivery = (error: SmtpError): Delivery => {
   switch (error._tag) {
     case "ServerDisconnected":
-      if (error.phase !== "final") return "NotSent"
-      return error.reply === undefined ? "Unknown" : "Refused"
+      if (error.reply !== undefined && (error.phase === "content" || error.phase === "final"))
+        return "Refused"
+      return error.phase === "final" ? "Unknown" : "NotSent"
     case "ReplyTimeout":
       return error.phase === "final" ? "Unknown" : "NotSent"
     case "ProtocolError":

@@ -1,0 +1,163 @@
+/**
+ * What became of a message: one outcome for each recipient as the caller gave it. It is plain data, and says
+ * nothing that a reply or the end of a connection did not show.
+ *
+ * @since 0.1.0
+ */
+import type { Phase } from "./protocol/Command.js"
+import type { Reply } from "./protocol/Reply.js"
+import { isPermanent } from "./protocol/Reply.js"
+import { queueId } from "./protocol/Transaction.js"
+import type { Disconnection, SmtpError } from "./SmtpError.js"
+
+/**
+ * The server has taken responsibility for this recipient.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Accepted {
+  readonly _tag: "Accepted"
+  /** The recipient as the caller gave it. */
+  readonly recipient: string
+  /** The reply to the content. */
+  readonly reply: Reply
+  /** The name under which the server keeps the message, where its reply tells. */
+  readonly queueId: string | undefined
+}
+
+/**
+ * The server said no: for now, or for good.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly recipient: string
+  readonly reply: Reply
+  /** A 5yz reply: the same message to the same recipient will be refused again. */
+  readonly permanent: boolean
+  /** What was refused: the sender (`mail`), the recipient (`rcpt`), or the message (`data`, `content`, `final`). */
+  readonly phase: Phase
+}
+
+/**
+ * The message was not sent to this recipient, for sure: the cause came before its last octet.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NotSent {
+  readonly _tag: "NotSent"
+  readonly recipient: string
+  readonly cause: SmtpError
+}
+
+/**
+ * The connection was lost after the last octet and before the reply: the message may have been accepted, and to
+ * send it again may deliver it twice.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Unknown {
+  readonly _tag: "Unknown"
+  readonly recipient: string
+  readonly cause: Disconnection
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = Accepted | Refused | NotSent | Unknown
+
+/**
+ * What was seen of the content while it was sent; absent when nothing of it was.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ContentReport {
+  /** Octets with CRLF line ends and without stuffed dots, as SIZE counts them. */
+  readonly octets: number
+  /** Whether a bare CR or bare LF was made CRLF, or a final CRLF added. */
+  readonly changed: boolean
+  /** Octets of the longest line without its CRLF; RFC 5321 section 4.5.3.1.6 promises room for 998. */
+  readonly longestLine: number
+}
+
+/**
+ * The account of one message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Receipt {
+  /** One for each recipient, in the caller's order. */
+  readonly outcomes: ReadonlyArray<Outcome>
+  readonly accepted: ReadonlyArray<Accepted>
+  readonly refused: ReadonlyArray<Refused>
+  readonly notSent: ReadonlyArray<NotSent>
+  readonly unknown: ReadonlyArray<Unknown>
+  readonly content: ContentReport | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const accepted = (recipient: string, reply: Reply): Accepted => ({
+  _tag: "Accepted",
+  recipient,
+  reply,
+  queueId: queueId(reply)
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const refused = (recipient: string, reply: Reply, phase: Phase): Refused => ({
+  _tag: "Refused",
+  recipient,
+  reply,
+  permanent: isPermanent(reply),
+  phase
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const notSent = (recipient: string, cause: SmtpError): NotSent => ({
+  _tag: "NotSent",
+  recipient,
+  cause
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const unknown = (recipient: string, cause: Disconnection): Unknown => ({
+  _tag: "Unknown",
+  recipient,
+  cause
+})
+
+/**
+ * A receipt from the outcomes of its recipients.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (outcomes: ReadonlyArray<Outcome>, content?: ContentReport): Receipt => ({
+  outcomes,
+  accepted: outcomes.filter((outcome) => outcome._tag === "Accepted"),
+  refused: outcomes.filter((outcome) => outcome._tag === "Refused"),
+  notSent: outcomes.filter((outcome) => outcome._tag === "NotSent"),
+  unknown: outcomes.filter((outcome) => outcome._tag === "Unknown"),
+  content
+})

@@ -1,0 +1,355 @@
+/**
+ * Every command as a value: its line, its place in a group (RFC 2920 section 3.1), and which replies mean
+ * success (RFC 5321 section 4.3.2). Arguments arrive here already checked and encoded; this module only looks
+ * once more that a line is one line.
+ *
+ * @since 0.1.0
+ */
+import type { Invalid } from "./Invalid.js"
+import { invalid } from "./Invalid.js"
+import type { Reply } from "./Reply.js"
+
+/**
+ * Where in the dialogue something happens. `content` is the message on its way, `final` the wait for the reply
+ * that takes responsibility for it, `idle` the time between commands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Phase =
+  | "greeting"
+  | "ehlo"
+  | "starttls"
+  | "auth"
+  | "mail"
+  | "rcpt"
+  | "data"
+  | "content"
+  | "bdat"
+  | "final"
+  | "rset"
+  | "noop"
+  | "vrfy"
+  | "expn"
+  | "help"
+  | "quit"
+  | "command"
+  | "idle"
+
+/**
+ * What a command is, which decides everything about its reply. `Greeting` and `Final` are replies that no
+ * command line asks for: the server's first words, and its verdict on the content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Kind =
+  | "Greeting"
+  | "Ehlo"
+  | "Helo"
+  | "StartTls"
+  | "Auth"
+  | "AuthResponse"
+  | "Mail"
+  | "Rcpt"
+  | "Data"
+  | "Bdat"
+  | "BdatLast"
+  | "Final"
+  | "Rset"
+  | "Noop"
+  | "Vrfy"
+  | "Expn"
+  | "Help"
+  | "Quit"
+  | "Other"
+
+/**
+ * Whether more commands may follow in the same group. `Last` commands change what may come next, so nothing is
+ * written behind them before their reply was read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Place = "Anywhere" | "Last"
+
+/**
+ * A command, ready for the wire.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Command {
+  readonly kind: Kind
+  readonly verb: string
+  /** The line without CRLF. */
+  readonly line: string
+  readonly place: Place
+  readonly phase: Phase
+  /** Whether the line, and the reply to it, must never be shown. */
+  readonly secret: boolean
+  /** Octets that follow the line: the chunk of BDAT. */
+  readonly octets: ReadonlyArray<Uint8Array>
+}
+
+const noOctets: ReadonlyArray<Uint8Array> = []
+
+const make = (
+  kind: Kind,
+  verb: string,
+  line: string,
+  place: Place,
+  phase: Phase,
+  secret = false
+): Command => ({
+  kind,
+  verb,
+  line,
+  place,
+  phase,
+  secret,
+  octets: noOctets
+})
+
+/**
+ * The wait for the server's first words.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const greeting: Command = make("Greeting", "", "", "Last", "greeting")
+
+/**
+ * The wait for the verdict on the content that followed DATA.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const final: Command = make("Final", "", "", "Anywhere", "final")
+
+/**
+ * EHLO, or LHLO in the LMTP dialect (RFC 5321 section 4.1.1.1, RFC 2033 section 4.1).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const ehlo = (clientName: string, verb: "EHLO" | "LHLO" = "EHLO"): Command =>
+  make("Ehlo", verb, `${verb} ${clientName}`, "Last", "ehlo")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const helo = (clientName: string): Command =>
+  make("Helo", "HELO", `HELO ${clientName}`, "Last", "ehlo")
+
+/**
+ * STARTTLS (RFC 3207).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const startTls: Command = make("StartTls", "STARTTLS", "STARTTLS", "Last", "starttls")
+
+/**
+ * AUTH with its mechanism and, where it has one, the initial response in base64 (RFC 4954 section 4).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const auth = (argument: string): Command =>
+  make("Auth", "AUTH", `AUTH ${argument}`, "Last", "auth", true)
+
+/**
+ * A response within AUTH in base64, or the `*` that cancels it (RFC 4954 section 4).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const authResponse = (line: string): Command =>
+  make("AuthResponse", "AUTH", line, "Last", "auth", true)
+
+/**
+ * MAIL, as its whole line.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const mail = (line: string): Command => make("Mail", "MAIL", line, "Anywhere", "mail")
+
+/**
+ * RCPT, as its whole line.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const rcpt = (line: string): Command => make("Rcpt", "RCPT", line, "Anywhere", "rcpt")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const data: Command = make("Data", "DATA", "DATA", "Last", "data")
+
+/**
+ * A chunk of BDAT with its octets (RFC 3030 section 2): the count is taken from the octets at hand.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command => {
+  let count = 0
+  for (const part of octets) count += part.length
+  const line = last ? `BDAT ${count} LAST` : `BDAT ${count}`
+  return { ...make(last ? "BdatLast" : "Bdat", "BDAT", line, "Anywhere", last ? "final" : "bdat"), octets }
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const rset: Command = make("Rset", "RSET", "RSET", "Anywhere", "rset")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const noop: Command = make("Noop", "NOOP", "NOOP", "Last", "noop")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const quit: Command = make("Quit", "QUIT", "QUIT", "Last", "quit")
+
+const withArgument = (verb: string, argument: string): string =>
+  argument === "" ? verb : `${verb} ${argument}`
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const vrfy = (argument: string): Command =>
+  make("Vrfy", "VRFY", withArgument("VRFY", argument), "Last", "vrfy")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const expn = (argument: string): Command =>
+  make("Expn", "EXPN", withArgument("EXPN", argument), "Last", "expn")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const help = (argument: string): Command =>
+  make("Help", "HELP", withArgument("HELP", argument), "Last", "help")
+
+// What a program may send by its own words keeps the meaning it has for the state of the session. DATA, BDAT,
+// STARTTLS and AUTH are missing: a bare line of those leaves the connection between two protocols.
+const known: Readonly<Record<string, (line: string) => Command>> = {
+  EHLO: (line) => make("Ehlo", "EHLO", line, "Last", "ehlo"),
+  LHLO: (line) => make("Ehlo", "LHLO", line, "Last", "ehlo"),
+  HELO: (line) => make("Helo", "HELO", line, "Last", "ehlo"),
+  MAIL: mail,
+  RCPT: rcpt,
+  RSET: (line) => make("Rset", "RSET", line, "Anywhere", "rset"),
+  QUIT: (line) => make("Quit", "QUIT", line, "Last", "quit")
+}
+
+const ownMethod: Readonly<Record<string, string>> = {
+  DATA: "data",
+  BDAT: "bdat",
+  STARTTLS: "startTls",
+  AUTH: "authenticate"
+}
+
+/**
+ * A command in the program's own words (smtplib's docmd). DATA, BDAT, STARTTLS and AUTH are refused.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const custom = (verb: string, argument: string): Command | Invalid => {
+  if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(verb)) {
+    return invalid("verb", "is not a command verb: letters, digits and hyphens, beginning with a letter")
+  }
+  const problem = unsafeText("argument", argument)
+  if (problem !== undefined) return problem
+  const upper = verb.toUpperCase()
+  const method = ownMethod[upper]
+  if (method !== undefined) return invalid("verb", `is ${upper}, which has a method of its own: ${method}`)
+  const line = withArgument(verb, argument)
+  if (utf8Length(line) > 510) return invalid("argument", "makes the line longer than 512 octets")
+  return known[upper]?.(line) ?? make("Other", upper, line, "Last", "command")
+}
+
+const utf8Length = (text: string): number => new TextEncoder().encode(text).length
+
+/**
+ * Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const unsafeText = (field: string, text: string): Invalid | undefined => {
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit === 0x0d || unit === 0x0a) return invalid(field, "holds a line break")
+    if (unit === 0) return invalid(field, "holds a NUL")
+    if (unit >= 0xd800 && unit <= 0xdfff) {
+      const low = unit < 0xdc00 ? text.charCodeAt(index + 1) : Number.NaN
+      if (!(low >= 0xdc00 && low <= 0xdfff)) return invalid(field, "holds half of a surrogate pair")
+      index++
+    }
+  }
+  return undefined
+}
+
+/**
+ * What a reply means for the command it answers. `Violation`: the server may not say this here.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Meaning = "Success" | "Intermediate" | "Refusal" | "Violation"
+
+type Meanings = (code: number) => Meaning
+
+const completion: Meanings = (code) =>
+  code >= 400 ? "Refusal" : code >= 200 && code < 300 ? "Success" : "Violation"
+
+const meanings: Readonly<Record<Kind, Meanings>> = {
+  // RFC 5321 section 3.1: 220 opens the session; whatever else is said, it is not open.
+  Greeting: (code) => (code === 220 ? "Success" : "Refusal"),
+  Ehlo: completion,
+  Helo: completion,
+  // RFC 3207 section 4: 220 alone begins the handshake.
+  StartTls: (code) => (code === 220 ? "Success" : code >= 400 ? "Refusal" : "Violation"),
+  Auth: (code) => (code === 334 ? "Intermediate" : completion(code)),
+  AuthResponse: (code) => (code === 334 ? "Intermediate" : completion(code)),
+  Mail: completion,
+  Rcpt: completion,
+  // RFC 5321 section 4.3.2: 354 alone opens DATA.
+  Data: (code) => (code === 354 ? "Success" : code >= 400 ? "Refusal" : "Violation"),
+  // RFC 3030 section 2: a server that does not know BDAT has taken the chunk for commands.
+  Bdat: (code) => (code === 500 || code === 502 ? "Violation" : completion(code)),
+  BdatLast: (code) => (code === 500 || code === 502 ? "Violation" : completion(code)),
+  Final: completion,
+  Rset: completion,
+  Noop: completion,
+  Vrfy: completion,
+  Expn: completion,
+  Help: completion,
+  Quit: completion,
+  Other: completion
+}
+
+/**
+ * What the reply means in answer to a command of this kind (RFC 5321 section 4.3.2); decided by the code alone.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const meaning = (kind: Kind, reply: Reply): Meaning => meanings[kind](reply.code)

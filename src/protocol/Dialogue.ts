@@ -1,0 +1,435 @@
+/**
+ * The client's side of one connection as a state machine without I/O, fibers or time: groups of commands and
+ * content go in, octets to write come out; received octets go in, events come out. It owns the expectations,
+ * the order of everything on the wire and the security state. Who sends what, and when, is decided above it.
+ * RFC 5321 section 4.3, RFC 2920 section 3.1, RFC 3207, RFC 2033.
+ *
+ * @since 0.1.0
+ */
+import type { Capabilities } from "./Capabilities.js"
+import * as Capability from "./Capabilities.js"
+import type { Command, Kind, Meaning } from "./Command.js"
+import * as Commands from "./Command.js"
+import type { Invalid } from "./Invalid.js"
+import { invalid } from "./Invalid.js"
+import type { Limits, Reply } from "./Reply.js"
+import { defaultLimits, isViolation, makeParser } from "./Reply.js"
+
+/**
+ * What may be written next.
+ *
+ * - `Greeting`: nothing, before the last line of the greeting
+ * - `Turned`: the greeting was not 220: only QUIT
+ * - `Open`: commands
+ * - `Waiting`: nothing, before the reply to the last command of a group
+ * - `Responding`: a response of AUTH, or `*`
+ * - `Content`: content, or the dot that declines 354
+ * - `Upgrading`: the TLS handshake
+ * - `Closed`: nothing any more
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type State =
+  "Greeting" | "Turned" | "Open" | "Waiting" | "Responding" | "Content" | "Upgrading" | "Closed"
+
+/**
+ * What happened, for the owner of the command it happened to. Replies come to an owner in the order of its
+ * commands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Event<Owner> =
+  | {
+      readonly _tag: "Replied"
+      readonly owner: Owner
+      readonly command: Command
+      readonly reply: Reply
+      readonly meaning: Exclude<Meaning, "Violation">
+      /** Whether more replies to this command follow: one per accepted recipient after the content of LMTP. */
+      readonly more: boolean
+    }
+  /** The server said goodbye: 421 to the oldest command, or an unsolicited refusal. */
+  | { readonly _tag: "Goodbye"; readonly reply: Reply }
+  /** Nothing that the server says can be matched to a command any more. */
+  | {
+      readonly _tag: "Violated"
+      readonly reason: string
+      readonly reply: Reply | undefined
+      /** Whether it was plaintext behind the reply to STARTTLS. */
+      readonly injection: boolean
+    }
+
+/**
+ * A reply that is waited for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Expectation<Owner> {
+  readonly owner: Owner
+  readonly command: Command
+  /** Which `take` gives the last octet of the command; infinite while its content flows. */
+  readonly batch: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly dialect: "smtp" | "lmtp"
+  readonly limits?: Limits | undefined
+}
+
+/**
+ * The machine. Every method that may put octets on the wire leaves them for `take`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Dialogue<Owner> {
+  readonly state: () => State
+  /** What the latest EHLO or HELO announced; nothing before it, nor after TLS began. */
+  readonly capabilities: () => Capabilities
+  readonly secured: () => boolean
+  readonly authenticated: () => boolean
+  /** How many MAIL commands were given to the wire (RFC 9422 section 4). */
+  readonly mails: () => number
+  /** Whether the server holds, or may come to hold, an envelope. */
+  readonly inTransaction: () => boolean
+  /**
+   * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
+   * nothing behind a command that has to be the last of its group.
+   */
+  readonly submit: (owner: Owner, commands: ReadonlyArray<Command>) => Invalid | undefined
+  /** Drops the commands of `owner` that have not left, and says whether it waits for no reply either. */
+  readonly withdraw: (owner: Owner) => boolean
+  /** Begins the content that a 354 asked for; the final reply is expected from here on. */
+  readonly beginContent: (owner: Owner) => Invalid | undefined
+  /** Puts octets of the content on the wire; `last` with the end of data. */
+  readonly content: (octets: ReadonlyArray<Uint8Array>, last: boolean) => void
+  /** Octets to write, in order; each is given once. An empty array is no batch. */
+  readonly take: () => ReadonlyArray<Uint8Array>
+  /** How many batches `take` has given. */
+  readonly taken: () => number
+  readonly receive: (octets: Uint8Array) => void
+  /** The next event of what was received, or `undefined` when more octets are needed. */
+  readonly next: () => Event<Owner> | undefined
+  /** The oldest reply that is waited for. */
+  readonly head: () => Expectation<Owner> | undefined
+  /** The oldest reply that `owner` waits for. */
+  readonly headOf: (owner: Owner) => Expectation<Owner> | undefined
+  /** Whether nothing is waited for and nothing waits to leave. */
+  readonly idle: () => boolean
+  /** The handshake succeeded: all that was known from before it is forgotten (RFC 3207 section 4.2). */
+  readonly upgraded: () => void
+  /** The connection is gone, or must not be used any more. What was expected stays visible. */
+  readonly close: () => void
+}
+
+/**
+ * What the server holds of a mail transaction, as far as its replies have told.
+ */
+interface Envelope {
+  sender: "Pending" | "Accepted" | "Refused"
+  accepted: number
+}
+
+interface Unsent<Owner> {
+  readonly owner: Owner
+  readonly command: Command
+}
+
+interface Expected<Owner> {
+  readonly owner: Owner
+  readonly command: Command
+  readonly envelope: Envelope | undefined
+  batch: number
+  /** How many replies have come: LMTP gives the content one per accepted recipient. */
+  replies: number
+}
+
+const encoder = new TextEncoder()
+
+/**
+ * One entry for each command that ends its group and each meaning of its reply: the state that the reply leads
+ * to. What is missing leads to `Open`.
+ */
+const transitions: Readonly<Partial<Record<Kind, Partial<Record<Meaning, State>>>>> = {
+  Greeting: { Success: "Open", Refusal: "Turned" },
+  StartTls: { Success: "Upgrading" },
+  Auth: { Intermediate: "Responding" },
+  AuthResponse: { Intermediate: "Responding" },
+  Data: { Success: "Content" },
+  Quit: { Success: "Closed" }
+}
+
+/**
+ * Which commands each state lets the owner submit. `undefined` lets all pass; what is written when is not
+ * decided here.
+ */
+const refusal = (state: State, command: Command): Invalid | undefined => {
+  if (state === "Closed") return invalid("session", "is closed")
+  if (state === "Turned" && command.kind !== "Quit") {
+    return invalid("session", "was turned away by the greeting: only QUIT may follow")
+  }
+  if ((state === "Responding") !== (command.kind === "AuthResponse")) {
+    return state === "Responding"
+      ? invalid("session", "is in the middle of an authentication exchange")
+      : invalid("session", "is in no authentication exchange")
+  }
+  return undefined
+}
+
+/**
+ * A dialogue that waits for the greeting.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> => {
+  const parser = makeParser(options.limits ?? defaultLimits)
+  let state: State = "Greeting"
+  let capabilities: Capabilities = Capability.none
+  let secured = false
+  let authenticated = false
+  let mails = 0
+  // The envelope that the commands written last belong to.
+  let envelope: Envelope | undefined
+  let unsent: Array<Unsent<Owner>> = []
+  const expected: Array<Expected<Owner>> = []
+  let flowing: Expected<Owner> | undefined
+  let output: Array<Uint8Array> = []
+  let lines = ""
+  let batches = 0
+
+  const expect = (owner: Owner, command: Command, batch: number): Expected<Owner> => {
+    const expectation = { owner, command, envelope, batch, replies: 0 }
+    expected.push(expectation)
+    return expectation
+  }
+
+  expect(greeter, Commands.greeting, 0)
+
+  const flushLines = (): void => {
+    if (lines === "") return
+    output.push(encoder.encode(lines))
+    lines = ""
+  }
+
+  const putOctets = (octets: ReadonlyArray<Uint8Array>): void => {
+    flushLines()
+    for (const part of octets) if (part.length > 0) output.push(part)
+  }
+
+  const write = ({ owner, command }: Unsent<Owner>): void => {
+    lines += `${command.line}\r\n`
+    if (command.octets.length > 0) putOctets(command.octets)
+    if (command.kind === "Mail") {
+      mails++
+      envelope = { sender: "Pending", accepted: 0 }
+    }
+    expect(owner, command, batches + 1)
+    if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
+    if (command.place === "Last") state = "Waiting"
+  }
+
+  // RFC 2920 section 3.1: without PIPELINING each command waits for the reply to the one before it.
+  const mayWrite = (): boolean => state === "Open" && (expected.length === 0 || capabilities.pipelining)
+
+  const pump = (): void => {
+    let next = unsent[0]
+    while (next !== undefined && mayWrite()) {
+      unsent.shift()
+      write(next)
+      next = unsent[0]
+    }
+  }
+
+  const checkGroup = (commands: ReadonlyArray<Command>): Invalid | undefined => {
+    for (const [index, command] of commands.entries()) {
+      if (/[\r\n\0]/.test(command.line)) return invalid("command", "holds a line break or a NUL")
+      if (command.place === "Last" && index < commands.length - 1) {
+        return invalid("group", `has ${command.verb} before its end, where only the last command may stand`)
+      }
+      if (command.kind === "StartTls" && secured) return invalid("session", "has TLS already")
+      if (command.kind === "Auth" && authenticated) return invalid("session", "is authenticated already")
+      if (command.kind === "Auth" && inTransaction()) return invalid("session", "is in a mail transaction")
+      const problem = refusal(state, command)
+      if (problem !== undefined) return problem
+    }
+    return undefined
+  }
+
+  const submit = (owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined => {
+    const problem = checkGroup(commands)
+    if (problem !== undefined) return problem
+    const group = commands.map((command) => ({ owner, command }))
+    if (state === "Responding" || state === "Turned") {
+      unsent.unshift(...group)
+      state = "Open"
+    } else {
+      unsent.push(...group)
+    }
+    pump()
+    return undefined
+  }
+
+  const inTransaction = (): boolean => envelope !== undefined && envelope.sender !== "Refused"
+
+  const beginContent = (owner: Owner): Invalid | undefined => {
+    if (state !== "Content" || flowing !== undefined)
+      return invalid("content", "was not asked for by a 354 reply")
+    flowing = expect(owner, Commands.final, Number.POSITIVE_INFINITY)
+    return undefined
+  }
+
+  const content = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
+    putOctets(octets)
+    if (!last || flowing === undefined) return
+    flowing.batch = batches + 1
+    flowing = undefined
+    envelope = undefined
+    state = "Open"
+    pump()
+  }
+
+  const violated = (reason: string, reply: Reply | undefined, injection = false): Event<Owner> => {
+    state = "Closed"
+    return { _tag: "Violated", reason, reply, injection }
+  }
+
+  const goodbye = (reply: Reply): Event<Owner> => {
+    state = "Closed"
+    return { _tag: "Goodbye", reply }
+  }
+
+  const unsolicited = (reply: Reply): Event<Owner> => {
+    if (state === "Upgrading") return violated("plaintext follows the reply to STARTTLS", reply, true)
+    if (reply.code < 400) return violated("a reply came that no command asked for", reply)
+    return goodbye(reply)
+  }
+
+  const repliesTo = ({ command, envelope }: Expected<Owner>): number => {
+    if (options.dialect !== "lmtp" || envelope === undefined) return 1
+    return command.kind === "Final" || command.kind === "BdatLast" ? Math.max(1, envelope.accepted) : 1
+  }
+
+  const impossible = (expectation: Expected<Owner>, meaning: Meaning): string | undefined => {
+    const { command, envelope } = expectation
+    if (meaning === "Violation") {
+      return `${command.verb === "" ? "the content" : command.verb} was answered by a reply that does not belong there`
+    }
+    if (meaning !== "Success") return undefined
+    if (expectation === flowing) return "the message was accepted before its end was sent"
+    if (command.kind === "Rcpt" && envelope?.sender === "Refused") {
+      return "a recipient was accepted after the sender was refused"
+    }
+    return undefined
+  }
+
+  const learn = ({ command, envelope: about }: Expected<Owner>, meaning: Meaning, reply: Reply): void => {
+    const success = meaning === "Success"
+    switch (command.kind) {
+      case "Mail":
+        if (about !== undefined) about.sender = success ? "Accepted" : "Refused"
+        return
+      case "Rcpt":
+        if (about !== undefined && success) about.accepted++
+        return
+      case "Auth":
+      case "AuthResponse":
+        if (success) authenticated = true
+        return
+      case "Ehlo":
+      case "Helo":
+        if (!success) return
+        capabilities = command.kind === "Ehlo" ? Capability.fromReply(reply) : Capability.none
+        parser.advertiseEnhancedCodes(capabilities.enhancedStatusCodes)
+        envelope = undefined
+        return
+      default:
+        return
+    }
+  }
+
+  // RFC 5321 section 4.5.3.2.5 lets a server break in on the content: what is left of it has no reader.
+  const settle = (expectation: Expected<Owner>, meaning: Meaning): void => {
+    const { command } = expectation
+    if (expectation === flowing) state = "Closed"
+    else if (command.place === "Last") state = transitions[command.kind]?.[meaning] ?? "Open"
+  }
+
+  const answer = (expectation: Expected<Owner>, reply: Reply): Event<Owner> => {
+    const { command, owner } = expectation
+    if (reply.code === 421 && command.kind !== "Greeting") return goodbye(reply)
+    const meaning = Commands.meaning(command.kind, reply)
+    const reason = impossible(expectation, meaning)
+    if (reason !== undefined || meaning === "Violation") return violated(reason ?? "", reply)
+    expectation.replies++
+    const more = expectation !== flowing && expectation.replies < repliesTo(expectation)
+    if (!more) expected.shift()
+    learn(expectation, meaning, reply)
+    settle(expectation, meaning)
+    if (state === "Upgrading" && parser.pending() > 0) {
+      return violated("plaintext follows the reply to STARTTLS", reply, true)
+    }
+    pump()
+    return { _tag: "Replied", owner, command, reply, meaning, more }
+  }
+
+  const next = (): Event<Owner> | undefined => {
+    if (state === "Closed") return undefined
+    const reply = parser.next()
+    if (reply === undefined) return undefined
+    if (isViolation(reply)) return violated(reply.reason, undefined, state === "Upgrading")
+    const expectation = expected[0]
+    return expectation === undefined ? unsolicited(reply) : answer(expectation, reply)
+  }
+
+  const headOf = (owner: Owner): Expectation<Owner> | undefined =>
+    expected.find((expectation) => expectation.owner === owner)
+
+  return {
+    state: () => state,
+    capabilities: () => capabilities,
+    secured: () => secured,
+    authenticated: () => authenticated,
+    mails: () => mails,
+    inTransaction,
+    submit,
+    withdraw: (owner) => {
+      unsent = unsent.filter((pending) => pending.owner !== owner)
+      return headOf(owner) === undefined
+    },
+    beginContent,
+    content,
+    take: () => {
+      flushLines()
+      if (output.length === 0) return output
+      batches++
+      const taken = output
+      output = []
+      return taken
+    },
+    taken: () => batches,
+    receive: parser.push,
+    next,
+    head: () => expected[0],
+    headOf,
+    idle: () => expected.length === 0 && unsent.length === 0,
+    upgraded: () => {
+      secured = true
+      capabilities = Capability.none
+      parser.advertiseEnhancedCodes(false)
+      envelope = undefined
+      state = "Open"
+    },
+    close: () => {
+      state = "Closed"
+      unsent = []
+    }
+  }
+}
