@@ -71,12 +71,36 @@ export interface UnixEndpoint {
 }
 
 /**
+ * The endpoint as messages name it: host and port, with brackets around an IPv6 address, or the path.
+ *
+ * @example
+ * ```ts
+ * import { SmtpSocket } from "effect-smtplib"
+ *
+ * SmtpSocket.formatEndpoint({ _tag: "Tcp", host: "mail.example.com", port: 587 }) // "mail.example.com:587"
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const formatEndpoint = (endpoint: Endpoint): string => {
+  if (endpoint._tag === "Unix") return endpoint.path
+  const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host
+  return `${host}:${endpoint.port}`
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface DialOptions {
   /** The limit of the whole dial: name resolution and every address that is tried. */
   readonly timeout: Duration.Duration
+  /**
+   * Addresses of the host that are not to be dialled, because they have just turned the session away (a 4yz
+   * greeting). With no other address left the dial fails as unreachable.
+   */
+  readonly except?: ReadonlyArray<string> | undefined
 }
 
 /**

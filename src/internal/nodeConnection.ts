@@ -1,0 +1,232 @@
+/**
+ * A connected net.Socket (or TLSSocket) as a Connection. The stream stays paused and is read on demand, so that
+ * Node buffers no more than its high-water mark; a failed write does not end the reading, since what the peer said
+ * before it went is often the reason.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Net from "node:net"
+import type { Addresses, Connection } from "../SmtpSocket.js"
+import { ConnectionLost } from "../SmtpSocket.js"
+import type { ServerEnd } from "./memoryConnection.js"
+import * as Wakeup from "./wakeup.js"
+
+/**
+ * A Connection whose writes can be failed by the transport below it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NodeConnection extends Connection {
+  /** Fails the writes that wait and all later ones; reading goes on. */
+  readonly failWrites: (cause: unknown) => void
+}
+
+interface Handover {
+  readonly socket: Net.Socket
+  /** Ends the use of the connection without closing the socket. */
+  readonly detach: () => void
+}
+
+/**
+ * The socket behind a Connection of ours. Module-private state, because the socket must reach TlsUpgrade and
+ * nobody else; it holds nothing alive.
+ */
+const handovers = new WeakMap<Connection, Handover>()
+
+/**
+ * Takes the socket out of one of our connections, which then can only be destroyed; `undefined` for a connection
+ * of another transport.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const takeSocket = (connection: Connection): Net.Socket | undefined => {
+  const handover = handovers.get(connection)
+  if (handover === undefined) return undefined
+  handover.detach()
+  return handover.socket
+}
+
+/**
+ * Destroys a socket in any state; whatever it still has to report is ignored.
+ *
+ * @since 0.1.0
+ * @category destructors
+ */
+export const destroySocket = (socket: Net.Socket): void => {
+  if (!socket.listeners("error").includes(ignore)) socket.on("error", ignore)
+  socket.destroy()
+}
+
+const ignore = () => undefined
+
+/**
+ * Node destroys a socket whose write failed, and with it every octet that the kernel still holds for reading.
+ * Here the failure is reported to `failed` instead, and the socket goes on reading until its end, error or close.
+ */
+const reportWriteErrors = (socket: Net.Socket, failed: (cause: unknown) => boolean): void => {
+  type Callback = (error?: Error | null) => void
+  const guarded =
+    (callback: Callback): Callback =>
+    (error) => {
+      if (error === undefined || error === null || !failed(error)) callback(error)
+      else callback()
+    }
+  const write = socket._write.bind(socket)
+  socket._write = (chunk: unknown, encoding, callback) => write(chunk, encoding, guarded(callback))
+  const writev = socket._writev?.bind(socket)
+  if (writev === undefined) return
+  socket._writev = (chunks, callback) => writev(chunks, guarded(callback))
+}
+
+const addressesOf = (socket: Net.Socket): Addresses => ({
+  remoteAddress: socket.remoteAddress,
+  remotePort: socket.remotePort,
+  localAddress: socket.localAddress,
+  localPort: socket.localPort
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromNodeSocket = (
+  socket: Net.Socket,
+  options?: {
+    readonly addresses?: Addresses | undefined
+    /** What lies below the socket and is destroyed with it. */
+    readonly onDestroy?: (() => void) | undefined
+  }
+): NodeConnection => {
+  const reading = Wakeup.make()
+  const writing = Wakeup.make()
+  let unusable: Error | undefined
+  let lost: unknown = socket.errored ?? undefined
+  let writeFailed: unknown
+
+  const wakeAll = () => {
+    reading.wake()
+    writing.wake()
+  }
+  const failWrites = (cause: unknown) => {
+    writeFailed ??= cause
+    writing.wake()
+  }
+  const onReadable = reading.wake
+  const onError = (cause: unknown) => {
+    lost ??= cause
+    wakeAll()
+  }
+  const onClose = () => onError(new Error("the connection is closed"))
+
+  reportWriteErrors(socket, (cause) => {
+    if (socket.destroyed) return false
+    failWrites(cause)
+    return true
+  })
+  socket.on("readable", onReadable)
+  socket.on("end", onReadable)
+  socket.on("error", onError)
+  socket.on("close", onClose)
+
+  const lookForOctets = (): Effect.Effect<Uint8Array | undefined, ConnectionLost> | undefined => {
+    if (unusable !== undefined) return failRead(unusable)
+    const octets: unknown = socket.read()
+    if (octets instanceof Uint8Array) return Effect.succeed(octets)
+    if (socket.readableEnded) return Effect.succeed(undefined)
+    return lost === undefined && !socket.closed
+      ? undefined
+      : failRead(lost ?? new Error("the connection is closed"))
+  }
+
+  const writeFailure = (): Effect.Effect<never, ConnectionLost> | undefined => {
+    const cause = unusable ?? writeFailed ?? lost
+    if (cause !== undefined) return failWrite(cause)
+    return socket.destroyed || socket.writableEnded
+      ? failWrite(new Error("the connection is closed for writing"))
+      : undefined
+  }
+
+  const write = (octets: ReadonlyArray<Uint8Array>): Effect.Effect<void, ConnectionLost> =>
+    Effect.suspend(() => {
+      const failure = writeFailure()
+      if (failure !== undefined) return failure
+      let flushed = false
+      const onFlush = (error?: Error | null) => {
+        if (error === undefined || error === null) flushed = writeFailed === undefined
+        else failWrites(error)
+        writing.wake()
+      }
+      writeAll(socket, octets, onFlush)
+      if (socket.writableLength === 0) return writeFailure() ?? Effect.void
+      return Wakeup.until(writing, () => (flushed ? Effect.void : writeFailure()))
+    })
+
+  const destroy = Effect.sync(() => {
+    unusable ??= new Error("the connection was destroyed on this side")
+    destroySocket(socket)
+    options?.onDestroy?.()
+    wakeAll()
+  })
+
+  const connection: NodeConnection = {
+    pull: Wakeup.until(reading, lookForOctets),
+    write,
+    buffered: () => (unusable === undefined ? socket.readableLength : 0),
+    destroy,
+    addresses: options?.addresses ?? addressesOf(socket),
+    failWrites
+  }
+  handovers.set(connection, {
+    socket,
+    detach: () => {
+      unusable ??= new Error("the connection was handed to TLS")
+      socket.off("readable", onReadable)
+      socket.off("end", onReadable)
+      wakeAll()
+    }
+  })
+  return connection
+}
+
+const failRead = (cause: unknown) => Effect.fail(new ConnectionLost({ operation: "read", cause }))
+
+const failWrite = (cause: unknown) => Effect.fail(new ConnectionLost({ operation: "write", cause }))
+
+/** One call of the operating system for all arrays, as far as it takes them. */
+const writeAll = (
+  socket: Net.Socket,
+  octets: ReadonlyArray<Uint8Array>,
+  onFlush: (error?: Error | null) => void
+): void => {
+  const arrays = octets.filter((array) => array.length > 0)
+  const last = arrays.pop()
+  if (last === undefined) return
+  socket.cork()
+  for (const array of arrays) socket.write(array)
+  socket.write(last, onFlush)
+  socket.uncork()
+}
+
+/**
+ * The server's end of an accepted socket, for servers in tests. The server has to be made with `allowHalfOpen`,
+ * or Node ends the stream for it when the client does.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const serverEnd = (socket: Net.Socket): ServerEnd => {
+  socket.setNoDelay(true)
+  return {
+    ...fromNodeSocket(socket),
+    end: Effect.sync(() => {
+      socket.end()
+    }),
+    reset: Effect.sync(() => {
+      socket.on("error", ignore)
+      socket.resetAndDestroy()
+    })
+  }
+}
