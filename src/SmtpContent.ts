@@ -96,7 +96,7 @@ export interface StreamOptions {
  * @since 0.1.0
  * @category constructors
  */
-export const bytes = (octets: Uint8Array): Bytes => ({ _tag: "Bytes", octets: Uint8Array.from(octets) })
+export const bytes = (octets: Uint8Array): Bytes => ({ _tag: "Bytes", octets: new Uint8Array(octets) })
 
 /**
  * A string, sent as UTF-8. A string that UTF-8 cannot express, because it holds half of a surrogate pair, is
