@@ -1,0 +1,201 @@
+/**
+ * The one interface of all SASL mechanisms (RFC 4422): a machine that takes challenges and gives responses, and
+ * asks for the hashes it needs instead of computing them. It knows neither SMTP lines nor base64, and never
+ * reads a clock or a random source, so that a captured exchange can be replayed.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Algorithm = "MD5" | "SHA-1" | "SHA-256" | "SHA-512"
+
+/**
+ * A computation that the machine needs; its octets are given to `answer`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Request =
+  | { readonly _tag: "Hash"; readonly algorithm: Algorithm; readonly data: Uint8Array }
+  | {
+      readonly _tag: "Hmac"
+      readonly algorithm: Algorithm
+      readonly key: Uint8Array
+      readonly data: Uint8Array
+    }
+  | {
+      /** PBKDF2 with HMAC, as long as the algorithm's output: `Hi` of RFC 5802 section 2.2. */
+      readonly _tag: "SaltedPassword"
+      readonly algorithm: Algorithm
+      readonly password: Uint8Array
+      readonly salt: Uint8Array
+      readonly iterations: number
+    }
+
+/**
+ * Octets for the server: the initial response, or the response to a challenge.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Respond {
+  readonly _tag: "Respond"
+  readonly octets: Uint8Array
+  /** What the server said went wrong, where the mechanism can tell; a refusal follows. Printable ASCII. */
+  readonly remark?: string | undefined
+}
+
+/**
+ * The exchange cannot go on: it has to be cancelled, and a success that comes all the same is not believed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fail {
+  readonly _tag: "Fail"
+  readonly reason: "Challenge" | "ServerNotVerified"
+  readonly detail: string
+}
+
+/**
+ * What to do next. `Wait` is only given by `start`: the mechanism has no initial response, the server speaks
+ * first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Step =
+  Respond | { readonly _tag: "Wait" } | { readonly _tag: "Request"; readonly request: Request } | Fail
+
+/**
+ * One authentication with one mechanism; it cannot be used twice. After a `Fail` every step is a `Fail`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Mechanism {
+  /** The name in the SASL registry, in capital letters. */
+  readonly name: string
+  /** The first step. */
+  readonly start: () => Step
+  /** Takes a decoded challenge, which may be empty. */
+  readonly challenge: (octets: Uint8Array) => Step
+  /** Takes what was computed for the last `Request`. */
+  readonly answer: (octets: Uint8Array) => Step
+  /** The server says that authentication succeeded: `undefined` if it may be believed. */
+  readonly succeed: () => Fail | undefined
+}
+
+/**
+ * A mechanism as a dialogue from top to bottom: it yields its steps and returns the last one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Script = Generator<Step, Respond | Fail, Uint8Array>
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const respond = (octets: Uint8Array, remark?: string): Respond => ({
+  _tag: "Respond",
+  octets,
+  ...(remark === undefined ? {} : { remark })
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fail = (reason: Fail["reason"], detail: string): Fail => ({ _tag: "Fail", reason, detail })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const wait: Step = { _tag: "Wait" }
+
+/**
+ * Asks for a computation from within a script.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export function* compute(request: Request): Generator<Step, Uint8Array, Uint8Array> {
+  return yield { _tag: "Request", request }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly name: string
+  /** Whether success may be believed only after the script has returned: it checks the server's proof. */
+  readonly provesServer: boolean
+  readonly script: () => Script
+}
+
+const noOctets = new Uint8Array(0)
+
+/**
+ * The machine that runs a script.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Mechanism => {
+  const script = options.script()
+  let awaited: "start" | "challenge" | "answer" | "nothing" = "start"
+  let through = false
+  let failure: Fail | undefined
+
+  const stop = (step: Fail): Fail => {
+    failure = step
+    awaited = "nothing"
+    return step
+  }
+
+  const take = (given: "start" | "challenge" | "answer", octets: Uint8Array): Step => {
+    if (failure !== undefined) return failure
+    if (given !== awaited) {
+      through = false
+      return stop(
+        given === "challenge" && awaited === "nothing"
+          ? fail("Challenge", `the server asks for more than ${options.name} has to say`)
+          : fail("Challenge", `${options.name} was given a ${given} out of turn`)
+      )
+    }
+    const { done, value } = script.next(octets)
+    if (value._tag === "Fail") return stop(value)
+    through = done === true
+    awaited = through ? "nothing" : value._tag === "Request" ? "answer" : "challenge"
+    return value
+  }
+
+  return {
+    name: options.name,
+    start: () => take("start", noOctets),
+    challenge: (octets) => take("challenge", octets),
+    answer: (octets) => take("answer", octets),
+    succeed: () => {
+      if (!options.provesServer || through) return undefined
+      return failure?.reason === "ServerNotVerified"
+        ? failure
+        : fail("ServerNotVerified", "it announced success before it had proved that it knows the password")
+    }
+  }
+}
+
+/**
+ * Octets that a server sent to explain itself, fit for a message: printable ASCII, 200 characters at most.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const printable = (octets: Uint8Array): string =>
+  new TextDecoder().decode(octets.subarray(0, 200)).replaceAll(/[^\x20-\x7e]/g, "?")
