@@ -233,7 +233,7 @@ const authLimit = 494
 const renderAuth = (auth: string | null | undefined, context: Context, field: string): Rendered => {
   if (auth === undefined) return undefined
   if (auth === null) return needs(context, "AUTH", "auth") ?? "AUTH=<>"
-  if (auth === "") return invalid(`${field}.auth`, "is empty; give null for <>")
+  if (auth === "" || auth === "<>") return invalid(`${field}.auth`, "is not a mailbox; give null for <>")
   if (/\p{Cc}|\p{Cs}/u.test(auth)) return invalid(`${field}.auth`, "holds a control character")
   const xtext = Xtext.encode(auth)
   if (xtext.length > authLimit) {
