@@ -1,7 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import { SmtpSocket } from "../src/SmtpSocket.js"
 import * as SmtpTest from "../src/SmtpTest.js"
+import { TlsUpgrade } from "../src/TlsUpgrade.js"
 
 const endpoint = { _tag: "Tcp", host: "mx.test", port: 25 } as const
 const encoder = new TextEncoder()
@@ -90,6 +95,476 @@ describe("a scripted dialogue", () => {
           "  C: EHLO other.test"
         ].join("\n")
       )
+    })
+  )
+
+  it.scoped("shows where octets differ in a content", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.expectContent("Subject: hi\r\n\r\nhello\r\n"))
+      const client = yield* dial(server)
+      yield* say(client, "Subject: hi\r\n\r\nhullo\r\n.\r\n")
+      const failure = yield* Effect.flip(server.done)
+      expect(failure.reason).toBe("Mismatch")
+      expect(failure.detail).toBe("the client sent something else, from octet 17 on")
+      expect(failure.received).toBe("Subject: hi\\r\\n\\r\\nhullo\\r\\n")
+    })
+  )
+
+  it.scoped("fails when the client leaves early", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.expectGroup("NOOP", "QUIT"))
+      const client = yield* dial(server)
+      yield* say(client, "NOOP\r\nQU")
+      yield* client.destroy
+      const failure = yield* Effect.flip(server.done)
+      expect(failure).toMatchObject({ reason: "ClientLeft", expected: "QUIT", received: "QU" })
+    })
+  )
+
+  it.scoped("closes the connection of a script that fails", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
+      const client = yield* dial(server)
+      yield* say(client, "RSET\r\n")
+      expect(yield* hear(client)).toBe("(end)")
+      yield* Effect.flip(server.done)
+    })
+  )
+
+  it.effect("lets no test pass over a mismatch", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.gen(function* () {
+        const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
+        const client = yield* dial(server)
+        yield* say(client, "RSET\r\n")
+        yield* client.pull
+      }).pipe(Effect.scoped, Effect.sandbox, Effect.flip)
+      expect(String(exit)).toContain("expected: NOOP")
+    })
+  )
+
+  it.scoped("interrupts the client and outranks its failure in verify", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
+      const client = Effect.gen(function* () {
+        yield* say(yield* dial(server), "RSET\r\n")
+        return yield* Effect.never
+      })
+      expect(yield* Effect.flip(server.verify(client))).toMatchObject({ _tag: "ScriptFailure" })
+    })
+  )
+
+  it.scoped("matches patterns and octets", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          SmtpTest.expect(/^MAIL FROM:<.*> SIZE=\d+$/),
+          SmtpTest.expect(Uint8Array.of(0xff, 0x0d, 0x0a, 0x00)),
+          SmtpTest.expectOctets(3),
+          SmtpTest.expectEnd
+        )
+      )
+      const client = yield* dial(server)
+      yield* say(client, "MAIL FROM:<a@x.test> SIZE=12\r\n")
+      yield* client.write([Uint8Array.of(0xff, 0x0d), Uint8Array.of(0x0a, 0x00, 1, 2, 3)])
+      yield* client.destroy
+      yield* server.done
+    })
+  )
+
+  it.scoped("tells octets that follow the last expected line", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.expect("QUIT"), SmtpTest.expectEnd))
+      const client = yield* dial(server)
+      yield* say(client, "QUIT\r\nNOOP\r\n")
+      expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", received: "NOOP\\r\\n" })
+    })
+  )
+})
+
+describe("what is recorded", () => {
+  it.scoped("is every octet, however it was cut, text or not", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.silence)
+      const client = yield* dial(server)
+      const octets = Uint8Array.from({ length: 256 }, (_, index) => index)
+      yield* client.write([octets.subarray(0, 1), octets.subarray(1, 200)])
+      yield* client.write([octets.subarray(200)])
+      yield* client.destroy
+      yield* server.done
+      expect(yield* server.received).toEqual(octets)
+      const [connection] = yield* server.connections
+      expect(connection?.chunks.map((chunk) => chunk.length)).toEqual([1, 199, 56])
+    })
+  )
+
+  it.scoped("holds contents with and without transparency (RFC 5321 section 4.5.2)", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(SmtpTest.expectContent(), SmtpTest.expectContent(), SmtpTest.expectEnd)
+      )
+      const client = yield* dial(server)
+      yield* say(client, "..a\r\n.\n.\r", "\n..\r\n", "\r\n.", "\r\n.\r\n")
+      yield* client.destroy
+      yield* server.done
+      const [connection] = yield* server.connections
+      expect(connection?.contents.map(({ octets }) => decoder.decode(octets))).toEqual([
+        ".a\r\n\n.\r\n.\r\n\r\n",
+        ""
+      ])
+      expect(connection?.contents.map(({ raw }) => decoder.decode(raw))).toEqual([
+        "..a\r\n.\n.\r\n..\r\n\r\n.\r\n",
+        ".\r\n"
+      ])
+    })
+  )
+
+  it.scoped("includes what comes after the script's end", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
+      const client = yield* dial(server)
+      yield* say(client, "NOOP\r\n")
+      yield* server.done
+      yield* say(client, "QUIT\r\n")
+      yield* client.destroy
+      yield* Effect.yieldNow()
+      expect(yield* server.receivedText).toBe("NOOP\r\nQUIT\r\n")
+    })
+  )
+})
+
+describe("replies", () => {
+  it.scoped("arrive in pieces that were asked for", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          SmtpTest.reply("250 ok", { split: [3, 7] }),
+          SmtpTest.reply("250", { split: "byteByByte" }),
+          SmtpTest.reply("251 a"),
+          SmtpTest.reply("251 b"),
+          SmtpTest.reply("251 c", { separate: true }),
+          SmtpTest.inject("421")
+        )
+      )
+      const client = yield* dial(server)
+      yield* server.done
+      const pieces = yield* Effect.replicateEffect(hear(client), 11)
+      expect(pieces).toEqual([
+        "250",
+        " ok\r",
+        "\n",
+        "2",
+        "5",
+        "0",
+        "\r",
+        "\n",
+        "251 a\r\n251 b\r\n",
+        "251 c\r\n",
+        "421"
+      ])
+    })
+  )
+
+  it.scoped("wait for Effect's Clock", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(SmtpTest.reply("220-now"), SmtpTest.reply("220 later", { delay: "5 minutes" }))
+      )
+      const client = yield* dial(server)
+      expect(yield* hear(client)).toBe("220-now\r\n")
+      const later = yield* Effect.fork(hear(client))
+      yield* TestClock.adjust("299 seconds")
+      expect(yield* Fiber.poll(later)).toMatchObject({ _tag: "None" })
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(later)).toBe("220 later\r\n")
+    })
+  )
+
+  it.scoped("wait between pieces when a pause is asked for", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.reply("220", { split: [1], pause: "1 second" }))
+      const client = yield* dial(server)
+      expect(yield* hear(client)).toBe("2")
+      const rest = yield* Effect.fork(hear(client))
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(rest)).toBe("20\r\n")
+    })
+  )
+})
+
+describe("a server that misbehaves", () => {
+  it.scoped("stops reading, and the client's writes wait", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(SmtpTest.expect("DATA"), SmtpTest.stopReading),
+        {
+          capacity: 1000
+        }
+      )
+      const client = yield* dial(server)
+      yield* say(client, "DATA\r\n")
+      yield* server.done
+      yield* client.write([new Uint8Array(1000)])
+      const blocked = yield* Effect.fork(client.write([new Uint8Array(1)]))
+      yield* TestClock.adjust("1 hour")
+      expect(yield* Fiber.poll(blocked)).toMatchObject({ _tag: "None" })
+      expect(yield* server.receivedText).toBe("DATA\r\n")
+    })
+  )
+
+  it.scoped("is silent and reads on", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.silence, { capacity: 10 })
+      const client = yield* dial(server)
+      yield* client.write([new Uint8Array(1000)])
+      expect((yield* server.received).length).toBeGreaterThan(900)
+    })
+  )
+
+  it.scoped("ends its stream and goes on reading", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(SmtpTest.reply("221 bye"), SmtpTest.halfClose, SmtpTest.expect("NOOP"))
+      )
+      const client = yield* dial(server)
+      expect(yield* hear(client)).toBe("221 bye\r\n")
+      expect(yield* hear(client)).toBe("(end)")
+      yield* say(client, "NOOP\r\n")
+      yield* server.done
+    })
+  )
+
+  it.scoped("resets the connection", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("220 hi"), SmtpTest.reset))
+      const client = yield* dial(server)
+      expect(yield* hear(client)).toBe("220 hi\r\n")
+      expect(yield* Effect.flip(hear(client))).toMatchObject({ _tag: "ConnectionLost", operation: "read" })
+      expect(yield* Effect.flip(say(client, "x"))).toMatchObject({
+        _tag: "ConnectionLost",
+        operation: "write"
+      })
+    })
+  )
+
+  it.scoped("closes after its last words", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("554 no"), SmtpTest.close))
+      const client = yield* dial(server)
+      yield* server.done
+      expect([yield* hear(client), yield* hear(client)]).toEqual(["554 no\r\n", "(end)"])
+    })
+  )
+
+  it.scoped("refuses a dial, and has no script for another", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([SmtpTest.refused])
+      expect(yield* Effect.flip(dial(server))).toMatchObject({ reason: "Unreachable" })
+      expect((yield* Effect.flip(dial(server))).message).toContain("no script for connection 2")
+      yield* server.done
+    })
+  )
+
+  it.scoped("leaves a dial unanswered until its limit", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.unanswered)
+      const dialling = yield* Effect.fork(dial(server))
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* Effect.flip(Fiber.join(dialling))).toMatchObject({ reason: "Timeout" })
+    })
+  )
+})
+
+describe("combinators", () => {
+  it.scoped("answer by command until the client leaves", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.repeat(
+          SmtpTest.branch(
+            {
+              RCPT: SmtpTest.reply("250 ok"),
+              "RCPT TO:<b@y.test>": SmtpTest.reply("550 no"),
+              VRFY: (line) => SmtpTest.reply(`252 ${line.slice(5)}`)
+            },
+            SmtpTest.reply("500 what")
+          )
+        )
+      )
+      const client = yield* dial(server)
+      const ask = (line: string) => Effect.zipRight(say(client, `${line}\r\n`), hear(client))
+      expect(yield* ask("rcpt to:<a@y.test>")).toBe("250 ok\r\n")
+      expect(yield* ask("RCPT TO:<b@y.test> NOTIFY=NEVER")).toBe("550 no\r\n")
+      expect(yield* ask("VRFY ann")).toBe("252 ann\r\n")
+      expect(yield* ask("RCPTX")).toBe("500 what\r\n")
+      yield* client.destroy
+      yield* server.done
+    })
+  )
+
+  it.scoped("fail a line that has no handler", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(SmtpTest.branch({ NOOP: SmtpTest.reply("250 ok") }))
+      const client = yield* dial(server)
+      yield* say(client, "EXPN list\r\n")
+      expect(yield* Effect.flip(server.done)).toMatchObject({
+        expected: "one of NOOP",
+        received: "EXPN list"
+      })
+    })
+  )
+
+  it.scoped("repeat a number of times", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(SmtpTest.repeat(SmtpTest.expect("NOOP"), 2), SmtpTest.repeat(SmtpTest.reset, 0))
+      )
+      const client = yield* dial(server)
+      yield* say(client, "NOOP\r\nNOOP\r\n")
+      yield* server.done
+    })
+  )
+
+  it.scoped("run effects at their place in the dialogue", () =>
+    Effect.gen(function* () {
+      const arrived = yield* Deferred.make<string>()
+      const release = yield* Deferred.make<string>()
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          SmtpTest.expect("NOOP"),
+          SmtpTest.effect(Deferred.succeed(arrived, "arrived")),
+          SmtpTest.effect(Deferred.await(release)),
+          SmtpTest.reply("250 ok")
+        )
+      )
+      const client = yield* dial(server)
+      yield* say(client, "NOOP\r\n")
+      expect(yield* Deferred.await(arrived)).toBe("arrived")
+      yield* Deferred.succeed(release, "released")
+      expect(yield* hear(client)).toBe("250 ok\r\n")
+    })
+  )
+
+  it.scoped("report an effect that fails and a handler that throws", () =>
+    Effect.gen(function* () {
+      const thrower = (): SmtpTest.Script => {
+        throw new Error("a mistake")
+      }
+      const failing = yield* SmtpTest.scripted(SmtpTest.effect(Effect.fail("no database")))
+      yield* dial(failing)
+      expect((yield* Effect.flip(failing.done)).detail).toContain("no database")
+      const throwing = yield* SmtpTest.scripted(SmtpTest.branch({ NOOP: thrower }))
+      yield* say(yield* dial(throwing), "NOOP\r\n")
+      expect((yield* Effect.flip(throwing.done)).detail).toContain("a mistake")
+    })
+  )
+
+  it.scoped("see octets that come too soon", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          SmtpTest.expect("EHLO c"),
+          SmtpTest.expectNothing("1 second"),
+          SmtpTest.reply("250 mx")
+        )
+      )
+      const client = yield* dial(server)
+      yield* say(client, "EHLO c\r\nMAIL")
+      expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", received: "MAIL" })
+    })
+  )
+
+  it.scoped("go on when nothing came too soon", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          SmtpTest.expect("EHLO c"),
+          SmtpTest.expectNothing("1 second"),
+          SmtpTest.reply("250 mx")
+        )
+      )
+      const client = yield* dial(server)
+      yield* say(client, "EHLO c\r\n")
+      const heard = yield* Effect.fork(hear(client))
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(heard)).toBe("250 mx\r\n")
+    })
+  )
+})
+
+describe("many connections", () => {
+  it.scoped("run a script each, in the order of their dials", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([
+        SmtpTest.reply("220 first"),
+        SmtpTest.reply("220 second"),
+        SmtpTest.reply("220 third")
+      ])
+      const clients = yield* Effect.all([dial(server), dial(server), dial(server)])
+      expect(yield* Effect.forEach(clients, hear)).toEqual([
+        "220 first\r\n",
+        "220 second\r\n",
+        "220 third\r\n"
+      ])
+      yield* server.done
+      expect(yield* server.dialled).toEqual([endpoint, endpoint, endpoint])
+    })
+  )
+
+  it.scoped("are unlimited when the scripts are a function", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted((index) => SmtpTest.reply(`220 ${index}`))
+      const heard = yield* Effect.replicateEffect(Effect.scoped(Effect.flatMap(dial(server), hear)), 20)
+      expect(heard.at(-1)).toBe("220 19\r\n")
+      yield* server.done
+      expect(yield* server.connections).toHaveLength(20)
+    })
+  )
+
+  it.scoped("name the connection that failed", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(() => SmtpTest.expect("NOOP"))
+      yield* say(yield* dial(server), "NOOP\r\n")
+      yield* say(yield* dial(server), "RSET\r\n")
+      expect((yield* Effect.flip(server.done)).connection).toBe(2)
+    })
+  )
+})
+
+describe("TLS without cryptography", () => {
+  const startTls = SmtpTest.script(
+    SmtpTest.expect("STARTTLS"),
+    SmtpTest.reply("220 go"),
+    SmtpTest.upgrade,
+    SmtpTest.expect("EHLO c")
+  )
+
+  it.scoped("carries on within the same connection", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.ScriptedServer
+      const tls = yield* TlsUpgrade
+      const client = yield* Effect.flatMap(SmtpSocket, (socket) =>
+        socket.dial(endpoint, { timeout: Duration.seconds(1) })
+      )
+      yield* say(client, "STARTTLS\r\n")
+      expect(yield* hear(client)).toBe("220 go\r\n")
+      const secured = yield* tls.upgrade(client, {
+        host: "mx.test",
+        port: 25,
+        timeout: Duration.seconds(1),
+        tls: {}
+      })
+      expect(secured.tls).toMatchObject({ servername: "mx.test", verified: true })
+      yield* say(secured, "EHLO c\r\n")
+      yield* server.done
+    }).pipe(Effect.provide(SmtpTest.layerScript(startTls)))
+  )
+
+  it.scoped("fails a client that writes on behind STARTTLS (RFC 3207 section 4)", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(startTls)
+      const client = yield* dial(server)
+      yield* say(client, "STARTTLS\r\nEHLO c\r\n")
+      expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", step: "upgrade" })
     })
   )
 })

@@ -1,0 +1,237 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Tls from "node:tls"
+import { fromNodeSocket, takeSocket } from "../../src/internal/nodeConnection.js"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import type { Connection } from "../../src/SmtpSocket.js"
+import { SmtpSocket } from "../../src/SmtpSocket.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import * as Certificates from "../servers/certificates.js"
+import type { Listening } from "./listen.js"
+import { listen } from "./listen.js"
+import { leftOpen, openResources, resourcesLeftBy } from "./resources.js"
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+const dial = (server: Listening) =>
+  Effect.flatMap(SmtpSocket, (socket) => socket.dial(server.endpoint, { timeout: Duration.seconds(5) })).pipe(
+    Effect.provide(NodeSmtp.layerSocket)
+  )
+
+const say = (client: Connection, text: string) => client.write([encoder.encode(text)])
+
+const hearUntil = (client: Connection, end: string): Effect.Effect<string, unknown> =>
+  Effect.gen(function* () {
+    let heard = ""
+    while (!heard.endsWith(end)) {
+      const octets = yield* client.pull
+      if (octets === undefined) return `${heard}(end)`
+      heard += decoder.decode(octets)
+    }
+    return heard
+  })
+
+const connectTls = (client: Connection | undefined, server: Listening, ca: string) =>
+  Effect.async<Connection, Error>((resume) => {
+    const socket = client === undefined ? undefined : takeSocket(client)
+    const where = socket === undefined ? { host: "127.0.0.1", port: server.port } : { socket }
+    const secured = Tls.connect({ ...where, servername: "localhost", ca })
+    secured.once("error", (error: Error) => {
+      resume(Effect.fail(error))
+    })
+    secured.once("secureConnect", () => {
+      resume(Effect.succeed(fromNodeSocket(secured)))
+    })
+  })
+
+const secureClient = (client: Connection | undefined, server: Listening, ca: string) =>
+  Effect.acquireRelease(connectTls(client, server, ca), (secured) => secured.destroy)
+
+describe("a script over TCP", () => {
+  it.scopedLive("runs as over memory", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(
+        SmtpTest.script(
+          SmtpTest.reply("220 mx.test ESMTP"),
+          SmtpTest.expectGroup("EHLO c", "QUIT"),
+          SmtpTest.reply("250 mx.test", { split: "byteByByte" }),
+          SmtpTest.reply("221 bye"),
+          SmtpTest.expectEnd
+        )
+      )
+      const client = yield* dial(listening)
+      expect(yield* hearUntil(client, "\r\n")).toBe("220 mx.test ESMTP\r\n")
+      yield* say(client, "EHLO c\r\nQUIT\r\n")
+      expect(yield* hearUntil(client, "bye\r\n")).toBe("250 mx.test\r\n221 bye\r\n")
+      yield* client.destroy
+      yield* listening.server.done
+      expect(yield* listening.server.receivedText).toBe("EHLO c\r\nQUIT\r\n")
+    })
+  )
+
+  it.scopedLive("reports a mismatch", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(SmtpTest.expect("EHLO c"))
+      const client = yield* dial(listening)
+      yield* say(client, "HELO c\r\n")
+      expect(yield* Effect.flip(listening.server.done)).toMatchObject({ received: "HELO c" })
+    })
+  )
+
+  it.scopedLive("gives the client pieces apart when they pause", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(SmtpTest.reply("250 ok", { split: [2], pause: "20 millis" }))
+      const client = yield* dial(listening)
+      expect(decoder.decode(yield* client.pull)).toBe("25")
+    })
+  )
+
+  // More than the system and Node take in without a reader.
+  const writeALot = (client: Connection) => client.write([new Uint8Array(48_000_000)])
+
+  it.scopedLive("stops the client's writes when it stops reading", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(SmtpTest.stopReading)
+      const client = yield* dial(listening)
+      const outcome = yield* Effect.timeoutOption(writeALot(client), "500 millis")
+      expect(outcome._tag).toBe("None")
+      expect((yield* listening.server.received).length).toBe(0)
+    })
+  )
+
+  it.scopedLive("takes the client's writes when it is silent", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(SmtpTest.silence)
+      const client = yield* dial(listening)
+      yield* writeALot(client)
+      yield* client.destroy
+      yield* listening.server.done
+      expect((yield* listening.server.received).length).toBeGreaterThan(40_000_000)
+    })
+  )
+
+  it.scopedLive("ends its stream and goes on reading", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(
+        SmtpTest.script(SmtpTest.reply("221 bye"), SmtpTest.halfClose, SmtpTest.expect("NOOP"))
+      )
+      const client = yield* dial(listening)
+      expect(yield* hearUntil(client, "never")).toBe("221 bye\r\n(end)")
+      yield* say(client, "NOOP\r\n")
+      yield* listening.server.done
+    })
+  )
+
+  it.scopedLive("resets the connection", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen(SmtpTest.script(SmtpTest.expect("NOOP"), SmtpTest.reset))
+      const client = yield* dial(listening)
+      yield* say(client, "NOOP\r\n")
+      const lost = yield* Effect.flip(client.pull)
+      expect(lost.cause).toMatchObject({ code: "ECONNRESET" })
+    })
+  )
+
+  it.scopedLive("runs a script for each connection", () =>
+    Effect.gen(function* () {
+      const listening = yield* listen((index) => SmtpTest.reply(`220 ${index}`))
+      const heard = yield* Effect.forEach([0, 1, 2], () =>
+        Effect.flatMap(dial(listening), (client) => hearUntil(client, "\r\n"))
+      )
+      expect(heard).toEqual(["220 0\r\n", "220 1\r\n", "220 2\r\n"])
+    })
+  )
+})
+
+describe("a script over TLS", () => {
+  it.scopedLive("begins behind the handshake when TLS is implicit", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const tls = { cert: made.certificate, key: made.key }
+      const listening = yield* listen(
+        SmtpTest.script(SmtpTest.reply("220 secret"), SmtpTest.expect("QUIT"), SmtpTest.expectEnd),
+        { mode: "implicit", tls }
+      )
+      const client = yield* secureClient(undefined, listening, made.ca)
+      expect(yield* hearUntil(client, "\r\n")).toBe("220 secret\r\n")
+      yield* say(client, "QUIT\r\n")
+      yield* client.destroy
+      yield* listening.server.done
+      expect(yield* listening.handshakes).toMatchObject([{ servername: "localhost", resumed: false }])
+    })
+  )
+
+  it.scopedLive("upgrades in the middle of the dialogue", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const tls = { cert: made.certificate, key: made.key }
+      const listening = yield* listen(
+        SmtpTest.script(
+          SmtpTest.expect("STARTTLS"),
+          SmtpTest.reply("220 go"),
+          SmtpTest.upgrade,
+          SmtpTest.expect("EHLO c"),
+          SmtpTest.reply("250 mx.test"),
+          SmtpTest.halfClose,
+          SmtpTest.expectEnd
+        ),
+        { tls }
+      )
+      const plain = yield* dial(listening)
+      yield* say(plain, "STARTTLS\r\n")
+      expect(yield* hearUntil(plain, "\r\n")).toBe("220 go\r\n")
+      const client = yield* secureClient(plain, listening, made.ca)
+      yield* say(client, "EHLO c\r\n")
+      expect(yield* hearUntil(client, "never")).toBe("250 mx.test\r\n(end)")
+      yield* client.destroy
+      yield* listening.server.done
+      expect(yield* listening.server.receivedText).toBe("STARTTLS\r\nEHLO c\r\n")
+    })
+  )
+
+  it.scopedLive("fails the script when the client refuses the certificate", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const other = yield* Certificates.makeAuthority()
+      const listening = yield* listen(SmtpTest.upgrade, {
+        tls: { cert: made.certificate, key: made.key }
+      })
+      const plain = yield* dial(listening)
+      yield* Effect.flip(secureClient(plain, listening, other.certificate))
+      yield* plain.destroy
+      const failure = yield* Effect.flip(listening.server.done)
+      expect(failure).toMatchObject({ reason: "Effect", step: "upgrade" })
+      expect(yield* listening.handshakeFailures).toHaveLength(1)
+    })
+  )
+})
+
+describe("resources", () => {
+  it.scopedLive("are gone after the scope, whatever state the script is in", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const tls = { cert: made.certificate, key: made.key }
+      const use = Effect.gen(function* () {
+        const silent = yield* listen(SmtpTest.silence)
+        yield* say(yield* dial(silent), "hello")
+        const stalled = yield* listen(SmtpTest.stopReading)
+        yield* say(yield* dial(stalled), "hello")
+        const secured = yield* listen(SmtpTest.reply("220 hi"), { mode: "implicit", tls })
+        yield* hearUntil(yield* secureClient(undefined, secured, made.ca), "\r\n")
+      })
+      expect(yield* resourcesLeftBy(Effect.scoped(use))).toEqual({})
+    })
+  )
+
+  it.scopedLive("that stay open are counted", () =>
+    Effect.gen(function* () {
+      const before = yield* openResources
+      const listening = yield* listen(SmtpTest.silence)
+      yield* dial(listening)
+      expect(leftOpen(before, yield* openResources)).toMatchObject({ TCPServerWrap: 1 })
+      expect(Object.values(leftOpen(before, yield* openResources)).length).toBeGreaterThan(1)
+    })
+  )
+})
