@@ -251,9 +251,19 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
   const fail = (reason: string): Violation => {
     violation = { _tag: "Violation", reason }
     buffer = noOctets
+    offset = 0
+    scanned = 0
+    replyLength = 0
     lines = []
     return violation
   }
+
+  // One bound decides, the nearer of the two, so that how the octets were split never changes what is reported.
+  const allowed = (): number => Math.min(limits.lineLength, limits.replyLength - replyLength)
+  const failTooLong = (): Violation =>
+    limits.lineLength <= limits.replyLength - replyLength
+      ? fail(`a reply line is longer than ${limits.lineLength} octets`)
+      : fail(`a reply is longer than ${limits.replyLength} octets`)
 
   const push = (octets: Uint8Array): void => {
     if (violation !== undefined || octets.length === 0) return
@@ -279,19 +289,14 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
       if (end === -1) {
         scanned = buffer.length
         const rest = buffer.length - offset
-        if (rest >= limits.lineLength) return fail(`a reply line is longer than ${limits.lineLength} octets`)
-        if (replyLength + rest > limits.replyLength) {
-          return fail(`a reply is longer than ${limits.replyLength} octets`)
-        }
-        return undefined
+        return rest > 0 && rest >= allowed() ? failTooLong() : undefined
       }
       const start = offset
       const length = end + 1 - start
+      if (length > allowed()) return failTooLong()
       offset = end + 1
       scanned = offset
-      if (length > limits.lineLength) return fail(`a reply line is longer than ${limits.lineLength} octets`)
       replyLength += length
-      if (replyLength > limits.replyLength) return fail(`a reply is longer than ${limits.replyLength} octets`)
       if (end === start || buffer[end - 1] !== CR) return fail("a reply line ends in LF without CR")
       const last = end - 1
       const hundreds = digit(buffer[start])
