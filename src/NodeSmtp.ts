@@ -6,10 +6,13 @@
  */
 import * as Layer from "effect/Layer"
 import * as NodeDial from "./internal/nodeDial.js"
+import * as NodeTls from "./internal/nodeTls.js"
 import { SmtpSocket } from "./SmtpSocket.js"
+import type { TlsOptions } from "./TlsUpgrade.js"
+import { TlsUpgrade } from "./TlsUpgrade.js"
 
 /**
- * What a program can say of the transport.
+ * What a program can say of the socket.
  *
  * @since 0.1.0
  * @category models
@@ -20,6 +23,17 @@ export interface SocketOptions {
    * literal is dialled without it.
    */
   readonly resolve?: NodeDial.Resolve | undefined
+}
+
+/**
+ * What a program can say of the socket and of TLS.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TransportOptions extends SocketOptions {
+  /** Holds for every session that does not say otherwise. */
+  readonly tls?: TlsOptions | undefined
 }
 
 /**
@@ -39,3 +53,47 @@ export const layerSocketWith = (options: SocketOptions): Layer.Layer<SmtpSocket>
  * @category layers
  */
 export const layerSocket: Layer.Layer<SmtpSocket> = layerSocketWith({})
+
+/**
+ * TLS over node:tls, with options that hold for every session that does not say otherwise. Contexts are built
+ * once for equal options, and TLS sessions are resumed for the same endpoint, name and options; both are owned by
+ * the layer. Over a connection of another transport it works as well, at some cost.
+ *
+ * @example
+ * ```ts
+ * import { NodeSmtp } from "effect-smtplib"
+ *
+ * declare const authority: string
+ * const layer = NodeSmtp.layerTlsWith({ ca: authority, minVersion: "TLSv1.3" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTlsWith = (options: TlsOptions): Layer.Layer<TlsUpgrade> =>
+  Layer.effect(TlsUpgrade, NodeTls.makeService(options))
+
+/**
+ * TLS over node:tls, verified against Node's own list of authorities.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTls: Layer.Layer<TlsUpgrade> = layerTlsWith({})
+
+/**
+ * Socket and TLS, with options.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTransportWith = (options: TransportOptions): Layer.Layer<SmtpSocket | TlsUpgrade> =>
+  Layer.merge(layerSocketWith(options), layerTlsWith(options.tls ?? {}))
+
+/**
+ * Socket and TLS.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTransport: Layer.Layer<SmtpSocket | TlsUpgrade> = layerTransportWith({})

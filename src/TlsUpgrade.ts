@@ -6,11 +6,13 @@
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { TlsError } from "./SmtpError.js"
+import { TlsError } from "./SmtpError.js"
 import type { Connection } from "./SmtpSocket.js"
+import { formatEndpoint } from "./SmtpSocket.js"
 
 /**
  * The service that secures connections.
@@ -56,9 +58,12 @@ export interface UpgradeOptions {
  * @category models
  */
 export interface TlsOptions {
-  /** PEM of the authorities to trust instead of the system's. */
+  /** PEM of the authorities to trust instead of Node's own list. */
   readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
-  /** PEM of the client certificate and its chain. */
+  /**
+   * PEM of the client certificate and its chain. The server judges it after the handshake on TLS 1.3, so that a
+   * refused certificate shows as a lost connection.
+   */
   readonly cert?: string | Uint8Array | undefined
   /** PEM of the client certificate's private key. */
   readonly key?: Redacted.Redacted | undefined
@@ -126,3 +131,33 @@ export interface ChannelBinding {
   readonly type: "tls-exporter" | "tls-unique"
   readonly data: Uint8Array
 }
+
+/**
+ * No TLS: for programs that speak to a server on the same machine, over a UNIX socket or in tests. Every upgrade
+ * fails with a TlsError whose reason is `Configuration`, and the connection is destroyed.
+ *
+ * @example
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import { CapabilityCache, NodeSmtp, TlsUpgrade } from "effect-smtplib"
+ *
+ * const layer = Layer.mergeAll(NodeSmtp.layerSocket, TlsUpgrade.layerNone, CapabilityCache.layerMemory)
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerNone: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
+  upgrade: (connection, { host, port }) =>
+    Effect.zipRight(
+      connection.destroy,
+      Effect.fail(
+        new TlsError({
+          endpoint: formatEndpoint({ _tag: "Tcp", host, port }),
+          reason: "Configuration",
+          cause:
+            "no TLS is provided; provide NodeSmtp.layer or NodeSmtp.layerTls in place of TlsUpgrade.layerNone"
+        })
+      )
+    )
+})

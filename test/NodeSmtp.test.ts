@@ -7,79 +7,18 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { createHash, randomBytes } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { serverEnd } from "../src/internal/nodeConnection.js"
 import * as NodeSmtp from "../src/NodeSmtp.js"
-import type { Connection, DialOptions, Endpoint } from "../src/SmtpSocket.js"
+import type { DialOptions, Endpoint } from "../src/SmtpSocket.js"
 import { SmtpSocket } from "../src/SmtpSocket.js"
-
-const bytes = (text: string) => new TextEncoder().encode(text)
+import { bytes, eventually, listen, openHandles, pullText } from "./support/loopback.js"
 
 const dial = (endpoint: Endpoint, options?: Partial<DialOptions>) =>
   Effect.flatMap(SmtpSocket, (socket) => socket.dial(endpoint, { timeout: Duration.seconds(10), ...options }))
 
 const tcp = (port: number, host = "127.0.0.1"): Endpoint => ({ _tag: "Tcp", host, port })
-
-/** A server on loopback; its sockets and itself are closed with the scope. */
-const listen = (
-  onSocket: (socket: Net.Socket) => void,
-  where: Net.ListenOptions = { host: "127.0.0.1", port: 0 }
-) =>
-  Effect.acquireRelease(
-    Effect.async<{
-      readonly port: number
-      readonly sockets: ReadonlyArray<Net.Socket>
-      readonly server: Net.Server
-    }>((resume) => {
-      const sockets: Array<Net.Socket> = []
-      const server = Net.createServer({ allowHalfOpen: true }, (socket) => {
-        sockets.push(socket)
-        socket.on("error", () => undefined)
-        onSocket(socket)
-      })
-      server.listen(where, () => {
-        const address = server.address()
-        const port = address === null || typeof address === "string" ? 0 : address.port
-        resume(Effect.succeed({ port, sockets, server }))
-      })
-    }),
-    ({ server, sockets }) =>
-      Effect.async<undefined>((resume) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resume(Effect.succeed(undefined)))
-      })
-  )
-
-const pullAll = (connection: Connection) =>
-  Effect.gen(function* () {
-    const chunks: Array<Uint8Array> = []
-    for (;;) {
-      const octets = yield* connection.pull
-      if (octets === undefined) return Buffer.concat(chunks)
-      chunks.push(octets)
-    }
-  })
-
-const pullText = (connection: Connection) =>
-  Effect.map(connection.pull, (octets) => (octets === undefined ? undefined : Buffer.from(octets).toString()))
-
-/** Waits until something has become true, one turn of the event loop after another. */
-const eventually = (condition: () => boolean) =>
-  Effect.async<undefined>((resume) => {
-    const look = () => {
-      if (condition()) resume(Effect.succeed(undefined))
-      else setImmediate(look)
-    }
-    look()
-  })
-
-const closed = (socket: Net.Socket) => eventually(() => socket.closed)
-
-/** How many TCP and pipe handles of this process are open. */
-const openHandles = () =>
-  process.getActiveResourcesInfo().filter((kind) => /TCP|Pipe|TLS|ConnectWrap/.test(kind)).length
 
 describe("NodeSmtp.layerSocket", () => {
   it.scopedLive("carries octets both ways and knows the addresses", () =>
@@ -401,24 +340,3 @@ describe("A connection of NodeSmtp", () => {
 })
 
 const openSockets = (sockets: ReadonlyArray<Net.Socket>) => sockets.filter((socket) => !socket.closed).length
-
-describe("serverEnd", () => {
-  it.scopedLive("makes a Connection of an accepted socket, with half-close and reset", () =>
-    Effect.gen(function* () {
-      const { port, sockets } = yield* listen(() => undefined)
-      const client = yield* dial(tcp(port))
-      yield* eventually(() => sockets.length === 1)
-      const accepted = sockets[0]
-      if (accepted === undefined) return
-      const server = serverEnd(accepted)
-      yield* server.write([bytes("220")])
-      yield* server.end
-      expect((yield* pullAll(client)).toString()).toBe("220")
-      yield* client.write([bytes("QUIT")])
-      expect(yield* pullText(server)).toBe("QUIT")
-      yield* server.reset
-      yield* closed(accepted)
-      expect(yield* Effect.flip(server.pull)).toMatchObject({ operation: "read" })
-    }).pipe(Effect.provide(NodeSmtp.layerSocket))
-  )
-})

@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
 import type { Addresses, Connection } from "../SmtpSocket.js"
 import { ConnectionLost } from "../SmtpSocket.js"
-import type { ServerEnd } from "./memoryConnection.js"
 import * as Wakeup from "./wakeup.js"
 
 /**
@@ -208,25 +207,4 @@ const writeAll = (
   for (const array of arrays) socket.write(array)
   socket.write(last, onFlush)
   socket.uncork()
-}
-
-/**
- * The server's end of an accepted socket, for servers in tests. The server has to be made with `allowHalfOpen`,
- * or Node ends the stream for it when the client does.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const serverEnd = (socket: Net.Socket): ServerEnd => {
-  socket.setNoDelay(true)
-  return {
-    ...fromNodeSocket(socket),
-    end: Effect.sync(() => {
-      socket.end()
-    }),
-    reset: Effect.sync(() => {
-      socket.on("error", ignore)
-      socket.resetAndDestroy()
-    })
-  }
 }
