@@ -105,6 +105,8 @@ export interface Receipt {
 }
 
 /**
+ * The outcome of a recipient that the server has taken responsibility for; the queue id is read from the reply.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -116,6 +118,8 @@ export const accepted = (recipient: string, reply: Reply): Accepted => ({
 })
 
 /**
+ * The outcome of a recipient that the server refused in a phase; a 5yz reply makes it permanent.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -128,6 +132,8 @@ export const refused = (recipient: string, reply: Reply, phase: Phase): Refused 
 })
 
 /**
+ * The outcome of a recipient whose message did not leave.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -138,6 +144,8 @@ export const notSent = (recipient: string, cause: SmtpError): NotSent => ({
 })
 
 /**
+ * The outcome of a recipient whose message left without an answer.
+ *
  * @since 0.1.0
  * @category constructors
  */
