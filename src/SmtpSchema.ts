@@ -1,5 +1,5 @@
 /**
- * Schema codecs for what the library gives to a program: replies and errors, so that they can cross a process
+ * Schema codecs for what the library gives to a program: replies, errors and receipts, so that they can cross a process
  * (Rpc, HttpApi, Workflow, cluster). They encode to plain JSON and decode to the same classes and models. It is a
  * module of its own, outside the barrel, because importing Schema costs over 100 ms.
  *
@@ -12,6 +12,8 @@ import * as Schema from "effect/Schema"
 import { describeCause } from "./internal/cause.js"
 import type { Reply as ReplyModel } from "./protocol/Reply.js"
 import * as Errors from "./SmtpError.js"
+import type { Outcome as OutcomeModel, Receipt as ReceiptModel } from "./SmtpReceipt.js"
+import * as Receipts from "./SmtpReceipt.js"
 
 const EnhancedCode = Schema.Struct({
   class: Schema.Literal(2, 4, 5),
@@ -346,7 +348,8 @@ export const ContentError = codec(
       "Changed",
       "NotAscii",
       "UsedTwice",
-      "Stalled"
+      "Stalled",
+      "Failed"
     ),
     detail: Schema.String
   })
@@ -418,3 +421,111 @@ export const SmtpError = Schema.Union(
   InvalidArgument,
   ClientUnavailable
 ).annotations({ identifier: "SmtpError" })
+
+/**
+ * A failure that ended the session in the middle of a dialogue.
+ *
+ * @since 0.1.0
+ * @category codecs
+ */
+export const Disconnection = Schema.Union(ServerDisconnected, ReplyTimeout, ProtocolError).annotations({
+  identifier: "Disconnection"
+})
+
+const Accepted = Schema.TaggedStruct("Accepted", {
+  recipient: Schema.String,
+  reply: Reply,
+  queueId: Schema.optional(Schema.String)
+})
+
+const Refused = Schema.TaggedStruct("Refused", {
+  recipient: Schema.String,
+  reply: Reply,
+  permanent: Schema.Boolean,
+  phase: Phase
+})
+
+const NotSent = Schema.TaggedStruct("NotSent", { recipient: Schema.String, cause: SmtpError })
+
+const Unknown = Schema.TaggedStruct("Unknown", { recipient: Schema.String, cause: Disconnection })
+
+const OutcomeFields = Schema.Union(Accepted, Refused, NotSent, Unknown)
+
+/**
+ * The JSON form of an outcome.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OutcomeEncoded = typeof OutcomeFields.Encoded
+
+const isOutcome = (value: unknown): value is OutcomeModel =>
+  typeof value === "object" &&
+  value !== null &&
+  "_tag" in value &&
+  (value._tag === "Accepted" ||
+    value._tag === "Refused" ||
+    value._tag === "NotSent" ||
+    value._tag === "Unknown")
+
+/**
+ * What became of one recipient. A queue id that is not known is left out of the JSON.
+ *
+ * @since 0.1.0
+ * @category codecs
+ */
+export const Outcome: Schema.Schema<OutcomeModel, OutcomeEncoded> = Schema.transform(
+  OutcomeFields,
+  Schema.declare(isOutcome),
+  {
+    decode: (outcome) => (outcome._tag === "Accepted" ? { ...outcome, queueId: outcome.queueId } : outcome),
+    encode: (outcome) => {
+      if (outcome._tag !== "Accepted") return outcome
+      const { queueId, ...rest } = outcome
+      return queueId === undefined ? rest : { ...rest, queueId }
+    }
+  }
+).annotations({ identifier: "Outcome" })
+
+const ContentReport = Schema.Struct({
+  octets: Schema.NonNegativeInt,
+  changed: Schema.Boolean,
+  longestLine: Schema.NonNegativeInt
+})
+
+/**
+ * The JSON form of a receipt: the outcomes in the caller's order, and what was seen of the content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReceiptEncoded {
+  readonly outcomes: ReadonlyArray<OutcomeEncoded>
+  readonly content?: typeof ContentReport.Encoded | undefined
+}
+
+/**
+ * The account of one message. The lists of accepted, refused, unsent and unknown recipients are not part of the
+ * JSON; decoding makes them anew from the outcomes.
+ *
+ * @since 0.1.0
+ * @category codecs
+ * @example
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import type * as SmtpReceipt from "effect-smtplib/SmtpReceipt"
+ * import * as SmtpSchema from "effect-smtplib/SmtpSchema"
+ *
+ * const toJson = (receipt: SmtpReceipt.Receipt) => Schema.encode(Schema.parseJson(SmtpSchema.Receipt))(receipt)
+ * ```
+ */
+export const Receipt: Schema.Schema<ReceiptModel, ReceiptEncoded> = Schema.transform(
+  Schema.Struct({ outcomes: Schema.Array(Outcome), content: Schema.optional(ContentReport) }),
+  Schema.declare(
+    (value): value is ReceiptModel => typeof value === "object" && value !== null && "outcomes" in value
+  ),
+  {
+    decode: ({ content, outcomes }) => Receipts.make(outcomes, content),
+    encode: ({ content, outcomes }) => (content === undefined ? { outcomes } : { outcomes, content })
+  }
+).annotations({ identifier: "Receipt" })

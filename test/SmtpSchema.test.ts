@@ -4,9 +4,11 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as JSONSchema from "effect/JSONSchema"
 import * as Schema from "effect/Schema"
+import { make } from "../src/protocol/Reply.js"
 import * as SmtpError from "../src/SmtpError.js"
+import * as SmtpReceipt from "../src/SmtpReceipt.js"
 import * as SmtpSchema from "../src/SmtpSchema.js"
-import { byTag, error, reply } from "./support/errors.js"
+import { byTag, error, receipt, reply } from "./support/errors.js"
 
 const throughJson = <A, I>(schema: Schema.Schema<A, I>, value: A): A => {
   const encoded = Schema.encodeSync(schema)(value)
@@ -107,5 +109,59 @@ describe("errors", () => {
   it("have a JSON Schema, for HttpApi and its OpenAPI page", () => {
     const document = JSON.stringify(JSONSchema.make(SmtpSchema.SmtpError))
     for (const tag of tags) expect(document).toContain(`"${tag}"`)
+  })
+})
+
+describe("receipts", () => {
+  it("come back from JSON with the same outcomes in the same order, and the same lists", () => {
+    FastCheck.assert(
+      FastCheck.property(receipt, (value) => {
+        const received = throughJson(SmtpSchema.Receipt, value)
+        // JSON on both sides, since causes come back as Errors of the same message.
+        expect(JSON.parse(JSON.stringify(received))).toStrictEqual(JSON.parse(JSON.stringify(value)))
+        expect(Object.keys(received)).toStrictEqual(Object.keys(value))
+      })
+    )
+  })
+
+  it("hold causes that are instances of their classes", () => {
+    const cause = new SmtpError.ServerDisconnected({ phase: "final" })
+    const value = SmtpReceipt.make([SmtpReceipt.unknown("ann@example.net", cause)])
+    const [unknown] = throughJson(SmtpSchema.Receipt, value).unknown
+    expect(unknown?.cause).toBeInstanceOf(SmtpError.ServerDisconnected)
+  })
+
+  it("say each recipient once in JSON", () => {
+    const value = SmtpReceipt.make([
+      SmtpReceipt.accepted("ann@example.net", make(250, ["2.0.0 Ok: queued as 4A6B71234"]))
+    ])
+    expect(Schema.encodeSync(SmtpSchema.Receipt)(value)).toStrictEqual({
+      outcomes: [
+        {
+          _tag: "Accepted",
+          recipient: "ann@example.net",
+          reply: {
+            code: 250,
+            enhancedCode: { class: 2, subject: 0, detail: 0, advertised: false },
+            lines: ["2.0.0 Ok: queued as 4A6B71234"],
+            text: "Ok: queued as 4A6B71234"
+          },
+          queueId: "4A6B71234"
+        }
+      ]
+    })
+  })
+
+  it("with an Unknown outcome whose cause is no disconnection are refused", () => {
+    const json = {
+      outcomes: [
+        {
+          _tag: "Unknown",
+          recipient: "ann@example.net",
+          cause: { _tag: "InvalidArgument", field: "to", reason: "is empty" }
+        }
+      ]
+    }
+    expect(Either.isLeft(Schema.decodeUnknownEither(SmtpSchema.Receipt)(json))).toBe(true)
   })
 })

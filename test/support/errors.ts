@@ -5,6 +5,7 @@ import * as FastCheck from "effect/FastCheck"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { make } from "../../src/protocol/Reply.js"
 import * as SmtpError from "../../src/SmtpError.js"
+import * as SmtpReceipt from "../../src/SmtpReceipt.js"
 
 const text = FastCheck.string({ unit: "binary", maxLength: 40 })
 const word = FastCheck.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 20 })
@@ -139,7 +140,8 @@ export const byTag = {
       "Changed",
       "NotAscii",
       "UsedTwice",
-      "Stalled"
+      "Stalled",
+      "Failed"
     ),
     detail: word
   }).map((fields) => new SmtpError.ContentError(fields)),
@@ -153,3 +155,25 @@ export const byTag = {
 
 /** Any error of the library. */
 export const error: FastCheck.Arbitrary<SmtpError.SmtpError> = FastCheck.oneof(...Object.values(byTag))
+
+const outcome: FastCheck.Arbitrary<SmtpReceipt.Outcome> = FastCheck.oneof(
+  FastCheck.tuple(word, reply).map(([recipient, answer]) => SmtpReceipt.accepted(recipient, answer)),
+  FastCheck.constant(SmtpReceipt.accepted("ann@example.net", make(250, ["2.0.0 Ok: queued as 4A6B71234"]))),
+  FastCheck.tuple(word, refusal, phase).map((fields) => SmtpReceipt.refused(...fields)),
+  FastCheck.tuple(word, error).map((fields) => SmtpReceipt.notSent(...fields)),
+  FastCheck.tuple(
+    word,
+    FastCheck.oneof(byTag.ServerDisconnected, byTag.ReplyTimeout, byTag.ProtocolError)
+  ).map((fields) => SmtpReceipt.unknown(...fields))
+)
+
+const contentReport = FastCheck.record({
+  octets: FastCheck.nat(),
+  changed: FastCheck.boolean(),
+  longestLine: FastCheck.nat()
+})
+
+export const receipt: FastCheck.Arbitrary<SmtpReceipt.Receipt> = FastCheck.tuple(
+  FastCheck.array(outcome, { minLength: 1, maxLength: 5 }),
+  optional(contentReport)
+).map(([outcomes, content]) => SmtpReceipt.make(outcomes, content))
