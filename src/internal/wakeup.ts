@@ -10,10 +10,10 @@ import * as Effect from "effect/Effect"
  * @category models
  */
 export interface Wakeup {
-  /** Ends at the next `wake`. */
-  readonly next: Effect.Effect<void>
   /** Lets every waiting fiber look again. */
   readonly wake: () => void
+  /** Waits for one `wake`; the function returned stops the wait. */
+  readonly listen: (waiter: () => void) => () => void
 }
 
 /**
@@ -22,26 +22,25 @@ export interface Wakeup {
  */
 export const make = (): Wakeup => {
   let waiting: Array<() => void> = []
-  const next: Effect.Effect<void> = Effect.async((resume) => {
-    const waiter = () => resume(Effect.void)
-    waiting.push(waiter)
-    return Effect.sync(() => {
-      waiting = waiting.filter((other) => other !== waiter)
-    })
-  })
   return {
-    next,
     wake: () => {
       if (waiting.length === 0) return
       const woken = waiting
       waiting = []
       for (const waiter of woken) waiter()
+    },
+    listen: (waiter) => {
+      waiting.push(waiter)
+      return () => {
+        waiting = waiting.filter((other) => other !== waiter)
+      }
     }
   }
 }
 
 /**
- * Looks until there is an answer: `undefined` means not yet.
+ * Looks until there is an answer: `undefined` means not yet. To look and to begin to wait are one step, so that no
+ * `wake` falls between them; `look` runs in whoever calls `wake`.
  *
  * @since 0.1.0
  * @category combinators
@@ -49,4 +48,14 @@ export const make = (): Wakeup => {
 export const until = <A, E>(
   wakeup: Wakeup,
   look: () => Effect.Effect<A, E> | undefined
-): Effect.Effect<A, E> => Effect.suspend(() => look() ?? Effect.zipRight(wakeup.next, until(wakeup, look)))
+): Effect.Effect<A, E> =>
+  Effect.async((resume) => {
+    let stop: () => void = () => undefined
+    const attempt = (): void => {
+      const answer = look()
+      if (answer === undefined) stop = wakeup.listen(attempt)
+      else resume(answer)
+    }
+    attempt()
+    return Effect.sync(() => stop())
+  })

@@ -81,6 +81,8 @@ export interface Expectation<Owner> {
 export interface Options {
   readonly dialect: "smtp" | "lmtp"
   readonly limits?: Limits | undefined
+  /** Told of each command as it is given to the wire. */
+  readonly sent?: ((command: Command) => void) | undefined
 }
 
 /**
@@ -99,6 +101,8 @@ export interface Dialogue<Owner> {
   readonly mails: () => number
   /** Whether the server holds, or may come to hold, an envelope. */
   readonly inTransaction: () => boolean
+  /** How many recipients of that envelope have been accepted. */
+  readonly recipients: () => number
   /**
    * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
    * nothing behind a command that has to be the last of its group.
@@ -232,6 +236,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       envelope = { sender: "Pending", accepted: 0 }
     }
     expect(owner, command, batches + 1)
+    options.sent?.(command)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
     if (command.place === "Last") state = "Waiting"
   }
@@ -399,6 +404,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     authenticated: () => authenticated,
     mails: () => mails,
     inTransaction,
+    recipients: () => envelope?.accepted ?? 0,
     submit,
     withdraw: (owner) => {
       unsent = unsent.filter((pending) => pending.owner !== owner)

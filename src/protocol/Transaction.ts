@@ -334,7 +334,8 @@ export const plan = (
  * - `Content`: the content is due, and owed to those who were accepted
  * - `Decline`: 354 came with nobody accepted: a single dot, whose reply is no acceptance (RFC 2920 section 3.1)
  * - `Done`: no reply is missing; `reset` when the server may still hold the envelope
- * - `Break`: the connection cannot be used any more
+ * - `Violated`: the server did what it may not, and nothing it says can be trusted
+ * - `Stopped`: the content was refused before its end: what is left of it has no reader
  *
  * @since 0.1.0
  * @category models
@@ -345,7 +346,8 @@ export type Step =
   | { readonly _tag: "Content" }
   | { readonly _tag: "Decline" }
   | { readonly _tag: "Done"; readonly reset: boolean }
-  | { readonly _tag: "Break"; readonly reason: string }
+  | { readonly _tag: "Violated"; readonly reason: string }
+  | { readonly _tag: "Stopped" }
 
 /**
  * What is known of one recipient. `Open` is not decided; `Overflow` was one too many for this transaction;
@@ -463,7 +465,7 @@ export const make = (
     if (accepted > 0) return { _tag: "Content" }
     // RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get is anybody's guess.
     if (dialect === "lmtp")
-      return { _tag: "Break", reason: "DATA was opened though no recipient was accepted" }
+      return { _tag: "Violated", reason: "DATA was opened though no recipient was accepted" }
     return { _tag: "Decline" }
   }
 
@@ -471,7 +473,7 @@ export const make = (
     if (progress === "Declined") return done(false)
     finals.push(reply)
     if (more) return wait
-    if (progress === "Flowing") return { _tag: "Break", reason: "the message was refused before its end" }
+    if (progress === "Flowing") return { _tag: "Stopped" }
     return done(meaning === "Refusal")
   }
 

@@ -1,0 +1,111 @@
+/**
+ * What a program gives to `send` and `deliver`: an envelope, content, and how to treat both. It is plain data; it
+ * is copied when it is given, and never changed.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
+import type { RecipientInput, RecipientsPolicy } from "./protocol/Transaction.js"
+import type { Content } from "./SmtpContent.js"
+import type { Receipt } from "./SmtpReceipt.js"
+
+export type {
+  /**
+   * The parameters of MAIL, typed.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  MailParameters,
+  /**
+   * The parameters of RCPT, typed.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  RecipientParameters
+} from "./protocol/Parameters.js"
+
+/**
+ * A recipient with parameters of its own, e.g. `{ address: "bob@example.org", notify: ["FAILURE"] }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Recipient = RecipientInput
+
+/**
+ * How content is treated on its way to the wire.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ContentOptions {
+  /**
+   * What becomes of a bare CR or bare LF: `"convert"` (default) makes it CRLF, `"refuse"` fails with `ContentError`.
+   * Left alone it could be read by a server as the end of the message (RFC 5321 section 2.3.8).
+   */
+  readonly lineEnds?: "convert" | "refuse" | undefined
+  /** Lines over 998 octets: `"send"` (default) or `"refuse"` (RFC 5321 section 4.5.3.1.6). */
+  readonly longLines?: "send" | "refuse" | undefined
+  /** Lets NUL octets pass, which many servers do not (RFC 5321 section 4.5.2). Default false. */
+  readonly allowNul?: boolean | undefined
+  /** Lets an empty message pass, which hardly ever is meant. Default false. */
+  readonly allowEmpty?: boolean | undefined
+}
+
+/**
+ * A message to submit.
+ *
+ * @example
+ * import type * as SmtpSubmission from "effect-smtplib/SmtpSubmission"
+ *
+ * const submission: SmtpSubmission.Submission = {
+ *   from: "app@example.com",
+ *   to: ["ann@example.net", { address: "bob@example.org", notify: ["FAILURE"] }],
+ *   content: "Subject: Hello\r\n\r\nHello.\r\n"
+ * }
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Submission<E = never, R = never> extends ContentOptions {
+  /** The reverse-path: a bare address, or `""` for the null reverse-path of notifications. */
+  readonly from: string
+  /** One or more recipients: bare addresses, or addresses with parameters. */
+  readonly to: string | Recipient | ReadonlyArray<string | Recipient>
+  readonly content: Content<E, R>
+  /**
+   * Parameters of MAIL, typed or as they are written (`["RET=HDRS"]`). SIZE, BODY and SMTPUTF8 are added by need;
+   * what the server does not offer is `NotSupported`, before anything is sent.
+   */
+  readonly parameters?: MailParameters | ReadonlyArray<string> | undefined
+  /** Parameters of every RCPT; those of a recipient outrank them. */
+  readonly recipientParameters?: RecipientParameters | ReadonlyArray<string> | undefined
+  /**
+   * `"any"` (default) sends to whoever is accepted; `"all"` sends only if everybody is.
+   */
+  readonly recipients?: RecipientsPolicy | undefined
+  /**
+   * The limit of the whole send, from asking for the session to the final reply. When it runs out the outcomes
+   * say which recipients the message may have reached, which `Effect.timeout` around the send could not.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * How many further transactions a message with too many recipients for one may take (RFC 5321 section
+   * 4.5.3.1.10). Default 100.
+   */
+  readonly maxSplits?: number | undefined
+  /**
+   * Octets of a stream that may be held in memory to see whether it is 7-bit, where the server lacks 8BITMIME and
+   * the content promises nothing. Default 1 MiB.
+   */
+  readonly inspectionLimit?: number | undefined
+  /**
+   * Called when the outcome of a send becomes known after the send was interrupted or timed out, as it may once
+   * the whole message had left.
+   */
+  readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
+}

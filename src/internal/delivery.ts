@@ -1,0 +1,558 @@
+/**
+ * `deliver`: takes a submission through as many transactions as it needs, and accounts for every recipient. The
+ * rules of a transaction are those of protocol/Transaction; what is on the wire is that of transactionRun.
+ *
+ * @since 0.1.0
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type { Facts } from "../protocol/Content.js"
+import type { Invalid } from "../protocol/Invalid.js"
+import { invalid, isInvalid } from "../protocol/Invalid.js"
+import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
+import { parseMail, parseRecipient } from "../protocol/Parameters.js"
+import { isRefusal } from "../protocol/Reply.js"
+import type {
+  Circumstances,
+  ContentFacts,
+  Envelope,
+  PlannedRecipient,
+  Pipelining,
+  RecipientInput,
+  Verdict
+} from "../protocol/Transaction.js"
+import * as Transactions from "../protocol/Transaction.js"
+import type { RefusedRecipient, SmtpError } from "../SmtpError.js"
+import {
+  ContentError,
+  DataError,
+  InvalidArgument,
+  NotSupported,
+  RecipientsRefused,
+  SenderRefused
+} from "../SmtpError.js"
+import type { ContentReport, Outcome, Receipt } from "../SmtpReceipt.js"
+import * as Receipts from "../SmtpReceipt.js"
+import type { Submission } from "../SmtpSubmission.js"
+import { describeCause } from "./cause.js"
+import type { Prepared } from "./content.js"
+import * as Contents from "./content.js"
+import type { Exchange, Failure } from "./exchange.js"
+import { disconnection, invalidArgument, refusedLocally } from "./failure.js"
+import type { Lane } from "./lane.js"
+import { make as makeLane } from "./lane.js"
+import type { Cut, Run } from "./transactionRun.js"
+import * as TransactionRun from "./transactionRun.js"
+
+/**
+ * What a session gives to a delivery.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Port {
+  readonly exchange: Exchange
+  readonly dialect: "smtp" | "lmtp"
+  readonly pipelining: Pipelining
+  readonly verifiedTls: () => boolean
+  /** Says EHLO, or HELO, if nobody has. */
+  readonly greet: Effect.Effect<unknown, SmtpError>
+  /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
+  readonly insideTransaction: Effect.Effect<boolean>
+}
+
+/** A submission that was read and copied. */
+interface Request {
+  readonly envelope: Envelope
+  readonly recipients: ReadonlyArray<string>
+  readonly policy: Transactions.RecipientsPolicy
+  readonly maxSplits: number
+  readonly inspectionLimit: number
+  readonly timeout: Duration.Duration | undefined
+}
+
+const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid =>
+  parameters === undefined ? {} : isList(parameters) ? parseMail(parameters, "parameters") : { ...parameters }
+
+const recipientParametersOf = (
+  parameters: Submission["recipientParameters"]
+): RecipientParameters | Invalid =>
+  parameters === undefined
+    ? {}
+    : isList(parameters)
+      ? parseRecipient(parameters, "recipientParameters")
+      : { ...parameters }
+
+const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
+
+const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)
+
+const wholeNumber = (value: number | undefined, fallback: number, field: string): number | Invalid => {
+  if (value === undefined) return fallback
+  return Number.isInteger(value) && value >= 0 ? value : invalid(field, "is not a whole number from zero")
+}
+
+const readTimeout = (
+  timeout: Duration.DurationInput | undefined
+): Duration.Duration | undefined | Invalid => {
+  if (timeout === undefined) return undefined
+  const read = Duration.decodeUnknown(timeout)
+  if (Option.isNone(read)) return invalid("timeout", "is not a duration")
+  return Duration.isFinite(read.value) ? read.value : undefined
+}
+
+const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
+  const parameters = mailParametersOf(submission.parameters)
+  if (isInvalid(parameters)) return parameters
+  const common = recipientParametersOf(submission.recipientParameters)
+  if (isInvalid(common)) return common
+  const to = (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient) =>
+    typeof recipient === "string" ? { ...common, address: recipient } : { ...common, ...recipient }
+  )
+  const envelope = Transactions.readEnvelope(submission.from, to, parameters)
+  if (isInvalid(envelope)) return envelope
+  const maxSplits = wholeNumber(submission.maxSplits, 100, "maxSplits")
+  if (isInvalid(maxSplits)) return maxSplits
+  const inspectionLimit = wholeNumber(submission.inspectionLimit, 1_048_576, "inspectionLimit")
+  if (isInvalid(inspectionLimit)) return inspectionLimit
+  const timeout = readTimeout(submission.timeout)
+  if (isInvalid(timeout)) return timeout
+  return {
+    envelope,
+    recipients: to.map(({ address }) => address),
+    policy: submission.recipients ?? "any",
+    maxSplits,
+    inspectionLimit,
+    timeout
+  }
+}
+
+/** Everything that has become known of a message. */
+interface Account {
+  readonly outcomes: Map<number, Outcome>
+  content: ContentReport | undefined
+}
+
+const receiptOf = (request: Request, account: Account, missing: SmtpError): Receipt =>
+  Receipts.make(
+    request.recipients.map(
+      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing)
+    ),
+    account.content
+  )
+
+const tell = (
+  request: Request,
+  account: Account,
+  recipient: PlannedRecipient,
+  outcome: (address: string) => Outcome
+): void => {
+  for (const position of recipient.positions) {
+    account.outcomes.set(position, outcome(request.recipients[position] ?? recipient.mailbox.source))
+  }
+}
+
+const refusedOf = (
+  recipients: ReadonlyArray<PlannedRecipient>,
+  verdicts: ReadonlyArray<Verdict>
+): ReadonlyArray<RefusedRecipient> =>
+  recipients.flatMap(({ mailbox }, index) => {
+    const verdict = verdicts[index]
+    return verdict?._tag === "Refused" || verdict?._tag === "Overflow"
+      ? [{ address: mailbox.source, reply: verdict.reply }]
+      : []
+  })
+
+/** Writes down what one transaction came to; gives the recipients that were too many for it. */
+const settle = (
+  port: Port,
+  request: Request,
+  account: Account,
+  batch: ReadonlyArray<PlannedRecipient>,
+  verdicts: ReadonlyArray<Verdict>,
+  cut: Cut | undefined,
+  otherwise: SmtpError | undefined
+): ReadonlyArray<PlannedRecipient> => {
+  const overflow: Array<PlannedRecipient> = []
+  const refused = refusedOf(batch, verdicts)
+  const open = openOutcome(port, cut, refused, otherwise)
+  for (const [index, recipient] of batch.entries()) {
+    const verdict = verdicts[index] ?? { _tag: "Open" as const }
+    tell(request, account, recipient, (address) => {
+      switch (verdict._tag) {
+        case "Accepted":
+          return Receipts.accepted(address, verdict.reply)
+        case "Refused":
+          return Receipts.refused(address, verdict.reply, verdict.phase)
+        case "Overflow":
+          return Receipts.refused(address, verdict.reply, "rcpt")
+        case "Held":
+          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused, policy: "all" }))
+        case "Open":
+          return open(address)
+      }
+    })
+    if (verdict._tag === "Overflow") overflow.push(recipient)
+  }
+  return overflow
+}
+
+const openOutcome = (
+  { exchange }: Port,
+  cut: Cut | undefined,
+  refused: ReadonlyArray<RefusedRecipient>,
+  otherwise: SmtpError | undefined
+): ((address: string) => Outcome) => {
+  if (cut === undefined) {
+    const cause =
+      otherwise ??
+      disconnection({ _tag: "Abandoned", reason: "nothing was accepted" }, "data", exchange.tape, refused)
+    return (address) => Receipts.notSent(address, cause)
+  }
+  const { failure, handed, phase } = cut
+  const reply = failure._tag === "Disconnected" ? failure.reply : undefined
+  if (reply !== undefined && isRefusal(reply) && (phase === "final" || phase === "content")) {
+    return (address) => Receipts.refused(address, reply, phase)
+  }
+  const cause = disconnection(failure, phase, exchange.tape, refused)
+  // A 2yz in the middle of the content: what the server has made of it nobody can say.
+  const doubtful = handed || (failure._tag === "Violated" && phase === "content")
+  if (doubtful) return (address) => Receipts.unknown(address, cause)
+  return (address) => Receipts.notSent(address, otherwise ?? cause)
+}
+
+/**
+ * Delivers a submission. Total over what servers and connections do: what they did is in the receipt.
+ *
+ * Fails with `InvalidArgument` before anything is sent, and with what the content's own stream fails with, unless
+ * a transaction of this message has run before.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deliver = <E, R>(
+  port: Port,
+  submission: Submission<E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  const request = read(submission)
+  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
+  const prepared = Contents.prepare(submission.content, {
+    lineEnds: submission.lineEnds ?? "convert",
+    longLines: submission.longLines ?? "send",
+    allowNul: submission.allowNul ?? false,
+    allowEmpty: submission.allowEmpty ?? false,
+    binary: false,
+    stallTimeout: port.exchange.limits.stall
+  })
+  return Effect.scoped(
+    Effect.flatMap(prepared, (content) => deliverContent(port, request, content, submission.onOutcome))
+  ).pipe(
+    Effect.catchAll((error) =>
+      error instanceof ContentError
+        ? Effect.succeed(receiptOf(request, noAccount(), error))
+        : Effect.fail(error)
+    )
+  )
+}
+
+const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
+
+const nested = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason: "is in a transaction that the program drives itself; end that first, or use another session"
+  })
+
+const deliverContent = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  onOutcome: Submission["onOutcome"]
+): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
+  Effect.gen(function* () {
+    if (yield* port.insideTransaction) return yield* nested()
+    const greeted = yield* Effect.either(port.greet)
+    if (greeted._tag === "Left") return receiptOf(request, noAccount(), greeted.left)
+    const facts = yield* contentFacts(port, request, content)
+    const runFork = Runtime.runFork(yield* Effect.runtime())
+    const message = makeMessage(port, request, (receipt) => {
+      if (onOutcome !== undefined) runFork(onOutcome(receipt))
+    })
+    const sent = Effect.onExit(
+      Effect.flatMap(message.lane.take, (turnedAway) =>
+        turnedAway === undefined
+          ? transactions(port, request, content, facts, message)
+          : Effect.succeed(message.receiptNow(turnedAway))
+      ),
+      () => Effect.sync(message.leave)
+    )
+    const { timeout } = request
+    if (timeout === undefined) return yield* sent
+    const limitMillis = Duration.toMillis(timeout)
+    const expired = Effect.map(Effect.sleep(timeout), () =>
+      message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
+    )
+    return yield* Effect.raceFirst(sent, expired)
+  })
+
+/** What the plan has to know of the content; a stream is looked at as far as the server makes it necessary. */
+const contentFacts = <E, R>(
+  { exchange }: Port,
+  request: Request,
+  content: Prepared<E, R>
+): Effect.Effect<ContentFacts, ContentError | E, R> => {
+  if (content._tag === "Bytes") {
+    const { eightBit, headerNonAscii, octets } = content.facts
+    return Effect.succeed({ octets, eightBit, utf8Header: headerNonAscii })
+  }
+  const octets = content.declaredSize
+  if (content.content7bit) return Effect.succeed({ octets, eightBit: false, utf8Header: false })
+  const bound = exchange.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit
+  return Effect.map(content.peek(bound), ({ ended, facts }) => ({
+    octets: ended ? facts.octets : octets,
+    eightBit: ended || facts.eightBit ? facts.eightBit : undefined,
+    utf8Header: facts.headerNonAscii
+  }))
+}
+
+/** A message in the lane, and what is known of it at any moment. */
+interface Message {
+  readonly lane: Lane
+  readonly account: Account
+  /** Gives the message up to whoever waited for it, with what is known now. */
+  readonly receiptNow: (failure: Failure) => Receipt
+  /** Leaves the lane: at once, or when the transaction on the wire has come to its end. */
+  readonly leave: () => void
+  readonly startRun: (
+    machine: Transactions.Transaction,
+    batch: ReadonlyArray<PlannedRecipient>,
+    whole: Uint8Array | undefined
+  ) => Run
+  /** Writes down what the run came to; gives the recipients that were too many for it. */
+  readonly settleRun: (otherwise?: SmtpError) => ReadonlyArray<PlannedRecipient>
+}
+
+const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) => void): Message => {
+  const { exchange } = port
+  const account = noAccount()
+  const lane = makeLane(exchange, "transaction")
+  let current:
+    | {
+        readonly run: Run
+        readonly machine: Transactions.Transaction
+        readonly batch: ReadonlyArray<PlannedRecipient>
+      }
+    | undefined
+
+  const settleWith = (cut: Cut | undefined, otherwise?: SmtpError): ReadonlyArray<PlannedRecipient> =>
+    current === undefined
+      ? []
+      : settle(port, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
+
+  const receiptNow = (failure: Failure): Receipt => {
+    if (current?.run.hasEnded() === false) settleWith(current.run.cutNow(failure))
+    return receiptOf(request, account, disconnection(failure, "idle", exchange.tape))
+  }
+
+  // Nobody waits any more when a run ends late: the truth goes to the hook, and the lane to the next.
+  const endedLate = (): void => {
+    settleWith(current?.run.cut())
+    report(receiptOf(request, account, disconnection(interrupted, "idle", exchange.tape)))
+    lane.leave()
+  }
+
+  return {
+    lane,
+    account,
+    receiptNow,
+    leave: () => {
+      if (current === undefined || current.run.hasEnded()) lane.leave()
+      else current.run.abandon()
+    },
+    startRun: (machine, batch, whole) => {
+      const run = TransactionRun.make(exchange, machine, whole, endedLate)
+      current = { run, machine, batch }
+      return run
+    },
+    settleRun: (otherwise) => settleWith(current?.run.cut(), otherwise)
+  }
+}
+
+const interrupted: Failure = { _tag: "Abandoned", reason: "the send was interrupted" }
+
+const transactions = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  facts: ContentFacts,
+  message: Message
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.gen(function* () {
+    const { dialogue } = port.exchange
+    if (dialogue.inTransaction()) return yield* nested()
+    const { account } = message
+    const plan = planOf(port, request, facts, yield* Effect.clock)
+    if (plan._tag !== "Plan") {
+      const refused = refusedLocally(plan)
+      return refused._tag === "NotSupported" ? receiptOf(request, account, refused) : yield* refused
+    }
+    const whole = content._tag === "Bytes" ? Contents.whole(content, "data", wholeLength) : undefined
+    const waiting = [...plan.batches]
+    let splits = request.maxSplits
+    let missing: SmtpError = disconnection(interrupted, "idle", port.exchange.tape)
+    for (
+      let batch = waiting.shift(), first = true;
+      batch !== undefined;
+      batch = waiting.shift(), first = false
+    ) {
+      const usedUp = first ? undefined : mailsUsedUp(port)
+      if (usedUp !== undefined) {
+        missing = usedUp
+        break
+      }
+      const run = message.startRun(Transactions.make(plan, batch, port.dialect), batch, whole)
+      const result = yield* Effect.either(transact(port.exchange, run, content))
+      if (result._tag === "Left" && first && !(result.left instanceof ContentError)) {
+        return yield* Effect.fail(result.left)
+      }
+      if (result._tag === "Right" && result.right !== undefined) account.content = result.right
+      const overflow = message.settleRun(result._tag === "Left" ? contentFailure(result.left) : undefined)
+      const failure = port.exchange.failure()
+      if (failure !== undefined) {
+        missing =
+          result._tag === "Left"
+            ? contentFailure(result.left)
+            : disconnection(failure, "idle", port.exchange.tape)
+        break
+      }
+      const progressed = batch.some(
+        ({ positions }) => account.outcomes.get(positions[0] ?? 0)?._tag === "Accepted"
+      )
+      if (overflow.length > 0 && progressed && splits > 0) {
+        splits--
+        waiting.unshift(overflow)
+      }
+    }
+    return receiptOf(request, account, missing)
+  })
+
+// Content up to this length leaves in one write with what belongs to it.
+const wholeLength = 262_144
+
+const planOf = (
+  { dialect, exchange, pipelining, verifiedTls }: Port,
+  { envelope, policy }: Request,
+  facts: ContentFacts,
+  clock: Clock.Clock
+): ReturnType<typeof Transactions.plan> => {
+  const { dialogue } = exchange
+  const circumstances: Circumstances = {
+    capabilities: dialogue.capabilities(),
+    dialect,
+    verifiedTls: verifiedTls(),
+    mails: dialogue.mails(),
+    now: clock.unsafeCurrentTimeMillis()
+  }
+  return Transactions.plan(envelope, facts, circumstances, { pipelining, recipients: policy })
+}
+
+const mailsUsedUp = ({ exchange: { dialogue } }: Port): NotSupported | undefined => {
+  const { mailMax } = dialogue.capabilities().limits
+  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
+  const reason = `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
+  return new NotSupported({ extension: "LIMITS", reason })
+}
+
+const contentFailure = (error: unknown): ContentError =>
+  error instanceof ContentError
+    ? error
+    : new ContentError({
+        reason: "Failed",
+        detail: `the stream failed on a later run: ${describeCause(error)}`
+      })
+
+/**
+ * One transaction with its content, in the fiber of whoever gave it. What the server made of it is in the run; the
+ * error is only ever the content's own.
+ */
+const transact = <E, R>(
+  exchange: Exchange,
+  run: Run,
+  content: Prepared<E, R>
+): Effect.Effect<ContentReport | undefined, ContentError | E, R> => {
+  const begun = Effect.async<"Content" | "Ended">((resume) => {
+    run.begin(
+      () => resume(Effect.succeed("Content")),
+      () => resume(Effect.succeed("Ended"))
+    )
+  })
+  return Effect.flatMap(begun, (what) => {
+    if (what === "Ended")
+      return Effect.succeed(content._tag === "Bytes" ? reportOf(content.facts) : undefined)
+    return sendContent(exchange, run, content)
+  })
+}
+
+const sendContent = <E, R>(
+  exchange: Exchange,
+  run: Run,
+  content: Prepared<E, R>
+): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
+  Effect.suspend(() => {
+    run.contentBegun()
+    const sink: Contents.Sink<never, never> = (octets, last) =>
+      Effect.zipRight(
+        exchange.writeContent(octets, last),
+        last ? Effect.sync(run.contentComplete) : Effect.void
+      )
+    const sending = Contents.run(
+      content,
+      { framing: "data", maxSize: exchange.dialogue.capabilities().size },
+      sink
+    )
+    return Effect.raceFirst(
+      Effect.zipLeft(Effect.map(sending, reportOf), run.awaitEnd),
+      Effect.as(run.awaitEnd, undefined)
+    ).pipe(Effect.tapErrorCause(() => Effect.sync(run.stop)))
+  })
+
+const reportOf = (facts: Facts): ContentReport => ({
+  octets: facts.octets,
+  changed: facts.changed || facts.finalLineEndAdded,
+  longestLine: facts.longestLine
+})
+
+/**
+ * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
+ * NotSent before Refused, so that a retry on transient errors can never deliver a message twice.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const failureOf = (
+  from: string,
+  receipt: Receipt,
+  policy: Transactions.RecipientsPolicy
+): SmtpError | undefined => {
+  if (receipt.accepted.length > 0) return undefined
+  const [doubtful] = receipt.unknown
+  if (doubtful !== undefined) return doubtful.cause
+  const [missing] = receipt.notSent
+  if (missing !== undefined) return missing.cause
+  const [first] = receipt.refused
+  if (first === undefined) return undefined
+  if (first.phase === "mail") return new SenderRefused({ sender: from, reply: first.reply })
+  const ofMessage = receipt.refused.find(({ phase }) => phase !== "rcpt")
+  const verdicts = new Set(receipt.refused.filter(({ phase }) => phase === "final").map(({ reply }) => reply))
+  // Several verdicts on one message are those of LMTP, one for each recipient.
+  if (ofMessage !== undefined && verdicts.size <= 1) {
+    return new DataError({ phase: ofMessage.phase, reply: ofMessage.reply })
+  }
+  return new RecipientsRefused({
+    recipients: receipt.refused.map(({ recipient, reply }) => ({ address: recipient, reply })),
+    policy
+  })
+}

@@ -1,0 +1,465 @@
+/**
+ * Drives a Dialogue over a Connection: moves octets, wakes owners, watches time. One fiber reads, one writes, one
+ * watches the limits; no rule of the protocol is decided here.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import type { Command, Meaning, Phase } from "../protocol/Command.js"
+import * as Commands from "../protocol/Command.js"
+import type { Dialogue } from "../protocol/Dialogue.js"
+import * as Dialogues from "../protocol/Dialogue.js"
+import type { Limits, Reply } from "../protocol/Reply.js"
+import type { Connection, ConnectionLost } from "../SmtpSocket.js"
+import type { TimeLimits } from "./timeLimits.js"
+import type { Tape } from "./tape.js"
+import * as Wakeup from "./wakeup.js"
+
+/**
+ * Why a session ended.
+ *
+ * - `Disconnected`: the peer's end of stream, reset, or goodbye
+ * - `Expired`: no reply, or no progress of a write, within the limit
+ * - `Violated`: nothing that the server says can be matched to a command any more
+ * - `Abandoned`: this side gave the connection up, because what was on the wire could not be completed
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Failure =
+  | { readonly _tag: "Disconnected"; readonly reply: Reply | undefined; readonly cause: unknown }
+  | { readonly _tag: "Expired"; readonly phase: Phase; readonly limitMillis: number }
+  | {
+      readonly _tag: "Violated"
+      readonly reason: string
+      readonly reply: Reply | undefined
+      readonly injection: boolean
+    }
+  | { readonly _tag: "Abandoned"; readonly reason: string }
+
+/**
+ * Whoever has submitted commands. Its functions are called from the reading or the watching fiber and must not
+ * throw.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Owner {
+  readonly replied: (command: Command, reply: Reply, meaning: Meaning, more: boolean) => void
+  /** The session has failed; `phase` is that of the owner's oldest unanswered command. */
+  readonly failed: (failure: Failure, phase: Phase | undefined) => void
+}
+
+/**
+ * Whoever wants the lane: the right to submit. One has it at a time, in the order of asking.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entrant {
+  readonly purpose: "commands" | "transaction"
+  readonly begin: () => void
+  /** The session has failed before the entrant's turn. */
+  readonly turnedAway: (failure: Failure) => void
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Exchange {
+  readonly dialogue: Dialogue<Owner>
+  readonly limits: TimeLimits
+  readonly tape: Tape
+  readonly connection: () => Connection
+  readonly failure: () => Failure | undefined
+  /** Asks for the lane. */
+  readonly enter: (entrant: Entrant) => void
+  /** Gives the lane back, or the place in the queue. */
+  readonly leave: (entrant: Entrant) => void
+  /** The entrant that has the lane. */
+  readonly holder: () => Entrant | undefined
+  /** Registers an owner until `finish`, so that it hears of a failure. */
+  readonly start: (owner: Owner) => void
+  readonly finish: (owner: Owner) => void
+  /** To be called after octets were left in the dialogue: wakes the writer. */
+  readonly flush: () => void
+  /** Puts content on the wire and waits while the socket is behind. */
+  readonly writeContent: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
+  /** Ends the session: every owner hears of it, nothing more is written, the connection is destroyed. */
+  readonly fail: (failure: Failure) => void
+  /** The owed RSET: whoever comes next does not wait for its reply. */
+  readonly reset: () => void
+  /** The replies of an owner that nobody waits for any more have to come in time, or the session ends. */
+  readonly bound: (owner: Owner) => void
+  /** Ends when the session has. */
+  readonly awaitEnd: Effect.Effect<Failure | undefined>
+  /** Goes on over the secured connection. */
+  readonly upgraded: (connection: Connection) => void
+  /** Says that the session is closed in good order, and destroys the connection. */
+  readonly close: Effect.Effect<void>
+}
+
+// How long octets are still read after a write has failed: a 421 or 552 often hides behind EPIPE.
+const readOnMillis = 2_000
+
+// How long replies may take that nobody waits for any more.
+const graceMillis = 10_000
+
+/**
+ * Begins to read: the dialogue waits for the greeting, which goes to `greeter`. The fibers end with the scope; the
+ * connection is the caller's to acquire, and is destroyed here when the session fails.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  first: Connection,
+  greeter: Owner,
+  options: {
+    readonly dialect: "smtp" | "lmtp"
+    readonly replyLimits: Limits | undefined
+    readonly limits: TimeLimits
+    readonly tape: Tape
+  }
+): Effect.Effect<Exchange, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const runFork = Runtime.runFork(yield* Effect.runtime())
+    const clock = yield* Effect.clock
+    const ended = yield* Deferred.make<Failure | undefined>()
+    const exchange = build(first, greeter, options, {
+      now: () => clock.unsafeCurrentTimeMillis(),
+      finish: (failure, connection) => {
+        Deferred.unsafeDone(ended, Effect.succeed(failure))
+        runFork(connection.destroy)
+      },
+      awaitEnd: Deferred.await(ended)
+    })
+    yield* Effect.forkScoped(exchange.reader)
+    yield* Effect.forkScoped(exchange.writer)
+    yield* Effect.forkScoped(exchange.watchdog)
+    return exchange
+  })
+
+interface Surroundings {
+  readonly now: () => number
+  readonly finish: (failure: Failure | undefined, connection: Connection) => void
+  readonly awaitEnd: Effect.Effect<Failure | undefined>
+}
+
+interface Running extends Exchange {
+  readonly reader: Effect.Effect<void>
+  readonly writer: Effect.Effect<void>
+  readonly watchdog: Effect.Effect<void>
+}
+
+// A goodbye answers the oldest command alone: for the others the connection is just gone.
+const withoutReply = (failure: Failure): Failure =>
+  failure._tag === "Disconnected"
+    ? { ...failure, reply: undefined, cause: "the server closed the session" }
+    : failure
+
+const build = (
+  first: Connection,
+  greeter: Owner,
+  options: Parameters<typeof make>[2],
+  { awaitEnd, finish, now }: Surroundings
+): Running => {
+  const { limits, tape } = options
+  const dialogue = Dialogues.make<Owner>(greeter, {
+    dialect: options.dialect,
+    limits: options.replyLimits,
+    sent: tape.sent
+  })
+  const owners = new Set<Owner>([greeter])
+  const queue: Array<Entrant> = []
+  const output = Wakeup.make()
+  const taken = Wakeup.make()
+  const upgrades = Wakeup.make()
+  const alarm = Wakeup.make()
+  let connection = first
+  let failure: Failure | undefined
+  let open = true
+  let holder: Entrant | undefined
+  let flushed = 0
+  let writingSince: number | undefined
+  // The limit of the head runs from the later of its last octet flushed and the reply before it.
+  let headSince = now()
+  const bounds = new Map<Owner, number>()
+  let readOnUntil: number | undefined
+  let lost: ConnectionLost | undefined
+  let watching = true
+  let pokes = 0
+
+  const poke = (): void => {
+    pokes++
+    alarm.wake()
+  }
+
+  const fail = (cause: Failure): void => {
+    if (open) shutDown(cause, cause)
+  }
+
+  const shutDown = (cause: Failure, told: Failure | undefined): void => {
+    failure = cause
+    open = false
+    dialogue.close()
+    const head = dialogue.head()?.owner
+    const affected = [...owners]
+    const waiting = queue.splice(0)
+    finish(told, connection)
+    for (const wakeup of [output, taken, upgrades]) wakeup.wake()
+    poke()
+    for (const owner of affected) {
+      const phase = dialogue.headOf(owner)?.command.phase
+      owner.failed(owner === head || phase === undefined ? cause : withoutReply(cause), phase)
+    }
+    owners.clear()
+    for (const entrant of waiting) entrant.turnedAway(cause)
+  }
+
+  const admitNext = (): void => {
+    while (holder === undefined && open) {
+      const next = queue.shift()
+      if (next === undefined) return
+      holder = next
+      next.begin()
+    }
+  }
+
+  const enter = (entrant: Entrant): void => {
+    if (!open) {
+      entrant.turnedAway(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
+      return
+    }
+    queue.push(entrant)
+    admitNext()
+  }
+
+  const leave = (entrant: Entrant): void => {
+    const place = queue.indexOf(entrant)
+    if (place !== -1) queue.splice(place, 1)
+    if (holder !== entrant) return
+    holder = undefined
+    admitNext()
+  }
+
+  const flush = output.wake
+
+  const resetter: Owner = {
+    replied: (_command, reply, meaning) => {
+      if (meaning === "Refusal") {
+        fail({
+          _tag: "Violated",
+          reason: "RSET was refused, so the envelope may still stand",
+          reply,
+          injection: false
+        })
+      }
+    },
+    failed: () => undefined
+  }
+
+  const reset = (): void => {
+    dialogue.submit(resetter, [Commands.rset])
+    flush()
+  }
+
+  const dispatch = (event: Dialogues.Event<Owner>): void => {
+    switch (event._tag) {
+      case "Replied":
+        tape.received(event.reply, event.command)
+        event.owner.replied(event.command, event.reply, event.meaning, event.more)
+        return
+      case "Goodbye":
+        tape.received(event.reply, undefined)
+        fail({ _tag: "Disconnected", reply: event.reply, cause: undefined })
+        return
+      case "Violated":
+        if (event.reply !== undefined) tape.received(event.reply, dialogue.head()?.command)
+        fail({ _tag: "Violated", reason: event.reason, reply: event.reply, injection: event.injection })
+        return
+    }
+  }
+
+  const received = (octets: Uint8Array): void => {
+    dialogue.receive(octets)
+    let event = dialogue.next()
+    while (event !== undefined) {
+      dispatch(event)
+      event = open ? dialogue.next() : undefined
+    }
+    headSince = now()
+    flush()
+  }
+
+  const disconnected = (cause: unknown): void =>
+    fail({ _tag: "Disconnected", reply: undefined, cause: lost ?? cause })
+
+  const reading = (): boolean => open && dialogue.state() !== "Upgrading"
+
+  const readOnce: Effect.Effect<void> = Effect.whileLoop({
+    while: reading,
+    body: () => connection.pull,
+    step: (octets) => (octets === undefined ? disconnected(undefined) : received(octets))
+  }).pipe(Effect.catchAll((error) => Effect.sync(() => disconnected(error))))
+
+  const awaitUpgrade: Effect.Effect<void> = Wakeup.until(upgrades, () =>
+    !open || dialogue.state() !== "Upgrading" ? Effect.void : undefined
+  )
+
+  const reader = Effect.whileLoop({
+    while: () => open,
+    body: () => Effect.zipRight(readOnce, awaitUpgrade),
+    step: () => undefined
+  })
+
+  const takeOutput = (): ReadonlyArray<Uint8Array> | undefined => {
+    const octets = dialogue.take()
+    if (octets.length === 0) return undefined
+    writingSince = now()
+    taken.wake()
+    if (!watching) poke()
+    return octets
+  }
+
+  const writeOnce: Effect.Effect<void, ConnectionLost> = Wakeup.until(output, () => {
+    if (!open) return Effect.void
+    const octets = takeOutput()
+    return octets === undefined ? undefined : connection.write(octets)
+  })
+
+  const wrote = (): void => {
+    flushed = dialogue.taken()
+    writingSince = undefined
+    headSince = now()
+  }
+
+  // What the server has said before it hung up is worth more than the error of the write.
+  const writeFailed = (error: ConnectionLost): void => {
+    lost = error
+    writingSince = undefined
+    readOnUntil = now() + readOnMillis
+    taken.wake()
+    poke()
+  }
+
+  const writer = Effect.whileLoop({
+    while: () => open,
+    body: () => writeOnce,
+    step: wrote
+  }).pipe(Effect.catchAll((error) => Effect.sync(() => writeFailed(error))))
+
+  const writeContent = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (!open) return Effect.void
+      dialogue.content(octets, last)
+      tape.content(
+        octets.reduce((sum, part) => sum + part.length, 0),
+        last
+      )
+      flush()
+      const batch = dialogue.taken()
+      return last
+        ? Effect.void
+        : Wakeup.until(taken, () =>
+            !open || lost !== undefined || dialogue.taken() > batch ? Effect.void : undefined
+          )
+    })
+
+  interface Deadline {
+    readonly at: number
+    readonly expire: () => void
+  }
+
+  const deadlines = (): ReadonlyArray<Deadline> => {
+    const all: Array<Deadline> = []
+    const expire = (phase: Phase, limitMillis: number) => () => fail({ _tag: "Expired", phase, limitMillis })
+    const head = dialogue.head()
+    if (head !== undefined && head.batch <= flushed) {
+      const { phase } = head.command
+      const limit = Duration.toMillis(limits[phase])
+      all.push({ at: headSince + limit, expire: expire(phase, limit) })
+    }
+    if (writingSince !== undefined) {
+      const limit = Duration.toMillis(limits.content)
+      all.push({ at: writingSince + limit, expire: expire("content", limit) })
+    }
+    if (readOnUntil !== undefined) all.push({ at: readOnUntil, expire: () => disconnected(undefined) })
+    const reason = "the replies to an interrupted command did not come in time"
+    for (const at of bounds.values()) all.push({ at, expire: () => fail({ _tag: "Abandoned", reason }) })
+    return all.filter(({ at }) => Number.isFinite(at))
+  }
+
+  // Sleeping never longer than the shortest limit, the watchdog needs no word of each command: whatever limit
+  // begins while it sleeps ends after it has woken.
+  const shortestLimit = Math.max(1, Math.min(...Object.values(limits).map(Duration.toMillis)))
+
+  const watchOnce: Effect.Effect<void> = Effect.suspend(() => {
+    const seen = pokes
+    const poked = Wakeup.until(alarm, () => (pokes === seen ? undefined : Effect.void))
+    const next = deadlines().reduce<Deadline | undefined>(
+      (earliest, deadline) => (earliest === undefined || deadline.at < earliest.at ? deadline : earliest),
+      undefined
+    )
+    if (next === undefined) {
+      watching = false
+      return Effect.map(poked, () => {
+        watching = true
+      })
+    }
+    const remaining = next.at - now()
+    if (remaining <= 0) {
+      next.expire()
+      return Effect.void
+    }
+    return Effect.raceFirst(Effect.sleep(Math.min(remaining, shortestLimit)), poked)
+  })
+
+  const watchdog = Effect.whileLoop({ while: () => open, body: () => watchOnce, step: () => undefined })
+
+  return {
+    dialogue,
+    limits,
+    tape,
+    connection: () => connection,
+    failure: () => failure,
+    enter,
+    leave,
+    holder: () => holder,
+    start: (owner) => {
+      owners.add(owner)
+    },
+    finish: (owner) => {
+      owners.delete(owner)
+      bounds.delete(owner)
+    },
+    flush,
+    writeContent,
+    fail,
+    reset,
+    bound: (owner) => {
+      bounds.set(owner, now() + graceMillis)
+      poke()
+    },
+    awaitEnd,
+    upgraded: (secured) => {
+      connection = secured
+      dialogue.upgraded()
+      headSince = now()
+      upgrades.wake()
+      flush()
+    },
+    close: Effect.suspend(() => {
+      if (open) shutDown({ _tag: "Abandoned", reason: "the session was closed" }, undefined)
+      return connection.destroy
+    }),
+    reader,
+    writer,
+    watchdog
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * Turns what ended a session, and what a pure module refused, into the errors that users see.
+ *
+ * @since 0.1.0
+ */
+import type { Phase } from "../protocol/Command.js"
+import type { Invalid } from "../protocol/Invalid.js"
+import type { Unsupported } from "../protocol/Parameters.js"
+import type { Disconnection, RefusedRecipient } from "../SmtpError.js"
+import {
+  InvalidArgument,
+  NotSupported,
+  ProtocolError,
+  ReplyTimeout,
+  ServerDisconnected
+} from "../SmtpError.js"
+import type { Failure } from "./exchange.js"
+import type { Tape } from "./tape.js"
+
+/**
+ * The error for one command or message of a session that failed.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const disconnection = (
+  failure: Failure,
+  phase: Phase,
+  tape: Tape,
+  refused?: ReadonlyArray<RefusedRecipient>
+): Disconnection => {
+  const common = { phase, refused: refused?.length === 0 ? undefined : refused, transcript: tape.tail() }
+  switch (failure._tag) {
+    case "Disconnected":
+      return new ServerDisconnected({ ...common, reply: failure.reply, cause: failure.cause })
+    case "Expired":
+      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis })
+    case "Violated":
+      return new ProtocolError({ ...common, reason: failure.reason, reply: failure.reply })
+    case "Abandoned":
+      return new ServerDisconnected({ ...common, cause: failure.reason })
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>
+  new InvalidArgument({ field, reason })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const notSupported = ({ extension, reason }: Unsupported): NotSupported =>
+  new NotSupported({ extension, reason })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const refusedLocally = (problem: Invalid | Unsupported): InvalidArgument | NotSupported =>
+  problem._tag === "Invalid" ? invalidArgument(problem) : notSupported(problem)

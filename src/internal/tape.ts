@@ -1,0 +1,86 @@
+/**
+ * The last lines on the wire, for failures, and the transcript's listener. What is kept are the values themselves;
+ * text is made of them only when somebody reads.
+ *
+ * @since 0.1.0
+ */
+import type { Command } from "../protocol/Command.js"
+import type { Reply } from "../protocol/Reply.js"
+import type { Entry, Listener } from "../SmtpTranscript.js"
+import { format } from "../SmtpTranscript.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Tape {
+  readonly sent: (command: Command) => void
+  /** `answered` is the command that the reply answers, and decides whether it may be shown. */
+  readonly received: (reply: Reply, answered: Command | undefined) => void
+  /** Content on its way; `last` with its end. */
+  readonly content: (octets: number, last: boolean) => void
+  /** Something about the connection itself. */
+  readonly note: (text: string) => void
+  /** The last lines, redacted, oldest first. */
+  readonly tail: () => ReadonlyArray<string>
+}
+
+type Moment = (() => ReadonlyArray<Entry>) | undefined
+
+const capacity = 12
+
+// RFC 4954: the mechanism is no secret, and the one thing worth knowing of a failed exchange.
+const shownCommand = (command: Command): string => {
+  if (!command.secret) return command.line
+  if (command.kind === "AuthResponse") return command.line === "*" ? "*" : "[redacted]"
+  const [verb, mechanism, response] = command.line.split(" ")
+  return response === undefined
+    ? `${verb ?? ""} ${mechanism ?? ""}`
+    : `${verb ?? ""} ${mechanism ?? ""} [redacted]`
+}
+
+const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<string> => {
+  if (answered?.secret === true && reply.code === 334) return ["334 [redacted]"]
+  return reply.lines.map((line, index) => {
+    const separator = index < reply.lines.length - 1 ? "-" : " "
+    return line === "" && separator === " " ? String(reply.code) : `${reply.code}${separator}${line}`
+  })
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (listener: Listener | undefined): Tape => {
+  const ring: Array<Moment> = new Array<Moment>(capacity)
+  let position = 0
+  let flowing = 0
+
+  const keep = (moment: () => ReadonlyArray<Entry>): void => {
+    ring[position % capacity] = moment
+    position++
+    if (listener !== undefined) for (const entry of moment()) listener(entry)
+  }
+
+  return {
+    sent: (command) => keep(() => [{ from: "client", text: shownCommand(command) }]),
+    received: (reply, answered) =>
+      keep(() => shownReply(reply, answered).map((text) => ({ from: "server", text }))),
+    content: (octets, last) => {
+      flowing += octets
+      if (!last) return
+      const total = flowing
+      flowing = 0
+      keep(() => [{ from: "client", text: `[content: ${total} octets]` }])
+    },
+    note: (text) => keep(() => [{ from: "session", text }]),
+    tail: () => {
+      const moments: Array<() => ReadonlyArray<Entry>> = []
+      for (let index = Math.max(0, position - capacity); index < position; index++) {
+        const moment = ring[index % capacity]
+        if (moment !== undefined) moments.push(moment)
+      }
+      return moments.flatMap((moment) => moment().map(format))
+    }
+  }
+}
