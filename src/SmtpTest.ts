@@ -14,6 +14,8 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { Credentials, Message, Path, Policy } from "./internal/capturingServer.js"
+import { serveMail } from "./internal/capturingServer.js"
 import { describeCause } from "./internal/cause.js"
 import { makePair } from "./internal/memoryConnection.js"
 import type {
@@ -27,7 +29,7 @@ import type {
 import * as internal from "./internal/scriptedServer.js"
 import { ConnectError } from "./SmtpError.js"
 import type { Connection, Endpoint, Service as SocketService } from "./SmtpSocket.js"
-import { SmtpSocket } from "./SmtpSocket.js"
+import { formatEndpoint, SmtpSocket } from "./SmtpSocket.js"
 import type { SecuredConnection } from "./TlsUpgrade.js"
 import { TlsUpgrade } from "./TlsUpgrade.js"
 
@@ -39,6 +41,27 @@ export type {
    * @category models
    */
   Content,
+  /**
+   * What a client authenticated with.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Credentials,
+  /**
+   * A message that a capturing server has accepted: sender and recipients with their parameters, and the content.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Message,
+  /**
+   * A reverse-path or forward-path and the parameters that came with it.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Path,
   /**
    * The server's end of a connection: a Connection that can also `end` and `reset`.
    *
@@ -58,8 +81,6 @@ export type {
 /**
  * The scripted server as a service, for programs that get it from `layerScript`.
  *
- * @since 0.1.0
- * @category tags
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -70,6 +91,9 @@ export type {
  *   return yield* server.receivedText
  * })
  * ```
+ *
+ * @since 0.1.0
+ * @category tags
  */
 export class ScriptedServer extends Context.Tag("effect-smtplib/SmtpTest/ScriptedServer")<
   ScriptedServer,
@@ -188,8 +212,6 @@ export interface Scripted {
  * - `ClientLeft`: the client ended, or lost, the connection before the script's end
  * - `Effect`: an effect of the script failed, or the script asks for the impossible
  *
- * @since 0.1.0
- * @category errors
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -198,6 +220,9 @@ export interface Scripted {
  * const report = (server: SmtpTest.Scripted) =>
  *   server.done.pipe(Effect.catchTag("ScriptFailure", (failure) => Effect.logError(failure.message)))
  * ```
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class ScriptFailure extends Data.TaggedError("ScriptFailure")<{
   readonly reason: "Mismatch" | "ClientLeft" | "Effect"
@@ -254,8 +279,6 @@ const step = (label: string, run: Step["run"]): Script =>
  * At its end the server reads and records on until the client's end, and then closes, unless the script has left
  * the connection otherwise.
  *
- * @since 0.1.0
- * @category constructors
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -275,6 +298,9 @@ const step = (label: string, run: Step["run"]): Script =>
  *   SmtpTest.expectEnd
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const script = (...pieces: ReadonlyArray<Script>): Script => ({
   dial: pieces[0]?.dial ?? "Accepts",
@@ -284,28 +310,30 @@ export const script = (...pieces: ReadonlyArray<Script>): Script => ({
 /**
  * A server that refuses the connection: the dial fails with ConnectError, `Unreachable`.
  *
- * @since 0.1.0
- * @category constructors
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const secondTry = [SmtpTest.refused, SmtpTest.script(SmtpTest.reply("220 mx.test ESMTP"))]
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const refused: Script = { dial: "Refuses", steps: [] }
 
 /**
  * A server that does not answer the dial, which fails with ConnectError, `Timeout`, after its limit.
  *
- * @since 0.1.0
- * @category constructors
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const server = SmtpTest.scripted(SmtpTest.unanswered)
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const unanswered: Script = { dial: "Hangs", steps: [] }
 
@@ -353,8 +381,6 @@ const say = (label: string, octets: Uint8Array, options: ReplyOptions): Script =
  * A reply. Each string is a line and gets its CRLF; octets go out as they are. Replies in a row leave in one write,
  * as servers answer a group, unless `separate` or `split` asks otherwise.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -363,6 +389,9 @@ const say = (label: string, octets: Uint8Array, options: ReplyOptions): Script =
  * export const late = SmtpTest.reply("250 ok", { delay: "30 seconds" })
  * export const dribbled = SmtpTest.reply("250 ok", { split: "byteByByte" })
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const reply = (
   ...parts:
@@ -382,14 +411,15 @@ export const reply = (
 /**
  * Octets that nobody asked for, exactly as given and in a write of their own; a string gets no CRLF.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const goodbye = SmtpTest.inject("421 4.3.2 shutting down\r\n")
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const inject = (octets: string | Uint8Array, options: ReplyOptions = {}): Script => {
   const all = internal.toOctets(octets)
@@ -399,14 +429,15 @@ export const inject = (octets: string | Uint8Array, options: ReplyOptions = {}):
 /**
  * Waits, by Effect's Clock, without reading.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const script = SmtpTest.script(SmtpTest.delay("10 seconds"), SmtpTest.reply("220 mx.test ESMTP"))
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const delay = (duration: Duration.DurationInput): Script =>
   step(`delay ${Duration.format(Duration.decode(duration))}`, () => Effect.sleep(duration))
@@ -414,14 +445,15 @@ export const delay = (duration: Duration.DurationInput): Script =>
 /**
  * Says nothing more and reads on until the client's end, whatever the client sends.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const neverAnswers = SmtpTest.script(SmtpTest.reply("220 mx.test ESMTP"), SmtpTest.silence)
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const silence: Script = step("silence", (wire) => Effect.asVoid(wire.drain))
 
@@ -429,8 +461,6 @@ export const silence: Script = step("silence", (wire) => Effect.asVoid(wire.drai
  * Reads nothing from here on: once the buffers are full, the client's writes wait. The rest of the script can
  * still speak, wait and leave.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -442,48 +472,54 @@ export const silence: Script = step("silence", (wire) => Effect.asVoid(wire.drai
  *   SmtpTest.stopReading
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const stopReading: Script = step("stopReading", (wire) => wire.stopReading)
 
 /**
  * Ends the server's stream and goes on reading.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const script = SmtpTest.script(SmtpTest.halfClose, SmtpTest.expect("QUIT"), SmtpTest.expectEnd)
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const halfClose: Script = step("halfClose", (wire) => wire.halfClose)
 
 /**
  * Closes the connection after what was written.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const script = SmtpTest.script(SmtpTest.reply("554 no service"), SmtpTest.close)
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const close: Script = step("close", (wire) => wire.close)
 
 /**
  * Resets the connection, as a crashed server's system does.
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const script = SmtpTest.script(SmtpTest.expect("EHLO client.test"), SmtpTest.reset)
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const reset: Script = step("reset", (wire) => wire.reset)
 
@@ -491,8 +527,6 @@ export const reset: Script = step("reset", (wire) => wire.reset)
  * The server's side of the TLS handshake, behind the 220 to STARTTLS or at once. Octets that the client wrote in
  * clear after STARTTLS fail the script (RFC 3207 section 4).
  *
- * @since 0.1.0
- * @category server
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -504,6 +538,9 @@ export const reset: Script = step("reset", (wire) => wire.reset)
  *   SmtpTest.expect("EHLO client.test")
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category server
  */
 export const upgrade: Script = step("upgrade", (wire) => wire.upgrade)
 
@@ -531,8 +568,6 @@ const expectText = (line: string | RegExp): Script => {
  * One command line. A string has to be equal to it and a pattern to match it, both without its CRLF; octets are
  * compared exactly, as many as are given, with whatever line ends they hold.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -540,6 +575,9 @@ const expectText = (line: string | RegExp): Script => {
  * export const hello = SmtpTest.expect("EHLO client.test")
  * export const anySize = SmtpTest.expect(/^MAIL FROM:<a@x\.test> SIZE=\d+$/)
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expect = (line: string | RegExp | Uint8Array): Script =>
   line instanceof Uint8Array
@@ -549,14 +587,15 @@ export const expect = (line: string | RegExp | Uint8Array): Script =>
 /**
  * Several command lines in order, before the server says anything.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const group = SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>", "DATA")
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expectGroup = (...lines: ReadonlyArray<string | RegExp | Uint8Array>): Script =>
   script(...lines.map(expect))
@@ -565,14 +604,15 @@ export const expectGroup = (...lines: ReadonlyArray<string | RegExp | Uint8Array
  * The content behind DATA, up to CRLF `.` CRLF. What is given is compared with the content without transparency,
  * its last CRLF included. Either way it is in the connection's `contents`.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const content = SmtpTest.expectContent("Subject: hi\r\n\r\n.dots are unstuffed\r\n")
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expectContent = (content?: string | Uint8Array): Script =>
   step("expectContent", (wire) =>
@@ -588,14 +628,15 @@ export const expectContent = (content?: string | Uint8Array): Script =>
 /**
  * A number of octets, as behind BDAT, whatever they are. For given ones use `expect` with octets.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
  *
  * export const chunk = SmtpTest.script(SmtpTest.expect("BDAT 86 LAST"), SmtpTest.expectOctets(86))
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expectOctets = (count: number): Script =>
   step(`expectOctets ${count}`, (wire) => Effect.asVoid(wire.readOctets(count, `${count} octets`)))
@@ -603,8 +644,6 @@ export const expectOctets = (count: number): Script =>
 /**
  * Nothing for a while: octets that came before or come within the time fail the script. The client's end does not.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -615,6 +654,9 @@ export const expectOctets = (count: number): Script =>
  *   SmtpTest.reply("250 mx.test")
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expectNothing = (duration: Duration.DurationInput): Script =>
   step(`expectNothing ${Duration.format(Duration.decode(duration))}`, (wire) =>
@@ -630,8 +672,6 @@ export const expectNothing = (duration: Duration.DurationInput): Script =>
 /**
  * The client's end of the connection, be it orderly or not, without another octet before it.
  *
- * @since 0.1.0
- * @category client
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -642,6 +682,9 @@ export const expectNothing = (duration: Duration.DurationInput): Script =>
  *   SmtpTest.expectEnd
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category client
  */
 export const expectEnd: Script = step("expectEnd", (wire) =>
   Effect.flatMap(wire.more, (some) =>
@@ -662,8 +705,6 @@ export const expectEnd: Script = step("expectEnd", (wire) =>
  * Repeats a script: a number of times, or, without one, until the client's end or until the server leaves. Without
  * a number, each round begins when there are octets of the client.
  *
- * @since 0.1.0
- * @category combinators
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -673,6 +714,9 @@ export const expectEnd: Script = step("expectEnd", (wire) =>
  *   100
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const repeat = (piece: Script, times?: number): Script => {
   const round = (wire: Wire) => internal.runSteps(wire, piece.steps)
@@ -718,8 +762,6 @@ const handlerFor = (handlers: Readonly<Record<string, Handler>>, line: string): 
  * colon or the line's end; the longest such key wins. A line without a handler goes to `otherwise`, or fails the
  * script.
  *
- * @since 0.1.0
- * @category combinators
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -737,6 +779,9 @@ const handlerFor = (handlers: Readonly<Record<string, Handler>>, line: string): 
  *   )
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const branch = (handlers: Readonly<Record<string, Handler>>, otherwise?: Handler): Script => {
   const keys = Object.keys(handlers).join(", ")
@@ -764,8 +809,6 @@ export const branch = (handlers: Readonly<Record<string, Handler>>, otherwise?: 
  * Runs an effect at this point, e.g. completes a Deferred that the test waits for, or waits for one. Its failure is
  * the script's. Nothing is read in the meantime.
  *
- * @since 0.1.0
- * @category combinators
  * @example
  * ```ts
  * import * as Deferred from "effect/Deferred"
@@ -774,6 +817,9 @@ export const branch = (handlers: Readonly<Record<string, Handler>>, otherwise?: 
  * export const held = (release: Deferred.Deferred<void>) =>
  *   SmtpTest.script(SmtpTest.effect(Deferred.await(release)), SmtpTest.reply("250 ok"))
  * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const effect = (run: Effect.Effect<unknown, unknown>): Script =>
   step("effect", (wire) =>
@@ -830,9 +876,6 @@ const record = (wire: Wire): ConnectionRecord => ({
   transcript: internal.renderTranscript(wire.entries)
 })
 
-const endpointText = (endpoint: Endpoint): string =>
-  endpoint._tag === "Unix" ? endpoint.path : `${endpoint.host}:${endpoint.port}`
-
 const noUpgrade: ServerUpgrade = (connection) => Effect.succeed(connection)
 
 // What the server does once its script has ended: it stays until the client goes, as far as the script lets it.
@@ -846,8 +889,6 @@ const linger = (wire: Wire): Effect.Effect<void, Failure> =>
  * A server that runs the scripts, one for each connection, as long as the scope is open. A mismatch that nobody has
  * learned from `done` or `verify` is a defect of the scope's end, so that no test passes over it.
  *
- * @since 0.1.0
- * @category constructors
  * @example
  * ```ts
  * import * as Duration from "effect/Duration"
@@ -867,6 +908,9 @@ const linger = (wire: Wire): Effect.Effect<void, Failure> =>
  *   yield* server.done
  * }).pipe(Effect.scoped)
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const scripted = (
   scripts: Scripts,
@@ -920,7 +964,7 @@ export const scripted = (
       Effect.gen(function* () {
         dialled.push(endpoint)
         const started = queue.next()
-        const name = endpointText(endpoint)
+        const name = formatEndpoint(endpoint)
         if (started === undefined) {
           const cause = new Error(`the test has no script for connection ${dialled.length}`)
           return yield* new ConnectError({ endpoint: name, reason: "Unreachable", cause })
@@ -987,6 +1031,164 @@ export const scripted = (
     }
   })
 
+// -- the server that captures
+
+/**
+ * A capturing server as a service, for tests that get it from `layer`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const subjects = Effect.gen(function* () {
+ *   const server = yield* SmtpTest.SmtpTest
+ *   const messages = yield* server.messages
+ *   return messages.map((message) => /^Subject: (.*)$/m.exec(message.text)?.[1])
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SmtpTest extends Context.Tag("effect-smtplib/SmtpTest")<SmtpTest, Service>() {}
+
+/**
+ * A server that captures messages.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** Dials a new connection in memory, whatever the endpoint. */
+  readonly socket: SocketService
+  /** `socket` and the TLS of `layerTls`. */
+  readonly layer: Layer.Layer<SmtpSocket | TlsUpgrade>
+  /** Serves a connection from elsewhere, e.g. a TCP listener; ends when both sides are done. */
+  readonly accept: (connection: ServerConnection) => Effect.Effect<void>
+  /** What was accepted so far, in the order of acceptance. */
+  readonly messages: Effect.Effect<ReadonlyArray<Message>>
+  /** Forgets the messages so far and gives them. */
+  readonly takeMessages: Effect.Effect<ReadonlyArray<Message>>
+  /** The transcripts of all connections, a line each. */
+  readonly transcript: Effect.Effect<string>
+  readonly connections: Effect.Effect<ReadonlyArray<ConnectionRecord>>
+}
+
+/**
+ * What the server announces and refuses. The functions give a reply line, e.g. `550 5.1.1 no such user`, or
+ * `undefined` to accept; after a reply that begins with 421 the server closes the connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerOptions {
+  /** The name in the greeting. Default `mx.test`. */
+  readonly hostname?: string | undefined
+  /** Default `"smtp"`; `"lmtp"` knows LHLO and answers for each recipient (RFC 2033). */
+  readonly protocol?: "smtp" | "lmtp" | undefined
+  /**
+   * The lines behind the first of the EHLO reply. STARTTLS, AUTH, CHUNKING and SIZE are acted upon when they are
+   * among them. Default: `defaultCapabilities`.
+   */
+  readonly capabilities?: ReadonlyArray<string> | undefined
+  /** Whether AUTH PLAIN succeeds. Default: always. */
+  readonly authenticate?: ((credentials: Credentials) => boolean) | undefined
+  /** The reply to MAIL. */
+  readonly acceptSender?: ((sender: Path) => string | undefined) | undefined
+  /** The reply to RCPT. */
+  readonly accept?: ((recipient: Path) => string | undefined) | undefined
+  /** The final reply; under LMTP, of the recipient that is given. */
+  readonly acceptMessage?: ((message: Message, recipient: Path | undefined) => string | undefined) | undefined
+  /** Octets that each direction takes while nobody reads. Default 65,536. */
+  readonly capacity?: number | undefined
+  /** What happens to the server's end after STARTTLS. Default: nothing, as `layerTls` expects. */
+  readonly upgrade?: ServerUpgrade | undefined
+}
+
+/**
+ * What a capturing server announces unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const withoutPipelining = SmtpTest.server({
+ *   capabilities: SmtpTest.defaultCapabilities.filter((capability) => capability !== "PIPELINING")
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaultCapabilities: ReadonlyArray<string> = [
+  "PIPELINING",
+  "SIZE 26214400",
+  "8BITMIME",
+  "SMTPUTF8",
+  "DSN",
+  "CHUNKING",
+  "ENHANCEDSTATUSCODES",
+  "STARTTLS",
+  "AUTH PLAIN"
+]
+
+/**
+ * A small SMTP or LMTP server in memory that accepts, or refuses as it is told, and captures what it accepts, as
+ * long as the scope is open.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const test = Effect.gen(function* () {
+ *   const server = yield* SmtpTest.server({
+ *     accept: ({ address }) => (address === "nobody@y.test" ? "550 5.1.1 no such user" : undefined)
+ *   })
+ *   // ... run a program with server.layer, then:
+ *   return yield* server.messages
+ * }).pipe(Effect.scoped)
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const server = (options: ServerOptions = {}): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    let messages: Array<Message> = []
+    let accepted = 0
+    const policy: Policy = {
+      hostname: options.hostname ?? "mx.test",
+      protocol: options.protocol ?? "smtp",
+      capabilities: options.capabilities ?? defaultCapabilities,
+      authenticate: options.authenticate ?? (() => true),
+      acceptSender: options.acceptSender ?? (() => undefined),
+      accept: options.accept ?? (() => undefined),
+      acceptMessage: options.acceptMessage ?? (() => undefined),
+      keep: (message) => {
+        messages.push(message)
+        accepted += 1
+        return String(accepted)
+      }
+    }
+    const scripts = (index: number) => immediate("serve", (wire) => serveMail(wire, policy, index + 1))
+    const scriptedServer = yield* scripted(scripts, options)
+    return {
+      socket: scriptedServer.socket,
+      layer: scriptedServer.layer,
+      accept: scriptedServer.accept,
+      messages: Effect.sync(() => [...messages]),
+      takeMessages: Effect.sync(() => {
+        const taken = messages
+        messages = []
+        return taken
+      }),
+      transcript: scriptedServer.transcript,
+      connections: scriptedServer.connections
+    }
+  })
+
 // -- layers
 
 const pretendedTls = (connection: Connection, servername: string): SecuredConnection => ({
@@ -1010,8 +1212,6 @@ const pretendedTls = (connection: Connection, servername: string): SecuredConnec
  * TLS without cryptography: the upgrade leaves the octets as they are and says that they are secured. It lets a
  * program run with its real `tls` and `auth` options against a server in memory. Never use it on a network.
  *
- * @since 0.1.0
- * @category layers
  * @example
  * ```ts
  * import * as Layer from "effect/Layer"
@@ -1021,6 +1221,9 @@ const pretendedTls = (connection: Connection, servername: string): SecuredConnec
  * export const transport = (server: SmtpTest.Scripted) =>
  *   Layer.merge(Layer.succeed(SmtpSocket.SmtpSocket, server.socket), SmtpTest.layerTls)
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerTls: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
   upgrade: (connection, options) =>
@@ -1031,10 +1234,34 @@ export const layerTls: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
 })
 
 /**
- * The transport of a scripted server, and the server itself.
+ * The transport of a capturing server, and the server itself: a program under test sends without a network, and the
+ * test looks at `messages`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const test = Effect.gen(function* () {
+ *   // ... run the program under test, then:
+ *   const { messages } = yield* SmtpTest.SmtpTest
+ *   return yield* messages
+ * }).pipe(Effect.provide(SmtpTest.layer({ capabilities: ["PIPELINING"] })))
+ * ```
  *
  * @since 0.1.0
  * @category layers
+ */
+export const layer = (options?: ServerOptions): Layer.Layer<SmtpSocket | TlsUpgrade | SmtpTest> =>
+  Layer.unwrapScoped(
+    Effect.map(server(options), (capturing) =>
+      Layer.merge(capturing.layer, Layer.succeed(SmtpTest, capturing))
+    )
+  )
+
+/**
+ * The transport of a scripted server, and the server itself.
+ *
  * @example
  * ```ts
  * import * as SmtpTest from "effect-smtplib/SmtpTest"
@@ -1043,6 +1270,9 @@ export const layerTls: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
  *   SmtpTest.script(SmtpTest.reply("554 no service here"), SmtpTest.expectEnd)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerScript = (
   scripts: Scripts,
