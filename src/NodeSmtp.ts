@@ -5,6 +5,8 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
+import type { CapabilityCache } from "./CapabilityCache.js"
+import { layerMemory } from "./CapabilityCache.js"
 import * as NodeDial from "./internal/nodeDial.js"
 import * as NodeTls from "./internal/nodeTls.js"
 import { SmtpSocket } from "./SmtpSocket.js"
@@ -97,3 +99,42 @@ export const layerTransportWith = (options: TransportOptions): Layer.Layer<SmtpS
  * @category layers
  */
 export const layerTransport: Layer.Layer<SmtpSocket | TlsUpgrade> = layerTransportWith({})
+
+/**
+ * Everything that a session needs, with options for socket and TLS.
+ *
+ * @example
+ * ```ts
+ * import { NodeSmtp } from "effect-smtplib"
+ *
+ * declare const authority: string
+ * const layer = NodeSmtp.layerWith({ tls: { ca: authority } })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWith = (
+  options: TransportOptions
+): Layer.Layer<SmtpSocket | TlsUpgrade | CapabilityCache> =>
+  Layer.merge(layerTransportWith(options), layerMemory)
+
+/**
+ * Everything that a session needs: socket, TLS, and a capability cache in memory.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { NodeSmtp, SmtpSession } from "effect-smtplib"
+ *
+ * const program = SmtpSession.make({ host: "mail.example.com", port: 587 }).pipe(
+ *   Effect.flatMap((smtp) => smtp.noop()),
+ *   Effect.scoped,
+ *   Effect.provide(NodeSmtp.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<SmtpSocket | TlsUpgrade | CapabilityCache> = layerWith({})
