@@ -632,6 +632,22 @@ describe("peek", () => {
     })
   )
 
+  it.effect("that was interrupted leaves no wait behind that a run is blamed for", () =>
+    Effect.gen(function* () {
+      const piece = octets(`${"a".repeat(65_534)}\r\n`)
+      const stream = Stream.concat(Stream.make(piece, piece), Stream.never)
+      const prepared = yield* prepareStream(stream)
+      const peeking = yield* Effect.fork(prepared.peek(1_000_000))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.interrupt(peeking)
+      yield* TestClock.adjust("1 hour")
+      const running = yield* Effect.fork(prepared.run(data, () => Effect.sleep("1 hour")))
+      yield* TestClock.adjust("30 minutes")
+      expect(running.unsafePoll()).toBeNull()
+      yield* Fiber.interrupt(running)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("ends a stream that stalls", () =>
     Effect.gen(function* () {
       const prepared = yield* prepareStream(Stream.concat(Stream.make(octets("a")), Stream.never))
