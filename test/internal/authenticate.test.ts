@@ -846,6 +846,20 @@ describe("bearer tokens", () => {
     )
   })
 
+  it.effect("that took the two-line form are not sent a second time to the error object", () => {
+    const token = "x".repeat(600)
+    return refused(
+      SmtpAuth.oauth2({ username: "ann", token: Redacted.make(token) }),
+      [
+        ["AUTH XOAUTH2", "334 "],
+        [base64(`user=ann\u0001auth=Bearer ${token}\u0001\u0001`), error],
+        ["", "535 no"]
+      ],
+      { reason: "Rejected" },
+      options
+    )
+  })
+
   it.effect("refused by OAUTHBEARER are answered with AQ== first", () =>
     refused(
       SmtpAuth.oauth2({ username: "ann", token: Redacted.make("t"), mechanisms: ["oauthbearer"] }),

@@ -159,7 +159,6 @@ describe("the server's first message (RFC 5802 sections 5.1 and 7)", () => {
 
   it.each([
     ["is empty", ""],
-    ["demands an extension", `m=x,r=${nonce},s=QSXCR+Q6sek8bf92,i=4096`],
     ["has a nonce of its own", "r=3rfcNHYJY1ZVvWVs7jfyko+d2lbbFgONRv9qkxdawL,s=QSXCR+Q6sek8bf92,i=4096"],
     ["adds nothing to the nonce", "r=fyko+d2lbbFgONRv9qkxdawL,s=QSXCR+Q6sek8bf92,i=4096"],
     ["has a space in the nonce", `r=${nonce} x,s=QSXCR+Q6sek8bf92,i=4096`],
@@ -174,6 +173,13 @@ describe("the server's first message (RFC 5802 sections 5.1 and 7)", () => {
     ["has an absurd count", `r=${nonce},s=QSXCR+Q6sek8bf92,i=99999999999999999999`]
   ])("is refused when it %s", (_, message) => {
     expect(reason(afterServerFirst(message))).toBe("Challenge")
+  })
+
+  it("is refused for a mandatory extension, and says so", () => {
+    expect(afterServerFirst(`m=x,r=${nonce},s=QSXCR+Q6sek8bf92,i=4096`)).toHaveProperty(
+      "detail",
+      "the server demands an extension of SCRAM that is not supported"
+    )
   })
 
   it("is refused when it is not UTF-8", () => {
