@@ -27,6 +27,7 @@ import type {
   Wire
 } from "./internal/scriptedServer.js"
 import * as internal from "./internal/scriptedServer.js"
+import * as CapabilityCache from "./CapabilityCache.js"
 import { ConnectError } from "./SmtpError.js"
 import type { Connection, Endpoint, Service as SocketService } from "./SmtpSocket.js"
 import { formatEndpoint, SmtpSocket } from "./SmtpSocket.js"
@@ -123,6 +124,14 @@ export interface Script {
 export type Scripts = Script | ReadonlyArray<Script> | ((index: number) => Script | undefined)
 
 /**
+ * What a session needs of its surroundings.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Transport = SmtpSocket | TlsUpgrade | CapabilityCache.CapabilityCache
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -180,8 +189,8 @@ export interface ConnectionRecord {
 export interface Scripted {
   /** Dials a new connection in memory, whatever the endpoint, and runs the next script at its other end. */
   readonly socket: SocketService
-  /** `socket` and the TLS of `layerTls`. */
-  readonly layer: Layer.Layer<SmtpSocket | TlsUpgrade>
+  /** `socket`, the TLS of `layerTls`, and CapabilityCache.layerNone. */
+  readonly layer: Layer.Layer<Transport>
   /** Runs the next script on a connection from elsewhere, e.g. a TCP listener; ends when both sides are done. */
   readonly accept: (connection: ServerConnection) => Effect.Effect<void>
   /**
@@ -1013,7 +1022,7 @@ export const scripted = (
 
     return {
       socket,
-      layer: Layer.merge(Layer.succeed(SmtpSocket, socket), layerTls),
+      layer: Layer.mergeAll(Layer.succeed(SmtpSocket, socket), layerTls, CapabilityCache.layerNone),
       accept: (connection) =>
         Effect.suspend(() => {
           const started = queue.next()
@@ -1062,8 +1071,8 @@ export class SmtpTest extends Context.Tag("effect-smtplib/SmtpTest")<SmtpTest, S
 export interface Service {
   /** Dials a new connection in memory, whatever the endpoint. */
   readonly socket: SocketService
-  /** `socket` and the TLS of `layerTls`. */
-  readonly layer: Layer.Layer<SmtpSocket | TlsUpgrade>
+  /** `socket`, the TLS of `layerTls`, and CapabilityCache.layerNone. */
+  readonly layer: Layer.Layer<Transport>
   /** Serves a connection from elsewhere, e.g. a TCP listener; ends when both sides are done. */
   readonly accept: (connection: ServerConnection) => Effect.Effect<void>
   /** What was accepted so far, in the order of acceptance. */
@@ -1252,7 +1261,7 @@ export const layerTls: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: ServerOptions): Layer.Layer<SmtpSocket | TlsUpgrade | SmtpTest> =>
+export const layer = (options?: ServerOptions): Layer.Layer<Transport | SmtpTest> =>
   Layer.unwrapScoped(
     Effect.map(server(options), (capturing) =>
       Layer.merge(capturing.layer, Layer.succeed(SmtpTest, capturing))
@@ -1277,7 +1286,7 @@ export const layer = (options?: ServerOptions): Layer.Layer<SmtpSocket | TlsUpgr
 export const layerScript = (
   scripts: Scripts,
   options?: ScriptedOptions
-): Layer.Layer<SmtpSocket | TlsUpgrade | ScriptedServer> =>
+): Layer.Layer<Transport | ScriptedServer> =>
   Layer.unwrapScoped(
     Effect.map(scripted(scripts, options), (server) =>
       Layer.merge(server.layer, Layer.succeed(ScriptedServer, server))

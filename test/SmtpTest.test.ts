@@ -2,7 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import { SmtpSocket } from "../src/SmtpSocket.js"
 import * as SmtpTest from "../src/SmtpTest.js"
@@ -230,6 +232,36 @@ describe("what is recorded", () => {
       yield* Effect.yieldNow()
       expect(yield* server.receivedText).toBe("NOOP\r\nQUIT\r\n")
     })
+  )
+})
+
+describe("any split of the same octets", () => {
+  it.effect.prop(
+    "gives the same script the same end",
+    [FastCheck.array(FastCheck.integer({ min: 0, max: 80 }), { maxLength: 12 })],
+    ([cuts]) =>
+      Effect.gen(function* () {
+        const content = "a\r\n..\r\n.b\r\n"
+        const text = `EHLO c\r\nDATA\r\na\r\n...\r\n..b\r\n.\r\nBDAT 3 LAST\r\n\r\n.QUIT\r\n`
+        const server = yield* SmtpTest.scripted(
+          SmtpTest.script(
+            SmtpTest.expectGroup(/^EHLO/, "DATA"),
+            SmtpTest.expectContent(content),
+            SmtpTest.expect("BDAT 3 LAST"),
+            SmtpTest.expectOctets(3),
+            SmtpTest.expect(encoder.encode("QUIT\r\n")),
+            SmtpTest.expectEnd
+          )
+        )
+        const client = yield* dial(server)
+        const offsets = [0, ...cuts.sort((left, right) => left - right), text.length]
+        yield* Effect.forEach(offsets.slice(1), (offset, index) =>
+          say(client, text.slice(offsets[index], offset))
+        )
+        yield* client.destroy
+        yield* server.done
+        expect(yield* server.receivedText).toBe(text)
+      }).pipe(Effect.scoped)
   )
 })
 
@@ -566,5 +598,218 @@ describe("TLS without cryptography", () => {
       yield* say(client, "STARTTLS\r\nEHLO c\r\n")
       expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", step: "upgrade" })
     })
+  )
+})
+
+describe("a capturing server", () => {
+  const dialServer = (server: SmtpTest.Service) =>
+    server.socket.dial(endpoint, { timeout: Duration.seconds(5) })
+
+  const converse = (options: SmtpTest.ServerOptions, ...texts: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(options)
+      const client = yield* dialServer(server)
+      const heard = [yield* hear(client)]
+      for (const text of texts) {
+        yield* say(client, text)
+        heard.push(yield* hear(client))
+      }
+      return { server, heard, messages: yield* server.messages }
+    })
+
+  const envelope = "MAIL FROM:<a@x.test> SIZE=4 BODY=8BITMIME\r\nRCPT TO:<b@y.test> NOTIFY=NEVER\r\n"
+
+  it.scoped("captures envelope, parameters and content", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        { capabilities: ["PIPELINING", "SIZE 100"] },
+        "EHLO c\r\n",
+        `${envelope}DATA\r\n`,
+        "..hi\r\n.\r\nQUIT\r\n"
+      )
+      expect(heard).toEqual([
+        "220 mx.test ESMTP\r\n",
+        "250-mx.test\r\n250-PIPELINING\r\n250 SIZE 100\r\n",
+        "250 2.1.0 sender ok\r\n250 2.1.5 recipient ok\r\n354 end with a dot on a line of its own\r\n",
+        "250 2.0.0 queued as 1\r\n221 2.0.0 bye\r\n"
+      ])
+      expect(messages).toEqual([
+        {
+          connection: 1,
+          sender: { address: "a@x.test", parameters: ["SIZE=4", "BODY=8BITMIME"] },
+          recipients: [{ address: "b@y.test", parameters: ["NOTIFY=NEVER"] }],
+          content: encoder.encode(".hi\r\n"),
+          text: ".hi\r\n",
+          user: undefined,
+          secured: false
+        }
+      ])
+    })
+  )
+
+  it.scoped("joins the chunks of BDAT (RFC 3030)", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        {},
+        "EHLO c\r\n",
+        `${envelope}BDAT 3\r\n.\r\nBDAT 0\r\nBDAT 2 LAST\r\nhi`
+      )
+      expect(heard[2]).toContain("250 2.0.0 queued as 1\r\n")
+      expect(messages.map(({ text }) => text)).toEqual([".\r\nhi"])
+    })
+  )
+
+  it.scoped("takes the octets of a BDAT that it refuses", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* converse({}, "EHLO c\r\n", "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
+      expect(heard[2]).toBe("503 5.5.1 bad sequence of commands\r\n250 2.0.0 ok\r\n")
+    })
+  )
+
+  it.scoped("refuses what it is told to refuse and delivers to the others", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        {
+          accept: ({ address }) => (address.startsWith("no") ? "550 5.1.1 no such user" : undefined),
+          acceptMessage: ({ text }) => (text.includes("spam") ? "554 5.7.1 spam" : undefined)
+        },
+        "EHLO c\r\n",
+        "MAIL FROM:<>\r\nRCPT TO:<no@y.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",
+        "hi\r\n.\r\n",
+        "MAIL FROM:<>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",
+        "spam\r\n.\r\n"
+      )
+      expect(heard[2]).toContain("550 5.1.1 no such user\r\n250")
+      expect(heard[5]).toBe("554 5.7.1 spam\r\n")
+      expect(messages).toMatchObject([{ sender: { address: "" }, recipients: [{ address: "b@y.test" }] }])
+    })
+  )
+
+  it.scoped("refuses DATA when nobody was accepted, and a message over SIZE", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        { capabilities: ["SIZE 5"] },
+        "EHLO c\r\n",
+        "MAIL FROM:<a@x.test> SIZE=6\r\n",
+        "MAIL FROM:<a@x.test>\r\nDATA\r\n",
+        "RCPT TO:<b@y.test>\r\nDATA\r\n",
+        "too long\r\n.\r\n"
+      )
+      expect(heard[2]).toBe("552 5.3.4 message too large\r\n")
+      expect(heard[3]).toContain("554 5.5.1 no valid recipients\r\n")
+      expect(heard[5]).toBe("552 5.3.4 message too large\r\n")
+      expect(messages).toEqual([])
+    })
+  )
+
+  it.scoped("keeps the order of commands", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* converse(
+        {},
+        "MAIL FROM:<a@x.test>\r\n",
+        "EHLO c\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",
+        "MAIL FROM:<a@x.test>\r\nMAIL FROM:<a@x.test>\r\nRSET\r\nRCPT TO:<b@y.test>\r\nconstructor\r\n"
+      )
+      const sequence = "503 5.5.1 bad sequence of commands\r\n"
+      expect(heard[1]).toBe(sequence)
+      expect(heard[2]).toContain(`250 AUTH PLAIN\r\n${sequence}${sequence}`)
+      expect(heard[3]).toBe(
+        `250 2.1.0 sender ok\r\n${sequence}250 2.0.0 ok\r\n${sequence}500 5.5.2 command not recognised\r\n`
+      )
+    })
+  )
+
+  const plain = (password: string) => btoa(`\0ann\0${password}`)
+
+  it.scoped("judges AUTH PLAIN with and without an initial response (RFC 4954)", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        {
+          authenticate: ({ password, username }) => username === "ann" && Redacted.value(password) === "right"
+        },
+        "EHLO c\r\n",
+        `AUTH PLAIN ${plain("wrong")}\r\n`,
+        "AUTH PLAIN\r\n",
+        "*\r\n",
+        "AUTH PLAIN !!\r\n",
+        "AUTH LOGIN\r\n",
+        "AUTH PLAIN\r\n",
+        `${plain("right")}\r\n`,
+        `${envelope}DATA\r\n`,
+        "hi\r\n.\r\n"
+      )
+      expect(heard.slice(2, 9).map((reply) => reply.slice(0, 4))).toEqual([
+        "535 ",
+        "334 ",
+        "501 ",
+        "501 ",
+        "504 ",
+        "334 ",
+        "235 "
+      ])
+      expect(messages[0]?.user).toBe("ann")
+    })
+  )
+
+  it.scoped("withdraws STARTTLS and forgets EHLO behind it (RFC 3207 section 4.2)", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* converse(
+        { capabilities: ["STARTTLS", "SMTPUTF8"] },
+        "EHLO c\r\n",
+        "STARTTLS\r\n",
+        "MAIL FROM:<a@x.test>\r\n",
+        "EHLO c\r\n"
+      )
+      expect(heard.slice(1)).toEqual([
+        "250-mx.test\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n",
+        "220 2.0.0 ready to start TLS\r\n",
+        "503 5.5.1 bad sequence of commands\r\n",
+        "250-mx.test\r\n250 SMTPUTF8\r\n"
+      ])
+    })
+  )
+
+  it.scoped("answers for each recipient under LMTP (RFC 2033 section 4.2)", () =>
+    Effect.gen(function* () {
+      const { heard, messages } = yield* converse(
+        {
+          protocol: "lmtp",
+          acceptMessage: (_, recipient) => (recipient?.address === "c@y.test" ? "452 4.2.2 full" : undefined)
+        },
+        "EHLO c\r\n",
+        "LHLO c\r\n",
+        `${envelope}RCPT TO:<c@y.test>\r\nDATA\r\n`,
+        "hi\r\n.\r\n"
+      )
+      expect(heard[1]).toBe("500 5.5.2 command not recognised\r\n")
+      expect(heard[4]).toBe("250 2.0.0 queued as 1\r\n452 4.2.2 full\r\n")
+      expect(messages.map(({ recipients }) => recipients.map(({ address }) => address))).toEqual([
+        ["b@y.test"]
+      ])
+    })
+  )
+
+  it.scoped("closes behind a 421", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ acceptSender: () => "421 4.3.2 shutting down" })
+      const client = yield* dialServer(server)
+      yield* hear(client)
+      yield* say(client, "EHLO c\r\n")
+      yield* hear(client)
+      yield* say(client, "MAIL FROM:<a@x.test>\r\nNOOP\r\n")
+      expect([yield* hear(client), yield* hear(client)]).toEqual(["421 4.3.2 shutting down\r\n", "(end)"])
+    })
+  )
+
+  it.scoped("is at the other end of its layer, and gives up its messages once", () =>
+    Effect.gen(function* () {
+      const socket = yield* SmtpSocket
+      const client = yield* socket.dial(endpoint, { timeout: Duration.seconds(1) })
+      yield* say(client, `EHLO c\r\n${envelope}DATA\r\nhi\r\n.\r\nQUIT\r\n`)
+      while ((yield* client.pull) !== undefined);
+      const server = yield* SmtpTest.SmtpTest
+      expect(yield* server.takeMessages).toHaveLength(1)
+      expect(yield* server.takeMessages).toEqual([])
+    }).pipe(Effect.provide(SmtpTest.layer()))
   )
 })

@@ -1,6 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Tls from "node:tls"
 import { fromNodeSocket, takeSocket } from "../../src/internal/nodeConnection.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
@@ -68,6 +71,17 @@ describe("a script over TCP", () => {
       yield* client.destroy
       yield* listening.server.done
       expect(yield* listening.server.receivedText).toBe("EHLO c\r\nQUIT\r\n")
+    })
+  )
+
+  it.scopedLive("runs over a UNIX socket", () =>
+    Effect.gen(function* () {
+      const directory = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "smtp-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true }))
+      )
+      const listening = yield* listen(SmtpTest.reply("220 lmtp"), { path: join(directory, "lmtp") })
+      expect(yield* hearUntil(yield* dial(listening), "\r\n")).toBe("220 lmtp\r\n")
     })
   )
 
