@@ -196,7 +196,7 @@ const fromProgram = (name: string, credentials: ProgramMechanism): Candidate["be
 
 // Passwords
 
-const isPlus = (name: string): boolean => /^SCRAM-.+-PLUS$/.test(name)
+const isPlus = (name: string): boolean => /^SCRAM-.+-PLUS$/i.test(name)
 const isScram = (name: string): boolean => name.startsWith("SCRAM-")
 
 // Mechanisms that the server announced for an account whose secret it may hold in another form only.
@@ -214,6 +214,8 @@ const bindingFor = (name: string, port: Port): Binding => {
 const upperCase = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   names.map((name) => name.toUpperCase())
 
+const announces = (port: Port, name: string): boolean => upperCase(port.mechanisms).includes(name)
+
 const usablePasswordMechanisms = (
   credentials: Password,
   port: Port,
@@ -226,7 +228,8 @@ const usablePasswordMechanisms = (
     if (credentials.authorizationId !== undefined && (name === "CRAM-MD5" || name === "LOGIN")) {
       return Effect.succeed(false)
     }
-    return name === "CRAM-MD5" ? crypto.supports("MD5") : Effect.succeed(true)
+    // Asked only where it matters: to ask is to load node:crypto.
+    return name === "CRAM-MD5" && announces(port, name) ? crypto.supports("MD5") : Effect.succeed(true)
   })
 }
 
@@ -290,7 +293,7 @@ const passwordCandidates = (
       name,
       initialResponse: credentials.initialResponse ?? true,
       field: "password",
-      begin: Effect.flatMap(crypto.nonce, (nonce) =>
+      begin: Effect.flatMap(isScram(name) ? crypto.nonce : Effect.succeed(""), (nonce) =>
         fromMachine(crypto, passwordMachine(name, credentials, prepared, port, nonce))
       )
     }))
@@ -355,14 +358,13 @@ const inCommon = <Name extends string>(
   usable: ReadonlyArray<Name>,
   port: Port
 ): Effect.Effect<Arr.NonEmptyReadonlyArray<Name>, AuthenticationError> => {
-  const announced = upperCase(port.mechanisms)
-  const common = usable.filter((name, index) => announced.includes(name) && usable.indexOf(name) === index)
+  const common = usable.filter((name, index) => announces(port, name) && usable.indexOf(name) === index)
   return Arr.isNonEmptyReadonlyArray(common)
     ? Effect.succeed(common)
     : Effect.fail(
         new AuthenticationError({
           reason: "NoCommonMechanism",
-          detail: `it announces ${list(announced)}; usable here: ${list(usable)}`
+          detail: `it announces ${list(upperCase(port.mechanisms))}; usable here: ${list(usable)}`
         })
       )
 }

@@ -520,6 +520,19 @@ describe("password mechanisms", () => {
     )
   )
 
+  it.effect("that compute nothing ask for no computation", () =>
+    accepted(
+      ann,
+      [[plainAnn, "235 ok"]],
+      { mechanisms: ["PLAIN"] },
+      {
+        nonce: Effect.dieMessage("not needed"),
+        supports: () => Effect.dieMessage("not needed"),
+        compute: () => Effect.dieMessage("not needed")
+      }
+    )
+  )
+
   it.effect("that need MD5 are passed over where MD5 is forbidden", () =>
     accepted(
       ann,
@@ -642,6 +655,16 @@ describe("SCRAM", () => {
       [[`AUTH SCRAM-SHA-256 ${base64("n,,n=user,r=N")}`, "454 later"]],
       { reason: "Temporary", mechanism: "SCRAM-SHA-256" },
       { mechanisms: ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"] },
+      cryptoWith("N")
+    )
+  )
+
+  it.effect("says n where -PLUS is offered in small letters and not wanted", () =>
+    refused(
+      SmtpAuth.password({ ...user, mechanisms: ["SCRAM-SHA-256"] }),
+      [[`AUTH SCRAM-SHA-256 ${base64("n,,n=user,r=N")}`, "454 later"]],
+      { reason: "Temporary" },
+      { mechanisms: ["scram-sha-256", "scram-sha-256-plus"], ...bound },
       cryptoWith("N")
     )
   )
