@@ -1,12 +1,13 @@
+import { defineConfig } from "eslint/config"
 import tseslint from "typescript-eslint"
 
-export default tseslint.config(
+export default defineConfig(
   { ignores: ["dist/", "node_modules/", "coverage/", ".tmp/"] },
-  ...tseslint.configs.strictTypeChecked,
+  tseslint.configs.strictTypeChecked,
   {
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ["*.js"] },
+        projectService: { allowDefaultProject: ["*.js", ".dependency-cruiser.cjs"] },
         tsconfigRootDir: import.meta.dirname
       }
     },

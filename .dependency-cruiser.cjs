@@ -1,0 +1,89 @@
+// Which module may import which: the rooms of ARCHITECTURE.md as rules. Type-only imports count too.
+
+const effectBarrels =
+  "^node_modules/(effect|@effect/platform|@effect/platform-node)/(src|dist/[a-z]+)/index\\."
+const optionalPeers = "^node_modules/(@effect/platform-node|@effect/experimental|nodemailer)/"
+
+module.exports = {
+  forbidden: [
+    {
+      name: "no-cycles",
+      comment: "Data flows one way: move what both sides need into a module below them.",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { circular: true }
+    },
+    {
+      name: "protocol-is-pure",
+      comment:
+        "src/protocol says what the bytes mean, with nothing but itself: no effect, no node, no package.",
+      severity: "error",
+      from: { path: "^src/protocol/" },
+      to: { pathNot: "^src/protocol/" }
+    },
+    {
+      name: "sockets-in-node-modules-only",
+      comment:
+        "Only NodeSmtp and internal/node* know node:net and node:tls; others take SmtpSocket and TlsUpgrade.",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(NodeSmtp|internal/node[^/]*)\\.ts$" },
+      to: { path: "^(node:)?(net|tls|dgram|dns|http|https|http2)$" }
+    },
+    {
+      name: "internals-do-not-reach-up",
+      comment:
+        "Machinery imports no module that is built on it: types go through protocol or a service module.",
+      severity: "error",
+      from: { path: "^src/internal/" },
+      to: { path: "^src/(index|SmtpClient|SmtpSchema|SmtpTest)\\.ts$" }
+    },
+    {
+      name: "no-barrels",
+      comment: 'Import "effect/Effect", not "effect": the barrel takes twice as long to load.',
+      severity: "error",
+      from: { path: "^src/" },
+      to: { path: [effectBarrels, "^src/index\\.ts$"] }
+    },
+    {
+      name: "no-optional-peers",
+      comment:
+        "A program without this package could not import the module. Give it a subpath and an exception here.",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { path: optionalPeers }
+    },
+    {
+      name: "only-declared-packages",
+      comment: "The package is a dev dependency or is missing from package.json: users would not have it.",
+      severity: "error",
+      from: { path: "^src/" },
+      to: {
+        dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"],
+        dependencyTypesNot: ["npm", "npm-peer", "npm-optional"]
+      }
+    },
+    {
+      name: "resolvable",
+      comment: "The import leads nowhere.",
+      severity: "error",
+      from: {},
+      to: { couldNotResolve: true }
+    },
+    {
+      name: "examples-are-programs",
+      comment: "Examples import what users can import: effect-smtplib and its public subpaths.",
+      severity: "error",
+      from: { path: "^examples/" },
+      to: { path: "^src/(internal|protocol)/" }
+    }
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "node", "default", "types"]
+    }
+  }
+}

@@ -1,0 +1,18 @@
+/**
+ * Every module as a namespace. Left out, and imported by their own paths:
+ *
+ * - `effect-smtplib/SmtpSchema`: importing Schema costs over 100 ms
+ * - `effect-smtplib/SmtpTest`: programs under test want it, programs in production do not
+ *
+ * @since 0.1.0
+ */
+export * as CapabilityCache from "./CapabilityCache.js"
+export * as NodeSmtp from "./NodeSmtp.js"
+export * as SmtpAuth from "./SmtpAuth.js"
+export * as SmtpContent from "./SmtpContent.js"
+export * as SmtpError from "./SmtpError.js"
+export * as SmtpReceipt from "./SmtpReceipt.js"
+export * as SmtpSocket from "./SmtpSocket.js"
+export * as SmtpSubmission from "./SmtpSubmission.js"
+export * as SmtpTranscript from "./SmtpTranscript.js"
+export * as TlsUpgrade from "./TlsUpgrade.js"

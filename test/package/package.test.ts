@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { env, execPath } from "node:process"
+import { promisify } from "node:util"
+import { publint } from "publint"
+import { formatMessage } from "publint/utils"
+import { exportsMap, manifestText, publicModules, root } from "../../.ci/modules.js"
+
+// What a user gets: the tarball, unpacked into a project that has the required peers and no optional one.
+
+const run = promisify(execFile)
+const modules = publicModules()
+const subpaths = Object.entries(exportsMap())
+  .filter(([, target]) => target !== null && typeof target === "object")
+  .map(([subpath]) => subpath.replace(/^\./, "effect-smtplib"))
+
+const manifest: unknown = JSON.parse(manifestText())
+const get = (value: unknown, key: string): unknown =>
+  typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined
+const keysOf = (value: unknown): ReadonlyArray<string> =>
+  typeof value === "object" && value !== null ? Object.keys(value) : []
+
+/** Packages that the unpacked one may import; each finds its own dependencies in our node_modules. */
+const installed = ["effect", "@effect/platform", ...keysOf(get(manifest, "dependencies"))]
+
+let project = ""
+let tarball = ""
+
+// What a command printed says more than that it failed.
+const fail = (error: unknown): never => {
+  const output = ["stdout", "stderr"].map((name) => String(get(error, name))).join("")
+  throw new Error(output, { cause: error })
+}
+
+const install = async (name: string): Promise<void> => {
+  const path = join(project, "node_modules", name)
+  await mkdir(dirname(path), { recursive: true })
+  await symlink(join(root, "node_modules", name), path, "dir")
+}
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), "effect-smtplib-package-"))
+  await mkdir(join(project, "node_modules"))
+  // `npm pack` runs the build first.
+  await run("npm", ["pack", "--pack-destination", project], { cwd: root }).catch(fail)
+  const name = (await readdir(project)).find((file) => file.endsWith(".tgz"))
+  tarball = join(project, name ?? "no tarball")
+  await run("tar", ["-xzf", tarball, "-C", project])
+  await rename(join(project, "package"), join(project, "node_modules", "effect-smtplib"))
+  for (const dependency of installed) await install(dependency)
+})
+
+afterAll(() => rm(project, { recursive: true, force: true }))
+
+interface Imported {
+  readonly ok: boolean
+  readonly code: string
+  /** Every module that was loaded, as the end of its path behind node_modules. */
+  readonly loaded: ReadonlyArray<string>
+}
+
+// The hook writes to the descriptor, since its thread has no other way out.
+const hook = `import { writeSync } from "node:fs"
+export const load = (url, context, next) => { writeSync(2, "loaded " + url + "\\n"); return next(url, context) }`
+
+const script = (specifier: string): string => `import { register } from "node:module"
+register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hook)}`)})
+import(${JSON.stringify(specifier)}).then(
+  () => { process.stdout.write("ok") },
+  (error) => { process.stdout.write(String(error.code) + " " + error.message) }
+)`
+
+const importInProject = async (specifier: string): Promise<Imported> => {
+  const { stderr, stdout } = await run(execPath, ["--input-type=module", "--eval", script(specifier)], {
+    cwd: project,
+    env: { PATH: env["PATH"] },
+    maxBuffer: 16_777_216
+  })
+  const loaded = [...stderr.matchAll(/^loaded file:.*\/node_modules\/(\S+)$/gm)].map(
+    (match) => match[1] ?? ""
+  )
+  return { ok: stdout === "ok", code: stdout, loaded }
+}
+
+describe("the tarball", () => {
+  it("holds the modules, their types and sources, and nothing of the workshop", async () => {
+    const { stdout } = await run("tar", ["-tzf", tarball])
+    const files = stdout.split("\n").filter((file) => file !== "")
+    const top = new Set(files.map((file) => file.split("/")[1]))
+    expect([...top].sort()).toStrictEqual([
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "dist",
+      "package.json",
+      "src"
+    ])
+    for (const name of modules) {
+      expect(files).toEqual(
+        expect.arrayContaining([
+          `package/dist/${name}.js`,
+          `package/dist/${name}.d.ts`,
+          `package/src/${name}.ts`
+        ])
+      )
+    }
+  })
+
+  it("has no problem that publint knows of", async () => {
+    const octets = await readFile(tarball)
+    const buffer = new Uint8Array(octets).buffer
+    const { messages, pkg } = await publint({ pack: { tarball: buffer }, strict: true, level: "suggestion" })
+    expect(messages.map((message) => formatMessage(message, pkg, { color: false }))).toStrictEqual([])
+  })
+
+  it("has types that resolve as its modules do, for ESM and for bundlers", async () => {
+    const attw = join(root, "node_modules", ".bin", "attw")
+    await run(attw, [tarball, "--profile", "esm-only", "--format", "ascii", "--no-color"]).catch(fail)
+  })
+})
+
+describe("in a project without the optional peers", () => {
+  it.concurrent.each(subpaths)("%s can be imported, and loads no barrel of Effect", async (specifier) => {
+    const { code, loaded, ok } = await importInProject(specifier)
+    expect(ok, code).toBe(true)
+    expect(loaded).toContainEqual(expect.stringMatching(/^effect-smtplib\/dist\//))
+    expect(
+      loaded.filter((path) => /^(effect|@effect\/[^/]+)\/dist\/[^/]+\/index\.js$/.test(path))
+    ).toStrictEqual([])
+  })
+
+  it.concurrent.each([
+    "effect-smtplib/internal/cause",
+    "effect-smtplib/protocol/Reply",
+    "effect-smtplib/dist/index.js"
+  ])("%s cannot be imported", async (specifier) => {
+    const { code } = await importInProject(specifier)
+    expect(code).toContain("ERR_PACKAGE_PATH_NOT_EXPORTED")
+  })
+
+  it("only SmtpSchema loads Schema, which takes over 100 ms", async () => {
+    const schema = "effect/dist/esm/Schema.js"
+    expect((await importInProject("effect-smtplib/SmtpSchema")).loaded).toContain(schema)
+    expect((await importInProject("effect-smtplib")).loaded).not.toContain(schema)
+  })
+
+  it.concurrent.each(["SmtpSession", "SmtpError", "NodeSmtp"].filter((name) => modules.includes(name)))(
+    "%s loads neither Stream nor Schema",
+    async (name) => {
+      const { loaded } = await importInProject(`effect-smtplib/${name}`)
+      expect(loaded.filter((path) => /^effect\/dist\/esm\/(Stream|Schema)\.js$/.test(path))).toStrictEqual([])
+    }
+  )
+})
+
+describe("CHANGELOG.md", () => {
+  it("has a section for the version of package.json", async () => {
+    const changes = await readFile(join(root, "CHANGELOG.md"), "utf8")
+    expect(changes).toContain(`## [${String(get(manifest, "version"))}]`)
+  })
+})
