@@ -48,10 +48,10 @@ export interface Refused {
  * @since 0.1.0
  * @category models
  */
-export interface NotSent {
+export interface NotSent<out Cause extends SmtpError = SmtpError> {
   readonly _tag: "NotSent"
   readonly recipient: string
-  readonly cause: SmtpError
+  readonly cause: Cause
 }
 
 /**
@@ -68,10 +68,12 @@ export interface Unknown {
 }
 
 /**
+ * What became of the message for one recipient. `Cause` is what can keep a message from being sent.
+ *
  * @since 0.1.0
  * @category models
  */
-export type Outcome = Accepted | Refused | NotSent | Unknown
+export type Outcome<Cause extends SmtpError = SmtpError> = Accepted | Refused | NotSent<Cause> | Unknown
 
 /**
  * What was seen of the content while it was sent; absent when nothing of it was.
@@ -94,12 +96,12 @@ export interface ContentReport {
  * @since 0.1.0
  * @category models
  */
-export interface Receipt {
+export interface Receipt<out Cause extends SmtpError = SmtpError> {
   /** One for each recipient, in the caller's order. */
-  readonly outcomes: ReadonlyArray<Outcome>
+  readonly outcomes: ReadonlyArray<Outcome<Cause>>
   readonly accepted: ReadonlyArray<Accepted>
   readonly refused: ReadonlyArray<Refused>
-  readonly notSent: ReadonlyArray<NotSent>
+  readonly notSent: ReadonlyArray<NotSent<Cause>>
   readonly unknown: ReadonlyArray<Unknown>
   readonly content: ContentReport | undefined
 }
@@ -137,7 +139,7 @@ export const refused = (recipient: string, reply: Reply, phase: Phase): Refused 
  * @since 0.1.0
  * @category constructors
  */
-export const notSent = (recipient: string, cause: SmtpError): NotSent => ({
+export const notSent = <Cause extends SmtpError>(recipient: string, cause: Cause): NotSent<Cause> => ({
   _tag: "NotSent",
   recipient,
   cause
@@ -161,7 +163,10 @@ export const unknown = (recipient: string, cause: Disconnection): Unknown => ({
  * @since 0.1.0
  * @category constructors
  */
-export const make = (outcomes: ReadonlyArray<Outcome>, content?: ContentReport): Receipt => ({
+export const make = <Cause extends SmtpError>(
+  outcomes: ReadonlyArray<Outcome<Cause>>,
+  content?: ContentReport
+): Receipt<Cause> => ({
   outcomes,
   accepted: outcomes.filter((outcome) => outcome._tag === "Accepted"),
   refused: outcomes.filter((outcome) => outcome._tag === "Refused"),

@@ -9,7 +9,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import type { Facts } from "../protocol/Content.js"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, isInvalid } from "../protocol/Invalid.js"
 import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
@@ -25,7 +24,7 @@ import type {
   Verdict
 } from "../protocol/Transaction.js"
 import * as Transactions from "../protocol/Transaction.js"
-import type { RefusedRecipient, SmtpError } from "../SmtpError.js"
+import type { Disconnection, HeloError, RefusedRecipient } from "../SmtpError.js"
 import {
   ContentError,
   DataError,
@@ -34,8 +33,9 @@ import {
   RecipientsRefused,
   SenderRefused
 } from "../SmtpError.js"
-import type { ContentReport, Outcome, Receipt } from "../SmtpReceipt.js"
+import type { ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
 import * as Receipts from "../SmtpReceipt.js"
+import type { NotSentCause, SendError } from "../SmtpSession.js"
 import type { Submission } from "../SmtpSubmission.js"
 import { describeCause } from "./cause.js"
 import type { Prepared } from "./content.js"
@@ -44,8 +44,13 @@ import type { Exchange, Failure } from "./exchange.js"
 import { disconnection, invalidArgument, refusedLocally } from "./failure.js"
 import type { Lane } from "./lane.js"
 import { make as makeLane } from "./lane.js"
+import { prepareOptions, transact, wholeLength } from "./sendContent.js"
 import type { Cut, Run } from "./transactionRun.js"
 import * as TransactionRun from "./transactionRun.js"
+
+type Outcome = AnyOutcome<NotSentCause>
+
+type Receipt = AnyReceipt<NotSentCause>
 
 /**
  * What a session gives to a delivery.
@@ -59,7 +64,7 @@ export interface Port {
   readonly pipelining: Pipelining
   readonly verifiedTls: () => boolean
   /** Says EHLO, or HELO, if nobody has. */
-  readonly greet: Effect.Effect<unknown, SmtpError>
+  readonly greet: Effect.Effect<unknown, HeloError | Disconnection>
   /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
   readonly insideTransaction: Effect.Effect<boolean>
 }
@@ -136,7 +141,7 @@ interface Account {
   content: ContentReport | undefined
 }
 
-const receiptOf = (request: Request, account: Account, missing: SmtpError): Receipt =>
+const receiptOf = (request: Request, account: Account, missing: NotSentCause): Receipt =>
   Receipts.make(
     request.recipients.map(
       (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing)
@@ -174,7 +179,7 @@ const settle = (
   batch: ReadonlyArray<PlannedRecipient>,
   verdicts: ReadonlyArray<Verdict>,
   cut: Cut | undefined,
-  otherwise: SmtpError | undefined
+  otherwise: NotSentCause | undefined
 ): ReadonlyArray<PlannedRecipient> => {
   const overflow: Array<PlannedRecipient> = []
   const refused = refusedOf(batch, verdicts)
@@ -204,7 +209,7 @@ const openOutcome = (
   { exchange }: Port,
   cut: Cut | undefined,
   refused: ReadonlyArray<RefusedRecipient>,
-  otherwise: SmtpError | undefined
+  otherwise: NotSentCause | undefined
 ): ((address: string) => Outcome) => {
   if (cut === undefined) {
     const cause =
@@ -239,14 +244,10 @@ export const deliver = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
   const request = read(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const prepared = Contents.prepare(submission.content, {
-    lineEnds: submission.lineEnds ?? "convert",
-    longLines: submission.longLines ?? "send",
-    allowNul: submission.allowNul ?? false,
-    allowEmpty: submission.allowEmpty ?? false,
-    binary: false,
-    stallTimeout: port.exchange.limits.stall
-  })
+  const prepared = Contents.prepare(
+    submission.content,
+    prepareOptions(submission, port.exchange.limits.stall)
+  )
   return Effect.scoped(
     Effect.flatMap(prepared, (content) => deliverContent(port, request, content, submission.onOutcome))
   ).pipe(
@@ -332,7 +333,7 @@ interface Message {
     whole: Uint8Array | undefined
   ) => Run
   /** Writes down what the run came to; gives the recipients that were too many for it. */
-  readonly settleRun: (otherwise?: SmtpError) => ReadonlyArray<PlannedRecipient>
+  readonly settleRun: (otherwise?: NotSentCause) => ReadonlyArray<PlannedRecipient>
 }
 
 const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) => void): Message => {
@@ -347,7 +348,7 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
       }
     | undefined
 
-  const settleWith = (cut: Cut | undefined, otherwise?: SmtpError): ReadonlyArray<PlannedRecipient> =>
+  const settleWith = (cut: Cut | undefined, otherwise?: NotSentCause): ReadonlyArray<PlannedRecipient> =>
     current === undefined
       ? []
       : settle(port, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
@@ -402,7 +403,7 @@ const transactions = <E, R>(
     const whole = content._tag === "Bytes" ? Contents.whole(content, "data", wholeLength) : undefined
     const waiting = [...plan.batches]
     let splits = request.maxSplits
-    let missing: SmtpError = disconnection(interrupted, "idle", port.exchange.tape)
+    let missing: NotSentCause = disconnection(interrupted, "idle", port.exchange.tape)
     for (
       let batch = waiting.shift(), first = true;
       batch !== undefined;
@@ -439,9 +440,6 @@ const transactions = <E, R>(
     return receiptOf(request, account, missing)
   })
 
-// Content up to this length leaves in one write with what belongs to it.
-const wholeLength = 262_144
-
 const planOf = (
   { dialect, exchange, pipelining, verifiedTls }: Port,
   { envelope, policy }: Request,
@@ -475,55 +473,19 @@ const contentFailure = (error: unknown): ContentError =>
       })
 
 /**
- * One transaction with its content, in the fiber of whoever gave it. What the server made of it is in the run; the
- * error is only ever the content's own.
+ * `deliver` that fails when nobody was accepted.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
-const transact = <E, R>(
-  exchange: Exchange,
-  run: Run,
-  content: Prepared<E, R>
-): Effect.Effect<ContentReport | undefined, ContentError | E, R> => {
-  const begun = Effect.async<"Content" | "Ended">((resume) => {
-    run.begin(
-      () => resume(Effect.succeed("Content")),
-      () => resume(Effect.succeed("Ended"))
-    )
+export const send = <E, R>(
+  port: Port,
+  submission: Submission<E, R>
+): Effect.Effect<Receipt, SendError | E, R> =>
+  Effect.flatMap(deliver(port, submission), (receipt) => {
+    const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
+    return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
-  return Effect.flatMap(begun, (what) => {
-    if (what === "Ended")
-      return Effect.succeed(content._tag === "Bytes" ? reportOf(content.facts) : undefined)
-    return sendContent(exchange, run, content)
-  })
-}
-
-const sendContent = <E, R>(
-  exchange: Exchange,
-  run: Run,
-  content: Prepared<E, R>
-): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
-  Effect.suspend(() => {
-    run.contentBegun()
-    const sink: Contents.Sink<never, never> = (octets, last) =>
-      Effect.zipRight(
-        exchange.writeContent(octets, last),
-        last ? Effect.sync(run.contentComplete) : Effect.void
-      )
-    const sending = Contents.run(
-      content,
-      { framing: "data", maxSize: exchange.dialogue.capabilities().size },
-      sink
-    )
-    return Effect.raceFirst(
-      Effect.zipLeft(Effect.map(sending, reportOf), run.awaitEnd),
-      Effect.as(run.awaitEnd, undefined)
-    ).pipe(Effect.tapErrorCause(() => Effect.sync(run.stop)))
-  })
-
-const reportOf = (facts: Facts): ContentReport => ({
-  octets: facts.octets,
-  changed: facts.changed || facts.finalLineEndAdded,
-  longestLine: facts.longestLine
-})
 
 /**
  * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
@@ -536,7 +498,7 @@ export const failureOf = (
   from: string,
   receipt: Receipt,
   policy: Transactions.RecipientsPolicy
-): SmtpError | undefined => {
+): SendError | undefined => {
   if (receipt.accepted.length > 0) return undefined
   const [doubtful] = receipt.unknown
   if (doubtful !== undefined) return doubtful.cause

@@ -103,6 +103,8 @@ export interface Dialogue<Owner> {
   readonly inTransaction: () => boolean
   /** How many recipients of that envelope have been accepted. */
   readonly recipients: () => number
+  /** What `submit` would refuse. */
+  readonly check: (commands: ReadonlyArray<Command>) => Invalid | undefined
   /**
    * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
    * nothing behind a command that has to be the last of its group.
@@ -405,6 +407,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     mails: () => mails,
     inTransaction,
     recipients: () => envelope?.accepted ?? 0,
+    check: checkGroup,
     submit,
     withdraw: (owner) => {
       unsent = unsent.filter((pending) => pending.owner !== owner)

@@ -403,6 +403,14 @@ export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
 
 const wait: Step = { _tag: "Wait" }
 const open: Verdict = { _tag: "Open" }
+// RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get there is anybody's guess.
+const openData = (accepted: number, dialect: "smtp" | "lmtp"): Step => {
+  if (accepted > 0) return { _tag: "Content" }
+  return dialect === "smtp"
+    ? { _tag: "Decline" }
+    : { _tag: "Violated", reason: "DATA was opened though no recipient was accepted" }
+}
+
 const submitOne = (command: Command): Step => ({ _tag: "Submit", commands: [command] })
 
 /**
@@ -532,6 +540,65 @@ export const make = (
         if (reply !== undefined && !isRefusal(reply)) acceptedBefore++
         return result
       })
+    }
+  }
+}
+
+/**
+ * The content of a transaction whose envelope the program has sent by hand.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DataTransaction extends Omit<Transaction, "verdicts"> {
+  /** The replies to the content, or the one that refused DATA; `declined` if nobody was there to get it. */
+  readonly result: () => { readonly replies: ReadonlyArray<Reply>; readonly declined: boolean }
+  /** The refusal that counts for everybody. */
+  readonly refusal: () => { readonly reply: Reply; readonly phase: Phase } | undefined
+}
+
+/**
+ * DATA and its content, for as many recipients as have been accepted.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransaction => {
+  const replies: Array<Reply> = []
+  let progress: Progress = "None"
+  let refusedIn: Phase = "data"
+
+  const afterData = (reply: Reply, meaning: Meaning): Step => {
+    if (meaning === "Refusal") {
+      replies.push(reply)
+      return { _tag: "Done", reset: true }
+    }
+    return openData(accepted, dialect)
+  }
+
+  const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
+    if (progress === "Declined") return { _tag: "Done", reset: false }
+    refusedIn = progress === "Flowing" ? "content" : "final"
+    replies.push(reply)
+    if (more) return wait
+    return progress === "Flowing" ? { _tag: "Stopped" } : { _tag: "Done", reset: meaning === "Refusal" }
+  }
+
+  return {
+    start: () => submitOne(Commands.data),
+    replied: (command, reply, meaning, more) =>
+      command.kind === "Data" ? afterData(reply, meaning) : afterFinal(reply, meaning, more),
+    contentBegun: () => {
+      progress = "Flowing"
+    },
+    contentComplete: () => {
+      progress = accepted === 0 ? "Declined" : "Complete"
+    },
+    progress: () => progress,
+    result: () => ({ replies, declined: progress === "Declined" }),
+    refusal: () => {
+      const [first] = replies
+      return first !== undefined && replies.every(isRefusal) ? { reply: first, phase: refusedIn } : undefined
     }
   }
 }

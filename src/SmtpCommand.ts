@@ -1,0 +1,237 @@
+/**
+ * Commands as values, for `run` and `group` of a session: what is to be asked, where it may stand in a group (RFC
+ * 2920 section 3.1), and the error that a refusal becomes. Nothing is checked or sent before a session runs it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { invalidArgument, refusedLocally } from "./internal/failure.js"
+import type { Capabilities } from "./protocol/Capabilities.js"
+import type { Command, Place } from "./protocol/Command.js"
+import * as Commands from "./protocol/Command.js"
+import { isInvalid } from "./protocol/Invalid.js"
+import { parseForwardPath, parseReversePath, toPath } from "./protocol/Mailbox.js"
+import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
+import { mailLine, parseMail, parseRecipient, recipientLine } from "./protocol/Parameters.js"
+import type { Reply } from "./protocol/Reply.js"
+import { isRefusal } from "./protocol/Reply.js"
+import {
+  CommandRefused,
+  InvalidArgument,
+  NotSupported,
+  RecipientsRefused,
+  SenderRefused
+} from "./SmtpError.js"
+
+/**
+ * A command. `P` says whether others may follow it in its group, `E` what a refusal becomes, `L` what it can fail with
+ * before it is sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SmtpCommand<out P extends Place, out E, out L extends InvalidArgument | NotSupported> {
+  readonly place: P
+  readonly prepare: (context: Context) => Effect.Effect<Command, L>
+  /** The error that a reply becomes, or `undefined` for a reply that the program wants to see. */
+  readonly refuse: (reply: Reply) => E | undefined
+}
+
+/**
+ * The state of the session that a command is checked against.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Context {
+  readonly capabilities: Capabilities
+  /** Whether the session runs over TLS with a verified certificate. */
+  readonly verifiedTls: boolean
+  /** Whether a `send`, `deliver` or `transaction` of somebody else is under way. */
+  readonly occupied: boolean
+  /** Milliseconds since 1970. */
+  readonly now: number
+}
+
+const unrefused = (): undefined => undefined
+
+const ready =
+  <const P extends Place>(place: P) =>
+  (command: Command, phase: CommandRefused["phase"]): SmtpCommand<P, CommandRefused, never> => ({
+    place,
+    prepare: () => Effect.succeed(command),
+    refuse: (reply) =>
+      isRefusal(reply) ? new CommandRefused({ command: command.verb, phase, reply }) : undefined
+  })
+
+const busy = new InvalidArgument({
+  field: "session",
+  reason: "has a send or transaction under way; wait for its end, or use another session"
+})
+
+const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
+
+/**
+ * MAIL with a reverse-path (`""` is the null reverse-path) and parameters, typed or as they are written (RFC 5321
+ * section 4.1.1.2). Parameters that the server does not offer are `NotSupported`.
+ *
+ * @example
+ * import { SmtpCommand } from "effect-smtplib"
+ *
+ * SmtpCommand.mail("app@example.com", { ret: "HDRS" })
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const mail = (
+  from: string,
+  parameters: MailParameters | ReadonlyArray<string> = {}
+): SmtpCommand<"Anywhere", SenderRefused, InvalidArgument | NotSupported> => ({
+  place: "Anywhere",
+  prepare: ({ capabilities, now, occupied, verifiedTls }) => {
+    if (occupied) return Effect.fail(busy)
+    const sender = parseReversePath(from, "from")
+    if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
+    const given = isList(parameters) ? parseMail(parameters, "parameters") : parameters
+    if (isInvalid(given)) return Effect.fail(invalidArgument(given))
+    if (sender?.needsSmtpUtf8 === true && given.smtputf8 !== true) return Effect.fail(needsSmtpUtf8("from"))
+    const context = { capabilities, tls: verifiedTls, now }
+    const line = mailLine(toPath(sender), given, context, "parameters")
+    return typeof line === "string" ? Effect.succeed(Commands.mail(line)) : Effect.fail(refusedLocally(line))
+  },
+  refuse: (reply) => (isRefusal(reply) ? new SenderRefused({ sender: from, reply }) : undefined)
+})
+
+const needsSmtpUtf8 = (field: string): InvalidArgument =>
+  new InvalidArgument({
+    field,
+    reason: "has characters beyond ASCII before its @: give MAIL the parameter smtputf8"
+  })
+
+/**
+ * RCPT with a forward-path and parameters, typed or as they are written (RFC 5321 section 4.1.1.3).
+ *
+ * @example
+ * import { SmtpCommand } from "effect-smtplib"
+ *
+ * SmtpCommand.rcpt("ann@example.net", { notify: ["FAILURE"] })
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const rcpt = (
+  to: string,
+  parameters: RecipientParameters | ReadonlyArray<string> = {}
+): SmtpCommand<"Anywhere", RecipientsRefused, InvalidArgument | NotSupported> => ({
+  place: "Anywhere",
+  prepare: ({ capabilities, now, verifiedTls }) => {
+    const recipient = parseForwardPath(to, "to")
+    if (isInvalid(recipient)) return Effect.fail(invalidArgument(recipient))
+    const given = isList(parameters) ? parseRecipient(parameters, "parameters") : parameters
+    if (isInvalid(given)) return Effect.fail(invalidArgument(given))
+    if (recipient.needsSmtpUtf8 && !capabilities.smtpUtf8) {
+      const reason = "the recipient has characters beyond ASCII before its @, and the server takes none"
+      return Effect.fail(new NotSupported({ extension: "SMTPUTF8", reason }))
+    }
+    const context = { capabilities, tls: verifiedTls, now }
+    const line = recipientLine(toPath(recipient), given, context, "parameters")
+    return typeof line === "string" ? Effect.succeed(Commands.rcpt(line)) : Effect.fail(refusedLocally(line))
+  },
+  refuse: (reply) =>
+    isRefusal(reply)
+      ? new RecipientsRefused({ recipients: [{ address: to, reply }], policy: "all" })
+      : undefined
+})
+
+/**
+ * RSET: ends a mail transaction without a message (RFC 5321 section 4.1.1.5).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const rset: SmtpCommand<"Anywhere", CommandRefused, never> = ready("Anywhere")(Commands.rset, "rset")
+
+/**
+ * NOOP (RFC 5321 section 4.1.1.9).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const noop: SmtpCommand<"Last", CommandRefused, never> = ready("Last")(Commands.noop, "noop")
+
+const asking = (
+  make: (argument: string) => Command,
+  field: string,
+  argument: string
+): SmtpCommand<"Last", never, InvalidArgument | NotSupported> => ({
+  place: "Last",
+  prepare: ({ capabilities }) => {
+    const problem = Commands.unsafeText(field, argument)
+    if (problem !== undefined) return Effect.fail(invalidArgument(problem))
+    if (!/\P{ASCII}/u.test(argument)) return Effect.succeed(make(argument))
+    // RFC 6531 section 3.7.4.2: the parameter announces an argument beyond ASCII.
+    return capabilities.smtpUtf8
+      ? Effect.succeed(make(`${argument} SMTPUTF8`))
+      : Effect.fail(
+          new NotSupported({ extension: "SMTPUTF8", reason: `the ${field} has characters beyond ASCII` })
+        )
+  },
+  refuse: unrefused
+})
+
+/**
+ * VRFY; any reply is given as it is (RFC 5321 section 4.1.1.6). 252 is neither yes nor no.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const vrfy = (user: string): SmtpCommand<"Last", never, InvalidArgument | NotSupported> =>
+  asking(Commands.vrfy, "user", user)
+
+/**
+ * EXPN; any reply is given as it is (RFC 5321 section 4.1.1.7).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const expn = (list: string): SmtpCommand<"Last", never, InvalidArgument | NotSupported> =>
+  asking(Commands.expn, "list", list)
+
+/**
+ * HELP; any reply is given as it is (RFC 5321 section 4.1.1.8).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> => ({
+  place: "Last",
+  prepare: () => {
+    const problem = Commands.unsafeText("topic", topic)
+    return problem === undefined
+      ? Effect.succeed(Commands.help(topic))
+      : Effect.fail(invalidArgument(problem))
+  },
+  refuse: unrefused
+})
+
+/**
+ * A command in the program's own words (smtplib's docmd); any reply is given as it is. DATA, BDAT, STARTTLS and AUTH
+ * are `InvalidArgument`: they have methods of their own.
+ *
+ * @example
+ * import { SmtpCommand } from "effect-smtplib"
+ *
+ * SmtpCommand.command("ETRN", "example.org")
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const command = (verb: string, argument = ""): SmtpCommand<"Last", never, InvalidArgument> => ({
+  place: "Last",
+  prepare: ({ occupied }) => {
+    const made = Commands.custom(verb, argument)
+    if (isInvalid(made)) return Effect.fail(invalidArgument(made))
+    return occupied && made.kind === "Mail" ? Effect.fail(busy) : Effect.succeed(made)
+  },
+  refuse: unrefused
+})

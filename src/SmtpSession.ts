@@ -1,0 +1,399 @@
+/**
+ * One connection to a server as a scoped resource: every command as a typed Effect, transactions, and whole sends
+ * with one outcome per recipient. It is never dialled again: services that outlive a connection want SmtpClient.
+ * RFC 5321, RFC 2033 (LMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { CapabilityCache } from "./CapabilityCache.js"
+import * as internal from "./internal/session.js"
+import type { TimeLimitOptions } from "./internal/timeLimits.js"
+import type { Capabilities } from "./protocol/Capabilities.js"
+import type { Place } from "./protocol/Command.js"
+import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
+import type { Limits, Reply } from "./protocol/Reply.js"
+import type { Pipelining } from "./protocol/Transaction.js"
+import type { Credentials } from "./SmtpAuth.js"
+import type { SmtpCommand } from "./SmtpCommand.js"
+import type { Content } from "./SmtpContent.js"
+import type {
+  AuthenticationError,
+  CommandRefused,
+  ConnectError,
+  ContentError,
+  DataError,
+  Disconnection,
+  HeloError,
+  InvalidArgument,
+  NotSupported,
+  RecipientsRefused,
+  SenderRefused,
+  TlsError
+} from "./SmtpError.js"
+import type { Receipt } from "./SmtpReceipt.js"
+import type { Addresses, Endpoint, SmtpSocket } from "./SmtpSocket.js"
+import type { ContentOptions, Submission } from "./SmtpSubmission.js"
+import type { Listener } from "./SmtpTranscript.js"
+import type { TlsInfo, TlsOptions, TlsUpgrade } from "./TlsUpgrade.js"
+
+/**
+ * A session.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SmtpSession extends Context.Tag("effect-smtplib/SmtpSession")<SmtpSession, Service>() {}
+
+/**
+ * When a session is on TLS.
+ *
+ * - `"starttls"` begins in clear and goes on only after STARTTLS (RFC 3207): a server without the offer, or someone
+ *   who removes it, ends the session before anything is sent
+ * - `"implicit"` is on TLS from the first octet (RFC 8314)
+ * - `"opportunistic"` uses STARTTLS if it is offered and goes on in clear if not: it protects against listeners, not
+ *   against an attacker on the wire. Without AUTH the certificate is not verified, unless `tlsOptions.verify` is set
+ * - `"none"` is in clear
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TlsPolicy = "starttls" | "implicit" | "opportunistic" | "none"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Host name or address of the server; `"host:port"` is taken too. */
+  readonly host?: string | undefined
+  /** Default: 587 with `"starttls"`, 465 with `"implicit"`, 25 with the others, 24 for LMTP. */
+  readonly port?: number | undefined
+  /** The path of a UNIX socket, instead of host and port. */
+  readonly path?: string | undefined
+  /** The local address to connect from. */
+  readonly localAddress?: string | undefined
+  readonly localPort?: number | undefined
+  /** `"lmtp"` for a mail store (RFC 2033): LHLO, and one reply per recipient after the content. */
+  readonly dialect?: "smtp" | "lmtp" | undefined
+  /**
+   * The name for EHLO: a fully qualified domain name or an address literal. Default: this host's name if it is
+   * qualified, else the literal of the local address.
+   */
+  readonly clientName?: string | undefined
+  /** Default `"starttls"`; for a UNIX socket `"none"`. */
+  readonly tls?: TlsPolicy | undefined
+  /** For this session; they outrank those of the layer. */
+  readonly tlsOptions?: TlsOptions | undefined
+  /** Used by `make`. */
+  readonly auth?: Credentials | undefined
+  /** Lets credentials pass on a connection without TLS. Default false. */
+  readonly allowInsecureAuth?: boolean | undefined
+  /** How much of a transaction leaves in one write, where the server offers PIPELINING. Default `"data"`. */
+  readonly pipelining?: Pipelining | undefined
+  /**
+   * Time limits by phase, with the defaults of RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and
+   * other commands, 2 for DATA, 3 for a block of content to be taken, 10 for the final reply; a minute each for the
+   * dial and the TLS handshake, 5 seconds for QUIT.
+   */
+  readonly timeouts?: TimeLimitOptions | undefined
+  /** What a reply may measure: 12,288 octets a line, 512 lines and 131,072 octets in all by default. */
+  readonly replyLimits?: Partial<Limits> | undefined
+  /** Hears every line, redacted. */
+  readonly transcript?: Listener | undefined
+}
+
+/**
+ * Where a session stands. `Greeted` has not said EHLO yet; `Transaction` holds an envelope.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type State = "Greeted" | "Ready" | "Transaction" | "Closed"
+
+/**
+ * What setting a session up can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SetupError =
+  | ConnectError
+  | TlsError
+  | HeloError
+  | CommandRefused
+  | NotSupported
+  | AuthenticationError
+  | InvalidArgument
+  | Disconnection
+
+/**
+ * What can keep a message from being sent over a session.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NotSentCause = Disconnection | HeloError | NotSupported | ContentError | RecipientsRefused
+
+/**
+ * What a send can fail with, besides the content's own errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SendError =
+  | SenderRefused
+  | RecipientsRefused
+  | DataError
+  | ContentError
+  | NotSupported
+  | HeloError
+  | InvalidArgument
+  | Disconnection
+
+/**
+ * One reply, or under LMTP one per accepted recipient.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Replies = readonly [Reply, ...ReadonlyArray<Reply>]
+
+/**
+ * The commands of a group: all but the last have to be such that others may follow them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Group = readonly [
+  ...ReadonlyArray<SmtpCommand<"Anywhere", unknown, InvalidArgument | NotSupported>>,
+  SmtpCommand<Place, unknown, InvalidArgument | NotSupported>
+]
+
+/**
+ * One reply for each command of a group, in their order.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RepliesTo<Commands extends Group> = { readonly [Index in keyof Commands]: Reply }
+
+/**
+ * A session. Commands of several fibers are carried out one after the other, in the order of asking; a transaction
+ * is never interleaved with anything.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly endpoint: Endpoint
+  /** Both ends of the connection, as far as the transport knows them. */
+  readonly addresses: Addresses
+  /** The server's first words. */
+  readonly greeting: Reply
+  /** What the latest EHLO announced; STARTTLS empties it. */
+  readonly capabilities: Effect.Effect<Capabilities>
+  readonly tls: Effect.Effect<TlsInfo | undefined>
+  readonly state: Effect.Effect<State>
+  /** Ends when the session has: with the failure that ended it, or `undefined` after QUIT and close. */
+  readonly awaitClosed: Effect.Effect<Disconnection | undefined>
+  /** EHLO, or LHLO in the LMTP dialect, with the session's client name (RFC 5321 section 4.1.1.1). */
+  readonly ehlo: Effect.Effect<Reply, HeloError | Disconnection>
+  /** HELO: the server's capabilities are empty afterwards. `InvalidArgument` in the LMTP dialect. */
+  readonly helo: Effect.Effect<Reply, HeloError | InvalidArgument | Disconnection>
+  /** LHLO (RFC 2033 section 4.1). `InvalidArgument` in the SMTP dialect. */
+  readonly lhlo: Effect.Effect<Reply, HeloError | InvalidArgument | Disconnection>
+  /**
+   * EHLO if nothing was said yet; HELO if the server does not know EHLO and nothing that only EHLO could grant (TLS,
+   * AUTH) is asked for. `send` does this by itself.
+   */
+  readonly ehloOrHeloIfNeeded: Effect.Effect<void, HeloError | Disconnection>
+  /**
+   * STARTTLS and the handshake (RFC 3207). What the server announced before is forgotten; say EHLO again, or leave it
+   * to the next command that needs it. `NotSupported` if it is not offered, `CommandRefused` if it is refused.
+   */
+  readonly startTls: Effect.Effect<
+    TlsInfo,
+    TlsError | CommandRefused | NotSupported | HeloError | InvalidArgument | Disconnection
+  >
+  /** AUTH, with fallback across the mechanisms that server and credentials have in common (RFC 4954). */
+  readonly authenticate: (
+    credentials: Credentials
+  ) => Effect.Effect<Reply, AuthenticationError | HeloError | InvalidArgument | Disconnection>
+  /**
+   * MAIL by hand (RFC 5321 section 4.1.1.2). The session is in a transaction until the message is accepted, RSET, or
+   * EHLO; `send` in between is `InvalidArgument`.
+   */
+  readonly mail: (
+    from: string,
+    parameters?: MailParameters | ReadonlyArray<string>
+  ) => Effect.Effect<Reply, SenderRefused | InvalidArgument | NotSupported | Disconnection>
+  /** RCPT by hand (RFC 5321 section 4.1.1.3). A refusal leaves the recipients accepted before it standing. */
+  readonly rcpt: (
+    to: string,
+    parameters?: RecipientParameters | ReadonlyArray<string>
+  ) => Effect.Effect<Reply, RecipientsRefused | InvalidArgument | NotSupported | Disconnection>
+  /**
+   * DATA, the content, and its replies (RFC 5321 section 4.1.1.4). Fails with `DataError` if DATA or, for everybody,
+   * the content was refused; with `RecipientsRefused` if the server opened DATA though nobody was accepted.
+   */
+  readonly data: <E = never, R = never>(
+    content: Content<E, R>,
+    options?: ContentOptions
+  ) => Effect.Effect<
+    Replies,
+    DataError | RecipientsRefused | ContentError | InvalidArgument | Disconnection | E,
+    R
+  >
+  /** One chunk of BDAT, octet for octet (RFC 3030). A refusal resets the transaction. */
+  readonly bdat: (
+    octets: Uint8Array,
+    options?: { readonly last?: boolean | undefined }
+  ) => Effect.Effect<Replies, DataError | NotSupported | Disconnection>
+  readonly rset: Effect.Effect<Reply, CommandRefused | Disconnection>
+  readonly noop: Effect.Effect<Reply, CommandRefused | Disconnection>
+  /** VRFY: any reply is given as it is. */
+  readonly vrfy: (user: string) => Effect.Effect<Reply, InvalidArgument | NotSupported | Disconnection>
+  /** EXPN: any reply is given as it is. */
+  readonly expn: (list: string) => Effect.Effect<Reply, InvalidArgument | NotSupported | Disconnection>
+  /** HELP: any reply is given as it is. */
+  readonly help: (topic?: string) => Effect.Effect<Reply, InvalidArgument | Disconnection>
+  /** QUIT, and the end of the connection. Closing the scope does it too, if nobody has. */
+  readonly quit: Effect.Effect<Reply, CommandRefused | Disconnection>
+  /** A command in the program's own words, smtplib's docmd: any reply is given as it is. */
+  readonly command: (verb: string, argument?: string) => Effect.Effect<Reply, InvalidArgument | Disconnection>
+  /** Runs a command that is a value. */
+  readonly run: <P extends Place, E, L extends InvalidArgument | NotSupported>(
+    command: SmtpCommand<P, E, L>
+  ) => Effect.Effect<Reply, E | L | Disconnection>
+  /**
+   * Writes several commands at once where the server offers PIPELINING, one after the other where not, and gives the
+   * reply to each, refusals included. Fails before anything is sent if one of them cannot be.
+   */
+  readonly group: <const Commands extends Group>(
+    commands: Commands
+  ) => Effect.Effect<RepliesTo<Commands>, InvalidArgument | NotSupported | Disconnection>
+  /**
+   * MAIL, and then `use` with the session to itself: the commands of other fibers wait. Whatever `use` leaves
+   * unfinished is reset.
+   */
+  readonly transaction: <A, E, R>(
+    from: string,
+    parameters: MailParameters | ReadonlyArray<string>,
+    use: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | SenderRefused | InvalidArgument | NotSupported | Disconnection, R>
+  /**
+   * Sends a message and accounts for every recipient: one outcome each, in the order given. It fails only for what is
+   * wrong locally (`InvalidArgument`) and for the content's own errors; all that a server or connection can do is in
+   * the receipt.
+   */
+  readonly deliver: <E = never, R = never>(
+    submission: Submission<E, R>
+  ) => Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>
+  /**
+   * `deliver` that fails when nobody was accepted, with the cause behind the most doubtful outcome, so that a retry
+   * on `SmtpError.isTransient` can never deliver a message twice. Do not wrap it in `Effect.timeout` and
+   * `Effect.retry`, which cannot know what had left: give `timeout` in the submission.
+   */
+  readonly send: <E = never, R = never>(
+    submission: Submission<E, R>
+  ) => Effect.Effect<Receipt<NotSentCause>, SendError | E, R>
+}
+
+/**
+ * Dials and reads the greeting; the program says the rest. With `tls: "implicit"` the handshake comes first.
+ *
+ * Fails with `ConnectError` if there is no connection, or if the greeting is not 220; with `TlsError` if the
+ * handshake fails; with `InvalidArgument` for options that cannot be. A host's next address is tried when one
+ * greets with 4yz. The session ends with the scope, by QUIT if it is healthy.
+ *
+ * @example
+ * import * as Effect from "effect/Effect"
+ * import { NodeSmtp, SmtpSession } from "effect-smtplib"
+ *
+ * const program = Effect.gen(function* () {
+ *   const smtp = yield* SmtpSession.connect({ host: "mail.example.com", tls: "none" })
+ *   yield* smtp.ehlo
+ *   return yield* smtp.vrfy("postmaster")
+ * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const connect: (
+  options: Options
+) => Effect.Effect<
+  Service,
+  ConnectError | TlsError | InvalidArgument | Disconnection,
+  Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
+> = internal.connect
+
+/**
+ * A session that is ready to send: connected, greeted, on TLS as `tls` says, authenticated if `auth` is given.
+ *
+ * @example
+ * import * as Effect from "effect/Effect"
+ * import * as Redacted from "effect/Redacted"
+ * import { NodeSmtp, SmtpAuth, SmtpSession } from "effect-smtplib"
+ *
+ * const program = Effect.gen(function* () {
+ *   const smtp = yield* SmtpSession.make({
+ *     host: "mail.example.com",
+ *     auth: SmtpAuth.password({ username: "app", password: Redacted.make("secret") })
+ *   })
+ *   return yield* smtp.send({
+ *     from: "app@example.com",
+ *     to: "ann@example.net",
+ *     content: "Subject: Hello\r\n\r\nHello.\r\n"
+ *   })
+ * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =
+  internal.make
+
+/**
+ * A session as a layer, for scripts: one connection, opened when the layer is built and never again.
+ *
+ * @example
+ * import { NodeSmtp, SmtpSession } from "effect-smtplib"
+ * import * as Layer from "effect/Layer"
+ *
+ * const live = SmtpSession.layer({ host: "mail.example.com" }).pipe(Layer.provide(NodeSmtp.layer))
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<SmtpSession, SetupError, SmtpSocket | TlsUpgrade | CapabilityCache> =>
+  Layer.scoped(SmtpSession, make(options))
+
+/**
+ * A session from configuration; any option may be a Config.
+ *
+ * @example
+ * import { SmtpSession } from "effect-smtplib"
+ * import * as Config from "effect/Config"
+ *
+ * const live = SmtpSession.layerConfig({ host: Config.string("SMTP_HOST"), port: Config.port("SMTP_PORT") })
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<
+  SmtpSession,
+  SetupError | ConfigError.ConfigError,
+  SmtpSocket | TlsUpgrade | CapabilityCache
+> => Layer.scoped(SmtpSession, Effect.flatMap(Config.unwrap(options), make))

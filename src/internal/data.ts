@@ -1,0 +1,55 @@
+/**
+ * DATA by hand: the content of a transaction that the program drives itself.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { invalid } from "../protocol/Invalid.js"
+import * as Transactions from "../protocol/Transaction.js"
+import type { Content } from "../SmtpContent.js"
+import type { ContentError, Disconnection, InvalidArgument } from "../SmtpError.js"
+import { DataError, RecipientsRefused } from "../SmtpError.js"
+import type { Replies } from "../SmtpSession.js"
+import type { ContentOptions } from "../SmtpSubmission.js"
+import * as Contents from "./content.js"
+import type { Exchange } from "./exchange.js"
+import { disconnection, invalidArgument } from "./failure.js"
+import { prepareOptions, transact, wholeLength } from "./sendContent.js"
+import * as TransactionRun from "./transactionRun.js"
+
+/**
+ * Sends DATA and the content in the lane that the fiber holds.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sendData = <E, R>(
+  exchange: Exchange,
+  dialect: "smtp" | "lmtp",
+  content: Content<E, R>,
+  options: ContentOptions = {}
+): Effect.Effect<
+  Replies,
+  DataError | RecipientsRefused | ContentError | InvalidArgument | Disconnection | E,
+  R
+> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const prepared = yield* Contents.prepare(content, prepareOptions(options, exchange.limits.stall))
+      const machine = Transactions.makeData(exchange.dialogue.recipients(), dialect)
+      const whole = prepared._tag === "Bytes" ? Contents.whole(prepared, "data", wholeLength) : undefined
+      const run = TransactionRun.make(exchange, machine, whole, () => undefined)
+      const sending = transact(exchange, run, prepared)
+      yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
+      const cut = run.cut()
+      const { replies, declined } = machine.result()
+      const [first, ...others] = replies
+      if (declined) return yield* new RecipientsRefused({ recipients: [], policy: "any" })
+      if (cut !== undefined && first === undefined) {
+        return yield* disconnection(cut.failure, cut.phase, exchange.tape)
+      }
+      if (first === undefined) return yield* invalidArgument(invalid("session", "gave no reply to DATA"))
+      const refusal = machine.refusal()
+      return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)
+    })
+  )
