@@ -4,12 +4,13 @@
  *
  * @since 0.1.0
  */
+import type * as PlatformSocket from "@effect/platform/Socket"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { describeCause } from "./internal/cause.js"
+import type { ConnectionLost } from "./internal/connection.js"
+import * as PlatformConnection from "./internal/platformConnection.js"
 import type { ConnectError } from "./SmtpError.js"
 
 /**
@@ -71,25 +72,6 @@ export interface UnixEndpoint {
 }
 
 /**
- * The endpoint as messages name it: host and port, with brackets around an IPv6 address, or the path.
- *
- * @example
- * ```ts
- * import { SmtpSocket } from "effect-smtplib"
- *
- * SmtpSocket.formatEndpoint({ _tag: "Tcp", host: "mail.example.com", port: 587 }) // "mail.example.com:587"
- * ```
- *
- * @since 0.1.0
- * @category accessors
- */
-export const formatEndpoint = (endpoint: Endpoint): string => {
-  if (endpoint._tag === "Unix") return endpoint.path
-  const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host
-  return `${host}:${endpoint.port}`
-}
-
-/**
  * @since 0.1.0
  * @category models
  */
@@ -140,18 +122,75 @@ export interface Addresses {
   readonly localPort: number | undefined
 }
 
+export {
+  /**
+   * A read or a write failed: the connection was reset, or was destroyed on this side. Sessions turn it into
+   * `ServerDisconnected`.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ConnectionLost,
+  /**
+   * The endpoint as messages name it: host and port, with brackets around an IPv6 address, or the path.
+   *
+   * @example
+   * ```ts
+   * import { SmtpSocket } from "effect-smtplib"
+   *
+   * SmtpSocket.formatEndpoint({ _tag: "Tcp", host: "mail.example.com", port: 587 }) // "mail.example.com:587"
+   * ```
+   *
+   * @since 0.1.0
+   * @category accessors
+   */
+  formatEndpoint
+} from "./internal/connection.js"
+
 /**
- * A read or a write failed: the connection was reset, or was destroyed on this side. Sessions turn it into
- * `ServerDisconnected`.
+ * @since 0.1.0
+ * @category models
+ */
+export interface FromSocketOptions extends DialOptions {
+  /** How many octets may wait to be pulled before the connection is given up. Default 1,048,576. */
+  readonly maxBuffered?: number | undefined
+}
+
+/**
+ * Plugs a Socket of @effect/platform in, e.g. one that a proxy or a WebSocket tunnel has made. It is opened here,
+ * and closed with the scope. `endpoint` is for messages only.
+ *
+ * Such a Socket does less than the one of NodeSmtp, which is to be preferred where it will do:
+ *
+ * - it does not stop reading when nobody pulls: the connection is lost beyond `maxBuffered`;
+ * - the end of the peer's stream closes both directions;
+ * - what the peer said may be lost when a write fails;
+ * - a dial that is interrupted or runs out of time may leave its descriptor to the operating system;
+ * - the addresses are not known.
+ *
+ * Fails with ConnectError when the socket does not open, or not in time.
+ *
+ * @example
+ * ```ts
+ * import { NodeSocket } from "@effect/platform-node"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import { SmtpSocket } from "effect-smtplib"
+ *
+ * const throughProxy = Layer.succeed(SmtpSocket.SmtpSocket, {
+ *   dial: (endpoint, options) =>
+ *     NodeSocket.makeNet({ host: "proxy.example.com", port: 2525 }).pipe(
+ *       Effect.orDie,
+ *       Effect.flatMap((socket) => SmtpSocket.fromSocket(socket, endpoint, options))
+ *     )
+ * })
+ * ```
  *
  * @since 0.1.0
- * @category errors
+ * @category constructors
  */
-export class ConnectionLost extends Data.TaggedError("ConnectionLost")<{
-  readonly operation: "read" | "write"
-  readonly cause: unknown
-}> {
-  override get message(): string {
-    return `The ${this.operation} failed: ${describeCause(this.cause)}`
-  }
-}
+export const fromSocket: (
+  socket: PlatformSocket.Socket,
+  endpoint: Endpoint,
+  options: FromSocketOptions
+) => Effect.Effect<Connection, ConnectError, Scope.Scope> = PlatformConnection.fromSocket

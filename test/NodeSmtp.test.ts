@@ -150,6 +150,16 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocketWith({ resolve: () => Effect.never })))
   )
 
+  it.scoped("ends a dial at its time limit even where it cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const dialling = yield* Effect.fork(
+        Effect.uninterruptible(Effect.flip(dial(tcp(25, "mail.test"), { timeout: Duration.seconds(30) })))
+      )
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* Fiber.join(dialling)).toMatchObject({ reason: "Timeout" })
+    }).pipe(Effect.provide(NodeSmtp.layerSocketWith({ resolve: () => Effect.never })))
+  )
+
   it.scopedLive("leaves nothing open when it is interrupted at any point of a dial", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.resume().on("end", () => socket.destroy()))

@@ -622,6 +622,17 @@ describe("TlsUpgrade over a connection of another transport", () => {
       expect(yield* Effect.flip(client.pull)).toMatchObject({ operation: "read" })
     }).pipe(Effect.provide(NodeSmtp.layerTls))
   )
+
+  it.scoped("ends a stalled handshake at its time limit even where it cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const { client } = yield* makePair()
+      const upgrading = yield* Effect.fork(
+        Effect.uninterruptible(Effect.flip(upgrade(client, {}, { timeout: Duration.seconds(30) })))
+      )
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* Fiber.join(upgrading)).toMatchObject({ reason: "Timeout" })
+    }).pipe(Effect.provide(NodeSmtp.layerTls))
+  )
 })
 
 describe("TlsUpgrade.layerNone", () => {

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Addresses, Connection } from "../SmtpSocket.js"
-import { ConnectionLost } from "../SmtpSocket.js"
+import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "./wakeup.js"
 
 /**

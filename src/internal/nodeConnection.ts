@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
 import type { Addresses, Connection } from "../SmtpSocket.js"
-import { ConnectionLost } from "../SmtpSocket.js"
+import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "./wakeup.js"
 
 /**

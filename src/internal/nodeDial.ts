@@ -10,7 +10,7 @@ import { lookup } from "node:dns"
 import * as Net from "node:net"
 import { ConnectError } from "../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../SmtpSocket.js"
-import { formatEndpoint } from "../SmtpSocket.js"
+import { formatEndpoint } from "./connection.js"
 import { destroySocket, fromNodeSocket } from "./nodeConnection.js"
 
 /**
@@ -65,6 +65,8 @@ const connectWithin = (
     Effect.mapError(
       (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
     ),
+    // So that the limit holds in an uninterruptible region too, e.g. in acquireRelease.
+    Effect.interruptible,
     Effect.timeoutFail({
       duration: options.timeout,
       onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })

@@ -12,7 +12,7 @@ import * as Tls from "node:tls"
 import { domainToASCII } from "node:url"
 import { TlsError } from "../SmtpError.js"
 import type { Connection } from "../SmtpSocket.js"
-import { formatEndpoint } from "../SmtpSocket.js"
+import { formatEndpoint } from "./connection.js"
 import type {
   ChannelBinding,
   SecuredConnection,
@@ -103,6 +103,7 @@ const handshakeWithin = (
   options: UpgradeOptions
 ): Effect.Effect<SecuredConnection, TlsError> =>
   handshake(connection, plan, sessions, runtime).pipe(
+    Effect.interruptible,
     Effect.timeoutFail({
       duration: options.timeout,
       onTimeout: () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
