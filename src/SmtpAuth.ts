@@ -242,6 +242,7 @@ export interface ProgramMechanism extends MechanismOptions {
  * @since 0.1.0
  * @category constructors
  * @example
+ * ```ts
  * import * as Redacted from "effect/Redacted"
  * import { SmtpAuth } from "effect-smtplib"
  *
@@ -252,6 +253,7 @@ export interface ProgramMechanism extends MechanismOptions {
  *   password: Redacted.make("secret"),
  *   mechanisms: ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
  * })
+ * ```
  */
 export const password = (options: PasswordOptions): Password => ({ ...options, _tag: "Password" })
 
@@ -264,6 +266,7 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
  * @since 0.1.0
  * @category constructors
  * @example
+ * ```ts
  * import * as Effect from "effect/Effect"
  * import * as Redacted from "effect/Redacted"
  * import { SmtpAuth } from "effect-smtplib"
@@ -275,6 +278,7 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
  *   username: "app@example.com",
  *   token: ({ refresh }) => (refresh ? freshToken : cachedToken)
  * })
+ * ```
  */
 export const oauth2 = (options: OAuth2Options): OAuth2 => ({ ...options, _tag: "OAuth2" })
 
@@ -285,9 +289,11 @@ export const oauth2 = (options: OAuth2Options): OAuth2 => ({ ...options, _tag: "
  * @since 0.1.0
  * @category constructors
  * @example
+ * ```ts
  * import { SmtpAuth } from "effect-smtplib"
  *
  * const auth = SmtpAuth.external()
+ * ```
  */
 export const external = (options: ExternalOptions = {}): External => ({ ...options, _tag: "External" })
 
@@ -297,9 +303,11 @@ export const external = (options: ExternalOptions = {}): External => ({ ...optio
  * @since 0.1.0
  * @category constructors
  * @example
+ * ```ts
  * import { SmtpAuth } from "effect-smtplib"
  *
  * const auth = SmtpAuth.anonymous({ trace: "ann@example.com" })
+ * ```
  */
 export const anonymous = (options: AnonymousOptions = {}): Anonymous => ({ ...options, _tag: "Anonymous" })
 
@@ -311,6 +319,7 @@ export const anonymous = (options: AnonymousOptions = {}): Anonymous => ({ ...op
  * @since 0.1.0
  * @category constructors
  * @example
+ * ```ts
  * import * as Effect from "effect/Effect"
  * import * as Redacted from "effect/Redacted"
  * import { SmtpAuth } from "effect-smtplib"
@@ -322,6 +331,7 @@ export const anonymous = (options: AnonymousOptions = {}): Anonymous => ({ ...op
  *     respond: (challenge) => Effect.succeed(Redacted.make(challenge.toReversed()))
  *   })
  * })
+ * ```
  */
 export const mechanism = (options: MechanismOptions): ProgramMechanism => ({
   ...options,

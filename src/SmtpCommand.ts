@@ -76,9 +76,11 @@ const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(
  * section 4.1.1.2). Parameters that the server does not offer are `NotSupported`.
  *
  * @example
+ * ```ts
  * import { SmtpCommand } from "effect-smtplib"
  *
  * SmtpCommand.mail("app@example.com", { ret: "HDRS" })
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -112,9 +114,11 @@ const needsSmtpUtf8 = (field: string): InvalidArgument =>
  * RCPT with a forward-path and parameters, typed or as they are written (RFC 5321 section 4.1.1.3).
  *
  * @example
+ * ```ts
  * import { SmtpCommand } from "effect-smtplib"
  *
  * SmtpCommand.rcpt("ann@example.net", { notify: ["FAILURE"] })
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -219,9 +223,11 @@ export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> =>
  * are `InvalidArgument`: they have methods of their own.
  *
  * @example
+ * ```ts
  * import { SmtpCommand } from "effect-smtplib"
  *
  * SmtpCommand.command("ETRN", "example.org")
+ * ```
  *
  * @since 0.1.0
  * @category constructors

@@ -15,9 +15,11 @@ import type * as Stream from "effect/Stream"
  * recipients, and must give the same octets every time.
  *
  * @example
+ * ```ts
  * import type * as SmtpContent from "effect-smtplib/SmtpContent"
  *
  * const content: SmtpContent.Content = "Subject: Hello\r\n\r\nHello, Ann.\r\n"
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -87,11 +89,13 @@ export interface StreamOptions {
  * send are copied when the send is called.
  *
  * @example
+ * ```ts
  * import * as SmtpContent from "effect-smtplib/SmtpContent"
  *
  * const buffer = new TextEncoder().encode("Subject: Hello\r\n\r\nHello, Ann.\r\n")
  * const content = SmtpContent.bytes(buffer)
  * buffer.fill(0) // the content stays as it was
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -103,9 +107,11 @@ export const bytes = (octets: Uint8Array): Bytes => ({ _tag: "Bytes", octets: ne
  * refused with `InvalidArgument` when it is sent.
  *
  * @example
+ * ```ts
  * import * as SmtpContent from "effect-smtplib/SmtpContent"
  *
  * const content = SmtpContent.string("Subject: Hello\r\n\r\nHello, Ann.\r\n")
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -117,6 +123,7 @@ export const string = (text: string): Text => ({ _tag: "Text", text })
  * it. A later run that differs from the first ends in `ContentError` with reason `Changed`, and delivers nothing.
  *
  * @example
+ * ```ts
  * import * as SmtpContent from "effect-smtplib/SmtpContent"
  * import * as Stream from "effect/Stream"
  *
@@ -125,6 +132,7 @@ export const string = (text: string): Text => ({ _tag: "Text", text })
  *   size: message.length,
  *   content7bit: true
  * })
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -147,6 +155,7 @@ export const replayable = <E = never, R = never>(
  * time, or where the same value is sent again, it ends in `ContentError` with reason `UsedTwice`.
  *
  * @example
+ * ```ts
  * import * as SmtpContent from "effect-smtplib/SmtpContent"
  * import * as Stream from "effect/Stream"
  *
@@ -157,6 +166,7 @@ export const replayable = <E = never, R = never>(
  *     (cause) => new Error("The upload broke off", { cause })
  *   )
  * )
+ * ```
  *
  * @since 0.1.0
  * @category constructors

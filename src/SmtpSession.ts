@@ -313,6 +313,7 @@ export interface Service {
  * greets with 4yz. The session ends with the scope, by QUIT if it is healthy.
  *
  * @example
+ * ```ts
  * import * as Effect from "effect/Effect"
  * import { NodeSmtp, SmtpSession } from "effect-smtplib"
  *
@@ -321,6 +322,7 @@ export interface Service {
  *   yield* smtp.ehlo
  *   return yield* smtp.vrfy("postmaster")
  * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -337,6 +339,7 @@ export const connect: (
  * A session that is ready to send: connected, greeted, on TLS as `tls` says, authenticated if `auth` is given.
  *
  * @example
+ * ```ts
  * import * as Effect from "effect/Effect"
  * import * as Redacted from "effect/Redacted"
  * import { NodeSmtp, SmtpAuth, SmtpSession } from "effect-smtplib"
@@ -352,6 +355,7 @@ export const connect: (
  *     content: "Subject: Hello\r\n\r\nHello.\r\n"
  *   })
  * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -365,10 +369,12 @@ export const make: (
  * A session as a layer, for scripts: one connection, opened when the layer is built and never again.
  *
  * @example
+ * ```ts
  * import { NodeSmtp, SmtpSession } from "effect-smtplib"
  * import * as Layer from "effect/Layer"
  *
  * const live = SmtpSession.layer({ host: "mail.example.com" }).pipe(Layer.provide(NodeSmtp.layer))
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -382,10 +388,12 @@ export const layer = (
  * A session from configuration; any option may be a Config.
  *
  * @example
+ * ```ts
  * import { SmtpSession } from "effect-smtplib"
  * import * as Config from "effect/Config"
  *
  * const live = SmtpSession.layerConfig({ host: Config.string("SMTP_HOST"), port: Config.port("SMTP_PORT") })
+ * ```
  *
  * @since 0.1.0
  * @category layers

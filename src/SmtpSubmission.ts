@@ -60,6 +60,7 @@ export interface ContentOptions {
  * A message to submit.
  *
  * @example
+ * ```ts
  * import type * as SmtpSubmission from "effect-smtplib/SmtpSubmission"
  *
  * const submission: SmtpSubmission.Submission = {
@@ -67,6 +68,7 @@ export interface ContentOptions {
  *   to: ["ann@example.net", { address: "bob@example.org", notify: ["FAILURE"] }],
  *   content: "Subject: Hello\r\n\r\nHello.\r\n"
  * }
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -25,10 +25,12 @@ export interface Entry {
  * Receives entries as they happen, on the path of every command: it must be quick and must not throw.
  *
  * @example
+ * ```ts
  * import type * as SmtpTranscript from "effect-smtplib/SmtpTranscript"
  *
  * const lines: Array<string> = []
  * const listener: SmtpTranscript.Listener = (entry) => lines.push(`${entry.from}: ${entry.text}`)
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -39,9 +41,11 @@ export type Listener = (entry: Entry) => void
  * The entry as one line: `C: `, `S: ` or `*: ` and the text.
  *
  * @example
+ * ```ts
  * import * as SmtpTranscript from "effect-smtplib/SmtpTranscript"
  *
  * SmtpTranscript.format({ from: "client", text: "NOOP" }) // "C: NOOP"
+ * ```
  *
  * @since 0.1.0
  * @category combinators
@@ -56,6 +60,7 @@ export const format = (entry: Entry): string => {
  * of the fiber that makes it.
  *
  * @example
+ * ```ts
  * import * as Effect from "effect/Effect"
  * import { NodeSmtp, SmtpSession, SmtpTranscript } from "effect-smtplib"
  *
@@ -64,6 +69,7 @@ export const format = (entry: Entry): string => {
  *   const smtp = yield* SmtpSession.make({ host: "mail.example.com", transcript })
  *   return yield* smtp.noop
  * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -77,9 +83,11 @@ export const logged: Effect.Effect<Listener> = Effect.map(Effect.runtime(), (run
  * A listener that keeps the latest entries in memory, and the way to read them.
  *
  * @example
+ * ```ts
  * import { SmtpTranscript } from "effect-smtplib"
  *
  * const { entries, listener } = SmtpTranscript.collector({ capacity: 100 })
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -102,11 +110,13 @@ export const collector = (
  * One listener that tells several.
  *
  * @example
+ * ```ts
  * import { SmtpTranscript } from "effect-smtplib"
  *
  * const first = SmtpTranscript.collector()
  * const second = SmtpTranscript.collector()
  * const both = SmtpTranscript.combine(first.listener, second.listener)
+ * ```
  *
  * @since 0.1.0
  * @category combinators
