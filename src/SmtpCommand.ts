@@ -64,10 +64,11 @@ const ready =
       isRefusal(reply) ? new CommandRefused({ command: command.verb, phase, reply }) : undefined
   })
 
-const busy = new InvalidArgument({
-  field: "session",
-  reason: "has a send or transaction under way; wait for its end, or use another session"
-})
+const busy = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason: "has a send or transaction under way; wait for its end, or use another session"
+  })
 
 const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
 
@@ -91,7 +92,7 @@ export const mail = (
 ): SmtpCommand<"Anywhere", SenderRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
   prepare: ({ capabilities, now, occupied, verifiedTls }) => {
-    if (occupied) return Effect.fail(busy)
+    if (occupied) return Effect.fail(busy())
     const sender = parseReversePath(from, "from")
     if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
     const given = isList(parameters) ? parseMail(parameters, "parameters") : parameters
@@ -237,7 +238,7 @@ export const command = (verb: string, argument = ""): SmtpCommand<"Last", never,
   prepare: ({ occupied }) => {
     const made = Commands.custom(verb, argument)
     if (isInvalid(made)) return Effect.fail(invalidArgument(made))
-    return occupied && made.kind === "Mail" ? Effect.fail(busy) : Effect.succeed(made)
+    return occupied && made.kind === "Mail" ? Effect.fail(busy()) : Effect.succeed(made)
   },
   refuse: unrefused
 })
