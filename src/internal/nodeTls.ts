@@ -117,7 +117,7 @@ const handshake = (
   runtime: Runtime.Runtime<never>
 ): Effect.Effect<SecuredConnection, TlsError> =>
   Effect.async((resume) => {
-    const fail = (reason: "Handshake" | "Certificate" | "Configuration", cause: unknown) => {
+    const fail: Fail = (reason, cause) => {
       sessions.remove(plan.sessionKey)
       resume(Effect.fail(new TlsError({ endpoint: plan.endpoint, reason, cause })))
     }
@@ -126,46 +126,60 @@ const handshake = (
       if (secured === undefined) fail("Handshake", cause)
       else secured.failWrites(cause)
     })
-    if (below.destroyed) {
-      fail("Handshake", new Error("the connection is closed"))
-      return
-    }
-    const resumable = sessions.get(plan.sessionKey)
-    let socket: Tls.TLSSocket
-    try {
-      socket = connectOver(below, plan, resumable?.session)
-    } catch (cause) {
-      below.destroy()
-      fail("Configuration", cause)
-      return
-    }
-    const destroy = () => {
-      destroySocket(socket)
-      below.destroy()
-    }
-    // Tickets of TLS 1.3 arrive behind the handshake; none is kept before the certificate was accepted.
-    let early: Buffer | undefined
-    let certificate: TlsInfo["certificate"]
-    socket.on("session", (session: Buffer) => {
-      if (secured === undefined) early = session
-      else sessions.set(plan.sessionKey, { session, certificate })
-    })
-    socket.on("error", (cause) => {
-      if (secured !== undefined) return
-      fail(isCertificateError(socket) ? "Certificate" : "Handshake", cause)
-      destroy()
-    })
-    socket.on("close", () => {
-      if (secured === undefined) fail("Handshake", new Error("the connection was closed"))
-    })
+    const socket = connectOver(below, plan, sessions.get(plan.sessionKey)?.session, fail)
+    if (socket === undefined) return
+    const certificateOfSession = keepSessions(socket, plan, sessions)
+    failWith(socket, fail)
     socket.once("secureConnect", () => {
-      certificate = socket.isSessionReused() ? resumable?.certificate : certificateOf(socket)
-      if (early !== undefined) sessions.set(plan.sessionKey, { session: early, certificate })
+      const certificate = certificateOfSession()
       secured = fromNodeSocket(socket, { addresses: connection.addresses, onDestroy: () => below.destroy() })
       resume(Effect.succeed({ ...secured, tls: infoOf(socket, plan, certificate) }))
     })
-    return Effect.sync(destroy)
+    return Effect.sync(() => {
+      destroySocket(socket)
+      below.destroy()
+    })
   })
+
+type Fail = (reason: "Handshake" | "Certificate" | "Configuration", cause: unknown) => void
+
+/** Once the handshake is over, nobody listens to `fail` any more. */
+const failWith = (socket: Tls.TLSSocket, fail: Fail): void => {
+  const onError = (cause: unknown) => {
+    fail(isCertificateError(socket) ? "Certificate" : "Handshake", cause)
+    destroySocket(socket)
+  }
+  const onClose = () => fail("Handshake", new Error("the connection was closed"))
+  socket.on("error", onError)
+  socket.on("close", onClose)
+  socket.once("secureConnect", () => {
+    socket.off("error", onError)
+    socket.off("close", onClose)
+  })
+}
+
+/**
+ * Keeps every session that the server offers, but none before its certificate was accepted: tickets of TLS 1.3
+ * arrive behind the handshake, those of TLS 1.2 in it. To be called for the certificate when it was accepted.
+ */
+const keepSessions = (
+  socket: Tls.TLSSocket,
+  plan: Plan,
+  sessions: Sessions
+): (() => TlsInfo["certificate"]) => {
+  const resumed = sessions.get(plan.sessionKey)
+  let early: Buffer | undefined
+  let accepted: { readonly certificate: TlsInfo["certificate"] } | undefined
+  socket.on("session", (session: Buffer) => {
+    if (accepted === undefined) early = session
+    else sessions.set(plan.sessionKey, { session, ...accepted })
+  })
+  return () => {
+    accepted = { certificate: socket.isSessionReused() ? resumed?.certificate : certificateOf(socket) }
+    if (early !== undefined) sessions.set(plan.sessionKey, { session: early, ...accepted })
+    return accepted.certificate
+  }
+}
 
 /** Our own socket, or the connection of another transport as a Duplex. */
 const transportOf = (
@@ -178,17 +192,32 @@ const transportOf = (
   return below
 }
 
-const connectOver = (below: Duplex, plan: Plan, session: Buffer | undefined): Tls.TLSSocket =>
-  Tls.connect({
-    socket: below,
-    host: plan.name,
-    // An address is never sent in SNI (RFC 6066 section 3); the certificate is checked for it all the same.
-    ...(Net.isIP(plan.name) === 0 ? { servername: plan.name } : {}),
-    secureContext: plan.context,
-    session,
-    rejectUnauthorized: plan.verify,
-    checkServerIdentity: (_host, certificate) => identityError(plan.name, certificate)
-  })
+const connectOver = (
+  below: Duplex,
+  plan: Plan,
+  session: Buffer | undefined,
+  fail: Fail
+): Tls.TLSSocket | undefined => {
+  if (below.destroyed) {
+    fail("Handshake", new Error("the connection is closed"))
+    return undefined
+  }
+  try {
+    return Tls.connect({
+      socket: below,
+      host: plan.name,
+      // An address is never sent in SNI (RFC 6066 section 3); the certificate is checked for it all the same.
+      ...(Net.isIP(plan.name) === 0 ? { servername: plan.name } : {}),
+      secureContext: plan.context,
+      session,
+      rejectUnauthorized: plan.verify,
+      checkServerIdentity: (_host, certificate) => identityError(plan.name, certificate)
+    })
+  } catch (cause) {
+    fail("Configuration", cause)
+    return undefined
+  }
+}
 
 /** RFC 9525 section 6.3: the common name is no name of the server. */
 const identityError = (name: string, certificate: Tls.PeerCertificate): Error | undefined =>
