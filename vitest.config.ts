@@ -12,9 +12,9 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // Files share a process: to load Effect anew for each costs more than most of them take.
+    // A process for each file: what one leaves behind in Effect's globals cannot reach another.
     pool: "forks",
-    poolOptions: { forks: { isolate: false, minForks: 1, maxForks: 2 } },
+    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     testTimeout: 20_000,
     hookTimeout: 120_000
   }
