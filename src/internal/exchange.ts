@@ -290,10 +290,10 @@ const build = (
     dialogue.receive(octets)
     let event = dialogue.next()
     while (event !== undefined) {
+      headSince = now()
       dispatch(event)
       event = open ? dialogue.next() : undefined
     }
-    headSince = now()
     flush()
   }
 
@@ -334,9 +334,11 @@ const build = (
   })
 
   const wrote = (): void => {
+    const before = flushed
     flushed = dialogue.taken()
     writingSince = undefined
-    headSince = now()
+    const head = dialogue.head()
+    if (head !== undefined && head.batch > before && head.batch <= flushed) headSince = now()
   }
 
   // What the server has said before it hung up is worth more than the error of the write.

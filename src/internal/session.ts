@@ -113,8 +113,16 @@ const readGreeting = (
     }
     const { reply } = outcome
     if (reply.code === 220) return { exchange, greeting: reply }
+    // RFC 5321 section 3.1: QUIT is all that may follow, but for 421, whose sender has gone.
+    if (reply.code !== 421) yield* sayGoodbye(exchange)
     return yield* new ConnectError({ endpoint: formatEndpoint(settings.endpoint), reason: "Greeting", reply })
   })
+
+const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
+  submitAndWait(exchange, [Commands.quit], () => undefined).pipe(
+    Effect.timeout(exchange.limits.quit),
+    Effect.ignore
+  )
 
 /** One address of the host: dialled, secured if that comes first, and greeted by. */
 const attempt = (
