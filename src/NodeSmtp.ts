@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import { layerMemory } from "./CapabilityCache.js"
@@ -24,7 +25,7 @@ export interface SocketOptions {
    * Finds the addresses of a host name, in the order of preference. Default: the system's resolver. An address
    * literal is dialled without it.
    */
-  readonly resolve?: NodeDial.Resolve | undefined
+  readonly resolve?: ((host: string) => Effect.Effect<ReadonlyArray<string>, unknown>) | undefined
 }
 
 /**

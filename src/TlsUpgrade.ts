@@ -105,7 +105,7 @@ export interface TlsInfo {
   readonly verified: boolean
   /** Whether an earlier TLS session was resumed. */
   readonly resumed: boolean
-  /** The server's certificate, when the transport knows it. */
+  /** The server's certificate, when the transport knows it; of a resumed session, the one it began with. */
   readonly certificate:
     | {
         readonly subject: string
