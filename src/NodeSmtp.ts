@@ -129,7 +129,7 @@ export const layerWith = (
  * import { NodeSmtp, SmtpSession } from "effect-smtplib"
  *
  * const program = SmtpSession.make({ host: "mail.example.com", port: 587 }).pipe(
- *   Effect.flatMap((smtp) => smtp.noop()),
+ *   Effect.flatMap((smtp) => smtp.noop),
  *   Effect.scoped,
  *   Effect.provide(NodeSmtp.layer)
  * )
