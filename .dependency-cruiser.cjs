@@ -11,7 +11,15 @@ module.exports = {
       comment: "Data flows one way: move what both sides need into a module below them.",
       severity: "error",
       from: { path: "^src/" },
-      to: { circular: true }
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } }
+    },
+    {
+      // A service module and its machinery in src/internal name each other's types; nothing else may.
+      name: "no-cycles-of-types",
+      comment: "Move the types that both sides need into a module below them.",
+      severity: "error",
+      from: { path: "^src/(protocol/|[^/]+$)" },
+      to: { circular: true, viaOnly: { path: "^src/(protocol/|[^/]+$)" } }
     },
     {
       name: "protocol-is-pure",
