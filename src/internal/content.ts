@@ -89,6 +89,8 @@ export interface PreparedStream<E, R> {
   readonly declaredSize: number | undefined
   /** The program's promise, kept by every run. */
   readonly content7bit: boolean
+  /** Whether it can be run more than once. */
+  readonly replayable: boolean
   /** Pulls, and holds in memory, until the stream ends or at least `bound` octets are held. */
   readonly peek: (bound: number) => Effect.Effect<Peek, ContentError | E, R>
   readonly run: <E2, R2>(
@@ -605,6 +607,7 @@ const streamRuns = <E, R>(
     _tag: "Stream",
     declaredSize: declared,
     content7bit: content.content7bit,
+    replayable: content.replayable,
     peek,
     run: (options, sink) =>
       freshPass.pipe(

@@ -141,10 +141,11 @@ interface Account {
   content: ContentReport | undefined
 }
 
-const receiptOf = (request: Request, account: Account, missing: NotSentCause): Receipt =>
+// Errors are made only where somebody will see them: each costs more than a message.
+const receiptOf = (request: Request, account: Account, missing: () => NotSentCause): Receipt =>
   Receipts.make(
     request.recipients.map(
-      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing)
+      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing())
     ),
     account.content
   )
@@ -183,7 +184,7 @@ const settle = (
 ): ReadonlyArray<PlannedRecipient> => {
   const overflow: Array<PlannedRecipient> = []
   const refused = refusedOf(batch, verdicts)
-  const open = openOutcome(port, cut, refused, otherwise)
+  const open = memoize(() => openOutcome(port, cut, refused, otherwise))
   for (const [index, recipient] of batch.entries()) {
     const verdict = verdicts[index] ?? { _tag: "Open" as const }
     tell(request, account, recipient, (address) => {
@@ -197,12 +198,17 @@ const settle = (
         case "Held":
           return Receipts.notSent(address, new RecipientsRefused({ recipients: refused, policy: "all" }))
         case "Open":
-          return open(address)
+          return open()(address)
       }
     })
     if (verdict._tag === "Overflow") overflow.push(recipient)
   }
   return overflow
+}
+
+const memoize = <A>(make: () => A): (() => A) => {
+  let made: { readonly value: A } | undefined
+  return () => (made ??= { value: make() }).value
 }
 
 const openOutcome = (
@@ -253,7 +259,7 @@ export const deliver = <E, R>(
   ).pipe(
     Effect.catchAll((error) =>
       error instanceof ContentError
-        ? Effect.succeed(receiptOf(request, noAccount(), error))
+        ? Effect.succeed(receiptOf(request, noAccount(), () => error))
         : Effect.fail(error)
     )
   )
@@ -276,7 +282,7 @@ const deliverContent = <E, R>(
   Effect.gen(function* () {
     if (yield* port.insideTransaction) return yield* nested()
     const greeted = yield* Effect.either(port.greet)
-    if (greeted._tag === "Left") return receiptOf(request, noAccount(), greeted.left)
+    if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
     const facts = yield* contentFacts(port, request, content)
     const runFork = Runtime.runFork(yield* Effect.runtime())
     const message = makeMessage(port, request, (receipt) => {
@@ -355,13 +361,13 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
 
   const receiptNow = (failure: Failure): Receipt => {
     if (current?.run.hasEnded() === false) settleWith(current.run.cutNow(failure))
-    return receiptOf(request, account, disconnection(failure, "idle", exchange.tape))
+    return receiptOf(request, account, () => disconnection(failure, "idle", exchange.tape))
   }
 
   // Nobody waits any more when a run ends late: the truth goes to the hook, and the lane to the next.
   const endedLate = (): void => {
     settleWith(current?.run.cut())
-    report(receiptOf(request, account, disconnection(interrupted, "idle", exchange.tape)))
+    report(receiptOf(request, account, () => disconnection(interrupted, "idle", exchange.tape)))
     lane.leave()
   }
 
@@ -398,47 +404,61 @@ const transactions = <E, R>(
     const plan = planOf(port, request, facts, yield* Effect.clock)
     if (plan._tag !== "Plan") {
       const refused = refusedLocally(plan)
-      return refused._tag === "NotSupported" ? receiptOf(request, account, refused) : yield* refused
+      return refused._tag === "NotSupported" ? receiptOf(request, account, () => refused) : yield* refused
     }
     const whole = content._tag === "Bytes" ? Contents.whole(content, "data", wholeLength) : undefined
+    const transactionOf = (batch: Batch): Transactions.Transaction =>
+      Transactions.make(plan, batch, port.dialect)
     const waiting = [...plan.batches]
     let splits = request.maxSplits
-    let missing: NotSentCause = disconnection(interrupted, "idle", port.exchange.tape)
-    for (
-      let batch = waiting.shift(), first = true;
-      batch !== undefined;
-      batch = waiting.shift(), first = false
-    ) {
-      const usedUp = first ? undefined : mailsUsedUp(port)
-      if (usedUp !== undefined) {
-        missing = usedUp
-        break
-      }
-      const run = message.startRun(Transactions.make(plan, batch, port.dialect), batch, whole)
+    let first = true
+    let stop: Stop | undefined
+    for (let batch = waiting.shift(); batch !== undefined && stop === undefined; batch = waiting.shift()) {
+      stop = first ? undefined : beforeFurther(port, content)
+      if (stop !== undefined) break
+      const run = message.startRun(transactionOf(batch), batch, whole)
       const result = yield* Effect.either(transact(port.exchange, run, content))
       if (result._tag === "Left" && first && !(result.left instanceof ContentError)) {
         return yield* Effect.fail(result.left)
       }
+      const failed = result._tag === "Left" ? contentFailure(result.left) : undefined
       if (result._tag === "Right" && result.right !== undefined) account.content = result.right
-      const overflow = message.settleRun(result._tag === "Left" ? contentFailure(result.left) : undefined)
-      const failure = port.exchange.failure()
-      if (failure !== undefined) {
-        missing =
-          result._tag === "Left"
-            ? contentFailure(result.left)
-            : disconnection(failure, "idle", port.exchange.tape)
-        break
-      }
-      const progressed = batch.some(
-        ({ positions }) => account.outcomes.get(positions[0] ?? 0)?._tag === "Accepted"
-      )
-      if (overflow.length > 0 && progressed && splits > 0) {
+      const overflow = message.settleRun(failed)
+      stop = afterTransaction(port, failed)
+      if (overflow.length > 0 && splits > 0 && isAccepted(account, batch)) {
         splits--
         waiting.unshift(overflow)
       }
+      first = false
     }
-    return receiptOf(request, account, missing)
+    return receiptOf(request, account, stop ?? (() => disconnection(interrupted, "idle", port.exchange.tape)))
   })
+
+type Batch = ReadonlyArray<PlannedRecipient>
+
+/** Why recipients that had no transaction yet get none. */
+type Stop = () => NotSentCause
+
+const beforeFurther = <E, R>(port: Port, content: Prepared<E, R>): Stop | undefined => {
+  if (content._tag === "Stream" && !content.replayable) {
+    const detail = "it can be run only once, and the server takes fewer recipients at a time"
+    return () => new ContentError({ reason: "UsedTwice", detail })
+  }
+  const { dialogue } = port.exchange
+  const { mailMax } = dialogue.capabilities().limits
+  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
+  const reason = `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
+  return () => new NotSupported({ extension: "LIMITS", reason })
+}
+
+const afterTransaction = ({ exchange }: Port, failed: ContentError | undefined): Stop | undefined => {
+  const failure = exchange.failure()
+  if (failure === undefined) return undefined
+  return () => failed ?? disconnection(failure, "idle", exchange.tape)
+}
+
+const isAccepted = ({ outcomes }: Account, batch: Batch): boolean =>
+  batch.some(({ positions }) => outcomes.get(positions[0] ?? 0)?._tag === "Accepted")
 
 const planOf = (
   { dialect, exchange, pipelining, verifiedTls }: Port,
@@ -455,13 +475,6 @@ const planOf = (
     now: clock.unsafeCurrentTimeMillis()
   }
   return Transactions.plan(envelope, facts, circumstances, { pipelining, recipients: policy })
-}
-
-const mailsUsedUp = ({ exchange: { dialogue } }: Port): NotSupported | undefined => {
-  const { mailMax } = dialogue.capabilities().limits
-  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
-  const reason = `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
-  return new NotSupported({ extension: "LIMITS", reason })
 }
 
 const contentFailure = (error: unknown): ContentError =>
