@@ -1,0 +1,275 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import type { Kind, Meaning } from "../../src/protocol/Command.js"
+import * as Command from "../../src/protocol/Command.js"
+import { isInvalid } from "../../src/protocol/Invalid.js"
+import { make } from "../../src/protocol/Reply.js"
+
+const lineOf = (command: ReturnType<typeof Command.custom>): string =>
+  isInvalid(command) ? `Invalid ${command.field}: it ${command.reason}` : command.line
+
+const custom = (verb: string, argument = ""): Command.Command => {
+  const command = Command.custom(verb, argument)
+  if (isInvalid(command)) throw new Error(command.reason)
+  return command
+}
+
+const codes = [199, 220, 235, 250, 251, 252, 299, 334, 354, 399, 421, 450, 452, 500, 502, 550, 599] as const
+
+/** One letter for each of `codes`. */
+const letters: Readonly<Record<string, Meaning>> = {
+  S: "Success",
+  I: "Intermediate",
+  R: "Refusal",
+  V: "Violation"
+}
+
+describe("what a reply means (RFC 5321 section 4.3.2)", () => {
+  //                                      1 222222 333 444 5555
+  const completion = /*                */ "V SSSSSS VVV RRR RRRR"
+  const table: Readonly<Record<Kind, string>> = {
+    Greeting: /* RFC 5321 section 3.1 */ "R SRRRRR RRR RRR RRRR",
+    Ehlo: completion,
+    Helo: completion,
+    StartTls: /* RFC 3207 section 4 */ "V SVVVVV VVV RRR RRRR",
+    Auth: /* RFC 4954 section 4 */ "V SSSSSS IVV RRR RRRR",
+    AuthResponse: "V SSSSSS IVV RRR RRRR",
+    Mail: completion,
+    Rcpt: completion,
+    Data: "V VVVVVV VSV RRR RRRR",
+    Bdat: /* RFC 3030 section 2 */ "V SSSSSS VVV RRR VVRR",
+    BdatLast: "V SSSSSS VVV RRR VVRR",
+    Final: completion,
+    Rset: completion,
+    Noop: completion,
+    Vrfy: completion,
+    Expn: completion,
+    Help: completion,
+    Quit: completion,
+    Other: completion
+  }
+  const kinds = [
+    "Greeting",
+    "Ehlo",
+    "Helo",
+    "StartTls",
+    "Auth",
+    "AuthResponse",
+    "Mail",
+    "Rcpt",
+    "Data",
+    "Bdat",
+    "BdatLast",
+    "Final",
+    "Rset",
+    "Noop",
+    "Vrfy",
+    "Expn",
+    "Help",
+    "Quit",
+    "Other"
+  ] as const
+
+  it("the table has every kind", () => {
+    expect([...kinds].sort()).toStrictEqual(Object.keys(table).sort())
+  })
+
+  for (const kind of kinds) {
+    it(`to ${kind}`, () => {
+      const expected = Array.from(table[kind].replaceAll(" ", "")).map((letter) => letters[letter])
+      expect(codes.map((code) => Command.meaning(kind, make(code, [""])))).toStrictEqual(expected)
+    })
+  }
+
+  it("is decided by the code alone, whatever the enhanced code and the text say", () => {
+    expect(Command.meaning("Rcpt", make(250, ["2.1.5 refused"]))).toBe("Success")
+    expect(Command.meaning("Rcpt", make(550, ["OK"]))).toBe("Refusal")
+  })
+
+  it("to commands: any 2yz is success and any 4yz or 5yz a refusal; 1yz and 3yz never are either", () => {
+    const plain = kinds.filter((kind) => table[kind] === completion)
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.constantFrom(...plain),
+        FastCheck.integer({ min: 100, max: 599 }),
+        (kind, code) => {
+          const expected = code >= 400 ? "Refusal" : code >= 200 && code < 300 ? "Success" : "Violation"
+          expect(Command.meaning(kind, make(code, [""]))).toBe(expected)
+        }
+      )
+    )
+  })
+})
+
+describe("the place in a group (RFC 2920 section 3.1)", () => {
+  it.each([
+    Command.ehlo("client.example"),
+    Command.ehlo("client.example", "LHLO"),
+    Command.helo("client.example"),
+    Command.startTls,
+    Command.auth("PLAIN"),
+    Command.authResponse("AGEAYg=="),
+    Command.data,
+    Command.noop,
+    Command.vrfy("ann"),
+    Command.expn("staff"),
+    Command.help(""),
+    Command.quit,
+    custom("XCLIENT", "NAME=a"),
+    custom("NOOP"),
+    custom("EHLO", "client.example"),
+    custom("quit")
+  ])("$line is the last of its group", ({ place }) => {
+    expect(place).toBe("Last")
+  })
+
+  it.each([
+    Command.mail("MAIL FROM:<>"),
+    Command.rcpt("RCPT TO:<a@example.com>"),
+    Command.rset,
+    Command.bdat([], false),
+    Command.bdat([], true),
+    custom("MAIL", "FROM:<>"),
+    custom("RCPT", "TO:<a@example.com>"),
+    custom("RSET")
+  ])("$line stands anywhere", ({ place }) => {
+    expect(place).toBe("Anywhere")
+  })
+})
+
+describe("lines", () => {
+  it.each([
+    [Command.ehlo("client.example"), "EHLO client.example"],
+    [Command.ehlo("client.example", "LHLO"), "LHLO client.example"],
+    [Command.helo("client.example"), "HELO client.example"],
+    [Command.startTls, "STARTTLS"],
+    [Command.auth("PLAIN ="), "AUTH PLAIN ="],
+    [Command.authResponse("*"), "*"],
+    [Command.authResponse(""), ""],
+    [Command.data, "DATA"],
+    [Command.vrfy("ann"), "VRFY ann"],
+    [Command.expn("staff"), "EXPN staff"],
+    [Command.help(""), "HELP"],
+    [Command.help("MAIL"), "HELP MAIL"]
+  ])("%#", (command, line) => {
+    expect(command.line).toBe(line)
+  })
+
+  it("only AUTH and its responses are secret", () => {
+    expect(Command.auth("PLAIN").secret).toBe(true)
+    expect(Command.authResponse("").secret).toBe(true)
+    expect(Command.ehlo("client.example").secret).toBe(false)
+    expect(Command.mail("MAIL FROM:<>").secret).toBe(false)
+  })
+})
+
+describe("BDAT (RFC 3030 section 2)", () => {
+  it("counts the octets at hand, over all of their parts", () => {
+    const parts = [new Uint8Array(3), new Uint8Array(0), new Uint8Array(1000)]
+    expect(Command.bdat(parts, false)).toMatchObject({ kind: "Bdat", line: "BDAT 1003", phase: "bdat" })
+    expect(Command.bdat(parts, true)).toMatchObject({ kind: "BdatLast", line: "BDAT 1003 LAST" })
+  })
+
+  it("may be empty", () => {
+    expect(Command.bdat([], true).line).toBe("BDAT 0 LAST")
+  })
+
+  it("LAST waits for the verdict on the message, as the final dot does", () => {
+    expect(Command.bdat([], true).phase).toBe(Command.final.phase)
+  })
+
+  it("counts octets, not characters", () => {
+    expect(Command.bdat([new TextEncoder().encode("grüße")], true).line).toBe("BDAT 7 LAST")
+  })
+})
+
+describe("a command in the program's own words", () => {
+  it("is sent as it was written", () => {
+    expect(lineOf(Command.custom("xClient", "NAME=mail.example  ADDR=192.0.2.1"))).toBe(
+      "xClient NAME=mail.example  ADDR=192.0.2.1"
+    )
+    expect(lineOf(Command.custom("TURN", ""))).toBe("TURN")
+  })
+
+  it.each([
+    ["DATA", "data"],
+    ["data", "data"],
+    ["BDAT", "bdat"],
+    ["StartTLS", "startTls"],
+    ["AUTH", "authenticate"]
+  ])("%s is refused, and the method named", (verb, method) => {
+    expect(lineOf(Command.custom(verb, ""))).toBe(
+      `Invalid verb: it is ${verb.toUpperCase()}, which has a method of its own: ${method}`
+    )
+  })
+
+  it.each([
+    ["EHLO", "Ehlo"],
+    ["ehlo", "Ehlo"],
+    ["LHLO", "Ehlo"],
+    ["HELO", "Helo"],
+    ["MAIL", "Mail"],
+    ["rcpt", "Rcpt"],
+    ["RSET", "Rset"],
+    ["Quit", "Quit"],
+    ["VRFY", "Other"],
+    ["CONSTRUCTOR", "Other"]
+  ])("%s means %s to the session", (verb, kind) => {
+    expect(custom(verb, "x").kind).toBe(kind)
+  })
+
+  it.each(["", " ", "1X", "X Y", "X\r\nY", "X\n", "X:", "GRÜSS", "X_Y", "\u017fize", "-X"])(
+    "%j is no verb",
+    (verb) => {
+      expect(lineOf(Command.custom(verb, ""))).toMatch(/^Invalid verb: it is not a command verb/)
+    }
+  )
+
+  it.each([
+    ["a\r\nQUIT", "holds a line break"],
+    ["a\rb", "holds a line break"],
+    ["a\nb", "holds a line break"],
+    ["a\0", "holds a NUL"],
+    ["\ud800", "holds half of a surrogate pair"]
+  ])("the argument %j is refused", (argument, reason) => {
+    expect(lineOf(Command.custom("X", argument))).toBe(`Invalid argument: it ${reason}`)
+  })
+
+  it("has 512 octets with its CRLF at most, in UTF-8 (RFC 5321 section 4.5.3.1.4)", () => {
+    expect(lineOf(Command.custom("X", "a".repeat(508)))).toHaveLength(510)
+    expect(lineOf(Command.custom("X", "a".repeat(509)))).toMatch(/^Invalid argument/)
+    expect(lineOf(Command.custom("X", "ü".repeat(254)))).toHaveLength(256)
+    expect(lineOf(Command.custom("X", "ü".repeat(255)))).toMatch(/^Invalid argument/)
+  })
+})
+
+describe("text that is unsafe on a line", () => {
+  it.each([
+    ["\r", "holds a line break"],
+    ["\n", "holds a line break"],
+    ["a\0b", "holds a NUL"],
+    ["\ud83d", "holds half of a surrogate pair"],
+    ["\ude00", "holds half of a surrogate pair"],
+    ["\ud83d\ud83d\ude00", "holds half of a surrogate pair"],
+    ["\ud83d\n", "holds half of a surrogate pair"],
+    ["\ud83d\ude00\ude00", "holds half of a surrogate pair"]
+  ])("%j", (text, reason) => {
+    expect(Command.unsafeText("name", text)).toStrictEqual({ _tag: "Invalid", field: "name", reason })
+  })
+
+  it.each(["", "plain", "\t", "grüße", "\u{1f600}", "\u2028"])("%j is safe", (text) => {
+    expect(Command.unsafeText("name", text)).toBeUndefined()
+  })
+
+  it("what passes is one line that survives UTF-8", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.string({ unit: "binary" }), FastCheck.string(), (before, after) => {
+        for (const text of [before, `${before}\ud800${after}`, `${before}\n${after}`]) {
+          const round = new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text))
+          const safe = round === text && !/[\r\n\0]/.test(text)
+          expect(Command.unsafeText("name", text) === undefined).toBe(safe)
+        }
+      })
+    )
+  })
+})
