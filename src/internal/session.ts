@@ -232,9 +232,10 @@ const inOwnLane = <A>(
 ): Effect.Effect<A, Disconnection> =>
   Effect.suspend(() => {
     const lane = Lanes.make(exchange, "commands")
-    return Effect.flatMap(lane.take, (failure) =>
+    const entered = Effect.flatMap(lane.take, (failure) =>
       failure === undefined ? use(lane.leave) : Effect.fail(disconnection(failure, phase, exchange.tape))
     )
+    return entered
   })
 
 const submitAndWait = (
@@ -287,9 +288,24 @@ const build = (
     const { dialogue, tape } = exchange
     const { dialect } = settings
     const held = FiberRef.unsafeMake<Entrant | undefined>(undefined)
-    const execute = makeExecute(exchange, held)
+    const perform = makeExecute(exchange, held)
     let tlsInfo = implicitTls
     let greeted = false
+
+    // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.
+    const learn = (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const last = commands.at(-1)
+        const reply = replies[commands.length - 1]?.[0]
+        if (last === undefined || reply === undefined || isRefusal(reply)) return Effect.void
+        if (last.kind === "Ehlo" || last.kind === "Helo") greeted = true
+        return last.kind === "Quit" ? exchange.close : Effect.void
+      })
+
+    const execute = (
+      commands: ReadonlyArray<Command>
+    ): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
+      Effect.tap(perform(commands), (replies) => learn(commands, replies))
 
     const clientName = options.clientName ?? defaultClientName(exchange.connection().addresses.localAddress)
     const verifiedTls = (): boolean => tlsInfo?.verified === true
@@ -340,7 +356,6 @@ const build = (
       const verb = dialect === "lmtp" ? "LHLO" : "EHLO"
       const reply = yield* one(Commands.ehlo(clientName, verb))
       if (isRefusal(reply)) return yield* new HeloError({ command: verb, reply })
-      greeted = true
       yield* surroundings.cache.put(
         { endpoint: settings.endpoint, dialect, security: security() },
         reply.lines
@@ -350,9 +365,7 @@ const build = (
 
     const sayHelo: Effect.Effect<Reply, HeloError | Disconnection> = Effect.gen(function* () {
       const reply = yield* one(Commands.helo(clientName))
-      if (isRefusal(reply)) return yield* new HeloError({ command: "HELO", reply })
-      greeted = true
-      return reply
+      return isRefusal(reply) ? yield* new HeloError({ command: "HELO", reply }) : reply
     })
 
     const mayFallBack: Effect.Effect<boolean> = Effect.suspend(() =>
@@ -565,9 +578,7 @@ const build = (
       help: (topic) => run(SmtpCommands.help(topic)),
       quit: Effect.gen(function* () {
         const reply = yield* one(Commands.quit)
-        if (isRefusal(reply)) return yield* new CommandRefused({ command: "QUIT", phase: "quit", reply })
-        yield* exchange.close
-        return reply
+        return isRefusal(reply) ? yield* new CommandRefused({ command: "QUIT", phase: "quit", reply }) : reply
       }),
       command: (verb, argument) => run(SmtpCommands.command(verb, argument)),
       run,
