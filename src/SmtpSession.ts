@@ -247,8 +247,8 @@ export interface Service {
     options?: ContentOptions
   ) => Effect.Effect<
     Replies,
-    DataError | RecipientsRefused | ContentError | InvalidArgument | Disconnection | E,
-    R
+    DataError | RecipientsRefused | ContentError | InvalidArgument | Disconnection | NoInfer<E>,
+    NoInfer<R>
   >
   /** One chunk of BDAT, octet for octet (RFC 3030). A refusal resets the transaction. */
   readonly bdat: (
@@ -294,7 +294,7 @@ export interface Service {
    */
   readonly deliver: <E = never, R = never>(
     submission: Submission<E, R>
-  ) => Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>
+  ) => Effect.Effect<Receipt<NotSentCause>, InvalidArgument | NoInfer<E>, NoInfer<R>>
   /**
    * `deliver` that fails when nobody was accepted, with the cause behind the most doubtful outcome, so that a retry
    * on `SmtpError.isTransient` can never deliver a message twice. Do not wrap it in `Effect.timeout` and
@@ -302,7 +302,7 @@ export interface Service {
    */
   readonly send: <E = never, R = never>(
     submission: Submission<E, R>
-  ) => Effect.Effect<Receipt<NotSentCause>, SendError | E, R>
+  ) => Effect.Effect<Receipt<NotSentCause>, SendError | NoInfer<E>, NoInfer<R>>
 }
 
 /**
