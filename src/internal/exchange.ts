@@ -88,8 +88,8 @@ export interface Exchange {
   readonly finish: (owner: Owner) => void
   /** To be called after octets were left in the dialogue: wakes the writer. */
   readonly flush: () => void
-  /** Puts content on the wire and waits while the socket is behind. */
-  readonly writeContent: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
+  /** Puts content on the wire, at once; waits, if it is not the last, until the socket was given it. */
+  readonly putContent: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
   /** Ends the session: every owner hears of it, nothing more is written, the connection is destroyed. */
   readonly fail: (failure: Failure) => void
   /** The owed RSET: whoever comes next does not wait for its reply. */
@@ -346,7 +346,6 @@ const build = (
     lost = error
     writingSince = undefined
     readOnUntil = now() + readOnMillis
-    taken.wake()
     poke()
   }
 
@@ -356,22 +355,19 @@ const build = (
     step: wrote
   }).pipe(Effect.catchAll((error) => Effect.sync(() => writeFailed(error))))
 
-  const writeContent = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      if (!open) return Effect.void
-      dialogue.content(octets, last)
-      tape.content(
-        octets.reduce((sum, part) => sum + part.length, 0),
-        last
-      )
-      flush()
-      const batch = dialogue.taken()
-      return last
-        ? Effect.void
-        : Wakeup.until(taken, () =>
-            !open || lost !== undefined || dialogue.taken() > batch ? Effect.void : undefined
-          )
-    })
+  const putContent = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> => {
+    if (!open) return Effect.void
+    const before = dialogue.taken()
+    dialogue.content(octets, last)
+    tape.content(
+      octets.reduce((sum, part) => sum + part.length, 0),
+      last
+    )
+    flush()
+    return last
+      ? Effect.void
+      : Wakeup.until(taken, () => (!open || dialogue.taken() > before ? Effect.void : undefined))
+  }
 
   interface Deadline {
     readonly at: number
@@ -441,7 +437,7 @@ const build = (
       bounds.delete(owner)
     },
     flush,
-    writeContent,
+    putContent,
     fail,
     reset,
     bound: (owner) => {

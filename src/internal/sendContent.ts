@@ -68,20 +68,22 @@ const sendContent = <E, R>(
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
     run.contentBegun()
+    // One step: nobody may see the last octet on the wire and the run without it.
     const sink: Contents.Sink<never, never> = (octets, last) =>
-      Effect.zipRight(
-        exchange.writeContent(octets, last),
-        last ? Effect.sync(run.contentComplete) : Effect.void
-      )
+      Effect.suspend(() => {
+        const taken = exchange.putContent(octets, last)
+        if (last) run.contentComplete()
+        return taken
+      })
     const sending = Contents.run(
       content,
       { framing: "data", maxSize: exchange.dialogue.capabilities().size },
       sink
     )
-    return Effect.raceFirst(
-      Effect.zipLeft(Effect.map(sending, reportOf), run.awaitEnd),
-      Effect.as(run.awaitEnd, undefined)
-    ).pipe(Effect.tapErrorCause(() => Effect.sync(run.stop)))
+    return Effect.raceFirst(Effect.map(sending, reportOf), Effect.as(run.awaitEnd, undefined)).pipe(
+      Effect.tapErrorCause(() => Effect.sync(run.stop)),
+      Effect.zipLeft(run.awaitEnd)
+    )
   })
 
 const reportOf = (facts: Facts): ContentReport => ({
