@@ -222,61 +222,77 @@ const makeExecute =
     Effect.flatMap(FiberRef.get(held), (entrant) =>
       entrant !== undefined && exchange.holder() === entrant
         ? submitAndWait(exchange, commands, () => undefined)
-        : inOwnLane(exchange, (leave) => submitAndWait(exchange, commands, leave), commands[0]?.phase)
+        : inOwnLane(exchange, commands)
     )
-
-const inOwnLane = <A>(
-  exchange: Exchange,
-  use: (leave: () => void) => Effect.Effect<A, Disconnection>,
-  phase: Command["phase"] = "command"
-): Effect.Effect<A, Disconnection> =>
-  Effect.suspend(() => {
-    const lane = Lanes.make(exchange, "commands")
-    const entered = Effect.flatMap(lane.take, (failure) =>
-      failure === undefined ? use(lane.leave) : Effect.fail(disconnection(failure, phase, exchange.tape))
-    )
-    return entered
-  })
 
 const submitAndWait = (
   exchange: Exchange,
   commands: ReadonlyArray<Command>,
   leave: () => void
 ): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
+  Effect.async((resume) => Effect.sync(submit(exchange, commands, leave, resume)))
+
+// The lane is entered and used in one step: an interruption can fall before it or behind it, but not in between.
+const inOwnLane = (
+  exchange: Exchange,
+  commands: ReadonlyArray<Command>
+): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
   Effect.async((resume) => {
-    const { dialogue, tape } = exchange
-    const replies: Array<[Reply, ...Array<Reply>]> = []
-    let continued = false
-    const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
-      exchange.finish(owner)
-      leave()
-      resume(result)
-    }
-    const owner: Owner = {
-      replied: (_command, reply, _meaning, more) => {
-        const latest = replies.at(-1)
-        if (continued && latest !== undefined) latest.push(reply)
-        else replies.push([reply])
-        continued = more
-        if (!more && replies.length === commands.length) end(Effect.succeed(replies))
+    const leave = (): void => exchange.leave(entrant)
+    let cancel = leave
+    const entrant: Entrant = {
+      purpose: "commands",
+      begin: () => {
+        cancel = submit(exchange, commands, leave, resume)
       },
-      failed: (failure, phase) => end(Effect.fail(disconnection(failure, phase ?? "idle", tape)))
+      turnedAway: (failure) =>
+        resume(Effect.fail(disconnection(failure, commands[0]?.phase ?? "command", exchange.tape)))
     }
-    exchange.start(owner)
-    const problem = dialogue.submit(owner, commands)
-    if (problem !== undefined) {
-      const reason = `the ${problem.field} ${problem.reason}`
-      end(Effect.fail(disconnection({ _tag: "Abandoned", reason }, "idle", tape)))
+    exchange.enter(entrant)
+    return Effect.sync(() => cancel())
+  })
+
+/** Puts the commands on the wire; gives what is to be done when nobody waits for the replies any more. */
+const submit = (
+  exchange: Exchange,
+  commands: ReadonlyArray<Command>,
+  leave: () => void,
+  resume: (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>) => void
+): (() => void) => {
+  const { dialogue, tape } = exchange
+  const replies: Array<[Reply, ...Array<Reply>]> = []
+  let continued = false
+  const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
+    exchange.finish(owner)
+    leave()
+    resume(result)
+  }
+  const owner: Owner = {
+    replied: (_command, reply, _meaning, more) => {
+      const latest = replies.at(-1)
+      if (continued && latest !== undefined) latest.push(reply)
+      else replies.push([reply])
+      continued = more
+      if (!more && replies.length === commands.length) end(Effect.succeed(replies))
+    },
+    failed: (failure, phase) => end(Effect.fail(disconnection(failure, phase ?? "idle", tape)))
+  }
+  exchange.start(owner)
+  const problem = dialogue.submit(owner, commands)
+  if (problem === undefined) exchange.flush()
+  else {
+    const reason = `the ${problem.field} ${problem.reason}`
+    end(Effect.fail(disconnection({ _tag: "Abandoned", reason }, "idle", tape)))
+  }
+  return () => {
+    if (!dialogue.withdraw(owner)) {
+      exchange.bound(owner)
       return
     }
-    exchange.flush()
-    return Effect.sync(() => {
-      if (dialogue.withdraw(owner)) {
-        exchange.finish(owner)
-        leave()
-      } else exchange.bound(owner)
-    })
-  })
+    exchange.finish(owner)
+    leave()
+  }
+}
 
 const build = (
   { exchange, greeting, scope, tlsInfo: implicitTls }: Greeted,
