@@ -7,13 +7,14 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, isInvalid } from "../protocol/Invalid.js"
 import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
 import { parseMail, parseRecipient } from "../protocol/Parameters.js"
-import { isRefusal } from "../protocol/Reply.js"
+import { isRefusal, isSuccess } from "../protocol/Reply.js"
 import type {
   Circumstances,
   ContentFacts,
@@ -218,9 +219,8 @@ const openOutcome = (
   otherwise: NotSentCause | undefined
 ): ((address: string) => Outcome) => {
   if (cut === undefined) {
-    const cause =
-      otherwise ??
-      disconnection({ _tag: "Abandoned", reason: "nothing was accepted" }, "data", exchange.tape, refused)
+    // Every reply came, and nothing is decided: the run was abandoned before its content.
+    const cause = otherwise ?? disconnection(interrupted, "data", exchange.tape, refused)
     return (address) => Receipts.notSent(address, cause)
   }
   const { failure, handed, phase } = cut
@@ -230,7 +230,8 @@ const openOutcome = (
   }
   const cause = disconnection(failure, phase, exchange.tape, refused)
   // A 2yz in the middle of the content: what the server has made of it nobody can say.
-  const doubtful = handed || (failure._tag === "Violated" && phase === "content")
+  const taken = failure._tag === "Violated" && failure.reply !== undefined && isSuccess(failure.reply)
+  const doubtful = handed || (taken && phase === "content")
   if (doubtful) return (address) => Receipts.unknown(address, cause)
   return (address) => Receipts.notSent(address, otherwise ?? cause)
 }
@@ -254,15 +255,35 @@ export const deliver = <E, R>(
     submission.content,
     prepareOptions(submission, port.exchange.limits.stall)
   )
-  return Effect.scoped(
-    Effect.flatMap(prepared, (content) => deliverContent(port, request, content, submission.onOutcome))
-  ).pipe(
-    Effect.catchAll((error) =>
-      error instanceof ContentError
-        ? Effect.succeed(receiptOf(request, noAccount(), () => error))
-        : Effect.fail(error)
+  return Effect.flatMap(Effect.runtime(), (runtime) => {
+    const { onOutcome } = submission
+    const message = makeMessage(port, request, (receipt) => {
+      if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+    })
+    const sent = Effect.scoped(
+      Effect.flatMap(prepared, (content) => deliverContent(port, request, content, message))
     )
+    return withinTimeout(sent, request, message).pipe(
+      Effect.catchAll((error) =>
+        error instanceof ContentError
+          ? Effect.succeed(receiptOf(request, noAccount(), () => error))
+          : Effect.fail(error)
+      )
+    )
+  })
+}
+
+const withinTimeout = <E, R>(
+  sent: Effect.Effect<Receipt, E, R>,
+  { timeout }: Request,
+  message: Message
+): Effect.Effect<Receipt, E, R> => {
+  if (timeout === undefined) return sent
+  const limitMillis = Duration.toMillis(timeout)
+  const expired = Effect.map(Effect.sleep(timeout), () =>
+    message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
   )
+  return Effect.raceFirst(sent, expired)
 }
 
 const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
@@ -277,32 +298,21 @@ const deliverContent = <E, R>(
   port: Port,
   request: Request,
   content: Prepared<E, R>,
-  onOutcome: Submission["onOutcome"]
+  message: Message
 ): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
   Effect.gen(function* () {
     if (yield* port.insideTransaction) return yield* nested()
     const greeted = yield* Effect.either(port.greet)
     if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
     const facts = yield* contentFacts(port, request, content)
-    const runFork = Runtime.runFork(yield* Effect.runtime())
-    const message = makeMessage(port, request, (receipt) => {
-      if (onOutcome !== undefined) runFork(onOutcome(receipt))
-    })
-    const sent = Effect.onExit(
+    return yield* Effect.onExit(
       Effect.flatMap(message.lane.take, (turnedAway) =>
         turnedAway === undefined
           ? transactions(port, request, content, facts, message)
           : Effect.succeed(message.receiptNow(turnedAway))
       ),
-      () => Effect.sync(message.leave)
+      (exit) => Effect.sync(() => message.leave(Exit.isInterrupted(exit)))
     )
-    const { timeout } = request
-    if (timeout === undefined) return yield* sent
-    const limitMillis = Duration.toMillis(timeout)
-    const expired = Effect.map(Effect.sleep(timeout), () =>
-      message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
-    )
-    return yield* Effect.raceFirst(sent, expired)
   })
 
 /** What the plan has to know of the content; a stream is looked at as far as the server makes it necessary. */
@@ -331,8 +341,11 @@ interface Message {
   readonly account: Account
   /** Gives the message up to whoever waited for it, with what is known now. */
   readonly receiptNow: (failure: Failure) => Receipt
-  /** Leaves the lane: at once, or when the transaction on the wire has come to its end. */
-  readonly leave: () => void
+  /**
+   * Leaves the lane: at once, or when the transaction on the wire has come to its end. Nobody has heard, or will
+   * hear, of the outcome of a message that was interrupted.
+   */
+  readonly leave: (interrupted: boolean) => void
   readonly startRun: (
     machine: Transactions.Transaction,
     batch: ReadonlyArray<PlannedRecipient>,
@@ -353,6 +366,7 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
         readonly batch: ReadonlyArray<PlannedRecipient>
       }
     | undefined
+  let settled = true
 
   const settleWith = (cut: Cut | undefined, otherwise?: NotSentCause): ReadonlyArray<PlannedRecipient> =>
     current === undefined
@@ -360,14 +374,16 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
       : settle(port, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
 
   const receiptNow = (failure: Failure): Receipt => {
-    if (current?.run.hasEnded() === false) settleWith(current.run.cutNow(failure))
+    if (current !== undefined && !settled) {
+      const { run } = current
+      settleWith(run.hasEnded() ? run.cut() : run.cutNow(failure))
+    }
     return receiptOf(request, account, () => disconnection(failure, "idle", exchange.tape))
   }
 
   // Nobody waits any more when a run ends late: the truth goes to the hook, and the lane to the next.
   const endedLate = (): void => {
-    settleWith(current?.run.cut())
-    report(receiptOf(request, account, () => disconnection(interrupted, "idle", exchange.tape)))
+    report(receiptNow(interrupted))
     lane.leave()
   }
 
@@ -375,16 +391,21 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
     lane,
     account,
     receiptNow,
-    leave: () => {
-      if (current === undefined || current.run.hasEnded()) lane.leave()
-      else current.run.abandon()
+    leave: (isInterrupted) => {
+      if (current?.run.hasEnded() === false) current.run.abandon()
+      else if (isInterrupted && current !== undefined) endedLate()
+      else lane.leave()
     },
     startRun: (machine, batch, whole) => {
       const run = TransactionRun.make(exchange, machine, whole, endedLate)
       current = { run, machine, batch }
+      settled = false
       return run
     },
-    settleRun: (otherwise) => settleWith(current?.run.cut(), otherwise)
+    settleRun: (otherwise) => {
+      settled = true
+      return settleWith(current?.run.cut(), otherwise)
+    }
   }
 }
 
