@@ -76,6 +76,8 @@ export const startServer = (options: ServerOptions): Effect.Effect<RunningServer
       key: certificates.key,
       cert: certificates.certificate,
       secure: options.implicitTls ?? false,
+      size: 10_485_760,
+      hideENHANCEDSTATUSCODES: false,
       disableReverseLookup: true,
       closeTimeout: 100,
       onAuth: ({ password, username }, _session, callback) => {
