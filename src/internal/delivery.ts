@@ -288,7 +288,13 @@ const withinTimeout = <E, R>(
 
 const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
 
-const nested = (): InvalidArgument =>
+/**
+ * Two mail transactions at once, which no server takes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const nested = (): InvalidArgument =>
   new InvalidArgument({
     field: "session",
     reason: "is in a transaction that the program drives itself; end that first, or use another session"

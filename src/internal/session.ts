@@ -70,12 +70,13 @@ const secure = (
     host: settings.host,
     port: settings.port,
     timeout: settings.limits.tls,
-    tls: { ...options.tlsOptions, ...verification(settings, options) }
+    tls: options.tlsOptions ?? {},
+    verifyByDefault: !takesAnybody(settings, options)
   })
 
 // RFC 7435: where clear text would do, so does TLS with anybody; but not to hand a password to.
-const verification = ({ tls }: Settings, { auth, tlsOptions }: Options): { readonly verify?: boolean } =>
-  tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined ? { verify: false } : {}
+const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): boolean =>
+  tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
 
 const readGreeting = (
   connection: Connection,
@@ -466,7 +467,7 @@ const build = (
         return dialogue.capabilities().authMechanisms
       },
       get tls() {
-        return tlsInfo
+        return tlsInfo?.verified === false && takesAnybody(settings, options) ? undefined : tlsInfo
       },
       endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
       allowInsecureAuth: options.allowInsecureAuth ?? false
@@ -537,7 +538,7 @@ const build = (
         if (replies === undefined) return yield* disconnection(noReply, "bdat", tape)
         const accepted = replies.some((reply) => !isRefusal(reply))
         if (accepted) return replies
-        if (dialogue.inTransaction()) exchange.reset()
+        exchange.reset()
         return yield* new DataError({ phase: last ? "final" : "bdat", reply: replies[0] })
       })
 
@@ -548,7 +549,14 @@ const build = (
     const transaction: Service["transaction"] = (from, parameters, use) =>
       together(
         "transaction",
-        Effect.onExit(Effect.zipRight(run(SmtpCommands.mail(from, parameters)), use), () => resetUnfinished)
+        Effect.suspend(() =>
+          dialogue.inTransaction()
+            ? Effect.fail(Delivery.nested())
+            : Effect.onExit(
+                Effect.zipRight(run(SmtpCommands.mail(from, parameters)), use),
+                () => resetUnfinished
+              )
+        )
       )
 
     const port: Delivery.Port = {
