@@ -141,7 +141,13 @@ export interface Dialogue<Owner> {
 interface Envelope {
   sender: "Pending" | "Accepted" | "Refused"
   accepted: number
+  /** The envelope that stood before this one's MAIL, and still does if that is refused. */
+  readonly before: Envelope | undefined
 }
+
+// RFC 5321 section 4.1.4: a nested MAIL is answered by 503 and changes nothing.
+const standing = (envelope: Envelope | undefined): Envelope | undefined =>
+  envelope?.sender === "Refused" ? standing(envelope.before) : envelope
 
 interface Unsent<Owner> {
   readonly owner: Owner
@@ -235,7 +241,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     if (command.octets.length > 0) putOctets(command.octets)
     if (command.kind === "Mail") {
       mails++
-      envelope = { sender: "Pending", accepted: 0 }
+      envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
     }
     expect(owner, command, batches + 1)
     options.sent?.(command)
@@ -284,7 +290,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     return undefined
   }
 
-  const inTransaction = (): boolean => envelope !== undefined && envelope.sender !== "Refused"
+  const inTransaction = (): boolean => standing(envelope) !== undefined
 
   const beginContent = (owner: Owner): Invalid | undefined => {
     if (state !== "Content" || flowing !== undefined)
@@ -341,7 +347,9 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     const success = meaning === "Success"
     switch (command.kind) {
       case "Mail":
-        if (about !== undefined) about.sender = success ? "Accepted" : "Refused"
+        if (about === undefined) return
+        about.sender = success ? "Accepted" : "Refused"
+        if (envelope === about) envelope = standing(about)
         return
       case "Rcpt":
         if (about !== undefined && success) about.accepted++
