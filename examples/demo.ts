@@ -14,8 +14,8 @@ import * as Redacted from "effect/Redacted"
 import { argv } from "node:process"
 import { fileURLToPath } from "node:url"
 import type { Target } from "./support/arguments.js"
-import { readArguments, usage } from "./support/arguments.js"
-import { Disappointed, run, UsageError } from "./support/main.js"
+import { readArguments, usage, wrong } from "./support/arguments.js"
+import { Disappointed, run } from "./support/main.js"
 import * as Print from "./support/print.js"
 import { startServer } from "./support/server.js"
 
@@ -75,9 +75,7 @@ const demonstrate = Effect.gen(function* () {
 })
 
 const readPassword = Config.redacted("SMTP_PASSWORD").pipe(
-  Effect.mapError(
-    () => new UsageError({ message: "The URL has a user name: give the password in SMTP_PASSWORD" })
-  )
+  Effect.mapError(() => wrong("--url has a user name: give the password in SMTP_PASSWORD"))
 )
 
 /** The same with a server of the user's. */

@@ -33,7 +33,8 @@ export type Arguments =
   | { readonly _tag: "OwnServer" }
   | { readonly _tag: "Target"; readonly target: Target }
 
-const wrong = (problem: string): UsageError => new UsageError({ message: `${problem}\n\n${usage}` })
+/** What is wrong, and how it is right. */
+export const wrong = (problem: string): UsageError => new UsageError({ message: `${problem}\n\n${usage}` })
 
 const splitArguments = (args: ReadonlyArray<string>) =>
   Effect.try({
@@ -71,23 +72,27 @@ const readTls = (url: URL): Effect.Effect<SmtpSession.TlsPolicy | undefined, Usa
   return Effect.succeed(url.protocol === "smtps:" ? "implicit" : tlsPolicies.get(asked))
 }
 
+const decode = (text: string): Effect.Effect<string, UsageError> =>
+  Effect.try({
+    try: () => decodeURIComponent(text),
+    catch: () => wrong("--url holds a % that encodes nothing: write a plain % as %25")
+  })
+
 const readUrl = (text: string): Effect.Effect<SmtpSession.Options & { username?: string }, UsageError> =>
   Effect.gen(function* () {
     const url = URL.canParse(text) ? new URL(text) : undefined
     if (url === undefined || !["smtp:", "smtps:", "lmtp:"].includes(url.protocol)) {
-      return yield* wrong(
-        `--url ${text} is no address of a server: it begins with smtp://, smtps:// or lmtp://`
-      )
+      return yield* wrong("--url is no address of a server: it begins with smtp://, smtps:// or lmtp://")
     }
     if (url.password !== "") {
       return yield* wrong("--url holds a password, which others on this machine can see: use SMTP_PASSWORD")
     }
     const tls = yield* readTls(url)
     const dialect = url.protocol === "lmtp:" ? "lmtp" : "smtp"
-    const username = url.username === "" ? {} : { username: decodeURIComponent(url.username) }
+    const username = url.username === "" ? {} : { username: yield* decode(url.username) }
     if (url.hostname === "") {
-      if (dialect === "smtp" || url.pathname.length < 2) return yield* wrong(`--url ${text} names no host`)
-      return { path: decodeURIComponent(url.pathname), dialect, tls, ...username }
+      if (dialect === "smtp" || url.pathname.length < 2) return yield* wrong("--url names no host")
+      return { path: yield* decode(url.pathname), dialect, tls, ...username }
     }
     const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
     return { host, port: url.port === "" ? undefined : Number(url.port), dialect, tls, ...username }

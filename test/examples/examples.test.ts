@@ -1,0 +1,38 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { readdirSync } from "node:fs"
+import { root } from "../../.ci/modules.js"
+import { runExample } from "./run.js"
+
+/** Each program, and lines that show it has done its work. */
+const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
+  commands: [
+    "A recipient was refused: <bob@example.org>: 550 5.1.1 No such user here",
+    "A group: 250, 250, 550",
+    "  C: QUIT"
+  ],
+  service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
+  testing: [
+    '  captured: "Subject: Disk full\\r\\n\\r\\nPlease look.\\r\\n"',
+    expect.stringMatching(/^ {2}ann@example\.net {5}unknown: .*sending it again may deliver it twice$/)
+  ]
+}
+
+describe("the examples", () => {
+  it.live.each(Object.entries(programs))(
+    "%s: runs by one command and ends with 0",
+    ([name, lines]) =>
+      Effect.gen(function* () {
+        const { code, stderr, stdout } = yield* runExample(name)
+        expect(stderr).toBe("")
+        expect(stdout.split("\n")).toEqual(expect.arrayContaining([...lines]))
+        expect(code).toBe(0)
+      }),
+    60_000
+  )
+
+  it("are all tested", () => {
+    const files = readdirSync(`${root}examples`).filter((name) => name.endsWith(".ts"))
+    expect(files).toStrictEqual([...Object.keys(programs), "demo"].sort().map((name) => `${name}.ts`))
+  })
+})
