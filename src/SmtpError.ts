@@ -256,7 +256,8 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
  * - `Temporary`: the server cannot decide now (454, 432)
  * - `NoCommonMechanism`: the server offers none of the mechanisms that the credentials allow
  * - `NotOffered`: the server offers no AUTH at all, or only before TLS
- * - `Insecure`: the session has no TLS and `allowInsecureAuth` is not set; nothing was sent
+ * - `Insecure`: the session has no TLS, or opportunistic TLS that verified nobody, and `allowInsecureAuth` is not
+ *   set; nothing was sent
  * - `Token`: the program's token effect failed
  * - `Challenge`: the server's challenge could not be understood
  * - `ServerNotVerified`: the server did not prove that it knows the password (SCRAM)
@@ -294,7 +295,7 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
       case "NotOffered":
         return `The server does not offer AUTH${detail}; check that this is the submission port, and that TLS is on`
       case "Insecure":
-        return `Credentials are not sent without TLS: choose tls "starttls" or "implicit", or set allowInsecureAuth`
+        return `Credentials are not sent without TLS, nor over opportunistic TLS that verified nobody: choose tls "starttls" or "implicit", or set allowInsecureAuth`
       case "Token":
         return `The access token could not be obtained${causeText(this.cause)}${detail}; check the effect that gives it`
       case "Challenge":

@@ -57,7 +57,8 @@ export class SmtpSession extends Context.Tag("effect-smtplib/SmtpSession")<SmtpS
  *   who removes it, ends the session before anything is sent
  * - `"implicit"` is on TLS from the first octet (RFC 8314)
  * - `"opportunistic"` uses STARTTLS if it is offered and goes on in clear if not: it protects against listeners, not
- *   against an attacker on the wire. Without AUTH the certificate is not verified, unless `tlsOptions.verify` is set
+ *   against an attacker on the wire. Without `auth` the certificate is not verified, unless the TLS options say so,
+ *   and `authenticate` then sends nothing
  * - `"none"` is in clear
  *
  * @since 0.1.0

@@ -49,6 +49,11 @@ export interface UpgradeOptions {
   /** The limit of the handshake. */
   readonly timeout: Duration.Duration
   readonly tls: TlsOptions
+  /**
+   * Whether the certificate is verified when neither these options nor the layer's say. Default `true`; `false` for
+   * opportunistic TLS (RFC 7435).
+   */
+  readonly verifyByDefault?: boolean | undefined
 }
 
 /**

@@ -76,7 +76,7 @@ const planOf = (
   const tls = NodeTlsContext.merge(layerOptions, options.tls)
   const endpoint = formatEndpoint({ _tag: "Tcp", host: options.host, port: options.port })
   const name = nameOf(tls.servername ?? options.host)
-  const verify = tls.verify !== false
+  const verify = tls.verify ?? options.verifyByDefault ?? true
   return contexts.get(tls).pipe(
     Effect.mapError((cause) => new TlsError({ endpoint, reason: "Configuration", cause })),
     Effect.map(({ context, id }) => ({
