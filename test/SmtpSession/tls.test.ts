@@ -1,0 +1,913 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Net from "node:net"
+import * as CapabilityCache from "../../src/CapabilityCache.js"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpError from "../../src/SmtpError.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import * as Certificates from "../servers/certificates.js"
+import * as Loopback from "../support/loopback.js"
+import { resourcesLeftBy } from "../support/resources.js"
+import {
+  agreed,
+  bye,
+  clientName,
+  failed,
+  greet,
+  hello,
+  meet,
+  refusedBy,
+  serverTls,
+  startTls
+} from "./meeting.js"
+
+const { expect: says, inject, reply, script, silence } = SmtpTest
+
+const auth = SmtpAuth.password({ username: "app", password: Redacted.make("secret") })
+
+/** All that a client says in clear when TLS comes to nothing. */
+const onlyStartTls = `EHLO ${clientName}\r\nSTARTTLS\r\n`
+
+const upgraded = script(greet, hello("STARTTLS"), startTls, hello(), bye)
+
+const make = (more: Partial<SmtpSession.Options>) => (options: SmtpSession.Options) =>
+  SmtpSession.make({ ...options, ...more })
+
+describe('tls: "starttls"', () => {
+  it.live("says EHLO again behind the handshake, and tells what the handshake came to", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(upgraded, serverTls(made), (options) =>
+        Effect.flatMap(
+          SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } }),
+          (session) => session.tls
+        )
+      )
+      expect(agreed(met)).toMatchObject({
+        protocol: "TLSv1.3",
+        servername: "127.0.0.1",
+        verified: true,
+        resumed: false,
+        certificate: { subject: "CN=localhost" },
+        channelBinding: { type: "tls-exporter" }
+      })
+    })
+  )
+
+  it.live("is the default", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(upgraded, serverTls(made), make({ tlsOptions: { ca: made.ca } }))
+      agreed(met)
+      expect(met.handshakes.length).toBe(1)
+    })
+  )
+
+  it.live("trusts nothing that was said before the handshake (RFC 3207 section 4.2)", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        script(
+          greet,
+          hello("STARTTLS", "SIZE 10", "AUTH PLAIN", "SMTPUTF8"),
+          startTls,
+          hello("SIZE 2000", "PIPELINING"),
+          bye
+        ),
+        serverTls(made),
+        (options) =>
+          Effect.flatMap(
+            SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } }),
+            (session) => session.capabilities
+          )
+      )
+      const capabilities = agreed(met)
+      expect(capabilities.size).toBe(2000)
+      expect(capabilities.has("PIPELINING")).toBe(true)
+      expect(capabilities.has("SMTPUTF8")).toBe(false)
+      expect(capabilities.authMechanisms).toEqual([])
+    })
+  )
+
+  it.live("has forgotten the announcement before EHLO is said again", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        script(greet, hello("STARTTLS", "SMTPUTF8"), startTls, bye),
+        serverTls(made),
+        (options) =>
+          Effect.gen(function* () {
+            const session = yield* SmtpSession.connect({ ...options, tlsOptions: { ca: made.ca } })
+            yield* session.startTls
+            return { state: yield* session.state, capabilities: yield* session.capabilities }
+          })
+      )
+      const { capabilities, state } = agreed(met)
+      expect(state).toBe("Greeted")
+      expect(capabilities.has("SMTPUTF8")).toBe(false)
+      expect(capabilities.starttls).toBe(false)
+    })
+  )
+
+  it.live("does not use AUTH that was offered only before the handshake", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        script(greet, hello("STARTTLS", "AUTH PLAIN"), startTls, hello(), bye),
+        serverTls(made),
+        make({ auth, tlsOptions: { ca: made.ca } })
+      )
+      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "NotOffered" })
+    })
+  )
+
+  it.live("goes no further where it is not offered: neither AUTH nor MAIL", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ auth }))
+      expect(refusedBy(met)).toMatchObject({ _tag: "NotSupported", extension: "STARTTLS" })
+    })
+  )
+
+  for (const [code, transient] of [
+    ["454 4.7.0 TLS not available", true],
+    ["501 5.5.4 no parameters", false]
+  ] as const) {
+    it.live(`goes no further when it is refused with ${code.slice(0, 3)} (RFC 3207 section 4)`, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(
+          script(greet, hello("STARTTLS", "AUTH PLAIN"), says("STARTTLS"), reply(code), bye),
+          {},
+          make({ auth })
+        )
+        const error = refusedBy(met)
+        expect(error).toMatchObject({ _tag: "CommandRefused", command: "STARTTLS", phase: "starttls" })
+        expect(SmtpError.isTransient(error)).toBe(transient)
+      })
+    )
+  }
+
+  it.live("takes 250 for no answer to it (RFC 3207 section 4)", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("250 ok"), SmtpTest.expectEnd),
+        {},
+        make({})
+      )
+      expect(refusedBy(met)).toMatchObject({ _tag: "ProtocolError", phase: "starttls" })
+    })
+  )
+})
+
+describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
+  for (const [what, octets] of [
+    ["a whole reply", "250 AUTH PLAIN\r\n"],
+    ["half a reply", "25"],
+    ["what is no reply", "hello\r\n"],
+    ["an empty line", "\r\n"]
+  ] as const) {
+    it.live(`is an injection: ${what} in the same segment`, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(
+          script(
+            greet,
+            hello("STARTTLS"),
+            says("STARTTLS"),
+            inject(`220 go ahead\r\n${octets}`),
+            SmtpTest.expectEnd
+          ),
+          {},
+          make({ auth })
+        )
+        expect(refusedBy(met)).toMatchObject({ _tag: "TlsError", reason: "Injection" })
+        expect(met.received).toBe(onlyStartTls)
+      })
+    )
+  }
+
+  it.live("ends the session in a later segment too, and nothing of it is believed", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(
+          greet,
+          hello("STARTTLS"),
+          says("STARTTLS"),
+          reply("220 go ahead", { separate: true }),
+          inject("250-mx.test\r\n250 AUTH PLAIN\r\n", { delay: "5 millis" }),
+          silence
+        ),
+        {},
+        make({ auth })
+      )
+      const error = failed(met)
+      expect(error._tag).toBe("TlsError")
+      expect(["Injection", "Handshake"]).toContain(error._tag === "TlsError" ? error.reason : "")
+      expect(met.received.startsWith(onlyStartTls)).toBe(true)
+      expect(met.received).not.toContain("AUTH")
+    })
+  )
+})
+
+describe("a handshake that fails", () => {
+  const broken = (...steps: ReadonlyArray<SmtpTest.Script>) =>
+    script(greet, hello("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), ...steps)
+
+  it.live("is TlsError when garbage comes in its place", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        broken(SmtpTest.expectOctets(5), inject("this is not TLS at all\r\n"), silence),
+        {},
+        make({ auth })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+      expect(met.received).not.toContain("AUTH")
+    })
+  )
+
+  it.live("is TlsError when the server leaves", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, make({}))
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+    })
+  )
+
+  it.live("is TlsError at its time limit when the server stalls", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(broken(silence), {}, make({ timeouts: { tls: "100 millis" } }))
+      const error = refusedBy(met)
+      expect(error).toMatchObject({ _tag: "TlsError", reason: "Timeout" })
+      expect(SmtpError.isTransient(error)).toBe(true)
+    })
+  )
+
+  it.live("ends the session for everybody who uses it", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, (options) =>
+        Effect.gen(function* () {
+          const session = yield* SmtpSession.connect(options)
+          yield* Effect.exit(session.startTls)
+          expect(yield* session.state).toBe("Closed")
+          expect(yield* session.awaitClosed).toMatchObject({ _tag: "ServerDisconnected" })
+          return yield* Effect.flip(session.noop)
+        })
+      )
+      expect(agreed(met)).toMatchObject({ _tag: "ServerDisconnected" })
+    })
+  )
+
+  it.live("ends the session when it is interrupted", () =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<boolean>()
+      const met = yield* meet(
+        broken(SmtpTest.expectOctets(5), SmtpTest.effect(Deferred.succeed(begun, true)), silence),
+        {},
+        (options) =>
+          Effect.gen(function* () {
+            const session = yield* SmtpSession.connect(options)
+            const fiber = yield* Effect.fork(session.startTls)
+            yield* Deferred.await(begun)
+            yield* Fiber.interrupt(fiber)
+            return { state: yield* session.state, next: yield* Effect.flip(session.ehlo) }
+          })
+      )
+      expect(agreed(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
+    })
+  )
+})
+
+describe("the server's certificate", () => {
+  const refusedCertificate = (certificate: Certificates.Certificate, more: Partial<SmtpSession.Options>) =>
+    Effect.map(
+      meet(
+        script(greet, hello("STARTTLS", "AUTH PLAIN"), startTls, hello()),
+        serverTls(certificate),
+        make(more)
+      ),
+      (met) => {
+        const error = failed(met)
+        expect(error).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+        expect(error.message).toContain("tlsOptions.ca")
+        expect(error.message).toContain("tlsOptions.servername")
+        expect(met.received).toBe(onlyStartTls)
+        return error.message
+      }
+    )
+
+  it.live("is refused when it has expired", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates({ validity: Certificates.expired() })
+      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toContain("expired")
+    })
+  )
+
+  it.live("is refused when it is not valid yet", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates({ validity: Certificates.notYetValid() })
+      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toContain(
+        "not yet valid"
+      )
+    })
+  )
+
+  it.live("is refused when it has signed itself", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      expect(yield* refusedCertificate(made, { auth })).toContain("self-signed")
+    })
+  )
+
+  it.live("is refused when its authority is not trusted", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const other = yield* Certificates.makeAuthority()
+      yield* refusedCertificate(made, { auth, tlsOptions: { ca: other.certificate } })
+      yield* refusedCertificate(made, { auth })
+    })
+  )
+
+  it.live("is refused when it is for another name, which the message tells", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates({ names: ["elsewhere.test"] })
+      const tlsOptions = { ca: made.ca, servername: "mail.example.test" }
+      const message = yield* refusedCertificate(made, { auth, tlsOptions })
+      expect(message).toContain("mail.example.test")
+      expect(message).toContain("elsewhere.test")
+    })
+  )
+
+  it.live("is refused when it is for localhost and the address was dialled", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates({ names: ["localhost"] })
+      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toContain("127.0.0.1")
+    })
+  )
+
+  it.live("is accepted for the name that the program gives in its place", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates({ names: ["mail.example.test"] })
+      const met = yield* meet(
+        upgraded,
+        serverTls(made),
+        make({ tlsOptions: { ca: made.ca, servername: "mail.example.test" } })
+      )
+      agreed(met)
+      expect(met.handshakes).toMatchObject([{ servername: "mail.example.test" }])
+    })
+  )
+
+  it.live(
+    "is accepted, whatever it is, when the program gives up verification, and the session says so",
+    () =>
+      Effect.gen(function* () {
+        const made = yield* Certificates.makeSelfSigned({ names: ["elsewhere.test"] })
+        const met = yield* meet(upgraded, serverTls(made), (options) =>
+          Effect.flatMap(
+            SmtpSession.make({ ...options, tlsOptions: { verify: false } }),
+            (session) => session.tls
+          )
+        )
+        expect(agreed(met)).toMatchObject({ verified: false, certificate: { subject: "CN=elsewhere.test" } })
+      })
+  )
+})
+
+describe("TLS options of a session", () => {
+  it.live("present a client certificate where the server demands one", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const client = yield* Certificates.makeCertificate(made.authority, {
+        names: ["client.test"],
+        usage: "client"
+      })
+      const met = yield* meet(
+        upgraded,
+        { tls: { ...serverTls(made).tls, ca: made.ca, requestCert: true, rejectUnauthorized: true } },
+        make({ tlsOptions: { ca: made.ca, cert: client.certificate, key: Redacted.make(client.key) } })
+      )
+      agreed(met)
+      expect(met.handshakes).toMatchObject([{ client: "CN=client.test" }])
+    })
+  )
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    it.live(`end the session where a client certificate is demanded and none was given, on ${version}`, () =>
+      Effect.gen(function* () {
+        const made = yield* Certificates.makeCertificates()
+        const met = yield* meet(
+          upgraded,
+          {
+            tls: {
+              ...serverTls(made).tls,
+              ca: made.ca,
+              requestCert: true,
+              rejectUnauthorized: true,
+              maxVersion: version
+            }
+          },
+          make({ tlsOptions: { ca: made.ca } })
+        )
+        // TLS 1.3 judges it after the client's part of the handshake is over.
+        expect(["TlsError", "ServerDisconnected"]).toContain(failed(met)._tag)
+        expect(met.received).toBe(onlyStartTls)
+      })
+    )
+  }
+
+  it.live("set the lowest version that is accepted", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const tls = { ...serverTls(made).tls, maxVersion: "TLSv1.2" } as const
+      const older = yield* meet(upgraded, { tls }, make({ tlsOptions: { ca: made.ca } }))
+      agreed(older)
+      const refused = yield* meet(
+        upgraded,
+        { tls },
+        make({ tlsOptions: { ca: made.ca, minVersion: "TLSv1.3" } })
+      )
+      expect(failed(refused)).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+    })
+  )
+
+  it.live("that cannot be used are TlsError Configuration, which tells what to look at", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), silence),
+        {},
+        make({ tlsOptions: { ca: "no certificate" } })
+      )
+      const error = refusedBy(met)
+      expect(error).toMatchObject({ _tag: "TlsError", reason: "Configuration" })
+      expect(error.message).toContain("ca")
+    })
+  )
+
+  it.live("may be the layer's", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        upgraded,
+        serverTls(made),
+        make({}),
+        NodeSmtp.layerWith({ tls: { ca: made.ca } })
+      )
+      agreed(met)
+    })
+  )
+})
+
+describe('tls: "implicit" (RFC 8314)', () => {
+  it.live("is on TLS from the first octet", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        script(greet, hello("SIZE 5"), bye),
+        { ...serverTls(made), mode: "implicit" },
+        (options) =>
+          Effect.flatMap(
+            SmtpSession.make({ ...options, tls: "implicit", tlsOptions: { ca: made.ca } }),
+            (session) => Effect.all([session.tls, session.capabilities])
+          )
+      )
+      const [tls, capabilities] = agreed(met)
+      expect(tls).toMatchObject({ verified: true })
+      expect(capabilities.size).toBe(5)
+    })
+  )
+
+  it.live("ignores STARTTLS that is offered all the same", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), bye),
+        { ...serverTls(made), mode: "implicit" },
+        make({ tls: "implicit", tlsOptions: { ca: made.ca } })
+      )
+      agreed(met)
+    })
+  )
+
+  it.live("refuses a certificate before anything is said", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        () => script(greet, SmtpTest.expectEnd),
+        { ...serverTls(made), mode: "implicit" },
+        make({ tls: "implicit", auth })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+      expect(met.received).toBe("")
+    })
+  )
+
+  it.live("on a plaintext port is TlsError at once, which tells what to check", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(script(greet, silence), {}, make({ tls: "implicit", auth }))
+      const error = refusedBy(met)
+      expect(error).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+      expect(error.message).toContain("587")
+    })
+  )
+
+  it.live("on a port where nobody speaks is TlsError at its time limit", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(silence, {}, make({ tls: "implicit", timeouts: { tls: "100 millis" } }))
+      expect(refusedBy(met)).toMatchObject({ _tag: "TlsError", reason: "Timeout" })
+    })
+  )
+})
+
+describe('tls: "starttls" on a port with implicit TLS', () => {
+  it.live("is ReplyTimeout of the greeting, which never comes, within its limit", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(
+        () => greet,
+        { ...serverTls(made), mode: "implicit" },
+        make({ timeouts: { greeting: "100 millis" } })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "ReplyTimeout", phase: "greeting", limitMillis: 100 })
+    })
+  )
+})
+
+describe('tls: "opportunistic" (RFC 7435)', () => {
+  const opportunistic = { tls: "opportunistic" } as const
+
+  it.live("goes on in clear where TLS is not offered", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(script(greet, hello(), bye), {}, (options) =>
+        Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.tls)
+      )
+      expect(agreed(met)).toBeUndefined()
+    })
+  )
+
+  it.live("takes TLS where it is offered, with any certificate when there is nothing to hand over", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(upgraded, serverTls(made), (options) =>
+        Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.tls)
+      )
+      expect(agreed(met)).toMatchObject({ verified: false })
+    })
+  )
+
+  it.live("verifies the certificate before a password is sent", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), startTls, hello("AUTH PLAIN")),
+        serverTls(made),
+        make({ ...opportunistic, auth })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+      expect(met.received).toBe(onlyStartTls)
+    })
+  )
+
+  it.live("sends no password by hand either where nobody was verified", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), startTls, hello("AUTH PLAIN"), bye),
+        serverTls(made),
+        (options) =>
+          Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) =>
+            session.authenticate(auth)
+          )
+      )
+      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+    })
+  )
+
+  it.live("sends the password by hand where the program has given up verification in so many words", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        script(
+          greet,
+          hello("STARTTLS"),
+          startTls,
+          hello("AUTH PLAIN"),
+          says(/^AUTH PLAIN /),
+          reply("235 welcome"),
+          bye
+        ),
+        serverTls(made),
+        (options) =>
+          Effect.flatMap(
+            SmtpSession.make({ ...options, ...opportunistic, tlsOptions: { verify: false } }),
+            (session) => session.authenticate(auth)
+          )
+      )
+      expect(agreed(met)).toMatchObject({ code: 235 })
+    })
+  )
+
+  it.live("sends no password in clear where TLS is not offered", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ ...opportunistic, auth }))
+      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+    })
+  )
+
+  it.live("verifies the certificate when the program asks for it", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        upgraded,
+        serverTls(made),
+        make({ ...opportunistic, tlsOptions: { verify: true } })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+    })
+  )
+
+  it.live("verifies the certificate when the layer asks for it", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const met = yield* meet(
+        upgraded,
+        serverTls(made),
+        make(opportunistic),
+        NodeSmtp.layerWith({ tls: { verify: true } })
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+    })
+  )
+
+  it.live("never goes on in clear after a handshake that failed", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(
+          greet,
+          hello("STARTTLS"),
+          says("STARTTLS"),
+          reply("220 go ahead"),
+          SmtpTest.expectOctets(5),
+          inject("garbage\r\n"),
+          silence
+        ),
+        {},
+        make(opportunistic)
+      )
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+      expect(met.received).not.toContain("QUIT")
+    })
+  )
+
+  it.live("goes on in clear after 454 where TLS was never seen", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("454 not now"), bye),
+        {},
+        (options) =>
+          Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.state)
+      )
+      expect(agreed(met)).toBe("Ready")
+    })
+  )
+
+  for (const [what, later] of [
+    ["the offer has vanished", script(greet, hello(), bye)],
+    ["454 comes instead", script(greet, hello("STARTTLS"), says("STARTTLS"), reply("454 not now"), bye)]
+  ] as const) {
+    for (const policy of ["opportunistic", "starttls"] as const) {
+      if (policy === "starttls" && what !== "the offer has vanished") continue
+      it.live(`does not go on with "${policy}" where TLS has been seen and ${what}`, () =>
+        Effect.gen(function* () {
+          const made = yield* Certificates.makeCertificates()
+          const met = yield* meet([upgraded, later], serverTls(made), (options) =>
+            Effect.gen(function* () {
+              const all = { ...options, tls: policy, tlsOptions: { ca: made.ca } }
+              yield* Effect.scoped(SmtpSession.make(all))
+              return yield* SmtpSession.make(all)
+            })
+          )
+          const error = refusedBy(met)
+          expect(error).toMatchObject({ _tag: "TlsError", reason: "OfferVanished" })
+          expect(SmtpError.isTransient(error)).toBe(true)
+        })
+      )
+    }
+  }
+})
+
+describe('tls: "none"', () => {
+  it.live("takes no notice of an offer", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(script(greet, hello("STARTTLS"), bye), {}, make({ tls: "none" }))
+      agreed(met)
+    })
+  )
+
+  it.live("sends no password in clear, unless told to", () =>
+    Effect.gen(function* () {
+      const refused = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ tls: "none", auth }))
+      expect(refusedBy(refused)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+      const sent = yield* meet(
+        script(greet, hello("AUTH PLAIN"), says(/^AUTH PLAIN /), reply("235 welcome"), bye),
+        {},
+        make({ tls: "none", auth, allowInsecureAuth: true })
+      )
+      agreed(sent)
+    })
+  )
+})
+
+describe("startTls by hand", () => {
+  it.live("says EHLO first where nobody has", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(script(greet, hello("STARTTLS"), startTls, bye), serverTls(made), (options) =>
+        Effect.gen(function* () {
+          const session = yield* SmtpSession.connect({ ...options, tlsOptions: { ca: made.ca } })
+          return yield* session.startTls
+        })
+      )
+      expect(agreed(met)).toMatchObject({ verified: true })
+    })
+  )
+
+  it.live("is InvalidArgument on TLS, and nothing is sent", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const client = (tls: SmtpSession.TlsPolicy) => (options: SmtpSession.Options) =>
+        Effect.flatMap(
+          SmtpSession.make({ ...options, tls, tlsOptions: { ca: made.ca } }),
+          (session) => session.startTls
+        )
+      const again = yield* meet(upgraded, serverTls(made), client("starttls"))
+      expect(refusedBy(again)).toMatchObject({ _tag: "InvalidArgument" })
+      const implicit = yield* meet(
+        script(greet, hello("STARTTLS"), bye),
+        { ...serverTls(made), mode: "implicit" },
+        client("implicit")
+      )
+      expect(refusedBy(implicit)).toMatchObject({ _tag: "InvalidArgument" })
+    })
+  )
+})
+
+describe("TLS sessions", () => {
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    it.live(`are resumed by the next session to the same endpoint, on ${version}`, () =>
+      Effect.gen(function* () {
+        const made = yield* Certificates.makeCertificates()
+        const met = yield* meet(
+          [upgraded, upgraded],
+          { tls: { ...serverTls(made).tls, maxVersion: version } },
+          (options) =>
+            Effect.forEach([1, 2], () =>
+              Effect.scoped(
+                Effect.flatMap(
+                  SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } }),
+                  (session) => session.tls
+                )
+              )
+            )
+        )
+        const [first, second] = agreed(met)
+        expect(met.handshakes).toMatchObject([{ resumed: false }, { resumed: true }])
+        expect(second).toMatchObject({ resumed: true, verified: true })
+        expect(second?.certificate).toEqual(first?.certificate)
+      })
+    )
+  }
+})
+
+describe("the capability cache", () => {
+  const recording = Effect.sync(() => {
+    const calls: Array<string> = []
+    const note = (what: string) =>
+      Effect.sync(() => {
+        calls.push(what)
+      })
+    const cache = Layer.succeed(CapabilityCache.CapabilityCache, {
+      get: () => Effect.succeed(undefined),
+      put: ({ endpoint, security }, lines) => note(`put ${endpoint._tag} ${security}: ${lines.join(", ")}`),
+      pin: ({ _tag }) => note(`pin ${_tag}`),
+      pinned: () => Effect.succeed(false)
+    })
+    return { calls, layer: Layer.merge(NodeSmtp.layerTransport, cache) }
+  })
+
+  it.live("is told what was announced in clear and under TLS, and of STARTTLS after the handshake", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const { calls, layer } = yield* recording
+      const met = yield* meet(
+        script(greet, hello("STARTTLS"), startTls, hello("SIZE 5"), bye),
+        serverTls(made),
+        make({ tlsOptions: { ca: made.ca } }),
+        layer
+      )
+      agreed(met)
+      expect(calls).toEqual(["put Tcp clear: mx.test, STARTTLS", "pin Tcp", "put Tcp tls: mx.test, SIZE 5"])
+    })
+  )
+
+  it.live("is not told of STARTTLS when the handshake fails", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const { calls, layer } = yield* recording
+      const met = yield* meet(upgraded, serverTls(made), make({}), layer)
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+      expect(calls).toEqual(["put Tcp clear: mx.test, STARTTLS"])
+    })
+  )
+
+  it.live("is told nothing of STARTTLS by implicit TLS", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const { calls, layer } = yield* recording
+      const met = yield* meet(
+        script(greet, hello(), bye),
+        { ...serverTls(made), mode: "implicit" },
+        make({ tls: "implicit", tlsOptions: { ca: made.ca } }),
+        layer
+      )
+      agreed(met)
+      expect(calls).toEqual(["put Tcp tls: mx.test"])
+    })
+  )
+})
+
+describe("a host with several addresses", () => {
+  const twoAddresses = NodeSmtp.layerSocketWith({
+    resolve: () => Effect.succeed(["127.0.0.1", "127.0.0.2"])
+  }).pipe(Layer.merge(NodeSmtp.layerTls), Layer.merge(CapabilityCache.layerMemory))
+
+  const answering = (greeting: string) => (socket: Net.Socket) => {
+    socket.on("end", () => socket.end())
+    socket.on("data", (octets) => {
+      socket.write(octets.toString().startsWith("QUIT") ? "221 bye\r\n" : "250 mx.test\r\n")
+    })
+    socket.write(`${greeting}\r\n`)
+  }
+
+  const connectTo = (first: string, second: string) =>
+    Effect.gen(function* () {
+      const one = yield* Loopback.listen(answering(first))
+      const two = yield* Loopback.listen(answering(second), { host: "127.0.0.2", port: one.port })
+      const outcome = yield* SmtpSession.make({
+        host: "mx.test",
+        port: one.port,
+        tls: "none",
+        clientName
+      }).pipe(
+        Effect.map(({ addresses }) => addresses.remoteAddress),
+        Effect.scoped,
+        Effect.provide(twoAddresses),
+        Effect.either
+      )
+      return { outcome, connections: [one.sockets.length, two.sockets.length] }
+    })
+
+  it.scopedLive("is tried at the next one when one greets with 4yz", () =>
+    Effect.gen(function* () {
+      expect(yield* connectTo("450 busy", "220 welcome")).toMatchObject({
+        outcome: { right: "127.0.0.2" },
+        connections: [1, 1]
+      })
+    })
+  )
+
+  it.scopedLive("is tried at the next one when one says 421", () =>
+    Effect.gen(function* () {
+      expect(yield* connectTo("421 full", "220 welcome")).toMatchObject({
+        outcome: { right: "127.0.0.2" },
+        connections: [1, 1]
+      })
+    })
+  )
+
+  it.scopedLive("is not tried further when one greets with 5yz", () =>
+    Effect.gen(function* () {
+      expect(yield* connectTo("554 no", "220 welcome")).toMatchObject({
+        outcome: { left: { _tag: "ConnectError", reason: "Greeting", reply: { code: 554 } } },
+        connections: [1, 0]
+      })
+    })
+  )
+
+  it.scopedLive("fails with what the first said when all say no for now", () =>
+    Effect.gen(function* () {
+      expect(yield* connectTo("450 busy", "451 busy too")).toMatchObject({
+        outcome: { left: { _tag: "ConnectError", reason: "Greeting", reply: { code: 450 } } },
+        connections: [1, 1]
+      })
+    })
+  )
+
+  it.live("leaves nothing open", () =>
+    Effect.gen(function* () {
+      expect(yield* resourcesLeftBy(Effect.scoped(connectTo("450 busy", "220 welcome")))).toEqual({})
+    })
+  )
+})
