@@ -114,7 +114,7 @@ export interface Dialogue<Owner> {
   readonly withdraw: (owner: Owner) => boolean
   /** Begins the content that a 354 asked for; the final reply is expected from here on. */
   readonly beginContent: (owner: Owner) => Invalid | undefined
-  /** Puts octets of the content on the wire; `last` with the end of data. */
+  /** Puts octets of the content on the wire, once it has begun; `last` with the end of data. */
   readonly content: (octets: ReadonlyArray<Uint8Array>, last: boolean) => void
   /** Octets to write, in order; each is given once. An empty array is no batch. */
   readonly take: () => ReadonlyArray<Uint8Array>
@@ -184,9 +184,6 @@ const transitions: Readonly<Partial<Record<Kind, Partial<Record<Meaning, State>>
  */
 const refusal = (state: State, command: Command): Invalid | undefined => {
   if (state === "Closed") return invalid("session", "is closed")
-  if (state === "Turned" && command.kind !== "Quit") {
-    return invalid("session", "was turned away by the greeting: only QUIT may follow")
-  }
   if ((state === "Responding") !== (command.kind === "AuthResponse")) {
     return state === "Responding"
       ? invalid("session", "is in the middle of an authentication exchange")
@@ -205,6 +202,8 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   const parser = makeParser(options.limits ?? defaultLimits)
   let state: State = "Greeting"
   let capabilities: Capabilities = Capability.none
+  // RFC 5321 section 3.1: for good; a refused QUIT does not open what the greeting has closed.
+  let turnedAway = false
   let secured = false
   let authenticated = false
   let mails = 0
@@ -250,7 +249,14 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   }
 
   // RFC 2920 section 3.1: without PIPELINING each command waits for the reply to the one before it.
-  const mayWrite = (): boolean => state === "Open" && (expected.length === 0 || capabilities.pipelining)
+  const mayWrite = (): boolean =>
+    state === "Open" && (expected.length === 0 || (capabilities.pipelining && !awaitsVerdicts()))
+
+  // RFC 2033 section 4.2: should one of the replies to the content be missing, the next would stand in for it.
+  const awaitsVerdicts = (): boolean => {
+    const kind = expected.at(-1)?.command.kind
+    return options.dialect === "lmtp" && (kind === "Final" || kind === "BdatLast")
+  }
 
   const pump = (): void => {
     let next = unsent[0]
@@ -270,6 +276,9 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       if (command.kind === "StartTls" && secured) return invalid("session", "has TLS already")
       if (command.kind === "Auth" && authenticated) return invalid("session", "is authenticated already")
       if (command.kind === "Auth" && inTransaction()) return invalid("session", "is in a mail transaction")
+      if (turnedAway && command.kind !== "Quit") {
+        return invalid("session", "was turned away by the greeting: only QUIT may follow")
+      }
       const problem = refusal(state, command)
       if (problem !== undefined) return problem
     }
@@ -279,6 +288,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   const submit = (owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined => {
     const problem = checkGroup(commands)
     if (problem !== undefined) return problem
+    if (commands.length === 0) return undefined
     const group = commands.map((command) => ({ owner, command }))
     if (state === "Responding" || state === "Turned") {
       unsent.unshift(...group)
@@ -300,9 +310,10 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   }
 
   const content = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
+    if (flowing === undefined || state === "Closed") return
     putOctets(octets)
-    if (!last || flowing === undefined) return
-    flowing.batch = batches + 1
+    if (!last) return
+    flowing.batch = output.length > 0 ? batches + 1 : batches
     flowing = undefined
     envelope = undefined
     state = "Open"
@@ -319,11 +330,16 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     return { _tag: "Goodbye", reply }
   }
 
+  const acceptedEarly = "the message was accepted before its end was sent"
+
   const unsolicited = (reply: Reply): Event<Owner> => {
-    if (state === "Upgrading") return violated("plaintext follows the reply to STARTTLS", reply, true)
-    if (reply.code < 400) return violated("a reply came that no command asked for", reply)
-    return goodbye(reply)
+    if (reply.code >= 400) return goodbye(reply)
+    return expected[0]?.command.kind === "Final"
+      ? violated(acceptedEarly, reply)
+      : violated("a reply came that no command asked for", reply)
   }
+
+  const injected = (): Event<Owner> => violated("plaintext follows the reply to STARTTLS", undefined, true)
 
   const repliesTo = ({ command, envelope }: Expected<Owner>): number => {
     if (options.dialect !== "lmtp" || envelope === undefined) return 1
@@ -336,7 +352,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       return `${command.verb === "" ? "the content" : command.verb} was answered by a reply that does not belong there`
     }
     if (meaning !== "Success") return undefined
-    if (expectation === flowing) return "the message was accepted before its end was sent"
+    if (expectation === flowing) return acceptedEarly
     if (command.kind === "Rcpt" && envelope?.sender === "Refused") {
       return "a recipient was accepted after the sender was refused"
     }
@@ -346,6 +362,9 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   const learn = ({ command, envelope: about }: Expected<Owner>, meaning: Meaning, reply: Reply): void => {
     const success = meaning === "Success"
     switch (command.kind) {
+      case "Greeting":
+        turnedAway = !success
+        return
       case "Mail":
         if (about === undefined) return
         about.sender = success ? "Accepted" : "Refused"
@@ -374,7 +393,9 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   const settle = (expectation: Expected<Owner>, meaning: Meaning): void => {
     const { command } = expectation
     if (expectation === flowing) state = "Closed"
-    else if (command.place === "Last") state = transitions[command.kind]?.[meaning] ?? "Open"
+    else if (command.place === "Last") {
+      state = transitions[command.kind]?.[meaning] ?? (turnedAway ? "Turned" : "Open")
+    }
   }
 
   const answer = (expectation: Expected<Owner>, reply: Reply): Event<Owner> => {
@@ -388,21 +409,27 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     if (!more) expected.shift()
     learn(expectation, meaning, reply)
     settle(expectation, meaning)
-    if (state === "Upgrading" && parser.pending() > 0) {
-      return violated("plaintext follows the reply to STARTTLS", reply, true)
-    }
+    if (state === "Upgrading" && parser.pending() > 0) return injected()
     pump()
     return { _tag: "Replied", owner, command, reply, meaning, more }
   }
 
   const next = (): Event<Owner> | undefined => {
     if (state === "Closed") return undefined
+    // Half a line is enough: it would become the beginning of the first reply under TLS.
+    if (state === "Upgrading") return parser.pending() > 0 ? injected() : undefined
     const reply = parser.next()
     if (reply === undefined) return undefined
-    if (isViolation(reply)) return violated(reply.reason, undefined, state === "Upgrading")
+    if (isViolation(reply)) return violated(reply.reason, undefined)
     const expectation = expected[0]
-    return expectation === undefined ? unsolicited(reply) : answer(expectation, reply)
+    return expectation === undefined || !hasLeft(expectation)
+      ? unsolicited(reply)
+      : answer(expectation, reply)
   }
+
+  // A reply that was there before its command answers something else. Content is answerable from its beginning.
+  const hasLeft = (expectation: Expected<Owner>): boolean =>
+    expectation === flowing || expectation.batch <= batches
 
   const headOf = (owner: Owner): Expectation<Owner> | undefined =>
     expected.find((expectation) => expectation.owner === owner)
@@ -425,7 +452,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     content,
     take: () => {
       flushLines()
-      if (output.length === 0) return output
+      if (output.length === 0 || state === "Closed") return []
       batches++
       const taken = output
       output = []
@@ -438,11 +465,14 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     headOf,
     idle: () => expected.length === 0 && unsent.length === 0,
     upgraded: () => {
+      if (state !== "Upgrading" || parser.pending() > 0) return
       secured = true
+      authenticated = false
       capabilities = Capability.none
       parser.advertiseEnhancedCodes(false)
       envelope = undefined
       state = "Open"
+      pump()
     },
     close: () => {
       state = "Closed"
