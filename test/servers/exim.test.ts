@@ -1,0 +1,95 @@
+import { expect, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import { suite } from "./availability.js"
+import { conformance, expectOctets, fromRunning } from "./conformance.js"
+import { Exim, layer as eximLayer, start } from "./exim.js"
+import { bob, busyRecipient, refusedField, user } from "./running.js"
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+const content = encode("From: <bob@example.test>\r\nSubject: Exim\r\n\r\n.dots\r\n")
+
+const session = Effect.flatMap(Exim, ({ host, port }) => SmtpSession.make({ host, port, tls: "none" }))
+
+suite("Exim", ["Exim"], () => {
+  conformance("Exim", Effect.map(start(), fromRunning), [
+    "STARTTLS",
+    "implicit",
+    "AUTH",
+    "8BITMIME",
+    "SMTPUTF8",
+    "DSN",
+    "PIPELINING"
+  ])
+
+  layer(Layer.merge(eximLayer(), NodeSmtp.layer), { excludeTestServices: true })("and a session", (it) => {
+    it.scoped("learn refusals for now and after the content, and the queue id", () =>
+      Effect.gen(function* () {
+        const smtp = yield* session
+        const receipt = yield* smtp.send({ from: bob, to: [busyRecipient, user(301)], content })
+        expect(receipt.refused).toMatchObject([{ recipient: busyRecipient, permanent: false }])
+        expect(receipt.accepted[0]?.queueId).toMatch(/^[\w-]{16,}$/)
+        const refused = encode(`${refusedField}\r\n\r\nx\r\n`)
+        expect(yield* Effect.flip(smtp.send({ from: bob, to: user(302), content: refused }))).toMatchObject({
+          _tag: "DataError",
+          phase: "final",
+          reply: { code: 550 }
+        })
+      })
+    )
+
+    it.scoped("agree on lines of 998 octets, and on the refusal of longer ones", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Exim
+        const smtp = yield* session
+        const line = (length: number) => encode(`Subject: long\r\n\r\n${"x".repeat(length)}\r\n`)
+        yield* smtp.send({ from: bob, to: user(304), content: line(998) })
+        expectOctets((yield* awaitMessages(user(304)))[0]?.content, line(998))
+        expect(
+          yield* Effect.flip(smtp.send({ from: bob, to: user(304), content: line(1500) }))
+        ).toMatchObject({
+          _tag: "DataError",
+          phase: "final",
+          reply: { code: 552 }
+        })
+        expect((yield* smtp.send({ from: bob, to: user(304), content: line(10) })).accepted.length).toBe(1)
+      })
+    )
+
+    it.scoped("agree on BDAT by hand (RFC 3030)", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Exim
+        const smtp = yield* session
+        yield* smtp.mail(bob)
+        yield* smtp.rcpt(user(303))
+        yield* smtp.bdat(content.subarray(0, 20))
+        yield* smtp.bdat(content.subarray(20), { last: true })
+        expectOctets((yield* awaitMessages(user(303)))[0]?.content, content)
+      })
+    )
+  })
+
+  layer(
+    Layer.merge(
+      eximLayer({ overrides: { recipients_max: "10", recipients_max_reject: "false" } }),
+      NodeSmtp.layer
+    ),
+    { excludeTestServices: true }
+  )("with lowered limits and a session", (it) => {
+    it.scoped("divide the recipients of one message into as many transactions as it takes", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Exim
+        const smtp = yield* session
+        const to = Array.from({ length: 25 }, (_, index) => user(400 + index))
+        expect((yield* smtp.send({ from: bob, to, content })).accepted.length).toBe(25)
+        for (const recipient of to) {
+          const messages = yield* awaitMessages(recipient)
+          expect(messages.length).toBe(1)
+          expectOctets(messages[0]?.content, content)
+        }
+      })
+    )
+  })
+})

@@ -1,0 +1,186 @@
+import { expect, layer } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpCommand from "../../src/SmtpCommand.js"
+import * as SmtpContent from "../../src/SmtpContent.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import { suite } from "./availability.js"
+import { conformance, expectOctets, fromRunning } from "./conformance.js"
+import { layer as postfixLayer, Postfix, start } from "./postfix.js"
+import { bob, busyRecipient, refusedField, user } from "./running.js"
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+const content = encode("From: <bob@example.test>\r\nSubject: Postfix\r\n\r\n.dots\r\n")
+
+const session = Effect.flatMap(Postfix, ({ host, port }) => SmtpSession.make({ host, port, tls: "none" }))
+
+suite("Postfix", ["Postfix"], () => {
+  conformance("Postfix", Effect.map(start(), fromRunning), [
+    "STARTTLS",
+    "implicit",
+    "AUTH",
+    "8BITMIME",
+    "SMTPUTF8",
+    "DSN",
+    "PIPELINING"
+  ])
+
+  layer(Layer.merge(postfixLayer(), NodeSmtp.layer), { excludeTestServices: true })("and a session", (it) => {
+    it.scoped("learn a recipient's refusal for now, and the queue id of the others", () =>
+      Effect.gen(function* () {
+        const smtp = yield* session
+        const receipt = yield* smtp.send({ from: bob, to: [busyRecipient, user(301)], content })
+        expect(receipt.refused).toMatchObject([{ recipient: busyRecipient, permanent: false, phase: "rcpt" }])
+        expect(receipt.accepted[0]?.queueId).toMatch(/^[0-9A-Za-z]{6,}$/)
+      })
+    )
+
+    it.scoped("learn a refusal after the content, and go on", () =>
+      Effect.gen(function* () {
+        const smtp = yield* session
+        const refused = encode(`${refusedField}\r\n\r\nx\r\n`)
+        const error = yield* Effect.flip(smtp.send({ from: bob, to: user(302), content: refused }))
+        expect(error).toMatchObject({
+          _tag: "DataError",
+          phase: "final",
+          reply: { code: 550, enhancedCode: { class: 5, subject: 7, detail: 1, advertised: true } }
+        })
+        expect((yield* smtp.send({ from: bob, to: user(302), content })).accepted.length).toBe(1)
+      })
+    )
+
+    it.scoped("agree on lines over 998 octets, as long as Postfix takes them in one piece", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Postfix
+        const lines = [998, 999, 2000].map((length) => "x".repeat(length))
+        const long = encode(`Subject: long\r\n\r\n${lines.join("\r\n")}\r\n`)
+        const receipt = yield* (yield* session).send({ from: bob, to: user(308), content: long })
+        expect(receipt.content).toEqual({ octets: long.length, changed: false, longestLine: 2000 })
+        expectOctets((yield* awaitMessages(user(308)))[0]?.content, long)
+      })
+    )
+
+    it.scoped("agree on each level of pipelining", () =>
+      Effect.gen(function* () {
+        const { awaitMessages, host, port } = yield* Postfix
+        for (const [index, pipelining] of (["off", "envelope", "data"] as const).entries()) {
+          const smtp = yield* SmtpSession.make({ host, port, tls: "none", pipelining })
+          const recipient = user(303 + index)
+          yield* smtp.send({ from: bob, to: [recipient, busyRecipient], content })
+          expectOctets((yield* awaitMessages(recipient))[0]?.content, content)
+        }
+      })
+    )
+
+    it.scoped("agree on commands by hand, in a group and in a transaction", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Postfix
+        const smtp = yield* session
+        const replies = yield* smtp.group([
+          SmtpCommand.mail(bob),
+          SmtpCommand.rcpt(busyRecipient),
+          SmtpCommand.rset,
+          SmtpCommand.vrfy(user(306))
+        ])
+        expect(replies.map(({ code }) => code)).toEqual([250, 450, 250, 252])
+        const [final] = yield* smtp.transaction(
+          bob,
+          ["RET=HDRS", "ENVID=by-hand"],
+          Effect.zipRight(smtp.rcpt(user(306), ["NOTIFY=NEVER"]), smtp.data(content))
+        )
+        expect(final.code).toBe(250)
+        expectOctets((yield* awaitMessages(user(306)))[0]?.content, content)
+        expect((yield* smtp.command("ETRN", "elsewhere.test")).code).toBeGreaterThanOrEqual(400)
+      })
+    )
+
+    it.scoped("agree on BDAT by hand (RFC 3030)", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Postfix
+        const smtp = yield* session
+        yield* smtp.mail(bob)
+        yield* smtp.rcpt(user(307))
+        yield* smtp.bdat(content.subarray(0, 20))
+        yield* smtp.bdat(content.subarray(20))
+        const [final] = yield* smtp.bdat(new Uint8Array(0), { last: true })
+        expect(final.code).toBe(250)
+        expectOctets((yield* awaitMessages(user(307)))[0]?.content, content)
+      })
+    )
+
+    it.scoped("authenticate by SCRAM without a second thought, and refuse a wrong bearer token", () =>
+      Effect.gen(function* () {
+        const { ca, credentials, host, port, token } = yield* Postfix
+        const open = (auth: SmtpAuth.Credentials) =>
+          SmtpSession.make({ host, port, tlsOptions: { ca }, auth })
+        const { password, username } = credentials
+        yield* open(
+          SmtpAuth.password({ username, password: Redacted.make(password), mechanisms: ["SCRAM-SHA-256"] })
+        )
+        yield* open(SmtpAuth.oauth2({ username, token: Redacted.make(token(username)) }))
+        const late = SmtpAuth.oauth2({ username, token: Redacted.make(token(username, -60)) })
+        expect(yield* Effect.flip(open(late))).toMatchObject({
+          _tag: "AuthenticationError",
+          reason: "Rejected"
+        })
+      })
+    )
+  })
+
+  layer(
+    Layer.merge(
+      postfixLayer({ overrides: { smtpd_recipient_limit: "10", message_size_limit: "20000" } }),
+      NodeSmtp.layer
+    ),
+    { excludeTestServices: true }
+  )("with lowered limits and a session", (it) => {
+    it.scoped("divide the recipients of one message into as many transactions as it takes", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Postfix
+        const smtp = yield* session
+        const to = Array.from({ length: 25 }, (_, index) => user(400 + index))
+        const receipt = yield* smtp.send({ from: bob, to, content })
+        expect(receipt.outcomes.map(({ _tag, recipient }) => [recipient, _tag])).toEqual(
+          to.map((recipient) => [recipient, "Accepted"])
+        )
+        expect(new Set(receipt.accepted.map(({ queueId }) => queueId)).size).toBe(3)
+        for (const recipient of to) {
+          const messages = yield* awaitMessages(recipient)
+          expect(messages.length).toBe(1)
+          expectOctets(messages[0]?.content, content)
+        }
+      })
+    )
+
+    it.scoped("run a stream again for each transaction", () =>
+      Effect.gen(function* () {
+        const { awaitMessages } = yield* Postfix
+        const smtp = yield* session
+        const to = Array.from({ length: 12 }, (_, index) => user(430 + index))
+        const pieces = Chunk.make(content.subarray(0, 30), content.subarray(30))
+        const streamed = SmtpContent.replayable(Stream.fromChunk(pieces))
+        expect((yield* smtp.send({ from: bob, to, content: streamed })).accepted.length).toBe(12)
+        for (const recipient of to) {
+          expectOctets((yield* awaitMessages(recipient))[0]?.content, content)
+        }
+      })
+    )
+
+    it.scoped("refuse what is over SIZE before MAIL", () =>
+      Effect.gen(function* () {
+        const smtp = yield* session
+        const large = encode(`Subject: large\r\n\r\n${"x".repeat(76)}\r\n`.repeat(300))
+        expect(yield* Effect.flip(smtp.send({ from: bob, to: user(450), content: large }))).toMatchObject({
+          _tag: "NotSupported",
+          extension: "SIZE"
+        })
+        expect(yield* smtp.state).toBe("Ready")
+      })
+    )
+  })
+})
