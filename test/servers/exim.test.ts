@@ -21,7 +21,8 @@ suite("Exim", ["Exim"], () => {
     "8BITMIME",
     "SMTPUTF8",
     "DSN",
-    "PIPELINING"
+    "PIPELINING",
+    "longLines"
   ])
 
   layer(Layer.merge(eximLayer(), NodeSmtp.layer), { excludeTestServices: true })("and a session", (it) => {
@@ -37,24 +38,6 @@ suite("Exim", ["Exim"], () => {
           phase: "final",
           reply: { code: 550 }
         })
-      })
-    )
-
-    it.scoped("agree on lines of 998 octets, and on the refusal of longer ones", () =>
-      Effect.gen(function* () {
-        const { awaitMessages } = yield* Exim
-        const smtp = yield* session
-        const line = (length: number) => encode(`Subject: long\r\n\r\n${"x".repeat(length)}\r\n`)
-        yield* smtp.send({ from: bob, to: user(304), content: line(998) })
-        expectOctets((yield* awaitMessages(user(304)))[0]?.content, line(998))
-        expect(
-          yield* Effect.flip(smtp.send({ from: bob, to: user(304), content: line(1500) }))
-        ).toMatchObject({
-          _tag: "DataError",
-          phase: "final",
-          reply: { code: 552 }
-        })
-        expect((yield* smtp.send({ from: bob, to: user(304), content: line(10) })).accepted.length).toBe(1)
       })
     )
 
