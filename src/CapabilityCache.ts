@@ -11,10 +11,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BoundedMap from "./internal/boundedMap.js"
+import { announcementKey, endpointKey } from "./internal/capabilityKey.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import { fromLines } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
-import { formatEndpoint } from "./SmtpSocket.js"
 
 /**
  * The service that remembers.
@@ -102,13 +102,6 @@ interface Remembered {
   readonly lines: ReadonlyArray<string>
   readonly at: number
 }
-
-const endpointKey = (endpoint: Endpoint): string =>
-  endpoint._tag === "Unix"
-    ? `unix ${endpoint.path}`
-    : `tcp ${formatEndpoint({ ...endpoint, host: endpoint.host.toLowerCase().replace(/\.$/, "") })}`
-
-const announcementKey = (key: Key): string => `${key.dialect} ${key.security} ${endpointKey(key.endpoint)}`
 
 /**
  * A memory of its own, as long as the service lives.
