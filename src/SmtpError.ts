@@ -109,6 +109,20 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
   }
 }
 
+// The codes are those of Node's and OpenSSL's verification.
+const certificateAdvice = (cause: unknown): string => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+    case "CERT_NOT_YET_VALID":
+      return "whoever runs the server has to renew it, unless this machine's clock is wrong"
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return "connect to a name that it is for, or give that name in tlsOptions.servername"
+    default:
+      return "give the authority in tlsOptions.ca or the name in tlsOptions.servername"
+  }
+}
+
 /**
  * The handshake, the certificate, its name or the time limit; or plaintext after the 220 of STARTTLS; or an
  * offer of STARTTLS that this endpoint made before and has withdrawn.
@@ -127,7 +141,7 @@ export class TlsError extends Data.TaggedError("TlsError")<{
       case "Handshake":
         return `The TLS handshake with ${this.endpoint} failed${cause}; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)`
       case "Certificate":
-        return `The certificate of ${this.endpoint} was not accepted${cause}; give the authority in tlsOptions.ca or the name in tlsOptions.servername`
+        return `The certificate of ${this.endpoint} was not accepted${cause}; ${certificateAdvice(this.cause)}`
       case "Timeout":
         return `The TLS handshake with ${this.endpoint} did not end within the time limit${cause}; check that this port speaks TLS in the chosen way`
       case "Injection":
@@ -165,7 +179,8 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
       this.reply === undefined ? causeText(this.cause) : `: ${format(this.reply)}${refusalAdvice(this.reply)}`
     const advice =
       this.reply !== undefined ? "" : this.phase === "final" ? unknownAdvice : "; connect again to go on"
-    return `The server closed the connection ${during[this.phase]}${words}${advice}`
+    const what = this.reply === undefined ? "The connection was lost" : "The server closed the connection"
+    return `${what} ${during[this.phase]}${words}${advice}`
   }
 
   override toJSON(): unknown {
@@ -189,7 +204,11 @@ export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
   override get message(): string {
     const what = this.phase === "content" ? "made no progress" : "did not answer"
     const advice =
-      this.phase === "final" ? unknownAdvice : "; try again later, or raise the time limit of this phase"
+      this.phase === "final"
+        ? unknownAdvice
+        : this.phase === "greeting"
+          ? `; check that this is an SMTP server and that it speaks first: a port for TLS from the first octet, usually 465, needs tls "implicit"`
+          : "; try again later, or raise the time limit of this phase"
     return `The server ${what} within ${this.limitMillis} ms ${during[this.phase]}${advice}`
   }
 }
@@ -213,7 +232,9 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
     const advice =
       delivery(this) === "Unknown"
         ? unknownAdvice
-        : "; report it to whoever runs the server or stands between"
+        : this.phase === "greeting"
+          ? "; check that host and port are those of an SMTP server"
+          : "; report it to whoever runs the server or stands between"
     return `The server broke the protocol ${during[this.phase]}: ${this.reason}${words}${advice}`
   }
 }

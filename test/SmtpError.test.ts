@@ -267,6 +267,9 @@ describe("delivery and isTransient", () => {
 describe("messages", () => {
   const endpoint = "mail.example.com:587"
   const mailbox = make(550, ["5.1.1 no such user", "5.1.1 ask the postmaster"])
+  const openSslError =
+    "805C3050CB7F0000:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl3_record.c:350:\n"
+  const coded = (code: string): Error => Object.assign(new Error("no"), { code })
 
   it.each<readonly [SmtpError.SmtpError, string]>([
     [
@@ -279,11 +282,47 @@ describe("messages", () => {
     ],
     [
       new SmtpError.ServerDisconnected({ phase: "final", cause: new Error("ECONNRESET") }),
-      "The server closed the connection after the whole message was sent: ECONNRESET; the server may or may not have accepted it, so sending it again may deliver it twice"
+      "The connection was lost after the whole message was sent: ECONNRESET; the server may or may not have accepted it, so sending it again may deliver it twice"
     ],
     [
       new SmtpError.ReplyTimeout({ phase: "content", limitMillis: 180_000 }),
       "The server made no progress within 180000 ms while the message was being sent; try again later, or raise the time limit of this phase"
+    ],
+    [
+      new SmtpError.ServerDisconnected({ phase: "mail", reply: goodbye }),
+      "The server closed the connection in reply to MAIL: 421 4.3.2 shutting down; the refusal is temporary, so try again later"
+    ],
+    [
+      new SmtpError.ReplyTimeout({ phase: "greeting", limitMillis: 300_000 }),
+      'The server did not answer within 300000 ms while waiting for the greeting; check that this is an SMTP server and that it speaks first: a port for TLS from the first octet, usually 465, needs tls "implicit"'
+    ],
+    [
+      new SmtpError.ProtocolError({ phase: "greeting", reason: "a reply line is no reply" }),
+      "The server broke the protocol while waiting for the greeting: a reply line is no reply; check that host and port are those of an SMTP server"
+    ],
+    [
+      new SmtpError.TlsError({ endpoint, reason: "Handshake", cause: new Error(openSslError) }),
+      'The TLS handshake with mail.example.com:587 failed: wrong version number; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)'
+    ],
+    [
+      new SmtpError.TlsError({ endpoint, reason: "Certificate", cause: coded("CERT_HAS_EXPIRED") }),
+      "The certificate of mail.example.com:587 was not accepted: no; whoever runs the server has to renew it, unless this machine's clock is wrong"
+    ],
+    [
+      new SmtpError.TlsError({
+        endpoint,
+        reason: "Certificate",
+        cause: coded("ERR_TLS_CERT_ALTNAME_INVALID")
+      }),
+      "The certificate of mail.example.com:587 was not accepted: no; connect to a name that it is for, or give that name in tlsOptions.servername"
+    ],
+    [
+      new SmtpError.TlsError({
+        endpoint,
+        reason: "Certificate",
+        cause: coded("DEPTH_ZERO_SELF_SIGNED_CERT")
+      }),
+      "The certificate of mail.example.com:587 was not accepted: no; give the authority in tlsOptions.ca or the name in tlsOptions.servername"
     ],
     [
       new SmtpError.SenderRefused({ sender: "app@example.com", reply: refusedForNow }),

@@ -5,6 +5,11 @@
  * @since 0.1.0
  */
 
+// "8F10:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/record.c:350:" and a line feed
+const openSsl = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):.*$/s
+
+const withoutOpenSslFrame = (message: string): string => openSsl.exec(message)?.[1] ?? message
+
 /**
  * @since 0.1.0
  * @category accessors
@@ -14,6 +19,6 @@ export const describeCause = (cause: unknown): string => {
   if (cause instanceof AggregateError && cause.message === "") {
     return cause.errors.map(describeCause).join("; ")
   }
-  if (cause instanceof Error) return cause.message === "" ? cause.name : cause.message
+  if (cause instanceof Error) return cause.message === "" ? cause.name : withoutOpenSslFrame(cause.message)
   return "unknown cause"
 }

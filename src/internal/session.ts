@@ -448,7 +448,8 @@ const build = (
         }
         yield* ehloOrHeloIfNeeded
         if (!dialogue.capabilities().starttls) {
-          return yield* new NotSupported({ extension: "STARTTLS", reason: "the server does not offer it" })
+          const reason = `the server does not offer it; check the port: 587 for STARTTLS, 465 for tls "implicit"`
+          return yield* new NotSupported({ extension: "STARTTLS", reason })
         }
         return yield* destroyOnInterrupt(Effect.zipRight(requestTls, shakeHands), "STARTTLS")
       })

@@ -106,7 +106,8 @@ const readPort = (port: number, field: string, lowest: number): number | Invalid
 // `mail.example.com:587` and `[::1]:587`, as smtplib takes them; `::1` is an address and no port.
 const splitHost = (host: string): { readonly host: string; readonly port: number | undefined } | Invalid => {
   if (host === "") return invalid("host", "is empty")
-  if (/[\s\0/@<>]/.test(host)) return invalid("host", "holds a character that no host name has")
+  if (/[\s\0/@<>]/.test(host))
+    return invalid("host", "holds a character that no host name has; give a name or address, no URL")
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(.*))?$/.exec(host)
   if (match === null) {
     return /^[0-9A-Fa-f:.]+(?:%\S+)?$/.test(host)
@@ -122,7 +123,7 @@ const readTimeLimits = (options: NonNullable<Options["timeouts"]>): TimeLimits |
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue
     const limit = Duration.decodeUnknown(value)
-    if (Option.isNone(limit)) return invalid(`timeouts.${name}`, "is not a duration")
+    if (Option.isNone(limit)) return invalid(`timeouts.${name}`, `is not a duration, such as "30 seconds"`)
     if (Duration.toMillis(limit.value) === 0)
       return invalid(`timeouts.${name}`, "is zero: no server can meet it")
   }
