@@ -1,0 +1,488 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpError from "../../src/SmtpError.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import * as Certificates from "../servers/certificates.js"
+import { agreed, bye, failed, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
+import { scramServer } from "./scram.js"
+
+const { expect: says, reply, script, silence } = SmtpTest
+
+const username = "app"
+const secret = "pencil"
+
+const password = (...mechanisms: ReadonlyArray<SmtpAuth.PasswordMechanism>) =>
+  SmtpAuth.password({ username, password: Redacted.make(secret), mechanisms })
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64")
+
+const plain = `AUTH PLAIN ${base64(`\0${username}\0${secret}`)}`
+
+/** LOGIN up to the answer to the user name. */
+const loginName = script(says("AUTH LOGIN"), reply(`334 ${base64("Username:")}`), says(base64(username)))
+
+/** A session in clear that authenticates, for exchanges where TLS makes no difference. */
+const authenticates =
+  (auth: SmtpAuth.Credentials, more: Partial<SmtpSession.Options> = {}) =>
+  (options: SmtpSession.Options) =>
+    SmtpSession.make({ ...options, tls: "none", allowInsecureAuth: true, auth, ...more })
+
+/** As `authenticates`, by hand: gives the error and the state that the session is in then. */
+const authenticatesByHand = (auth: SmtpAuth.Credentials) => (options: SmtpSession.Options) =>
+  Effect.gen(function* () {
+    const session = yield* SmtpSession.make({ ...options, tls: "none", allowInsecureAuth: true })
+    const error = yield* Effect.flip(session.authenticate(auth))
+    return { error, state: yield* session.state }
+  })
+
+const inClear = (mechanisms: string, ...steps: ReadonlyArray<SmtpTest.Script>) =>
+  script(greet, hello(`AUTH ${mechanisms}`), ...steps)
+
+const onTls = (mechanisms: string, ...steps: ReadonlyArray<SmtpTest.Script>) =>
+  script(greet, hello("STARTTLS"), startTls, hello(`AUTH ${mechanisms}`), ...steps)
+
+describe("SCRAM over TLS", () => {
+  const meetScram = (server: SmtpTest.Script, auth: SmtpAuth.Credentials) =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      return yield* meet(server, serverTls(made), (options) =>
+        Effect.gen(function* () {
+          const session = yield* SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } })
+          const outcome = yield* Effect.either(session.authenticate(auth))
+          return { outcome, state: yield* session.state }
+        })
+      )
+    })
+
+  const welcome = () => script(says(""), reply("235 welcome"))
+
+  it.live("proves the password without sending it, and believes the server that proves it too", () =>
+    Effect.gen(function* () {
+      const server = scramServer({ mechanism: "SCRAM-SHA-256", password: secret }, welcome)
+      const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script, bye), password("SCRAM-SHA-256"))
+      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } }, state: "Ready" })
+      expect(server.record.proven).toBe(true)
+      // RFC 5802 section 6: the client could bind, and saw no -PLUS.
+      expect(server.record.binding.toString()).toBe("y,,")
+    })
+  )
+
+  it.live("with -PLUS is bound to tls-exporter of this very connection (RFC 9266)", () =>
+    Effect.gen(function* () {
+      const server = scramServer({ mechanism: "SCRAM-SHA-256-PLUS", password: secret }, welcome)
+      const met = yield* meetScram(
+        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS PLAIN", server.script, bye),
+        SmtpAuth.password({ username, password: Redacted.make(secret) })
+      )
+      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } } })
+      const exporter = met.handshakes[0]?.exporter ?? new Uint8Array(0)
+      expect(exporter.length).toBe(32)
+      expect(server.record).toEqual({
+        proven: true,
+        binding: Buffer.concat([Buffer.from("p=tls-exporter,,"), exporter])
+      })
+    })
+  )
+
+  it.live("says `n` where -PLUS was announced and is not wanted, never `y` (RFC 5802 section 6)", () =>
+    Effect.gen(function* () {
+      const server = scramServer({ mechanism: "SCRAM-SHA-256", password: secret }, welcome)
+      const met = yield* meetScram(
+        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS", server.script, bye),
+        password("SCRAM-SHA-256")
+      )
+      agreed(met)
+      expect(server.record.binding.toString()).toBe("n,,")
+    })
+  )
+
+  it.live("ends the session of a server that does not know the password", () =>
+    Effect.gen(function* () {
+      const server = scramServer(
+        { mechanism: "SCRAM-SHA-256", password: secret, signature: base64("x".repeat(32)) },
+        () => script(says("*"), reply("501 cancelled"), SmtpTest.expectEnd)
+      )
+      const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script), password("SCRAM-SHA-256"))
+      expect(agreed(met)).toMatchObject({
+        outcome: { left: { _tag: "AuthenticationError", reason: "ServerNotVerified" } },
+        state: "Closed"
+      })
+    })
+  )
+
+  it.live("believes no 235 that comes before the server's proof", () =>
+    Effect.gen(function* () {
+      const met = yield* meetScram(
+        onTls("SCRAM-SHA-256", says(/^AUTH SCRAM-SHA-256 /), reply("235 welcome"), SmtpTest.expectEnd),
+        password("SCRAM-SHA-256")
+      )
+      expect(agreed(met)).toMatchObject({
+        outcome: { left: { _tag: "AuthenticationError", reason: "ServerNotVerified" } },
+        state: "Closed"
+      })
+    })
+  )
+
+  it.live("refused with 535 is followed by PLAIN on verified TLS, as many announce what they cannot do", () =>
+    Effect.gen(function* () {
+      const server = scramServer({ mechanism: "SCRAM-SHA-256", password: "another" }, () => reply("535 no"))
+      const met = yield* meetScram(
+        onTls("SCRAM-SHA-256 PLAIN", server.script, says(plain), reply("235 welcome"), bye),
+        password("SCRAM-SHA-256", "PLAIN")
+      )
+      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } } })
+      expect(server.record.proven).toBe(false)
+    })
+  )
+
+  it.live("refused with 535 is followed by nothing where TLS verified nobody", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeSelfSigned()
+      const server = scramServer({ mechanism: "SCRAM-SHA-256", password: "another" }, () => reply("535 no"))
+      const met = yield* meet(onTls("SCRAM-SHA-256 PLAIN", server.script, bye), serverTls(made), (options) =>
+        SmtpSession.make({
+          ...options,
+          tlsOptions: { verify: false },
+          auth: password("SCRAM-SHA-256", "PLAIN")
+        })
+      )
+      expect(refusedBy(met)).toMatchObject({ reason: "Rejected", mechanism: "SCRAM-SHA-256" })
+    })
+  )
+})
+
+describe("a refusal of AUTH (RFC 4954 section 6)", () => {
+  for (const [code, reason, transient] of [
+    ["535 5.7.8 wrong", "Rejected", false],
+    ["534 5.7.9 too weak", "Rejected", false],
+    ["454 4.7.0 later", "Temporary", true],
+    ["432 4.7.12 change it", "Temporary", true]
+  ] as const) {
+    it.live(`with ${code.slice(0, 3)} is ${reason}, after one attempt, and the session goes on`, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(
+          inClear("PLAIN LOGIN", says(plain), reply(code), bye),
+          {},
+          authenticatesByHand(password("PLAIN", "LOGIN"))
+        )
+        const { error, state } = agreed(met)
+        expect(error).toMatchObject({ _tag: "AuthenticationError", reason, mechanism: "PLAIN" })
+        expect(SmtpError.isTransient(error)).toBe(transient)
+        expect(state).toBe("Ready")
+      })
+    )
+  }
+
+  it.live("with 504 is followed by the next mechanism", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear(
+          "PLAIN LOGIN",
+          says(plain),
+          reply("504 not here"),
+          loginName,
+          reply(`334 ${base64("Password:")}`),
+          says(base64(secret)),
+          reply("235 welcome"),
+          bye
+        ),
+        {},
+        authenticates(password("PLAIN", "LOGIN"))
+      )
+      agreed(met)
+    })
+  )
+
+  it.live("ends with the third attempt", () =>
+    Effect.gen(function* () {
+      const no = reply("504 not here")
+      const met = yield* meet(
+        inClear(
+          "CRAM-MD5 SCRAM-SHA-1 PLAIN LOGIN",
+          says("AUTH CRAM-MD5"),
+          no,
+          says(/^AUTH SCRAM-SHA-1 /),
+          no,
+          says(plain),
+          no,
+          bye
+        ),
+        {},
+        authenticates(password("CRAM-MD5", "SCRAM-SHA-1", "PLAIN", "LOGIN"))
+      )
+      expect(refusedBy(met)).toMatchObject({ reason: "NoCommonMechanism", mechanism: "PLAIN" })
+    })
+  )
+
+  it.live("of a token asks once for a fresh one, and tells what the server said was wrong (RFC 7628)", () =>
+    Effect.gen(function* () {
+      const response = (token: string) => base64(`user=${username}\x01auth=Bearer ${token}\x01\x01`)
+      const asked: Array<boolean> = []
+      const auth = SmtpAuth.oauth2({
+        username,
+        mechanisms: ["XOAUTH2"],
+        token: ({ refresh }) =>
+          Effect.sync(() => {
+            asked.push(refresh)
+            return Redacted.make(refresh ? "fresh" : "stale")
+          })
+      })
+      const refuse = script(reply(`334 ${base64('{"status":"401"}')}`), says(""), reply("535 5.7.8 expired"))
+      const met = yield* meet(
+        inClear(
+          "XOAUTH2",
+          says(`AUTH XOAUTH2 ${response("stale")}`),
+          refuse,
+          says(`AUTH XOAUTH2 ${response("fresh")}`),
+          reply("235 welcome"),
+          bye
+        ),
+        {},
+        authenticates(auth)
+      )
+      agreed(met)
+      expect(asked).toEqual([false, true])
+    })
+  )
+})
+
+describe("a server that loses its way in AUTH", () => {
+  const login = password("LOGIN")
+  const begun = script(loginName, reply(`334 ${base64("Password:")}`))
+
+  it.live("is cancelled when its challenge is not base64, and the session goes on", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("501 cancelled"), bye),
+        {},
+        authenticatesByHand(login)
+      )
+      expect(agreed(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
+    })
+  )
+
+  it.live("is cancelled when it never stops asking", () =>
+    Effect.gen(function* () {
+      const endless = SmtpAuth.mechanism({
+        name: "X-ENDLESS",
+        begin: Effect.succeed({ respond: () => Effect.succeed(Redacted.make(new Uint8Array([1]))) })
+      })
+      const met = yield* meet(
+        inClear(
+          "X-ENDLESS",
+          says("AUTH X-ENDLESS"),
+          SmtpTest.repeat(script(reply("334 AQ=="), says("AQ==")), 16),
+          reply("334 AQ=="),
+          says("*"),
+          reply("501 cancelled"),
+          bye
+        ),
+        {},
+        authenticatesByHand(endless)
+      )
+      expect(agreed(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
+    })
+  )
+
+  it.live("and takes the cancellation for a success is left", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("235 welcome"), SmtpTest.expectEnd),
+        {},
+        authenticatesByHand(login)
+      )
+      expect(agreed(met)).toMatchObject({ error: { _tag: "ProtocolError", phase: "auth" }, state: "Closed" })
+    })
+  )
+
+  it.live("and answers 250 in place of 235 is left", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("PLAIN", says(plain), reply("250 ok"), SmtpTest.expectEnd),
+        {},
+        authenticatesByHand(password("PLAIN"))
+      )
+      expect(agreed(met)).toMatchObject({ error: { _tag: "ProtocolError", phase: "auth" }, state: "Closed" })
+    })
+  )
+
+  it.live("is ServerDisconnected with its words when it says 421", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("LOGIN", begun, says(base64(secret)), reply("421 4.3.2 shutting down"), SmtpTest.close),
+        {},
+        authenticatesByHand(login)
+      )
+      const { error, state } = agreed(met)
+      expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "auth", reply: { code: 421 } })
+      expect(SmtpError.isTransient(error)).toBe(true)
+      expect(state).toBe("Closed")
+    })
+  )
+
+  it.live("is ServerDisconnected when it just leaves", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("LOGIN", begun, says(base64(secret)), SmtpTest.close),
+        {},
+        authenticatesByHand(login)
+      )
+      expect(agreed(met)).toMatchObject({
+        error: { _tag: "ServerDisconnected", phase: "auth" },
+        state: "Closed"
+      })
+    })
+  )
+
+  it.live("is ReplyTimeout when it says nothing more", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("LOGIN", begun, silence),
+        {},
+        authenticates(login, { timeouts: { auth: "100 millis" } })
+      )
+      expect(refusedBy(met)).toMatchObject({ _tag: "ReplyTimeout", phase: "auth", limitMillis: 100 })
+    })
+  )
+})
+
+describe("authenticate by hand", () => {
+  const connects = <A, E>(use: (session: SmtpSession.Service) => Effect.Effect<A, E>) => {
+    return (options: SmtpSession.Options) =>
+      Effect.flatMap(SmtpSession.connect({ ...options, tls: "none", allowInsecureAuth: true }), use)
+  }
+
+  it.live("says EHLO first where nobody has", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("PLAIN", says(plain), reply("235 2.7.0 welcome"), bye),
+        {},
+        connects((session) => session.authenticate(password("PLAIN")))
+      )
+      expect(agreed(met)).toMatchObject({ code: 235 })
+    })
+  )
+
+  it.live("is InvalidArgument a second time, and nothing is sent (RFC 4954 section 4)", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        inClear("PLAIN", says(plain), reply("235 welcome"), bye),
+        {},
+        connects((session) =>
+          Effect.zipRight(
+            session.authenticate(password("PLAIN")),
+            Effect.flip(session.authenticate(password("PLAIN")))
+          )
+        )
+      )
+      expect(agreed(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
+    })
+  )
+
+  it.live("is InvalidArgument within a mail transaction (RFC 4954 section 4)", () =>
+    Effect.gen(function* () {
+      const sender = script(says("MAIL FROM:<a@x.test>"), reply("250 ok"))
+      const met = yield* meet(
+        inClear("PLAIN", sender, says("RSET"), reply("250 ok"), says(plain), reply("235 welcome"), bye),
+        {},
+        connects((session) =>
+          Effect.gen(function* () {
+            yield* session.ehlo
+            yield* session.mail("a@x.test")
+            const error = yield* Effect.flip(session.authenticate(password("PLAIN")))
+            yield* session.rset
+            yield* session.authenticate(password("PLAIN"))
+            return error
+          })
+        )
+      )
+      expect(agreed(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
+    })
+  )
+
+  it.live("ends the session when it is interrupted in the middle", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<boolean>()
+      const met = yield* meet(
+        inClear("LOGIN", loginName, SmtpTest.effect(Deferred.succeed(asked, true)), SmtpTest.expectEnd),
+        {},
+        connects((session) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(session.authenticate(password("LOGIN")))
+            yield* Deferred.await(asked)
+            yield* Fiber.interrupt(fiber)
+            return { state: yield* session.state, next: yield* Effect.flip(session.noop) }
+          })
+        )
+      )
+      expect(agreed(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
+    })
+  )
+
+  it.live("keeps the commands of other fibers out of its exchange", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<boolean>()
+      const met = yield* meet(
+        inClear(
+          "LOGIN",
+          loginName,
+          SmtpTest.effect(Deferred.succeed(asked, true)),
+          SmtpTest.expectNothing("50 millis"),
+          reply(`334 ${base64("Password:")}`),
+          says(base64(secret)),
+          reply("235 welcome"),
+          says("NOOP"),
+          reply("250 ok"),
+          bye
+        ),
+        {},
+        connects((session) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(session.authenticate(password("LOGIN")))
+            yield* Deferred.await(asked)
+            const noop = yield* session.noop
+            return [(yield* Fiber.join(fiber)).code, noop.code]
+          })
+        )
+      )
+      expect(agreed(met)).toEqual([235, 250])
+    })
+  )
+
+  it.live("takes a password in UTF-8 and a line too long for a command in two steps", () =>
+    Effect.gen(function* () {
+      const long = "pässwörd €".repeat(50)
+      const credentials = SmtpAuth.password({
+        username: "jörg",
+        password: Redacted.make(long),
+        mechanisms: ["PLAIN"]
+      })
+      const met = yield* meet(
+        inClear(
+          "PLAIN",
+          says("AUTH PLAIN"),
+          reply("334 "),
+          says(base64(`\0jörg\0${long}`)),
+          reply("235 welcome"),
+          bye
+        ),
+        {},
+        connects((session) => session.authenticate(credentials))
+      )
+      agreed(met)
+    })
+  )
+
+  it.live("finds nothing in common where the server offers other mechanisms, and sends nothing", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(inClear("GSSAPI", bye), {}, authenticates(password("PLAIN")))
+      expect(failed(met)).toMatchObject({ _tag: "AuthenticationError", reason: "NoCommonMechanism" })
+      expect(met.received).not.toContain("AUTH")
+    })
+  )
+})
