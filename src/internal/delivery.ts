@@ -106,7 +106,7 @@ const readTimeout = (
 ): Duration.Duration | undefined | Invalid => {
   if (timeout === undefined) return undefined
   const read = Duration.decodeUnknown(timeout)
-  if (Option.isNone(read)) return invalid("timeout", "is not a duration")
+  if (Option.isNone(read)) return invalid("timeout", `is not a duration, such as "30 seconds"`)
   return Duration.isFinite(read.value) ? read.value : undefined
 }
 
@@ -248,7 +248,14 @@ const openOutcome = (
 export const deliver = <E, R>(
   port: Port,
   submission: Submission<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+): Effect.Effect<Receipt, InvalidArgument | E, R> => conclude(port, submission, Effect.succeed)
+
+/** Delivers, and makes something of the receipt; who is interrupted before that hears of it by the hook. */
+const conclude = <E, R, A, E2>(
+  port: Port,
+  submission: Submission<E, R>,
+  conclusion: (receipt: Receipt) => Effect.Effect<A, E2>
+): Effect.Effect<A, InvalidArgument | E | E2, R> => {
   const request = read(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
   const prepared = Contents.prepare(
@@ -268,7 +275,9 @@ export const deliver = <E, R>(
         error instanceof ContentError
           ? Effect.succeed(receiptOf(request, noAccount(), () => error))
           : Effect.fail(error)
-      )
+      ),
+      Effect.flatMap(conclusion),
+      Effect.onInterrupt(() => Effect.sync(message.unheard))
     )
   })
 }
@@ -347,11 +356,10 @@ interface Message {
   readonly account: Account
   /** Gives the message up to whoever waited for it, with what is known now. */
   readonly receiptNow: (failure: Failure) => Receipt
-  /**
-   * Leaves the lane: at once, or when the transaction on the wire has come to its end. Nobody has heard, or will
-   * hear, of the outcome of a message that was interrupted.
-   */
+  /** Leaves the lane: at once, or when the transaction on the wire has come to its end. */
   readonly leave: (interrupted: boolean) => void
+  /** Nobody waits for the outcome any more. */
+  readonly unheard: () => void
   readonly startRun: (
     machine: Transactions.Transaction,
     batch: ReadonlyArray<PlannedRecipient>,
@@ -387,9 +395,17 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
     return receiptOf(request, account, () => disconnection(failure, "idle", exchange.tape))
   }
 
-  // Nobody waits any more when a run ends late: the truth goes to the hook, and the lane to the next.
-  const endedLate = (): void => {
+  let reported = false
+
+  // Nobody waits any more when a run ends late: the truth goes to the hook.
+  const unheard = (): void => {
+    if (reported || current?.run.hasEnded() !== true) return
+    reported = true
     report(receiptNow(interrupted))
+  }
+
+  const endedLate = (): void => {
+    unheard()
     lane.leave()
   }
 
@@ -399,9 +415,10 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
     receiptNow,
     leave: (isInterrupted) => {
       if (current?.run.hasEnded() === false) current.run.abandon()
-      else if (isInterrupted && current !== undefined) endedLate()
+      else if (isInterrupted) endedLate()
       else lane.leave()
     },
+    unheard,
     startRun: (machine, batch, whole) => {
       const run = TransactionRun.make(exchange, machine, whole, endedLate)
       current = { run, machine, batch }
@@ -522,7 +539,7 @@ export const send = <E, R>(
   port: Port,
   submission: Submission<E, R>
 ): Effect.Effect<Receipt, SendError | E, R> =>
-  Effect.flatMap(deliver(port, submission), (receipt) => {
+  conclude(port, submission, (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
