@@ -424,7 +424,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     const expectation = expected[0]
     return expectation === undefined || !hasLeft(expectation)
       ? unsolicited(reply)
-      : answer(expectation, reply)
+      : answer(expectation, Commands.withholdSecret(expectation.command, reply))
   }
 
   // A reply that was there before its command answers something else. Content is answerable from its beginning.
