@@ -45,11 +45,13 @@ export const sendData = <E, R>(
       const { replies, declined } = machine.result()
       const [first, ...others] = replies
       if (declined) return yield* new RecipientsRefused({ recipients: [], policy: "any" })
-      if (cut !== undefined && first === undefined) {
+      const refusal = machine.refusal()
+      // Under LMTP a recipient without a reply may have got the message, whatever the others were told.
+      const inDoubt = refusal !== undefined && machine.progress() === "Complete"
+      if (cut !== undefined && (first === undefined || inDoubt)) {
         return yield* disconnection(cut.failure, cut.phase, exchange.tape)
       }
       if (first === undefined) return yield* invalidArgument(invalid("session", "gave no reply to DATA"))
-      const refusal = machine.refusal()
       return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)
     })
   )
