@@ -162,7 +162,8 @@ const parseDomain = (domain: string, field: string, options: Options | undefined
     const fault = findLiteralFault(domain)
     return fault === undefined ? domain : invalid(field, fault)
   }
-  if (domain.includes("@")) return invalid(field, "holds more than one @ outside quotes")
+  if (domain.includes("@"))
+    return invalid(field, "holds more than one @ outside quotes; give each address on its own")
   if (!nonAsciiPattern.test(domain)) {
     const fault = findDomainFault(domain)
     return fault === undefined ? domain : invalid(field, fault)

@@ -75,7 +75,7 @@ describe("addresses that are refused", () => {
     ["ann@example.com ", "space outside quotes"],
     ["ann@exa\u00a0mple.com", "space outside quotes"],
     ["ann@example.com, bob@example.com", "space outside quotes"],
-    ["ann@example.com,bob@example.com", "more than one @"],
+    ["ann@example.com,bob@example.com", "give each address on its own"],
     ["ann@b@example.com", "more than one @"],
     ["ann@example.com\r\nRCPT TO:<eve@example.com>", "holds a CR"],
     ["ann\n@example.com", "holds an LF"],
