@@ -103,7 +103,7 @@ const responsesIn = (received: string): ReadonlyArray<string> =>
 const print = (value: unknown): ReadonlyArray<string> => [
   String(value),
   inspect(value, { depth: Infinity, showHidden: true, getters: true, maxStringLength: null }),
-  String(JSON.stringify(value)),
+  JSON.stringify([value]),
   Inspectable.toStringUnknown(value),
   Inspectable.format(value),
   ...(value instanceof Error ? [value.message, value.stack ?? "", String(value.cause)] : [])
