@@ -42,6 +42,26 @@ import type { ContentOptions, Submission } from "./SmtpSubmission.js"
 import type { Listener } from "./SmtpTranscript.js"
 import type { TlsInfo, TlsOptions, TlsUpgrade } from "./TlsUpgrade.js"
 
+export type {
+  /**
+   * What a server announced.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Capabilities
+} from "./protocol/Capabilities.js"
+
+export type {
+  /**
+   * Time limits by phase.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  TimeLimitOptions
+} from "./internal/timeLimits.js"
+
 /**
  * A session.
  *

@@ -141,6 +141,7 @@ export const prepare = <E = never, R = never>(
   options: PrepareOptions
 ): Effect.Effect<Prepared<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> => {
   if (typeof content === "string" || isOctets(content)) return preparedBytes(content, options)
+  if (!Predicate.isObject(content)) return Effect.fail(notContent())
   if (!("_tag" in content)) return prepareStream(replayable(content), options)
   if (content._tag === "Streamed") return prepareStream(content, options)
   return preparedBytes(content._tag === "Bytes" ? content.octets : content.text, options)
@@ -162,6 +163,9 @@ const allocate = (length: number): Uint8Array => Buffer.allocUnsafe(length)
 
 const emptyContent = (): InvalidArgument =>
   new InvalidArgument({ field: "content", reason: "is empty; set allowEmpty to send an empty message" })
+
+const notContent = (): InvalidArgument =>
+  new InvalidArgument({ field: "content", reason: "is neither octets nor a string nor a Stream" })
 
 const contentError = ({ detail, reason }: ContentViolation): ContentError =>
   new ContentError({ reason, detail })
@@ -372,10 +376,7 @@ const prepareStream = <E, R>(
 ): Effect.Effect<PreparedStream<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> =>
   Effect.gen(function* () {
     if (!Predicate.hasProperty(content.stream, Symbol.for("effect/Stream"))) {
-      return yield* new InvalidArgument({
-        field: "content",
-        reason: "is neither octets nor a string nor a Stream"
-      })
+      return yield* notContent()
     }
     if (content.size !== undefined && !(Number.isSafeInteger(content.size) && content.size >= 0)) {
       return yield* new InvalidArgument({ field: "content.size", reason: "is not a whole number of octets" })
