@@ -291,8 +291,6 @@ describe("the server's certificate", () => {
       (met) => {
         const error = failed(met)
         expect(error).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
-        expect(error.message).toContain("tlsOptions.ca")
-        expect(error.message).toContain("tlsOptions.servername")
         expect(met.received).toBe(onlyStartTls)
         return error.message
       }
@@ -301,15 +299,15 @@ describe("the server's certificate", () => {
   it.live("is refused when it has expired", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates({ validity: Certificates.expired() })
-      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toContain("expired")
+      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toMatch(/expired.*renew/)
     })
   )
 
   it.live("is refused when it is not valid yet", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates({ validity: Certificates.notYetValid() })
-      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toContain(
-        "not yet valid"
+      expect(yield* refusedCertificate(made, { auth, tlsOptions: { ca: made.ca } })).toMatch(
+        /not yet valid.*clock/
       )
     })
   )
@@ -317,7 +315,7 @@ describe("the server's certificate", () => {
   it.live("is refused when it has signed itself", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      expect(yield* refusedCertificate(made, { auth })).toContain("self-signed")
+      expect(yield* refusedCertificate(made, { auth })).toMatch(/self-signed.*tlsOptions\.ca/)
     })
   )
 
@@ -325,8 +323,9 @@ describe("the server's certificate", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const other = yield* Certificates.makeAuthority()
-      yield* refusedCertificate(made, { auth, tlsOptions: { ca: other.certificate } })
-      yield* refusedCertificate(made, { auth })
+      for (const tlsOptions of [{ ca: other.certificate }, {}]) {
+        expect(yield* refusedCertificate(made, { auth, tlsOptions })).toContain("tlsOptions.ca")
+      }
     })
   )
 
@@ -337,6 +336,7 @@ describe("the server's certificate", () => {
       const message = yield* refusedCertificate(made, { auth, tlsOptions })
       expect(message).toContain("mail.example.test")
       expect(message).toContain("elsewhere.test")
+      expect(message).toContain("tlsOptions.servername")
     })
   )
 
