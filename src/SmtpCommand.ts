@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { invalidArgument, refusedLocally } from "./internal/failure.js"
+import { inClear, invalidArgument, refusedLocally } from "./internal/failure.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Command, Place } from "./protocol/Command.js"
 import * as Commands from "./protocol/Command.js"
@@ -49,6 +49,8 @@ export interface Context {
   readonly verifiedTls: boolean
   /** Whether a `send`, `deliver` or `transaction` of somebody else is under way. */
   readonly occupied: boolean
+  /** Whether mail would go in clear though the program has asked for TLS, and not come to it yet. */
+  readonly unprotected: boolean
   /** Milliseconds since 1970. */
   readonly now: number
 }
@@ -91,8 +93,9 @@ export const mail = (
   parameters: MailParameters | ReadonlyArray<string> = {}
 ): SmtpCommand<"Anywhere", SenderRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
-  prepare: ({ capabilities, now, occupied, verifiedTls }) => {
+  prepare: ({ capabilities, now, occupied, unprotected, verifiedTls }) => {
     if (occupied) return Effect.fail(busy())
+    if (unprotected) return Effect.fail(inClear())
     const sender = parseReversePath(from, "from")
     if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
     const given = isList(parameters) ? parseMail(parameters, "parameters") : parameters
@@ -235,10 +238,12 @@ export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> =>
  */
 export const command = (verb: string, argument = ""): SmtpCommand<"Last", never, InvalidArgument> => ({
   place: "Last",
-  prepare: ({ occupied }) => {
+  prepare: ({ occupied, unprotected }) => {
     const made = Commands.custom(verb, argument)
     if (isInvalid(made)) return Effect.fail(invalidArgument(made))
-    return occupied && made.kind === "Mail" ? Effect.fail(busy()) : Effect.succeed(made)
+    if (made.kind !== "Mail") return Effect.succeed(made)
+    if (occupied) return Effect.fail(busy())
+    return unprotected ? Effect.fail(inClear()) : Effect.succeed(made)
   },
   refuse: unrefused
 })

@@ -327,7 +327,8 @@ export interface Service {
 }
 
 /**
- * Dials and reads the greeting; the program says the rest. With `tls: "implicit"` the handshake comes first.
+ * Dials and reads the greeting; the program says the rest. With `tls: "implicit"` the handshake comes first; with
+ * `"starttls"`, the default, no mail leaves before `startTls`.
  *
  * Fails with `ConnectError` if there is no connection, or if the greeting is not 220; with `TlsError` if the
  * handshake fails; with `InvalidArgument` for options that cannot be. A host's next address is tried when one

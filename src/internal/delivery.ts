@@ -42,7 +42,7 @@ import { describeCause } from "./cause.js"
 import type { Prepared } from "./content.js"
 import * as Contents from "./content.js"
 import type { Exchange, Failure } from "./exchange.js"
-import { disconnection, invalidArgument, refusedLocally } from "./failure.js"
+import { disconnection, inClear, invalidArgument, refusedLocally } from "./failure.js"
 import type { Lane } from "./lane.js"
 import { make as makeLane } from "./lane.js"
 import { prepareOptions, transact, wholeLength } from "./sendContent.js"
@@ -68,6 +68,8 @@ export interface Port {
   readonly greet: Effect.Effect<unknown, HeloError | Disconnection>
   /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
   readonly insideTransaction: Effect.Effect<boolean>
+  /** Whether mail would go in clear though the program has asked for TLS. */
+  readonly unprotected: () => boolean
 }
 
 /** A submission that was read and copied. */
@@ -317,6 +319,7 @@ const deliverContent = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
   Effect.gen(function* () {
     if (yield* port.insideTransaction) return yield* nested()
+    if (port.unprotected()) return yield* inClear()
     const greeted = yield* Effect.either(port.greet)
     if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
     const facts = yield* contentFacts(port, request, content)

@@ -62,3 +62,15 @@ export const notSupported = ({ extension, reason }: Unsupported): NotSupported =
  */
 export const refusedLocally = (problem: Invalid | Unsupported): InvalidArgument | NotSupported =>
   problem._tag === "Invalid" ? invalidArgument(problem) : notSupported(problem)
+
+/**
+ * Mail on a session whose TLS is still to come: `connect` leaves STARTTLS to the program, which may forget it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const inClear = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "tls",
+    reason: 'is "starttls", and the session is still in clear: run startTls first, or choose another policy'
+  })

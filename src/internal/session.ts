@@ -326,6 +326,7 @@ const build = (
 
     const clientName = options.clientName ?? defaultClientName(exchange.connection().addresses.localAddress)
     const verifiedTls = (): boolean => tlsInfo?.verified === true
+    const unprotected = (): boolean => settings.tls === "starttls" && tlsInfo === undefined
     const security = (): "clear" | "tls" => (tlsInfo === undefined ? "clear" : "tls")
 
     const one = (command: Command): Effect.Effect<Reply, Disconnection> =>
@@ -505,6 +506,7 @@ const build = (
         capabilities: dialogue.capabilities(),
         verifiedTls: verifiedTls(),
         occupied: yield* occupied,
+        unprotected: unprotected(),
         now: clock.unsafeCurrentTimeMillis()
       }
     })
@@ -566,7 +568,8 @@ const build = (
       pipelining: settings.pipelining,
       verifiedTls,
       greet: ehloOrHeloIfNeeded,
-      insideTransaction
+      insideTransaction,
+      unprotected
     }
 
     const state = (): State => {
