@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -212,8 +214,10 @@ describe("a session with smtp-server", () => {
 
   it.scopedLive("that the server shuts down is told so by 421", () =>
     Effect.gen(function* () {
-      const server = yield* startSmtpServer({ server: { socketTimeout: 200 } })
+      const scope = yield* Scope.make()
+      const server = yield* Scope.extend(startSmtpServer(), scope)
       const session = yield* open(server)
+      yield* Scope.close(scope, Exit.void)
       expect(yield* session.awaitClosed).toMatchObject({ _tag: "ServerDisconnected", reply: { code: 421 } })
     })
   )
