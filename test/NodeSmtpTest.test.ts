@@ -5,15 +5,17 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Tls from "node:tls"
-import { fromNodeSocket, takeSocket } from "../../src/internal/nodeConnection.js"
-import * as NodeSmtp from "../../src/NodeSmtp.js"
-import type { Connection } from "../../src/SmtpSocket.js"
-import { SmtpSocket } from "../../src/SmtpSocket.js"
-import * as SmtpTest from "../../src/SmtpTest.js"
-import * as Certificates from "../servers/certificates.js"
-import type { Listening } from "./listen.js"
-import { listen } from "./listen.js"
-import { leftOpen, openResources, resourcesLeftBy } from "./resources.js"
+import { fromNodeSocket, takeSocket } from "../src/internal/nodeConnection.js"
+import * as NodeSmtp from "../src/NodeSmtp.js"
+import type { Service as Listening } from "../src/NodeSmtpTest.js"
+import * as NodeSmtpTest from "../src/NodeSmtpTest.js"
+import { listen } from "../src/NodeSmtpTest.js"
+import * as SmtpSession from "../src/SmtpSession.js"
+import type { Connection } from "../src/SmtpSocket.js"
+import { SmtpSocket } from "../src/SmtpSocket.js"
+import * as SmtpTest from "../src/SmtpTest.js"
+import * as Certificates from "./servers/certificates.js"
+import { leftOpen, openResources, resourcesLeftBy } from "./support/resources.js"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -219,6 +221,94 @@ describe("a script over TLS", () => {
       expect(failure).toMatchObject({ reason: "Effect", step: "upgrade" })
       expect(yield* listening.handshakeFailures).toHaveLength(1)
     })
+  )
+})
+
+const submission = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n\r\nhello\r\n" }
+
+const sendOnce = (options: SmtpSession.Options) =>
+  Effect.flatMap(SmtpSession.make({ host: "127.0.0.1", clientName: "client.test", ...options }), (smtp) =>
+    smtp.send(submission)
+  ).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+
+describe("the server that captures", () => {
+  it.scopedLive("takes messages over TCP, in clear without a certificate", () =>
+    Effect.gen(function* () {
+      const { port, server } = yield* NodeSmtpTest.server()
+      yield* sendOnce({ port, tls: "opportunistic" })
+      const messages = yield* server.messages
+      expect(messages.map(({ text }) => text)).toEqual([submission.content])
+      expect(yield* server.transcript).not.toContain("STARTTLS")
+    })
+  )
+
+  it.scopedLive("takes messages behind STARTTLS", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const { handshakes, port, server } = yield* NodeSmtpTest.server({
+        tls: { cert: made.certificate, key: made.key }
+      })
+      yield* sendOnce({ host: "localhost", port, tlsOptions: { ca: made.ca } })
+      expect(yield* server.messages).toHaveLength(1)
+      expect(yield* handshakes).toMatchObject([{ servername: "localhost" }])
+    })
+  )
+
+  it.scopedLive("takes messages over implicit TLS, without an offer of STARTTLS", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const { port, server } = yield* NodeSmtpTest.server({
+        mode: "implicit",
+        tls: { cert: made.certificate, key: made.key }
+      })
+      yield* sendOnce({ host: "localhost", port, tls: "implicit", tlsOptions: { ca: made.ca } })
+      expect(yield* server.messages).toHaveLength(1)
+      expect(yield* server.transcript).not.toContain("STARTTLS")
+    })
+  )
+
+  it.scopedLive("announces the capabilities that it is given", () =>
+    Effect.gen(function* () {
+      const { port, server } = yield* NodeSmtpTest.server({ capabilities: ["SIZE 12"] })
+      const error = yield* Effect.flip(sendOnce({ port, tls: "none" }))
+      expect(error).toMatchObject({ _tag: "NotSupported", extension: "SIZE" })
+      expect(yield* server.messages).toEqual([])
+    })
+  )
+})
+
+describe("layers", () => {
+  it.live("give the listener and the server that captures", () =>
+    Effect.gen(function* () {
+      const { port } = yield* NodeSmtpTest.NodeSmtpTest
+      yield* sendOnce({ port, tls: "none" })
+      const { messages } = yield* SmtpTest.SmtpTest
+      expect((yield* messages).map(({ recipients }) => recipients.map(({ address }) => address))).toEqual([
+        ["b@y.test"]
+      ])
+    }).pipe(Effect.provide(NodeSmtpTest.layer()))
+  )
+
+  it.live("give the listener and the scripted server", () =>
+    Effect.gen(function* () {
+      const { endpoint, port } = yield* NodeSmtpTest.NodeSmtpTest
+      expect(endpoint).toEqual({ _tag: "Tcp", host: "127.0.0.1", port })
+      const error = yield* Effect.flip(sendOnce({ port, tls: "none" }))
+      expect(error).toMatchObject({ _tag: "ConnectError", reply: { code: 554 } })
+      const { done } = yield* SmtpTest.ScriptedServer
+      yield* done
+    }).pipe(
+      Effect.provide(
+        NodeSmtpTest.layerScript(
+          SmtpTest.script(
+            SmtpTest.reply("554 no service here"),
+            SmtpTest.expect("QUIT"),
+            SmtpTest.reply("221 bye"),
+            SmtpTest.expectEnd
+          )
+        )
+      )
+    )
   )
 })
 
