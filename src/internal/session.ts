@@ -395,14 +395,21 @@ const build = (
     // RFC 5321 section 3.2: HELO is for servers that do not know EHLO, not for those that refuse this client.
     const isUnknownEhlo = (code: number): boolean => [500, 501, 502, 504, 550].includes(code)
 
-    const ehloOrHeloIfNeeded: Effect.Effect<void, HeloError | Disconnection> = Effect.suspend(() =>
-      greeted
-        ? Effect.void
-        : Effect.catchTag(Effect.asVoid(sayEhlo), "HeloError", (error) =>
-            Effect.flatMap(mayFallBack, (allowed) =>
-              allowed && isUnknownEhlo(error.reply.code) ? Effect.asVoid(sayHelo) : Effect.fail(error)
-            )
-          )
+    const greet: Effect.Effect<void, HeloError | Disconnection> = Effect.catchTag(
+      Effect.asVoid(sayEhlo),
+      "HeloError",
+      (error) =>
+        Effect.flatMap(mayFallBack, (allowed) =>
+          allowed && isUnknownEhlo(error.reply.code) ? Effect.asVoid(sayHelo) : Effect.fail(error)
+        )
+    )
+
+    // Asked again once the session is this fiber's: another may have said it in the meantime.
+    const unlessGreeted = <E>(use: Effect.Effect<void, E>): Effect.Effect<void, E> =>
+      Effect.suspend(() => (greeted ? Effect.void : use))
+
+    const ehloOrHeloIfNeeded: Effect.Effect<void, HeloError | Disconnection> = unlessGreeted(
+      together("commands", unlessGreeted(greet))
     )
 
     const wrongDialect = (command: string, needed: string): InvalidArgument =>

@@ -391,6 +391,25 @@ describe("EHLO", () => {
     )
   )
 
+  it.effect("is said once when several fibers begin to send at the same time", () =>
+    withConnection(
+      SmtpTest.script(
+        greeting,
+        ehlo(),
+        ...Array.from({ length: 2 }, () =>
+          SmtpTest.script(
+            ask("MAIL FROM:<a@x.test>", "250 ok"),
+            ask("RCPT TO:<b@y.test>", "250 ok"),
+            ask("DATA", "354 go"),
+            Dialogue.content(Dialogue.message, "250 ok")
+          )
+        ),
+        goodbye
+      ),
+      (smtp) => Effect.replicateEffect(smtp.send(Dialogue.submission), 2, { concurrency: "unbounded" })
+    )
+  )
+
   it.effect("lines beyond the limit end the session", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
