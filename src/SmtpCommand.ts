@@ -167,6 +167,12 @@ export const rset: SmtpCommand<"Anywhere", CommandRefused, never> = ready("Anywh
  */
 export const noop: SmtpCommand<"Last", CommandRefused, never> = ready("Last")(Commands.noop, "noop")
 
+/** The command, if its line is not too long. */
+const within = (field: string, command: Command): Effect.Effect<Command, InvalidArgument> => {
+  const overlong = Commands.overlongLine(field, command.line)
+  return overlong === undefined ? Effect.succeed(command) : Effect.fail(invalidArgument(overlong))
+}
+
 const asking = (
   make: (argument: string) => Command,
   field: string,
@@ -176,10 +182,10 @@ const asking = (
   prepare: ({ capabilities }) => {
     const problem = Commands.unsafeText(field, argument)
     if (problem !== undefined) return Effect.fail(invalidArgument(problem))
-    if (!/\P{ASCII}/u.test(argument)) return Effect.succeed(make(argument))
+    if (!/\P{ASCII}/u.test(argument)) return within(field, make(argument))
     // RFC 6531 section 3.7.4.2: the parameter announces an argument beyond ASCII.
     return capabilities.smtpUtf8
-      ? Effect.succeed(make(`${argument} SMTPUTF8`))
+      ? within(field, make(`${argument} SMTPUTF8`))
       : Effect.fail(
           new NotSupported({ extension: "SMTPUTF8", reason: `the ${field} has characters beyond ASCII` })
         )
@@ -216,7 +222,7 @@ export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> =>
   prepare: () => {
     const problem = Commands.unsafeText("topic", topic)
     return problem === undefined
-      ? Effect.succeed(Commands.help(topic))
+      ? within("topic", Commands.help(topic))
       : Effect.fail(invalidArgument(problem))
   },
   refuse: unrefused

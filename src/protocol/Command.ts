@@ -281,11 +281,21 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
   const method = ownMethod[upper]
   if (method !== undefined) return invalid("verb", `is ${upper}, which has a method of its own: ${method}`)
   const line = withArgument(verb, argument)
-  if (utf8Length(line) > 510) return invalid("argument", "makes the line longer than 512 octets")
-  return known[upper]?.(line) ?? make("Other", upper, line, "Last", "command")
+  const overlong = overlongLine(argument === "" ? "verb" : "argument", line)
+  return overlong ?? known[upper]?.(line) ?? make("Other", upper, line, "Last", "command")
 }
 
-const utf8Length = (text: string): number => new TextEncoder().encode(text).length
+/**
+ * A line, given without its CRLF, over the 512 octets of RFC 5321 section 4.5.3.1.4; `field` is what made it so
+ * long.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const overlongLine = (field: string, line: string): Invalid | undefined =>
+  new TextEncoder().encode(line).length > 510
+    ? invalid(field, "makes the line longer than 512 octets")
+    : undefined
 
 /**
  * Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode.
