@@ -106,7 +106,8 @@ const readPort = (port: number, field: string, lowest: number): number | Invalid
 // `mail.example.com:587` and `[::1]:587`, as smtplib takes them; `::1` is an address and no port.
 const splitHost = (host: string): { readonly host: string; readonly port: number | undefined } | Invalid => {
   if (host === "") return invalid("host", "is empty")
-  if (/[\s\0/@<>]/.test(host))
+  // A control character would end the host's part of an OAUTHBEARER message (RFC 7628 section 3.1).
+  if (/[\s\p{Cc}\p{Cs}/@<>]/u.test(host))
     return invalid("host", "holds a character that no host name has; give a name or address, no URL")
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(.*))?$/.exec(host)
   if (match === null) {
