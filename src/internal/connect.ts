@@ -1,0 +1,179 @@
+/**
+ * Opens a connection and reads the greeting: dials, secures what is to be on TLS from the first octet, and goes on to
+ * the host's next address when one is turned away for now (RFC 5321 section 3.1).
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { CapabilityCache } from "../CapabilityCache.js"
+import * as Commands from "../protocol/Command.js"
+import type { Reply } from "../protocol/Reply.js"
+import { isTransient } from "../protocol/Reply.js"
+import type { Disconnection, TlsError } from "../SmtpError.js"
+import { ConnectError } from "../SmtpError.js"
+import type { Options } from "../SmtpSession.js"
+import type { Connection, SmtpSocket } from "../SmtpSocket.js"
+import { formatEndpoint } from "../SmtpSocket.js"
+import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../TlsUpgrade.js"
+import type { Exchange, Failure, Owner } from "./exchange.js"
+import * as Exchanges from "./exchange.js"
+import { submitAndWait } from "./execute.js"
+import { disconnection } from "./failure.js"
+import type { Settings } from "./sessionOptions.js"
+import * as Tapes from "./tape.js"
+
+/**
+ * The services that a session stands on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Surroundings {
+  readonly socket: SmtpSocket["Type"]
+  readonly tls: TlsUpgrade["Type"]
+  readonly cache: CapabilityCache["Type"]
+}
+
+/**
+ * A connection whose server has greeted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Greeted {
+  readonly exchange: Exchange
+  readonly greeting: Reply
+  readonly tlsInfo: TlsInfo | undefined
+  /** Holds the sockets and the fibers of the exchange. */
+  readonly scope: Scope.CloseableScope
+}
+
+/**
+ * Puts a connection on TLS as the session's options say.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const secure = (
+  { tls }: Surroundings,
+  settings: Settings,
+  options: Options,
+  connection: Connection
+): Effect.Effect<SecuredConnection, TlsError, Scope.Scope> =>
+  tls.upgrade(connection, {
+    host: settings.host,
+    port: settings.port,
+    timeout: settings.limits.tls,
+    tls: options.tlsOptions ?? {},
+    verifyByDefault: !takesAnybody(settings, options)
+  })
+
+/**
+ * RFC 7435: where clear text would do, so does TLS with anybody; but not to hand a password to.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): boolean =>
+  tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
+
+const readGreeting = (
+  connection: Connection,
+  settings: Settings,
+  options: Options
+): Effect.Effect<
+  { readonly exchange: Exchange; readonly greeting: Reply },
+  ConnectError | Disconnection,
+  Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const tape = Tapes.make(options.transcript)
+    tape.note(`connected to ${formatEndpoint(settings.endpoint)}`)
+    const greeted = yield* Effect.makeLatch()
+    let outcome: { readonly reply: Reply } | { readonly failure: Failure } | undefined
+    const settle = (what: NonNullable<typeof outcome>): void => {
+      outcome ??= what
+      greeted.unsafeOpen()
+    }
+    const greeter: Owner = {
+      replied: (_command, reply) => settle({ reply }),
+      failed: (failure) => settle({ failure })
+    }
+    const exchange = yield* Exchanges.make(connection, greeter, {
+      dialect: settings.dialect,
+      replyLimits: settings.replyLimits,
+      limits: settings.limits,
+      tape
+    })
+    yield* greeted.await
+    exchange.finish(greeter)
+    if (outcome === undefined || "failure" in outcome) {
+      const failure = outcome?.failure ?? { _tag: "Abandoned", reason: "nothing was read" }
+      return yield* disconnection(failure, "greeting", tape)
+    }
+    const { reply } = outcome
+    if (reply.code === 220) return { exchange, greeting: reply }
+    // RFC 5321 section 3.1: QUIT is all that may follow, but for 421, whose sender has gone.
+    if (reply.code !== 421) yield* sayGoodbye(exchange)
+    return yield* new ConnectError({ endpoint: formatEndpoint(settings.endpoint), reason: "Greeting", reply })
+  })
+
+const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
+  submitAndWait(exchange, [Commands.quit], () => undefined).pipe(
+    Effect.timeout(exchange.limits.quit),
+    Effect.ignore
+  )
+
+/** One address of the host: dialled, secured if that comes first, and greeted by. */
+const attempt = (
+  surroundings: Surroundings,
+  settings: Settings,
+  options: Options,
+  parent: Scope.Scope,
+  except: Array<string>
+): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+    const opened = Effect.gen(function* () {
+      const dialled = yield* surroundings.socket.dial(settings.endpoint, {
+        timeout: settings.limits.connect,
+        except
+      })
+      if (dialled.addresses.remoteAddress !== undefined) except.push(dialled.addresses.remoteAddress)
+      const secured =
+        settings.tls === "implicit" ? yield* secure(surroundings, settings, options, dialled) : undefined
+      const { exchange, greeting } = yield* readGreeting(secured ?? dialled, settings, options)
+      return { exchange, greeting, tlsInfo: secured?.tls, scope }
+    })
+    return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
+  })
+
+// A 4yz greeting speaks for one address: the host may have a better one.
+const isTurnedAwayForNow = (error: ConnectError | TlsError | Disconnection): boolean =>
+  error._tag === "ConnectError" && error.reply !== undefined && isTransient(error.reply)
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  surroundings: Surroundings,
+  settings: Settings,
+  options: Options,
+  scope: Scope.Scope
+): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
+  const except: Array<string> = []
+  const next = (
+    first: ConnectError | TlsError | Disconnection | undefined
+  ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
+    const tried = except.length
+    return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
+      if (isTurnedAwayForNow(error) && except.length > tried) return next(first ?? error)
+      return Effect.fail(first ?? error)
+    })
+  }
+  return next(undefined)
+}

@@ -1,0 +1,93 @@
+/**
+ * What the parts of a session share: its connection, its options, and the little that it remembers besides the
+ * dialogue.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Command } from "../protocol/Command.js"
+import { isRefusal } from "../protocol/Reply.js"
+import type { Options, Replies } from "../SmtpSession.js"
+import type { TlsInfo } from "../TlsUpgrade.js"
+import { defaultClientName } from "./clientName.js"
+import type { Greeted, Surroundings } from "./connect.js"
+import type { Exchange } from "./exchange.js"
+import type { Channel } from "./execute.js"
+import * as Channels from "./execute.js"
+import type { Settings } from "./sessionOptions.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Core {
+  readonly exchange: Exchange
+  readonly channel: Channel
+  readonly surroundings: Surroundings
+  readonly settings: Settings
+  readonly options: Options
+  readonly clientName: string
+  /** Holds the sockets and the fibers of the exchange. */
+  readonly scope: Scope.Scope
+  readonly memory: Memory
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Memory {
+  tls: TlsInfo | undefined
+  /** Whether EHLO or HELO was accepted, since TLS began. */
+  greeted: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  { exchange, scope, tlsInfo }: Greeted,
+  surroundings: Surroundings,
+  settings: Settings,
+  options: Options
+): Core => {
+  const memory: Memory = { tls: tlsInfo, greeted: false }
+
+  // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.
+  const learn = (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const last = commands.at(-1)
+      const reply = replies[commands.length - 1]?.[0]
+      if (last === undefined || reply === undefined || isRefusal(reply)) return Effect.void
+      if (last.kind === "Ehlo" || last.kind === "Helo") memory.greeted = true
+      return last.kind === "Quit" ? exchange.close : Effect.void
+    })
+
+  return {
+    exchange,
+    channel: Channels.make(exchange, learn),
+    surroundings,
+    settings,
+    options,
+    clientName: settings.clientName ?? defaultClientName(exchange.connection().addresses.localAddress),
+    scope,
+    memory
+  }
+}
+
+/**
+ * Half an AUTH or a handshake is no state that anybody could go on from.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const destroyOnInterrupt = <A, E, R>(
+  { exchange }: Core,
+  what: string,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.onInterrupt(use, () =>
+    Effect.sync(() => exchange.fail({ _tag: "Abandoned", reason: `${what} was interrupted` }))
+  )

@@ -1,0 +1,168 @@
+/**
+ * Commands as effects: puts them on the wire in the lane that the fiber holds, or in one of its own, and waits for
+ * their replies.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import type { Command } from "../protocol/Command.js"
+import type { Reply } from "../protocol/Reply.js"
+import type { Disconnection } from "../SmtpError.js"
+import type { Replies } from "../SmtpSession.js"
+import type { Entrant, Exchange, Failure, Owner } from "./exchange.js"
+import { disconnection } from "./failure.js"
+import * as Lanes from "./lane.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Channel {
+  /** Writes commands; gives all replies to each. */
+  readonly execute: (commands: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Replies>, Disconnection>
+  /** Writes one command; gives its reply, or the first of them. */
+  readonly one: (command: Command) => Effect.Effect<Reply, Disconnection>
+  /** Keeps the lane for several commands that belong together. */
+  readonly together: <A, E, R>(
+    purpose: Entrant["purpose"],
+    use: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | Disconnection, R>
+  /** Whether this fiber has the lane already. */
+  readonly inside: Effect.Effect<boolean>
+}
+
+/**
+ * `after` hears of all commands and replies before whoever waits for them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  exchange: Exchange,
+  after: (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>) => Effect.Effect<void>
+): Channel => {
+  const held = FiberRef.unsafeMake<Entrant | undefined>(undefined)
+
+  const inside = Effect.map(
+    FiberRef.get(held),
+    (entrant) => entrant !== undefined && exchange.holder() === entrant
+  )
+
+  const execute: Channel["execute"] = (commands) =>
+    Effect.flatMap(inside, (isInside) =>
+      isInside ? submitAndWait(exchange, commands, () => undefined) : inOwnLane(exchange, commands)
+    ).pipe(Effect.tap((replies) => after(commands, replies)))
+
+  const together: Channel["together"] = <A, E, R>(
+    purpose: Entrant["purpose"],
+    use: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | Disconnection, R> =>
+    Effect.flatMap(inside, (isInside): Effect.Effect<A, E | Disconnection, R> => {
+      if (isInside) return use
+      const lane = Lanes.make(exchange, purpose)
+      return Effect.onExit(
+        Effect.flatMap(lane.take, (failure): Effect.Effect<A, E | Disconnection, R> =>
+          failure === undefined
+            ? Effect.locally(use, held, lane.entrant)
+            : Effect.fail(disconnection(failure, "idle", exchange.tape))
+        ),
+        () => Effect.sync(lane.leave)
+      )
+    })
+
+  return {
+    execute,
+    one: (command) =>
+      Effect.flatMap(execute([command]), ([replies]) =>
+        replies === undefined
+          ? Effect.fail(disconnection(noReply, command.phase, exchange.tape))
+          : Effect.succeed(replies[0])
+      ),
+    together,
+    inside
+  }
+}
+
+/**
+ * What a session would have to be in to end a command without a reply to it.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const noReply: Failure = { _tag: "Abandoned", reason: "no reply was read" }
+
+/**
+ * Writes commands in a lane that somebody else takes care of.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const submitAndWait = (
+  exchange: Exchange,
+  commands: ReadonlyArray<Command>,
+  leave: () => void
+): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
+  Effect.async((resume) => Effect.sync(submit(exchange, commands, leave, resume)))
+
+// The lane is entered and used in one step: an interruption can fall before it or behind it, but not in between.
+const inOwnLane = (
+  exchange: Exchange,
+  commands: ReadonlyArray<Command>
+): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
+  Effect.async((resume) => {
+    const leave = (): void => exchange.leave(entrant)
+    let cancel = leave
+    const entrant: Entrant = {
+      purpose: "commands",
+      begin: () => {
+        cancel = submit(exchange, commands, leave, resume)
+      },
+      turnedAway: (failure) =>
+        resume(Effect.fail(disconnection(failure, commands[0]?.phase ?? "command", exchange.tape)))
+    }
+    exchange.enter(entrant)
+    return Effect.sync(() => cancel())
+  })
+
+/** Puts the commands on the wire; gives what is to be done when nobody waits for the replies any more. */
+const submit = (
+  exchange: Exchange,
+  commands: ReadonlyArray<Command>,
+  leave: () => void,
+  resume: (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>) => void
+): (() => void) => {
+  const { dialogue, tape } = exchange
+  const replies: Array<[Reply, ...Array<Reply>]> = []
+  let continued = false
+  const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
+    exchange.finish(owner)
+    leave()
+    resume(result)
+  }
+  const owner: Owner = {
+    replied: (_command, reply, _meaning, more) => {
+      const latest = replies.at(-1)
+      if (continued && latest !== undefined) latest.push(reply)
+      else replies.push([reply])
+      continued = more
+      if (!more && replies.length === commands.length) end(Effect.succeed(replies))
+    },
+    failed: (failure, phase) => end(Effect.fail(disconnection(failure, phase ?? "idle", tape)))
+  }
+  exchange.start(owner)
+  const problem = dialogue.submit(owner, commands)
+  if (problem === undefined) exchange.flush()
+  else {
+    const reason = `the ${problem.field} ${problem.reason}`
+    end(Effect.fail(disconnection({ _tag: "Abandoned", reason }, "idle", tape)))
+  }
+  return () => {
+    if (!dialogue.withdraw(owner)) {
+      exchange.bound(owner)
+      return
+    }
+    exchange.finish(owner)
+    leave()
+  }
+}
