@@ -72,13 +72,14 @@ export interface Envelope {
 const sameParameters = (left: RecipientParameters, right: RecipientParameters): boolean =>
   JSON.stringify(comparable(left)) === JSON.stringify(comparable(right))
 
-const comparable = (parameters: RecipientParameters): unknown => [
-  typeof parameters.notify === "string"
-    ? parameters.notify
-    : parameters.notify && [...parameters.notify].sort(),
-  parameters.originalRecipient,
-  parameters.rrvs,
-  parameters.extra
+// Field by field, so that the order in which an object was written makes no difference.
+const comparable = ({ extra, notify, originalRecipient, rrvs }: RecipientParameters): unknown => [
+  typeof notify === "object" ? [...new Set(notify)].sort() : notify,
+  typeof originalRecipient === "object"
+    ? [originalRecipient.type, originalRecipient.address]
+    : originalRecipient,
+  rrvs && [rrvs.since, rrvs.action],
+  extra?.map(({ extension, keyword, value }) => [keyword, value, extension])
 ]
 
 /**
@@ -351,7 +352,7 @@ export type Step =
 
 /**
  * What is known of one recipient. `Open` is not decided; `Overflow` was one too many for this transaction;
- * `Held` was accepted, but somebody else was not, under `"all"`.
+ * `Held` was not refused, but somebody else was, under `"all"`.
  *
  * @since 0.1.0
  * @category models
@@ -403,6 +404,11 @@ export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
 
 const wait: Step = { _tag: "Wait" }
 const open: Verdict = { _tag: "Open" }
+const acceptedEarly: Step = {
+  _tag: "Violated",
+  reason: "the message was accepted before its end was sent"
+}
+
 // RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get there is anybody's guess.
 const openData = (accepted: number, dialect: "smtp" | "lmtp"): Step => {
   if (accepted > 0) return { _tag: "Content" }
@@ -468,17 +474,12 @@ export const make = (
     return pipelining === "off" ? submitOne(next.command) : wait
   }
 
-  const afterData = (meaning: Meaning): Step => {
-    if (meaning === "Refusal") return done(true)
-    if (accepted > 0) return { _tag: "Content" }
-    // RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get is anybody's guess.
-    if (dialect === "lmtp")
-      return { _tag: "Violated", reason: "DATA was opened though no recipient was accepted" }
-    return { _tag: "Decline" }
-  }
+  const afterData = (meaning: Meaning): Step =>
+    meaning === "Refusal" ? done(true) : openData(accepted, dialect)
 
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return done(false)
+    if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
     finals.push(reply)
     if (more) return wait
     if (progress === "Flowing") return { _tag: "Stopped" }
@@ -578,6 +579,7 @@ export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransa
 
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return { _tag: "Done", reset: false }
+    if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
     refusedIn = progress === "Flowing" ? "content" : "final"
     replies.push(reply)
     if (more) return wait
@@ -603,12 +605,26 @@ export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransa
   }
 }
 
+// A word in one of these places is a name only if it holds a digit: "Ok accepted" names nothing.
 const queueIdPatterns: ReadonlyArray<RegExp> = [
-  /\bqueued as <?([\w.-]+)>?/i,
-  /\bid=<?([\w.-]+)>?/i,
-  /\bqueued mail for delivery \[?([\w.-]+)/i,
+  // Exchange, before whose place a Message-ID stands
+  /\[InternalId=(\d+)/i,
+  // Postfix and many that follow it; Yandex says where
+  /\bqueued (?:on \S+ )?as <?([^\s<>;,()]+)/i,
+  // Exim
+  /\bid=<?([^\s<>;,()]+)/i,
+  // Sendmail, OpenSMTPD
   /^([\w.-]{6,}) message accepted/i,
-  /\bqueue(?:d)?[ -]?id[ :]+<?([\w.-]+)>?/i,
+  // qmail
+  /^ok \d+ qp (\d+)/i,
+  // Gmail
+  /^ok +\d+ ([\w.-]+) - gsmtp/i,
+  // Dovecot
+  /^<[^>]*> (\S+) saved/i,
+  /\bqueue(?:d)?(?: with)?[ -]?id[ :]+<?([^\s<>;,()]+)/i,
+  // Haraka
+  /^message queued \(([^\s()]+)\)/i,
+  // Amazon SES
   /^ok:? +([\w-]{8,})(?:[ .]|$)/i
 ]
 
@@ -620,8 +636,8 @@ const queueIdPatterns: ReadonlyArray<RegExp> = [
  */
 export const queueId = (reply: Reply): string | undefined => {
   for (const pattern of queueIdPatterns) {
-    const id = pattern.exec(reply.text)?.[1]
-    if (id !== undefined) return id
+    const id = pattern.exec(reply.text)?.[1]?.replace(/\.+$/, "")
+    if (id !== undefined && /\d/.test(id)) return id
   }
   return undefined
 }
