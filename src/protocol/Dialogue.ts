@@ -300,7 +300,12 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     return undefined
   }
 
-  const inTransaction = (): boolean => standing(envelope) !== undefined
+  // What waits to leave counts as well: whoever asks comes behind it.
+  const inTransaction = (): boolean =>
+    unsent.reduce(
+      (inside, { command }) => command.kind === "Mail" || (inside && command.kind !== "Rset"),
+      standing(envelope) !== undefined
+    )
 
   const beginContent = (owner: Owner): Invalid | undefined => {
     if (state !== "Content" || flowing !== undefined)
