@@ -1445,7 +1445,7 @@ const opening: ReadonlyArray<Move> = [
   { _tag: "Answer", take: true, picks: [5] }
 ]
 
-describe(`random dialogues, ${runs} of each`, () => {
+describe(`random dialogues, ${runs} of each`, { timeout: 20_000 + runs * 20 }, () => {
   it("with a server that keeps to the rules nothing is ever violated", () => {
     FastCheck.assert(
       FastCheck.property(dialects, courseOf(validMove), (dialect, moves) => {
