@@ -114,6 +114,7 @@ export const make = (
 
   const contentAsked = (): void => {
     if (abandoned) {
+      contentDue = true
       exchange.fail(inMidContent)
       return
     }
