@@ -7,7 +7,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
-import type { RecipientInput, RecipientsPolicy } from "./protocol/Transaction.js"
+import type { RecipientInput, RecipientsPolicy } from "./protocol/Plan.js"
 import type { Content } from "./SmtpContent.js"
 import type { Receipt } from "./SmtpReceipt.js"
 

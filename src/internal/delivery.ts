@@ -19,11 +19,13 @@ import type {
   Circumstances,
   ContentFacts,
   Envelope,
-  PlannedRecipient,
   Pipelining,
+  PlannedRecipient,
   RecipientInput,
-  Verdict
-} from "../protocol/Transaction.js"
+  RecipientsPolicy
+} from "../protocol/Plan.js"
+import * as Plans from "../protocol/Plan.js"
+import type { Verdict } from "../protocol/Transaction.js"
 import * as Transactions from "../protocol/Transaction.js"
 import type { Disconnection, HeloError, RefusedRecipient } from "../SmtpError.js"
 import {
@@ -76,7 +78,7 @@ export interface Port {
 interface Request {
   readonly envelope: Envelope
   readonly recipients: ReadonlyArray<string>
-  readonly policy: Transactions.RecipientsPolicy
+  readonly policy: RecipientsPolicy
   readonly maxSplits: number
   readonly inspectionLimit: number
   readonly timeout: Duration.Duration | undefined
@@ -120,7 +122,7 @@ const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   const to = (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient) =>
     typeof recipient === "string" ? { ...common, address: recipient } : { ...common, ...recipient }
   )
-  const envelope = Transactions.readEnvelope(submission.from, to, parameters)
+  const envelope = Plans.readEnvelope(submission.from, to, parameters)
   if (isInvalid(envelope)) return envelope
   const maxSplits = wholeNumber(submission.maxSplits, 100, "maxSplits")
   if (isInvalid(maxSplits)) return maxSplits
@@ -512,7 +514,7 @@ const planOf = (
   { envelope, policy }: Request,
   facts: ContentFacts,
   clock: Clock.Clock
-): ReturnType<typeof Transactions.plan> => {
+): ReturnType<typeof Plans.plan> => {
   const { dialogue } = exchange
   const circumstances: Circumstances = {
     capabilities: dialogue.capabilities(),
@@ -521,7 +523,7 @@ const planOf = (
     mails: dialogue.mails(),
     now: clock.unsafeCurrentTimeMillis()
   }
-  return Transactions.plan(envelope, facts, circumstances, { pipelining, recipients: policy })
+  return Plans.plan(envelope, facts, circumstances, { pipelining, recipients: policy })
 }
 
 const contentFailure = (error: unknown): ContentError =>
@@ -557,7 +559,7 @@ export const send = <E, R>(
 export const failureOf = (
   from: string,
   receipt: Receipt,
-  policy: Transactions.RecipientsPolicy
+  policy: RecipientsPolicy
 ): SendError | undefined => {
   if (receipt.accepted.length > 0) return undefined
   const [doubtful] = receipt.unknown

@@ -3,8 +3,8 @@ import * as FastCheck from "effect/FastCheck"
 import type { Command } from "../../src/protocol/Command.js"
 import * as Commands from "../../src/protocol/Command.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
-import type { Plan, PlannedRecipient } from "../../src/protocol/Plan.js"
-import * as Plans from "../../src/protocol/Plan.js"
+import * as Mailboxes from "../../src/protocol/Mailbox.js"
+import type { Pipelining, PlannedRecipient } from "../../src/protocol/Plan.js"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { isSuccess, make as makeReply } from "../../src/protocol/Reply.js"
 import type { Step, Transaction, Verdict } from "../../src/protocol/Transaction.js"
@@ -13,10 +13,19 @@ import * as Transactions from "../../src/protocol/Transaction.js"
 const mail = Commands.mail("MAIL FROM:<>")
 const rcptOf = (index: number): Command => Commands.rcpt(`RCPT TO:<${index}@example.com>`)
 
+const mailboxOf = (address: string): Mailboxes.Mailbox => {
+  const mailbox = Mailboxes.parse(address, "to")
+  if (isInvalid(mailbox)) throw new Error(mailbox.reason)
+  return mailbox
+}
+
 const plannedRecipients = (count: number): ReadonlyArray<PlannedRecipient> =>
-  envelopeOf(Array.from({ length: count }, (_, index) => `${index}@example.com`)).recipients.map(
-    (recipient, index) => ({ ...recipient, command: rcptOf(index) })
-  )
+  Array.from({ length: count }, (_, index) => ({
+    mailbox: mailboxOf(`${index}@example.com`),
+    parameters: {},
+    positions: [index],
+    command: rcptOf(index)
+  }))
 
 interface Setting {
   readonly pipelining: Pipelining

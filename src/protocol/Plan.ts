@@ -1,0 +1,326 @@
+/**
+ * Envelopes, and what a server lets one do with them: reads the addresses that a program gave, and plans the commands
+ * of its transactions from what the server offers and what the content needs. It sends nothing. RFC 5321 section 3.3,
+ * RFC 1870, RFC 6152, RFC 6531, RFC 9422.
+ *
+ * @since 0.1.0
+ */
+import type { Capabilities } from "./Capabilities.js"
+import { exceedsSize } from "./Capabilities.js"
+import type { Command } from "./Command.js"
+import * as Commands from "./Command.js"
+import type { Invalid } from "./Invalid.js"
+import { invalid, isInvalid } from "./Invalid.js"
+import type { Mailbox } from "./Mailbox.js"
+import * as Mailboxes from "./Mailbox.js"
+import type { MailParameters, RecipientParameters, Unsupported } from "./Parameters.js"
+import { mailLine, recipientLine, unsupported } from "./Parameters.js"
+
+/**
+ * How much of a transaction leaves in one write: each command alone, MAIL with every RCPT, or these and DATA.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Pipelining = "off" | "envelope" | "data"
+
+/**
+ * Whether the message goes to whoever is accepted, or to everybody or nobody.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RecipientsPolicy = "any" | "all"
+
+/**
+ * A recipient as the caller gave it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecipientInput extends RecipientParameters {
+  readonly address: string
+}
+
+/**
+ * A recipient of the envelope. Equal recipients of the caller are one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recipient {
+  readonly mailbox: Mailbox
+  readonly parameters: RecipientParameters
+  /** Which of the caller's recipients this one stands for. */
+  readonly positions: ReadonlyArray<number>
+}
+
+/**
+ * An envelope whose addresses have been read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Envelope {
+  readonly sender: Mailbox | null
+  readonly parameters: MailParameters
+  readonly recipients: ReadonlyArray<Recipient>
+}
+
+const sameParameters = (left: RecipientParameters, right: RecipientParameters): boolean =>
+  JSON.stringify(comparable(left)) === JSON.stringify(comparable(right))
+
+// Field by field, so that the order in which an object was written makes no difference.
+const comparable = ({ extra, notify, originalRecipient, rrvs }: RecipientParameters): unknown => [
+  typeof notify === "object" ? [...new Set(notify)].sort() : notify,
+  typeof originalRecipient === "object"
+    ? [originalRecipient.type, originalRecipient.address]
+    : originalRecipient,
+  rrvs && [rrvs.since, rrvs.action],
+  extra?.map(({ extension, keyword, value }) => [keyword, value, extension])
+]
+
+/**
+ * Reads the envelope that a caller gave: each address, and that equal recipients ask for the same.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readEnvelope = (
+  from: string,
+  to: ReadonlyArray<RecipientInput>,
+  parameters: MailParameters
+): Envelope | Invalid => {
+  const sender = Mailboxes.parseReversePath(from, "from")
+  if (isInvalid(sender)) return sender
+  if (to.length === 0) return invalid("to", "is empty: name at least one recipient")
+  const byIdentity = new Map<
+    string,
+    { mailbox: Mailbox; parameters: RecipientParameters; positions: Array<number> }
+  >()
+  for (const [position, input] of to.entries()) {
+    const mailbox = Mailboxes.parseForwardPath(input.address, `to[${position}]`)
+    if (isInvalid(mailbox)) return mailbox
+    const { notify, originalRecipient, rrvs, extra } = input
+    const recipientParameters = { notify, originalRecipient, rrvs, extra }
+    const identity = Mailboxes.identity(mailbox)
+    const known = byIdentity.get(identity)
+    if (known === undefined) {
+      byIdentity.set(identity, { mailbox, parameters: recipientParameters, positions: [position] })
+    } else if (sameParameters(known.parameters, recipientParameters)) {
+      known.positions.push(position)
+    } else {
+      return invalid(
+        `to[${position}]`,
+        `names the mailbox of to[${known.positions[0] ?? 0}] with other parameters`
+      )
+    }
+  }
+  return { sender, parameters, recipients: [...byIdentity.values()] }
+}
+
+/**
+ * What is known of the content before MAIL. `undefined` is not known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ContentFacts {
+  /** Octets with CRLF line ends and without stuffed dots (RFC 1870 section 3): exact, or the caller's estimate. */
+  readonly octets: number | undefined
+  readonly eightBit: boolean | undefined
+  /** Whether the header holds octets beyond ASCII. */
+  readonly utf8Header: boolean | undefined
+}
+
+/**
+ * The state of the session that a plan depends on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Circumstances {
+  readonly capabilities: Capabilities
+  readonly dialect: "smtp" | "lmtp"
+  /** Whether the session runs over TLS with a verified certificate. */
+  readonly verifiedTls: boolean
+  /** How many MAIL commands the session has sent (RFC 9422 section 4). */
+  readonly mails: number
+  /** The time in milliseconds since 1970, for parameters that are checked against it. */
+  readonly now: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PlanOptions {
+  readonly pipelining: Pipelining
+  readonly recipients: RecipientsPolicy
+}
+
+/**
+ * A recipient with its command.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PlannedRecipient extends Recipient {
+  readonly command: Command
+}
+
+/**
+ * The commands of a transaction. `batches` has more than one entry where the server's LIMITS ask for several
+ * transactions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Plan {
+  readonly _tag: "Plan"
+  readonly mail: Command
+  readonly batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
+  readonly pipelining: Pipelining
+  readonly policy: RecipientsPolicy
+}
+
+const bodyOf = (
+  { parameters: { body } }: Envelope,
+  { eightBit }: ContentFacts,
+  { eightBitMime }: Capabilities
+): MailParameters["body"] | Invalid | Unsupported => {
+  if (body === "BINARYMIME")
+    return invalid("parameters.body", "is BINARYMIME, which DATA cannot carry; use bdat")
+  if (body === "7BIT" && eightBit === true)
+    return invalid("parameters.body", "is 7BIT, and the content is not")
+  if (body !== undefined || eightBit === false) return body
+  if (eightBitMime) return "8BITMIME"
+  return eightBit === true
+    ? unsupported("8BITMIME", "the content has 8-bit octets; encode it as base64 or quoted-printable")
+    : unsupported("8BITMIME", "nobody knows whether the content stream has 8-bit octets; promise content7bit")
+}
+
+const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefined => {
+  const addresses = [envelope.sender, ...envelope.recipients.map(({ mailbox }) => mailbox)]
+  if (addresses.some((mailbox) => mailbox?.needsSmtpUtf8 === true)) {
+    return "an address has characters beyond ASCII before its @, and the server takes none"
+  }
+  return facts.utf8Header === true
+    ? "the header has characters beyond ASCII, and the server takes none; use encoded words"
+    : undefined
+}
+
+const mailParameters = (
+  envelope: Envelope,
+  facts: ContentFacts,
+  { capabilities }: Circumstances
+): MailParameters | Invalid | Unsupported => {
+  const given = envelope.parameters
+  const need = needsSmtpUtf8(envelope, facts)
+  if (need !== undefined && !capabilities.smtpUtf8) return unsupported("SMTPUTF8", need)
+  const body = bodyOf(envelope, facts, capabilities)
+  if (typeof body === "object") return body
+  const size = given.size ?? facts.octets
+  if (size !== undefined && exceedsSize(capabilities, size)) {
+    return unsupported(
+      "SIZE",
+      `the message has ${size} octets, and the server takes ${capabilities.size ?? 0}`
+    )
+  }
+  return {
+    ...given,
+    smtputf8: need === undefined ? given.smtputf8 : true,
+    body,
+    size: capabilities.has("SIZE") ? size : undefined
+  }
+}
+
+const splitByLimits = (
+  recipients: ReadonlyArray<PlannedRecipient>,
+  { limits }: Capabilities
+): ReadonlyArray<ReadonlyArray<PlannedRecipient>> => {
+  const most = limits.rcptMax ?? Number.POSITIVE_INFINITY
+  const mostDomains = limits.rcptDomainMax ?? Number.POSITIVE_INFINITY
+  const batches: Array<{ domains: Set<string>; recipients: Array<PlannedRecipient> }> = []
+  for (const recipient of recipients) {
+    const domain = recipient.mailbox.asciiDomain.toLowerCase()
+    const room = batches.find(
+      (batch) =>
+        batch.recipients.length < most && (batch.domains.has(domain) || batch.domains.size < mostDomains)
+    )
+    if (room === undefined) batches.push({ domains: new Set([domain]), recipients: [recipient] })
+    else {
+      room.domains.add(domain)
+      room.recipients.push(recipient)
+    }
+  }
+  return batches.map((batch) => batch.recipients)
+}
+
+const withinLimits = (
+  plan: Plan,
+  { capabilities, dialect, mails }: Circumstances
+): Plan | Invalid | Unsupported => {
+  const recipients = plan.batches.reduce((sum, batch) => sum + batch.length, 0)
+  if (plan.policy === "all" && dialect === "lmtp" && recipients > 1) {
+    return invalid(
+      "recipients",
+      'is "all", which LMTP cannot keep for several recipients: each has its own reply'
+    )
+  }
+  if (plan.policy === "all" && plan.batches.length > 1) {
+    return unsupported(
+      "LIMITS",
+      'the recipients do not fit into one transaction, as `recipients: "all"` needs'
+    )
+  }
+  const mailMax = capabilities.limits.mailMax
+  if (mailMax !== undefined && mails >= mailMax) {
+    return unsupported(
+      "LIMITS",
+      `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
+    )
+  }
+  return plan
+}
+
+/**
+ * Plans the commands of an envelope: each parameter checked against what the server offers, SIZE, BODY and
+ * SMTPUTF8 added by need, recipients divided by the server's LIMITS. Nothing has been sent when it refuses.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const plan = (
+  envelope: Envelope,
+  facts: ContentFacts,
+  circumstances: Circumstances,
+  options: PlanOptions
+): Plan | Invalid | Unsupported => {
+  const { capabilities, now, verifiedTls } = circumstances
+  const parameters = mailParameters(envelope, facts, circumstances)
+  if ("_tag" in parameters) return parameters
+  const context = { capabilities, tls: verifiedTls, now }
+  const mail = mailLine(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
+  if (typeof mail !== "string") return mail
+  const recipients: Array<PlannedRecipient> = []
+  for (const recipient of envelope.recipients) {
+    const field = `to[${recipient.positions[0] ?? 0}]`
+    const line = recipientLine(Mailboxes.toPath(recipient.mailbox), recipient.parameters, context, field)
+    if (typeof line !== "string") return line
+    recipients.push({ ...recipient, command: Commands.rcpt(line) })
+  }
+  // Under "all" the server must not be given the chance to open DATA before everybody is accepted.
+  const held = options.recipients === "all" && recipients.length > 1
+  const pipelining = held && options.pipelining === "data" ? "envelope" : options.pipelining
+  return withinLimits(
+    {
+      _tag: "Plan",
+      mail: Commands.mail(mail),
+      batches: splitByLimits(recipients, capabilities),
+      pipelining: capabilities.pipelining ? pipelining : "off",
+      policy: options.recipients
+    },
+    circumstances
+  )
+}
