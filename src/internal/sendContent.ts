@@ -71,6 +71,8 @@ const sendContent = <E, R>(
     // One step: nobody may see the last octet on the wire and the run without it.
     const sink: Contents.Sink<never, never> = (octets, last) =>
       Effect.suspend(() => {
+        // Whoever waits for the end of the run interrupts this.
+        if (run.hasEnded()) return Effect.never
         const taken = exchange.putContent(octets, last)
         if (last) run.contentComplete()
         return taken
