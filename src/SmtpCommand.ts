@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { inClear, invalidArgument, refusedLocally } from "./internal/failure.js"
+import { inClear, invalidArgument, notYours, refusedLocally } from "./internal/failure.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Command, Place } from "./protocol/Command.js"
 import * as Commands from "./protocol/Command.js"
@@ -22,6 +22,23 @@ import {
   RecipientsRefused,
   SenderRefused
 } from "./SmtpError.js"
+
+export type {
+  /**
+   * A command as it goes on the wire.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Command,
+  /**
+   * Whether others may follow a command in its group.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Place
+} from "./protocol/Command.js"
 
 /**
  * A command. `P` says whether others may follow it in its group, `E` what a refusal becomes, `L` what it can fail with
@@ -49,6 +66,8 @@ export interface Context {
   readonly verifiedTls: boolean
   /** Whether a `send`, `deliver` or `transaction` of somebody else is under way. */
   readonly occupied: boolean
+  /** Whether the envelope that the session holds was begun by another fiber. */
+  readonly foreign: boolean
   /** Whether mail would go in clear though the program has asked for TLS, and not come to it yet. */
   readonly unprotected: boolean
   /** Milliseconds since 1970. */
@@ -93,8 +112,9 @@ export const mail = (
   parameters: MailParameters | ReadonlyArray<string> = {}
 ): SmtpCommand<"Anywhere", SenderRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
-  prepare: ({ capabilities, now, occupied, unprotected, verifiedTls }) => {
+  prepare: ({ capabilities, foreign, now, occupied, unprotected, verifiedTls }) => {
     if (occupied) return Effect.fail(busy())
+    if (foreign) return Effect.fail(notYours())
     if (unprotected) return Effect.fail(inClear())
     const sender = parseReversePath(from, "from")
     if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
@@ -132,7 +152,8 @@ export const rcpt = (
   parameters: RecipientParameters | ReadonlyArray<string> = {}
 ): SmtpCommand<"Anywhere", RecipientsRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
-  prepare: ({ capabilities, now, verifiedTls }) => {
+  prepare: ({ capabilities, foreign, now, verifiedTls }) => {
+    if (foreign) return Effect.fail(notYours())
     const recipient = parseForwardPath(to, "to")
     if (isInvalid(recipient)) return Effect.fail(invalidArgument(recipient))
     const given = isList(parameters) ? parseRecipient(parameters, "parameters") : parameters

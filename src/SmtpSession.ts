@@ -54,6 +54,26 @@ export type {
 
 export type {
   /**
+   * How much of a transaction leaves in one write: each command alone, MAIL with every RCPT, or these and DATA.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Pipelining
+} from "./protocol/Plan.js"
+
+export type {
+  /**
+   * What a reply may measure, in octets and lines.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Limits
+} from "./protocol/Reply.js"
+
+export type {
+  /**
    * Time limits by phase.
    *
    * @since 0.1.0
@@ -248,7 +268,8 @@ export interface Service {
   ) => Effect.Effect<Reply, AuthenticationError | HeloError | InvalidArgument | Disconnection>
   /**
    * MAIL by hand (RFC 5321 section 4.1.1.2). The session is in a transaction until the message is accepted, RSET, or
-   * EHLO; `send` in between is `InvalidArgument`.
+   * EHLO; `send` in between is `InvalidArgument`, and so are commands for this envelope from fibers that are neither
+   * this one nor begun by it. `transaction` is the safer form.
    */
   readonly mail: (
     from: string,
@@ -271,11 +292,14 @@ export interface Service {
     DataError | RecipientsRefused | ContentError | InvalidArgument | Disconnection | NoInfer<E>,
     NoInfer<R>
   >
-  /** One chunk of BDAT, octet for octet (RFC 3030). A refusal resets the transaction. */
+  /**
+   * One chunk of BDAT, octet for octet (RFC 3030). A refusal resets the transaction; `RecipientsRefused` if the server
+   * took the last chunk though nobody was accepted.
+   */
   readonly bdat: (
     octets: Uint8Array,
     options?: { readonly last?: boolean | undefined }
-  ) => Effect.Effect<Replies, DataError | NotSupported | Disconnection>
+  ) => Effect.Effect<Replies, DataError | RecipientsRefused | NotSupported | InvalidArgument | Disconnection>
   readonly rset: Effect.Effect<Reply, CommandRefused | Disconnection>
   readonly noop: Effect.Effect<Reply, CommandRefused | Disconnection>
   /** VRFY: any reply is given as it is. */
@@ -407,7 +431,7 @@ export const layer = (
   Layer.scoped(SmtpSession, make(options))
 
 /**
- * A session from configuration; any option may be a Config.
+ * A session from configuration: every option is a Config.
  *
  * @example
  * ```ts

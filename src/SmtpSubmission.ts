@@ -28,6 +28,16 @@ export type {
   RecipientParameters
 } from "./protocol/Parameters.js"
 
+export type {
+  /**
+   * Whether the message goes to whoever is accepted, or to everybody or nobody.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  RecipientsPolicy
+} from "./protocol/Plan.js"
+
 /**
  * A recipient with parameters of its own, e.g. `{ address: "bob@example.org", notify: ["FAILURE"] }`.
  *

@@ -41,6 +41,7 @@ import type { ChannelBinding } from "../TlsUpgrade.js"
 import { describeCause } from "./cause.js"
 import type { Crypto } from "./crypto.js"
 import { nodeCrypto } from "./crypto.js"
+import { invalidArgument } from "./failure.js"
 import { saslPrep } from "./saslPrep.js"
 
 /**
@@ -116,9 +117,6 @@ interface Outcome {
   /** What the server said went wrong, inside the mechanism. */
   readonly remark: string | undefined
 }
-
-const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>
-  new InvalidArgument({ field, reason })
 
 const failure = (mechanism: string, { detail, reason }: Fail, reply?: Reply): AuthenticationError =>
   new AuthenticationError({ reason, mechanism, reply, detail })

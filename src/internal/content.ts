@@ -365,7 +365,9 @@ const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
     guard: (effect) =>
       Effect.suspend(() => {
         waitingSince = undefined
-        return Number.isFinite(limitMillis) ? Effect.raceFirst(effect, Effect.interruptible(stalled)) : effect
+        return Number.isFinite(limitMillis)
+          ? Effect.raceFirst(Effect.interruptible(effect), Effect.interruptible(stalled))
+          : effect
       })
   }
 }

@@ -5,9 +5,10 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import type { Command } from "../protocol/Command.js"
-import { isRefusal } from "../protocol/Reply.js"
+import { isRefusal, isSuccess } from "../protocol/Reply.js"
 import type { Options, Replies } from "../SmtpSession.js"
 import type { TlsInfo } from "../TlsUpgrade.js"
 import { defaultClientName } from "./clientName.js"
@@ -31,6 +32,11 @@ export interface Core {
   /** Holds the sockets and the fibers of the exchange. */
   readonly scope: Scope.Scope
   readonly memory: Memory
+  /**
+   * Whether the envelope is that of another fiber, which said MAIL by hand: what this one adds to it would go to the
+   * other's recipients.
+   */
+  readonly isForeign: Effect.Effect<boolean>
 }
 
 /**
@@ -41,6 +47,8 @@ export interface Memory {
   tls: TlsInfo | undefined
   /** Whether EHLO or HELO was accepted, since TLS began. */
   greeted: boolean
+  /** Stands for the fiber that said MAIL by hand, and those that it has begun since. */
+  sender: object | undefined
 }
 
 /**
@@ -53,11 +61,16 @@ export const make = (
   settings: Settings,
   options: Options
 ): Core => {
-  const memory: Memory = { tls: tlsInfo, greeted: false }
+  const memory: Memory = { tls: tlsInfo, greeted: false, sender: undefined }
+  const sender = FiberRef.unsafeMake<object | undefined>(undefined)
 
   // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.
   const learn = (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>): Effect.Effect<void> =>
     Effect.suspend(() => {
+      if (commands.some(({ kind }, index) => kind === "Mail" && isAccepted(replies[index]))) {
+        memory.sender = {}
+        return FiberRef.set(sender, memory.sender)
+      }
       const last = commands.at(-1)
       const reply = replies[commands.length - 1]?.[0]
       if (last === undefined || reply === undefined || isRefusal(reply)) return Effect.void
@@ -73,9 +86,15 @@ export const make = (
     options,
     clientName: settings.clientName ?? defaultClientName(exchange.connection().addresses.localAddress),
     scope,
-    memory
+    memory,
+    isForeign: Effect.map(
+      FiberRef.get(sender),
+      (own) => exchange.dialogue.inTransaction() && memory.sender !== undefined && own !== memory.sender
+    )
   }
 }
+
+const isAccepted = (replies: Replies | undefined): boolean => replies !== undefined && isSuccess(replies[0])
 
 /**
  * Half an AUTH or a handshake is no state that anybody could go on from.

@@ -4,16 +4,16 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { invalid } from "../protocol/Invalid.js"
 import * as Transactions from "../protocol/Transaction.js"
 import type { Content } from "../SmtpContent.js"
-import type { ContentError, Disconnection, InvalidArgument } from "../SmtpError.js"
-import { DataError, RecipientsRefused } from "../SmtpError.js"
+import type { Disconnection, InvalidArgument } from "../SmtpError.js"
+import { ContentError, DataError, RecipientsRefused } from "../SmtpError.js"
 import type { Replies } from "../SmtpSession.js"
 import type { ContentOptions } from "../SmtpSubmission.js"
 import * as Contents from "./content.js"
 import type { Exchange } from "./exchange.js"
-import { disconnection, invalidArgument } from "./failure.js"
+import { noReply } from "./execute.js"
+import { disconnection } from "./failure.js"
 import { prepareOptions, transact, wholeLength } from "./sendContent.js"
 import * as TransactionRun from "./transactionRun.js"
 
@@ -37,9 +37,14 @@ export const sendData = <E, R>(
     Effect.gen(function* () {
       const prepared = yield* Contents.prepare(content, prepareOptions(options, exchange.limits.stall))
       const machine = Transactions.makeData(exchange.dialogue.recipients(), dialect)
+      const size = exchange.dialogue.capabilities().size
+      if (prepared._tag === "Bytes" && size !== undefined && prepared.facts.octets > size) {
+        const detail = `its ${prepared.facts.octets} octets are more than the ${size} that the server takes`
+        return yield* new ContentError({ reason: "TooLarge", detail })
+      }
       const whole = prepared._tag === "Bytes" ? Contents.whole(prepared, "data", wholeLength) : undefined
       const run = TransactionRun.make(exchange, machine, whole, () => undefined)
-      const sending = transact(exchange, run, prepared)
+      const sending = transact(exchange, run, prepared, false)
       yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
       const cut = run.cut()
       const { replies, declined } = machine.result()
@@ -51,7 +56,7 @@ export const sendData = <E, R>(
       if (cut !== undefined && (first === undefined || inDoubt)) {
         return yield* disconnection(cut.failure, cut.phase, exchange.tape)
       }
-      if (first === undefined) return yield* invalidArgument(invalid("session", "gave no reply to DATA"))
+      if (first === undefined) return yield* disconnection(noReply, "data", exchange.tape)
       return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)
     })
   )

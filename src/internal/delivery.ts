@@ -11,7 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type { Invalid } from "../protocol/Invalid.js"
-import { invalid, isInvalid } from "../protocol/Invalid.js"
+import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
 import { parseMail, parseRecipient } from "../protocol/Parameters.js"
 import { isRefusal, isSuccess } from "../protocol/Reply.js"
@@ -43,7 +43,7 @@ import type { Submission } from "../SmtpSubmission.js"
 import { describeCause } from "./cause.js"
 import type { Prepared } from "./content.js"
 import * as Contents from "./content.js"
-import type { Exchange, Failure } from "./exchange.js"
+import type { Entrant, Exchange, Failure } from "./exchange.js"
 import { disconnection, inClear, invalidArgument, refusedLocally } from "./failure.js"
 import type { Lane } from "./lane.js"
 import { make as makeLane } from "./lane.js"
@@ -66,8 +66,8 @@ export interface Port {
   readonly dialect: "smtp" | "lmtp"
   readonly pipelining: Pipelining
   readonly verifiedTls: () => boolean
-  /** Says EHLO, or HELO, if nobody has. */
-  readonly greet: Effect.Effect<unknown, HeloError | Disconnection>
+  /** Says EHLO, or HELO, if nobody has, in the lane that the entrant has. */
+  readonly greet: (entrant: Entrant) => Effect.Effect<void, HeloError | Disconnection>
   /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
   readonly insideTransaction: Effect.Effect<boolean>
   /** Whether mail would go in clear though the program has asked for TLS. */
@@ -105,6 +105,15 @@ const wholeNumber = (value: number | undefined, fallback: number, field: string)
   return Number.isInteger(value) && value >= 0 ? value : invalid(field, "is not a whole number from zero")
 }
 
+const firstInvalidChoice = ({
+  lineEnds,
+  longLines,
+  recipients
+}: Submission<unknown, unknown>): Invalid | undefined =>
+  invalidChoice("recipients", recipients, ["any", "all"]) ??
+  invalidChoice("lineEnds", lineEnds, ["convert", "refuse"]) ??
+  invalidChoice("longLines", longLines, ["send", "refuse"])
+
 const readTimeout = (
   timeout: Duration.DurationInput | undefined
 ): Duration.Duration | undefined | Invalid => {
@@ -124,6 +133,8 @@ const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   )
   const envelope = Plans.readEnvelope(submission.from, to, parameters)
   if (isInvalid(envelope)) return envelope
+  const choice = firstInvalidChoice(submission)
+  if (choice !== undefined) return choice
   const maxSplits = wholeNumber(submission.maxSplits, 100, "maxSplits")
   if (isInvalid(maxSplits)) return maxSplits
   const inspectionLimit = wholeNumber(submission.inspectionLimit, 1_048_576, "inspectionLimit")
@@ -296,7 +307,8 @@ const withinTimeout = <E, R>(
   const expired = Effect.map(Effect.sleep(timeout), () =>
     message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
   )
-  return Effect.raceFirst(sent, expired)
+  // A limit holds in uninterruptible regions too, such as finalizers.
+  return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }
 
 const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
@@ -321,18 +333,29 @@ const deliverContent = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
   Effect.gen(function* () {
     if (yield* port.insideTransaction) return yield* nested()
-    if (port.unprotected()) return yield* inClear()
-    const greeted = yield* Effect.either(port.greet)
-    if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
-    const facts = yield* contentFacts(port, request, content)
     return yield* Effect.onExit(
       Effect.flatMap(message.lane.take, (turnedAway) =>
         turnedAway === undefined
-          ? transactions(port, request, content, facts, message)
+          ? deliverInLane(port, request, content, message)
           : Effect.succeed(message.receiptNow(turnedAway))
       ),
       (exit) => Effect.sync(() => message.leave(Exit.isInterrupted(exit)))
     )
+  })
+
+// Nobody else changes what is known of the session from here on.
+const deliverInLane = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  message: Message
+): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
+  Effect.gen(function* () {
+    if (port.unprotected()) return yield* inClear()
+    const greeted = yield* Effect.either(port.greet(message.lane.entrant))
+    if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
+    const facts = yield* contentFacts(port, request, content)
+    return yield* transactions(port, request, content, facts, message)
   })
 
 /** What the plan has to know of the content; a stream is looked at as far as the server makes it necessary. */
@@ -466,7 +489,7 @@ const transactions = <E, R>(
       stop = first ? undefined : beforeFurther(port, content)
       if (stop !== undefined) break
       const run = message.startRun(transactionOf(batch), batch, whole)
-      const result = yield* Effect.either(transact(port.exchange, run, content))
+      const result = yield* Effect.either(transact(port.exchange, run, content, plan.requires7bit))
       if (result._tag === "Left" && first && !(result.left instanceof ContentError)) {
         return yield* Effect.fail(result.left)
       }

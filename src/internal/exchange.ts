@@ -107,6 +107,9 @@ export interface Exchange {
 // How long octets are still read after a write has failed: a 421 or 552 often hides behind EPIPE.
 const readOnMillis = 2_000
 
+// Octets of one write. The limit on its progress is 3 minutes, which is little for a large chunk on a slow line.
+const sliceLength = 524_288
+
 // How long replies may take that nobody waits for any more.
 const graceMillis = 10_000
 
@@ -187,6 +190,8 @@ const build = (
   let holder: Entrant | undefined
   let flushed = 0
   let writingSince: number | undefined
+  // What the dialogue has given and the socket was not given yet.
+  let unwritten: Array<Uint8Array> = []
   // The limit of the head runs from the later of its last octet flushed and the reply before it.
   let headSince = now()
   const bounds = new Map<Owner, number>()
@@ -318,13 +323,31 @@ const build = (
     step: () => undefined
   })
 
+  // What one write takes of a batch, so that progress shows before all of it is through.
+  const nextSlice = (): ReadonlyArray<Uint8Array> => {
+    const slice: Array<Uint8Array> = []
+    let room = sliceLength
+    let first = unwritten[0]
+    while (first !== undefined && room > 0) {
+      const part = first.subarray(0, room)
+      slice.push(part)
+      room -= part.length
+      if (part.length === first.length) unwritten.shift()
+      else unwritten[0] = first.subarray(part.length)
+      first = unwritten[0]
+    }
+    return slice
+  }
+
   const takeOutput = (): ReadonlyArray<Uint8Array> | undefined => {
-    const octets = dialogue.take()
-    if (octets.length === 0) return undefined
+    if (unwritten.length === 0) {
+      unwritten = [...dialogue.take()]
+      if (unwritten.length === 0) return undefined
+      taken.wake()
+    }
     writingSince = now()
-    taken.wake()
     if (!watching) poke()
-    return octets
+    return nextSlice()
   }
 
   const writeOnce: Effect.Effect<void, ConnectionLost> = Wakeup.until(output, () => {
@@ -334,9 +357,10 @@ const build = (
   })
 
   const wrote = (): void => {
+    writingSince = undefined
+    if (unwritten.length > 0) return
     const before = flushed
     flushed = dialogue.taken()
-    writingSince = undefined
     const head = dialogue.head()
     if (head !== undefined && head.batch > before && head.batch <= flushed) headSince = now()
   }

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
-import type { Command } from "../protocol/Command.js"
+import type { Command, Phase } from "../protocol/Command.js"
 import type { Reply } from "../protocol/Reply.js"
 import type { Disconnection } from "../SmtpError.js"
 import type { Replies } from "../SmtpSession.js"
@@ -28,6 +28,8 @@ export interface Channel {
     purpose: Entrant["purpose"],
     use: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Disconnection, R>
+  /** Runs commands in a lane that was taken otherwise. */
+  readonly holding: <A, E, R>(entrant: Entrant, use: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Whether this fiber has the lane already. */
   readonly inside: Effect.Effect<boolean>
 }
@@ -80,6 +82,7 @@ export const make = (
           : Effect.succeed(replies[0])
       ),
     together,
+    holding: (entrant, use) => Effect.locally(use, held, entrant),
     inside
   }
 }
@@ -118,8 +121,7 @@ const inOwnLane = (
       begin: () => {
         cancel = submit(exchange, commands, leave, resume)
       },
-      turnedAway: (failure) =>
-        resume(Effect.fail(disconnection(failure, commands[0]?.phase ?? "command", exchange.tape)))
+      turnedAway: (failure) => resume(Effect.fail(disconnection(failure, "idle", exchange.tape)))
     }
     exchange.enter(entrant)
     return Effect.sync(() => cancel())
@@ -135,10 +137,21 @@ const submit = (
   const { dialogue, tape } = exchange
   const replies: Array<[Reply, ...Array<Reply>]> = []
   let continued = false
+  let abandoned = false
   const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
     exchange.finish(owner)
+    // An envelope of which nobody knows belongs to nobody.
+    if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction())
+      exchange.reset()
     leave()
     resume(result)
+  }
+  // What is still to be handed to the socket cannot have been accepted.
+  const phaseOf = (phase: Phase | undefined): Phase => {
+    const head = dialogue.headOf(owner)
+    return phase === "final" && head !== undefined && head.batch > dialogue.taken()
+      ? "bdat"
+      : (phase ?? "idle")
   }
   const owner: Owner = {
     replied: (_command, reply, _meaning, more) => {
@@ -146,18 +159,21 @@ const submit = (
       if (continued && latest !== undefined) latest.push(reply)
       else replies.push([reply])
       continued = more
-      if (!more && replies.length === commands.length) end(Effect.succeed(replies))
+      const complete =
+        replies.length === commands.length || (abandoned && dialogue.headOf(owner) === undefined)
+      if (!more && complete) end(Effect.succeed(replies))
     },
-    failed: (failure, phase) => end(Effect.fail(disconnection(failure, phase ?? "idle", tape)))
+    failed: (failure, phase) => end(Effect.fail(disconnection(failure, phaseOf(phase), tape)))
   }
   exchange.start(owner)
   const problem = dialogue.submit(owner, commands)
   if (problem === undefined) exchange.flush()
   else {
-    const reason = `the ${problem.field} ${problem.reason}`
-    end(Effect.fail(disconnection({ _tag: "Abandoned", reason }, "idle", tape)))
+    const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
+    end(Effect.fail(disconnection(exchange.failure() ?? refused, "idle", tape)))
   }
   return () => {
+    abandoned = true
     if (!dialogue.withdraw(owner)) {
       exchange.bound(owner)
       return

@@ -74,3 +74,15 @@ export const inClear = (): InvalidArgument =>
     field: "tls",
     reason: 'is "starttls", and the session is still in clear: run startTls first, or choose another policy'
   })
+
+/**
+ * A command for an envelope that another fiber has begun.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const notYours = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason: "is in a transaction that another fiber has begun; use transaction, or another session"
+  })

@@ -15,7 +15,11 @@ import type { Core } from "./core.js"
  * @since 0.1.0
  * @category models
  */
-export type Hello = Pick<Service, "ehlo" | "helo" | "lhlo" | "ehloOrHeloIfNeeded">
+export interface Hello {
+  readonly methods: Pick<Service, "ehlo" | "helo" | "lhlo" | "ehloOrHeloIfNeeded">
+  /** EHLO if nothing was said yet, for what HELO could not grant. */
+  readonly ehloIfNeeded: Service["ehloOrHeloIfNeeded"]
+}
 
 // RFC 5321 section 3.2: HELO is for servers that do not know EHLO, not for those that refuse this client.
 const isUnknownEhlo = (code: number): boolean => [500, 501, 502, 504, 550].includes(code)
@@ -62,10 +66,14 @@ export const make = (core: Core): Hello => {
   const wrongDialect = (command: string, needed: string): InvalidArgument =>
     new InvalidArgument({ field: "dialect", reason: `is ${dialect}, and ${command} belongs to ${needed}` })
 
-  return {
+  const ifNeeded = (use: Service["ehloOrHeloIfNeeded"]): Service["ehloOrHeloIfNeeded"] =>
+    unlessGreeted(channel.together("commands", unlessGreeted(use)))
+
+  const methods: Hello["methods"] = {
     ehlo: sayEhlo,
     helo: dialect === "lmtp" ? Effect.suspend(() => Effect.fail(wrongDialect("HELO", "smtp"))) : sayHelo,
     lhlo: dialect === "smtp" ? Effect.suspend(() => Effect.fail(wrongDialect("LHLO", "lmtp"))) : sayEhlo,
-    ehloOrHeloIfNeeded: unlessGreeted(channel.together("commands", unlessGreeted(greet)))
+    ehloOrHeloIfNeeded: ifNeeded(greet)
   }
+  return { methods, ehloIfNeeded: ifNeeded(Effect.asVoid(sayEhlo)) }
 }

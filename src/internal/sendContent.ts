@@ -46,7 +46,8 @@ export const prepareOptions = (options: ContentOptions, stallTimeout: Duration.D
 export const transact = <E, R>(
   exchange: Exchange,
   run: Run,
-  content: Prepared<E, R>
+  content: Prepared<E, R>,
+  require7bit: boolean
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> => {
   const begun = Effect.async<"Content" | "Ended">((resume) => {
     run.begin(
@@ -57,14 +58,15 @@ export const transact = <E, R>(
   return Effect.flatMap(begun, (what) => {
     if (what === "Ended")
       return Effect.succeed(content._tag === "Bytes" ? reportOf(content.facts) : undefined)
-    return sendContent(exchange, run, content)
+    return sendContent(exchange, run, content, require7bit)
   })
 }
 
 const sendContent = <E, R>(
   exchange: Exchange,
   run: Run,
-  content: Prepared<E, R>
+  content: Prepared<E, R>,
+  require7bit: boolean
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
     run.contentBegun()
@@ -79,10 +81,14 @@ const sendContent = <E, R>(
       })
     const sending = Contents.run(
       content,
-      { framing: "data", maxSize: exchange.dialogue.capabilities().size },
+      { framing: "data", maxSize: exchange.dialogue.capabilities().size, require7bit },
       sink
     )
-    return Effect.raceFirst(Effect.map(sending, reportOf), Effect.as(run.awaitEnd, undefined)).pipe(
+    // The end of the run ends the content in uninterruptible regions too.
+    return Effect.raceFirst(
+      Effect.interruptible(Effect.map(sending, reportOf)),
+      Effect.as(run.awaitEnd, undefined)
+    ).pipe(
       Effect.tapErrorCause(() => Effect.sync(run.stop)),
       Effect.zipLeft(run.awaitEnd)
     )

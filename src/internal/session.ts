@@ -7,15 +7,15 @@
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../CapabilityCache.js"
-import type { Command, Place } from "../protocol/Command.js"
+import type { Place } from "../protocol/Command.js"
 import * as Commands from "../protocol/Command.js"
-import { isInvalid } from "../protocol/Invalid.js"
+import { invalid, isInvalid } from "../protocol/Invalid.js"
 import type { Reply } from "../protocol/Reply.js"
 import { isRefusal } from "../protocol/Reply.js"
 import type { SmtpCommand } from "../SmtpCommand.js"
 import * as SmtpCommands from "../SmtpCommand.js"
 import type { ConnectError, Disconnection, TlsError } from "../SmtpError.js"
-import { CommandRefused, DataError, InvalidArgument, NotSupported } from "../SmtpError.js"
+import { CommandRefused, DataError, InvalidArgument, NotSupported, RecipientsRefused } from "../SmtpError.js"
 import type { Group, Options, RepliesTo, Service, SetupError, State } from "../SmtpSession.js"
 import { SmtpSocket } from "../SmtpSocket.js"
 import { TlsUpgrade } from "../TlsUpgrade.js"
@@ -27,7 +27,7 @@ import { sendData } from "./data.js"
 import * as Delivery from "./delivery.js"
 import type { Exchange, Failure } from "./exchange.js"
 import { noReply } from "./execute.js"
-import { disconnection, invalidArgument } from "./failure.js"
+import { disconnection, invalidArgument, notYours } from "./failure.js"
 import type { Hello } from "./hello.js"
 import * as Hellos from "./hello.js"
 import { read as readOptions } from "./sessionOptions.js"
@@ -54,7 +54,7 @@ export const make = (
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
     const { core, service } = yield* establish(options)
-    yield* StartTls.byPolicy(core, service.startTls)
+    yield* StartTls.byPolicy(core, service)
     yield* service.ehloOrHeloIfNeeded
     if (options.auth !== undefined) yield* service.authenticate(options.auth)
     return service
@@ -98,7 +98,8 @@ const build = (core: Core, greeting: Reply): Service => {
     dialect,
     pipelining: settings.pipelining,
     verifiedTls: () => isVerified(core),
-    greet: hello.ehloOrHeloIfNeeded,
+    greet: (entrant) =>
+      memory.greeted ? Effect.void : channel.holding(entrant, hello.methods.ehloOrHeloIfNeeded),
     insideTransaction: channel.inside,
     unprotected: () => isUnprotected(core)
   }
@@ -119,12 +120,17 @@ const build = (core: Core, greeting: Reply): Service => {
     awaitClosed: Effect.map(exchange.awaitEnd, (failure) =>
       failure === undefined ? undefined : disconnection(failure, "idle", tape)
     ),
-    ...hello,
+    ...hello.methods,
     startTls: StartTls.make(core, hello),
     authenticate: makeAuthenticate(core, hello),
     ...commands,
-    data: (content, contentOptions) =>
-      channel.together("commands", sendData(exchange, dialect, content, contentOptions)),
+    data: (content, contentOptions) => {
+      const sending = sendData(exchange, dialect, content, contentOptions)
+      return channel.together(
+        "commands",
+        Effect.flatMap(core.isForeign, (foreign) => (foreign ? Effect.fail(notYours()) : sending))
+      )
+    },
     deliver: (submission) => Delivery.deliver(port, submission),
     send: (submission) => Delivery.send(port, submission)
   }
@@ -155,7 +161,7 @@ const authenticationPort = ({ channel, exchange, memory, options, settings }: Co
 })
 
 const makeAuthenticate =
-  (core: Core, { ehloOrHeloIfNeeded }: Hello): Service["authenticate"] =>
+  (core: Core, { ehloIfNeeded }: Hello): Service["authenticate"] =>
   (credentials) => {
     const { exchange } = core
     const { dialogue } = exchange
@@ -175,7 +181,7 @@ const makeAuthenticate =
         if (dialogue.inTransaction()) {
           return yield* new InvalidArgument({ field: "session", reason: "is in a mail transaction" })
         }
-        yield* ehloOrHeloIfNeeded
+        yield* ehloIfNeeded
         return yield* Cores.destroyOnInterrupt(core, "authentication", authenticate)
       })
     )
@@ -213,44 +219,77 @@ const makeCommands = (core: Core): CommandMethods => {
       capabilities: dialogue.capabilities(),
       verifiedTls: isVerified(core),
       occupied: yield* occupied,
+      foreign: yield* core.isForeign,
       unprotected: isUnprotected(core),
       now: clock.unsafeCurrentTimeMillis()
     }
   })
 
+  // A local mistake is found at once. In the lane the commands are made again if STARTTLS or EHLO of another fiber has
+  // changed what they were made from.
+  const prepared = <Made, A, E, E2>(
+    make: Effect.Effect<Made, E>,
+    use: (made: Made) => Effect.Effect<A, E2>
+  ): Effect.Effect<A, E | E2 | Disconnection> =>
+    Effect.flatMap(make, (made) => {
+      const capabilities = dialogue.capabilities()
+      return channel.together(
+        "commands",
+        Effect.suspend(() =>
+          dialogue.capabilities() === capabilities ? use(made) : Effect.flatMap(make, use)
+        )
+      )
+    })
+
   const run = <P extends Place, E, L extends InvalidArgument | NotSupported>(
     command: SmtpCommand<P, E, L>
   ): Effect.Effect<Reply, E | L | Disconnection> =>
     Effect.gen(function* () {
-      const prepared = yield* command.prepare(yield* context)
-      const reply = yield* channel.one(prepared)
+      const reply = yield* prepared(
+        Effect.flatMap(context, (known) => command.prepare(known)),
+        channel.one
+      )
       const refused = command.refuse(reply)
       return refused === undefined ? reply : yield* Effect.fail(refused)
     })
 
   const group: Service["group"] = (commands) =>
     Effect.gen(function* () {
-      const prepared: Array<Command> = []
-      for (const command of commands) prepared.push(yield* command.prepare(yield* context))
-      const problem = dialogue.check(prepared)
-      if (problem !== undefined) return yield* invalidArgument(problem)
-      const replies = (yield* channel.execute(prepared)).map(([reply]) => reply)
-      return isComplete(commands, replies) ? replies : yield* disconnection(noReply, "command", tape)
+      const all = Effect.flatMap(context, (known) =>
+        Effect.forEach(commands, (command) => command.prepare(known))
+      )
+      const replies = yield* prepared(
+        Effect.filterOrFail(
+          all,
+          (made) => Commands.misplaced(made) === undefined,
+          (made) => invalidArgument(Commands.misplaced(made) ?? invalid("group", "cannot be sent"))
+        ),
+        channel.execute
+      )
+      const firsts = replies.map(([reply]) => reply)
+      return isComplete(commands, firsts) ? firsts : yield* disconnection(noReply, "command", tape)
     })
 
-  const bdat: Service["bdat"] = (octets, bdatOptions = {}) =>
-    Effect.gen(function* () {
+  const bdat: Service["bdat"] = (octets, { last = false } = {}) => {
+    // Copied when it is called, as all that a program gives.
+    const chunk = Commands.bdat([new Uint8Array(octets)], last)
+    return Effect.gen(function* () {
       if (!dialogue.capabilities().chunking) {
         return yield* new NotSupported({ extension: "CHUNKING", reason: "the server does not know BDAT" })
       }
-      const last = bdatOptions.last ?? false
-      const [replies] = yield* channel.execute([Commands.bdat([new Uint8Array(octets)], last)])
+      if (yield* core.isForeign) return yield* notYours()
+      const recipients = dialogue.recipients()
+      const [replies] = yield* channel.execute([chunk])
       if (replies === undefined) return yield* disconnection(noReply, "bdat", tape)
-      const accepted = replies.some((reply) => !isRefusal(reply))
-      if (accepted) return replies
-      exchange.reset()
-      return yield* new DataError({ phase: last ? "final" : "bdat", reply: replies[0] })
+      if (replies.every(isRefusal)) {
+        exchange.reset()
+        return yield* new DataError({ phase: last ? "final" : "bdat", reply: replies[0] })
+      }
+      return last && recipients === 0
+        ? yield* new RecipientsRefused({ recipients: [], policy: "any" })
+        : replies
     })
+  }
 
   const resetUnfinished = Effect.sync(() => {
     if (exchange.failure() === undefined && dialogue.inTransaction()) exchange.reset()

@@ -7,7 +7,7 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { Invalid } from "../protocol/Invalid.js"
-import { invalid, isInvalid } from "../protocol/Invalid.js"
+import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import { parseClientName } from "../protocol/Mailbox.js"
 import type { Limits } from "../protocol/Reply.js"
 import { defaultLimits } from "../protocol/Reply.js"
@@ -46,6 +46,8 @@ const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
  * @category constructors
  */
 export const read = (options: Options): Settings | Invalid => {
+  const choice = firstInvalidChoice(options)
+  if (choice !== undefined) return choice
   const dialect = options.dialect ?? "smtp"
   const tls = options.tls ?? (options.path === undefined ? "starttls" : "none")
   const target = readEndpoint(options, dialect === "lmtp" ? 24 : defaultPorts[tls])
@@ -67,6 +69,11 @@ export const read = (options: Options): Settings | Invalid => {
     pipelining: options.pipelining ?? "data"
   }
 }
+
+const firstInvalidChoice = ({ dialect, pipelining, tls }: Options): Invalid | undefined =>
+  invalidChoice("tls", tls, Object.keys(defaultPorts)) ??
+  invalidChoice("dialect", dialect, ["smtp", "lmtp"]) ??
+  invalidChoice("pipelining", pipelining, ["off", "envelope", "data"])
 
 type Target = Pick<Settings, "endpoint" | "host" | "port">
 

@@ -56,7 +56,7 @@ const shakeHands = (core: Core): Effect.Effect<TlsInfo, TlsError> =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = (core: Core, { ehloOrHeloIfNeeded }: Hello): Service["startTls"] =>
+export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =>
   core.channel.together(
     "commands",
     Effect.gen(function* () {
@@ -64,7 +64,7 @@ export const make = (core: Core, { ehloOrHeloIfNeeded }: Hello): Service["startT
       if (core.memory.tls !== undefined) {
         return yield* new InvalidArgument({ field: "session", reason: "has TLS already" })
       }
-      yield* ehloOrHeloIfNeeded
+      yield* ehloIfNeeded
       if (!dialogue.capabilities().starttls) {
         const reason = `the server does not offer it; check the port: 587 for STARTTLS, 465 for tls "implicit"`
         return yield* new NotSupported({ extension: "STARTTLS", reason })
@@ -79,7 +79,10 @@ export const make = (core: Core, { ehloOrHeloIfNeeded }: Hello): Service["startT
  * @since 0.1.0
  * @category combinators
  */
-export const byPolicy = (core: Core, startTls: Service["startTls"]): Effect.Effect<void, SetupError> => {
+export const byPolicy = (
+  core: Core,
+  { ehloOrHeloIfNeeded, startTls }: Pick<Service, "ehloOrHeloIfNeeded" | "startTls">
+): Effect.Effect<void, SetupError> => {
   switch (core.settings.tls) {
     case "none":
     case "implicit":
@@ -89,7 +92,7 @@ export const byPolicy = (core: Core, startTls: Service["startTls"]): Effect.Effe
         Effect.zipRight(unlessPinned(core), Effect.fail(error))
       )
     case "opportunistic":
-      return Effect.catchTags(Effect.asVoid(startTls), {
+      return Effect.catchTags(Effect.zipRight(ehloOrHeloIfNeeded, Effect.asVoid(startTls)), {
         NotSupported: () => unlessPinned(core),
         CommandRefused: () => unlessPinned(core)
       })

@@ -51,15 +51,25 @@ const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<
  * @since 0.1.0
  * @category constructors
  */
-export const make = (listener: Listener | undefined): Tape => {
+export const make = (given: Listener | undefined): Tape => {
+  let listener = given
   const ring: Array<Moment> = new Array<Moment>(capacity)
   let position = 0
   let flowing = 0
 
+  // A listener that throws is heard of no more: mail is worth more than its transcript.
+  const tell = (listen: Listener, entries: ReadonlyArray<Entry>): void => {
+    try {
+      for (const entry of entries) listen(entry)
+    } catch {
+      listener = undefined
+    }
+  }
+
   const keep = (moment: () => ReadonlyArray<Entry>): void => {
     ring[position % capacity] = moment
     position++
-    if (listener !== undefined) for (const entry of moment()) listener(entry)
+    if (listener !== undefined) tell(listener, moment())
   }
 
   return {

@@ -99,8 +99,14 @@ export const make = (
 
   const submit = (commands: ReadonlyArray<Command>): void => {
     const problem = dialogue.submit(owner, commands)
-    if (problem === undefined) exchange.flush()
-    else exchange.fail({ _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` })
+    if (problem === undefined) {
+      exchange.flush()
+      return
+    }
+    const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
+    exchange.fail(refused)
+    // A session that had ended before tells nobody any more.
+    owner.failed(exchange.failure() ?? refused, undefined)
   }
 
   const complete = (octets: Uint8Array): void => {

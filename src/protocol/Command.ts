@@ -318,6 +318,19 @@ export const unsafeText = (field: string, text: string): Invalid | undefined => 
 }
 
 /**
+ * A group in which a command stands that others may not follow (RFC 2920 section 3.1).
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const misplaced = (commands: ReadonlyArray<Command>): Invalid | undefined => {
+  const command = commands.slice(0, -1).find(({ place }) => place === "Last")
+  return command === undefined
+    ? undefined
+    : invalid("group", `has ${command.verb} before its end, where only the last command may stand`)
+}
+
+/**
  * What a reply means for the command it answers. `Violation`: the server may not say this here.
  *
  * @since 0.1.0

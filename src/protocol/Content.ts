@@ -136,15 +136,6 @@ const DOT = 0x2e
  */
 export const endOfData: Uint8Array = Uint8Array.of(DOT, CR, LF)
 
-/**
- * The command line of a BDAT chunk (RFC 3030 section 2). The count is that of octets in memory.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const bdat = (octets: number, last: boolean): string =>
-  last ? `BDAT ${octets} LAST\r\n` : `BDAT ${octets}\r\n`
-
 // Content is taken in slices of this many octets, so that what a change of line ends needs is bounded.
 const sliceLength = 65_536
 

@@ -101,10 +101,10 @@ export interface Dialogue<Owner> {
   readonly mails: () => number
   /** Whether the server holds, or may come to hold, an envelope. */
   readonly inTransaction: () => boolean
+  /** Whether the last command that was submitted, and is not answered yet, is RSET. */
+  readonly resetting: () => boolean
   /** How many recipients of that envelope have been accepted. */
   readonly recipients: () => number
-  /** What `submit` would refuse. */
-  readonly check: (commands: ReadonlyArray<Command>) => Invalid | undefined
   /**
    * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
    * nothing behind a command that has to be the last of its group.
@@ -127,8 +127,6 @@ export interface Dialogue<Owner> {
   readonly head: () => Expectation<Owner> | undefined
   /** The oldest reply that `owner` waits for. */
   readonly headOf: (owner: Owner) => Expectation<Owner> | undefined
-  /** Whether nothing is waited for and nothing waits to leave. */
-  readonly idle: () => boolean
   /** The handshake succeeded: all that was known from before it is forgotten (RFC 3207 section 4.2). */
   readonly upgraded: () => void
   /** The connection is gone, or must not be used any more. What was expected stays visible. */
@@ -268,11 +266,8 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   }
 
   const checkGroup = (commands: ReadonlyArray<Command>): Invalid | undefined => {
-    for (const [index, command] of commands.entries()) {
+    for (const command of commands) {
       if (/[\r\n\0]/.test(command.line)) return invalid("command", "holds a line break or a NUL")
-      if (command.place === "Last" && index < commands.length - 1) {
-        return invalid("group", `has ${command.verb} before its end, where only the last command may stand`)
-      }
       if (command.kind === "StartTls" && secured) return invalid("session", "has TLS already")
       if (command.kind === "Auth" && authenticated) return invalid("session", "is authenticated already")
       if (command.kind === "Auth" && inTransaction()) return invalid("session", "is in a mail transaction")
@@ -282,7 +277,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       const problem = refusal(state, command)
       if (problem !== undefined) return problem
     }
-    return undefined
+    return Commands.misplaced(commands)
   }
 
   const submit = (owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined => {
@@ -415,12 +410,13 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     learn(expectation, meaning, reply)
     settle(expectation, meaning)
     if (state === "Upgrading" && parser.pending() > 0) return injected()
-    pump()
     return { _tag: "Replied", owner, command, reply, meaning, more }
   }
 
   const next = (): Event<Owner> | undefined => {
     if (state === "Closed") return undefined
+    // Only now, so that whoever looks on sees a reply before the command that it has let go.
+    pump()
     // Half a line is enough: it would become the beginning of the first reply under TLS.
     if (state === "Upgrading") return parser.pending() > 0 ? injected() : undefined
     const reply = parser.next()
@@ -446,8 +442,8 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     authenticated: () => authenticated,
     mails: () => mails,
     inTransaction,
+    resetting: () => (unsent.at(-1) ?? expected.at(-1))?.command.kind === "Rset",
     recipients: () => envelope?.accepted ?? 0,
-    check: checkGroup,
     submit,
     withdraw: (owner) => {
       unsent = unsent.filter((pending) => pending.owner !== owner)
@@ -456,6 +452,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     beginContent,
     content,
     take: () => {
+      if (state !== "Closed") pump()
       flushLines()
       if (output.length === 0 || state === "Closed") return []
       batches++
@@ -468,7 +465,6 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     next,
     head: () => expected[0],
     headOf,
-    idle: () => expected.length === 0 && unsent.length === 0,
     upgraded: () => {
       if (state !== "Upgrading" || parser.pending() > 0) return
       secured = true

@@ -31,3 +31,18 @@ export const invalid = (field: string, reason: string): Invalid => ({ _tag: "Inv
  */
 export const isInvalid = (value: unknown): value is Invalid =>
   typeof value === "object" && value !== null && "_tag" in value && value._tag === "Invalid"
+
+/**
+ * A value that is none of those it may be: configuration and plain JavaScript know no literal types.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const invalidChoice = (
+  field: string,
+  value: string | undefined,
+  choices: ReadonlyArray<string>
+): Invalid | undefined =>
+  value === undefined || choices.includes(value)
+    ? undefined
+    : invalid(field, `is none of ${choices.map((choice) => `"${choice}"`).join(", ")}`)

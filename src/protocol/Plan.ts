@@ -182,6 +182,8 @@ export interface Plan {
   readonly batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
   readonly pipelining: Pipelining
   readonly policy: RecipientsPolicy
+  /** Whether the server was told, or takes it for granted, that no octet is over 127 (RFC 6152). */
+  readonly requires7bit: boolean
 }
 
 const bodyOf = (
@@ -220,7 +222,7 @@ const mailParameters = (
   if (need !== undefined && !capabilities.smtpUtf8) return unsupported("SMTPUTF8", need)
   const body = bodyOf(envelope, facts, capabilities)
   if (typeof body === "object") return body
-  const size = given.size ?? facts.octets
+  const size = facts.octets ?? given.size
   if (size !== undefined && exceedsSize(capabilities, size)) {
     return unsupported(
       "SIZE",
@@ -319,7 +321,9 @@ export const plan = (
       mail: Commands.mail(mail),
       batches: splitByLimits(recipients, capabilities),
       pipelining: capabilities.pipelining ? pipelining : "off",
-      policy: options.recipients
+      policy: options.recipients,
+      requires7bit:
+        parameters.body === "7BIT" || (parameters.body === undefined && !capabilities.eightBitMime)
     },
     circumstances
   )

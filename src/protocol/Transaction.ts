@@ -109,7 +109,7 @@ const submitOne = (command: Command): Step => ({ _tag: "Submit", commands: [comm
  * @category constructors
  */
 export const make = (
-  { mail, pipelining, policy }: Omit<Plan, "batches">,
+  { mail, pipelining, policy }: Pick<Plan, "mail" | "pipelining" | "policy">,
   recipients: ReadonlyArray<PlannedRecipient>,
   dialect: "smtp" | "lmtp"
 ): Transaction => {

@@ -416,10 +416,3 @@ describe("encodeForData", () => {
     )
   })
 })
-
-describe("bdat", () => {
-  it("prints the count, and LAST for the last chunk (RFC 3030 section 2)", () => {
-    expect(Content.bdat(86, false)).toBe("BDAT 86\r\n")
-    expect(Content.bdat(0, true)).toBe("BDAT 0 LAST\r\n")
-  })
-})

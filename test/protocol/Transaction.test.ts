@@ -35,7 +35,7 @@ interface Setting {
 
 const transactionOf = (count: number, setting: Setting): Transaction =>
   Transactions.make(
-    { _tag: "Plan", mail, pipelining: setting.pipelining, policy: setting.policy ?? "any" },
+    { mail, pipelining: setting.pipelining, policy: setting.policy ?? "any" },
     plannedRecipients(count),
     setting.dialect ?? "smtp"
   )

@@ -134,7 +134,9 @@ describe("the errors of each command are exactly", () => {
     expectTypeOf<ErrorOf<Result<"rcpt">>>().toEqualTypeOf<
       RecipientsRefused | InvalidArgument | NotSupported | Disconnection
     >()
-    expectTypeOf<ErrorOf<Result<"bdat">>>().toEqualTypeOf<DataError | NotSupported | Disconnection>()
+    expectTypeOf<ErrorOf<Result<"bdat">>>().toEqualTypeOf<
+      DataError | RecipientsRefused | NotSupported | InvalidArgument | Disconnection
+    >()
   })
 
   it("CommandRefused for RSET, NOOP and QUIT", () => {
