@@ -989,7 +989,7 @@ export const scripted = (
         }
         const pair = yield* makePair({ capacity: options.capacity })
         yield* Effect.addFinalizer(() => pair.client.destroy)
-        yield* Effect.forkIn(serve(started, pair.server), scope)
+        yield* Effect.forkIn(Effect.interruptible(serve(started, pair.server)), scope)
         return pair.client
       })
 

@@ -122,7 +122,7 @@ const readGreeting = (
   })
 
 const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
-  submitAndWait(exchange, [Commands.quit], () => undefined).pipe(
+  Effect.interruptible(submitAndWait(exchange, [Commands.quit], () => undefined)).pipe(
     Effect.timeout(exchange.limits.quit),
     Effect.ignore
   )
@@ -142,7 +142,8 @@ const attempt = (
         timeout: settings.limits.connect,
         except
       })
-      if (dialled.addresses.remoteAddress !== undefined) except.push(dialled.addresses.remoteAddress)
+      const { remoteAddress } = dialled.addresses
+      if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
       const secured =
         settings.tls === "implicit" ? yield* secure(surroundings, settings, options, dialled) : undefined
       const { exchange, greeting } = yield* readGreeting(secured ?? dialled, settings, options)

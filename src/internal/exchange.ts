@@ -76,6 +76,8 @@ export interface Exchange {
   readonly limits: TimeLimits
   readonly tape: Tape
   readonly connection: () => Connection
+  /** How many batches of the dialogue were handed to the socket, to their last octet. */
+  readonly handed: () => number
   readonly failure: () => Failure | undefined
   /** Asks for the lane. */
   readonly enter: (entrant: Entrant) => void
@@ -142,9 +144,10 @@ export const make = (
       },
       awaitEnd: Deferred.await(ended)
     })
-    yield* Effect.forkScoped(exchange.reader)
-    yield* Effect.forkScoped(exchange.writer)
-    yield* Effect.forkScoped(exchange.watchdog)
+    // Whoever opens a session in an uninterruptible region must be able to close it.
+    for (const fiber of [exchange.reader, exchange.writer, exchange.watchdog]) {
+      yield* Effect.forkScoped(Effect.interruptible(fiber))
+    }
     return exchange
   })
 
@@ -188,6 +191,7 @@ const build = (
   let failure: Failure | undefined
   let open = true
   let holder: Entrant | undefined
+  let departing = false
   let flushed = 0
   let writingSince: number | undefined
   // What the dialogue has given and the socket was not given yet.
@@ -249,8 +253,22 @@ const build = (
     const place = queue.indexOf(entrant)
     if (place !== -1) queue.splice(place, 1)
     if (holder !== entrant) return
+    departing = true
+    depart()
+  }
+
+  // The lane stays its holder's until the replies are in that nobody waits for any more.
+  const depart = (): void => {
+    if (!departing || bounds.size > 0) return
+    departing = false
     holder = undefined
     admitNext()
+  }
+
+  const finishOwner = (owner: Owner): void => {
+    owners.delete(owner)
+    bounds.delete(owner)
+    depart()
   }
 
   const flush = output.wake
@@ -270,6 +288,7 @@ const build = (
   }
 
   const reset = (): void => {
+    if (dialogue.resetting()) return
     dialogue.submit(resetter, [Commands.rset])
     flush()
   }
@@ -449,6 +468,7 @@ const build = (
     limits,
     tape,
     connection: () => connection,
+    handed: () => (unwritten.length > 0 ? dialogue.taken() - 1 : dialogue.taken()),
     failure: () => failure,
     enter,
     leave,
@@ -456,10 +476,7 @@ const build = (
     start: (owner) => {
       owners.add(owner)
     },
-    finish: (owner) => {
-      owners.delete(owner)
-      bounds.delete(owner)
-    },
+    finish: finishOwner,
     flush,
     putContent,
     fail,

@@ -139,17 +139,17 @@ const submit = (
   let continued = false
   let abandoned = false
   const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
-    exchange.finish(owner)
     // An envelope of which nobody knows belongs to nobody.
     if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction())
       exchange.reset()
+    exchange.finish(owner)
     leave()
     resume(result)
   }
   // What is still to be handed to the socket cannot have been accepted.
   const phaseOf = (phase: Phase | undefined): Phase => {
     const head = dialogue.headOf(owner)
-    return phase === "final" && head !== undefined && head.batch > dialogue.taken()
+    return phase === "final" && head !== undefined && head.batch > exchange.handed()
       ? "bdat"
       : (phase ?? "idle")
   }

@@ -12,7 +12,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { Endpoint } from "../SmtpSocket.js"
 import type { NodeConnection } from "./nodeConnection.js"
-import { fromNodeSocket, takeSocket } from "./nodeConnection.js"
+import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
 import type { ServerConnection, ServerUpgrade } from "./scriptedServer.js"
 
 /**
@@ -76,7 +76,7 @@ interface Accepted {
 
 const serverEnd = (
   { node, socket }: Accepted,
-  transport: Net.Socket,
+  reset: () => void,
   known: WeakMap<ServerConnection, Accepted>
 ): ServerConnection => {
   const end: ServerConnection = {
@@ -84,9 +84,7 @@ const serverEnd = (
     end: Effect.sync(() => {
       socket.end()
     }),
-    reset: Effect.sync(() => {
-      transport.resetAndDestroy()
-    })
+    reset: Effect.sync(reset)
   }
   known.set(end, { node, socket })
   return end
@@ -169,7 +167,9 @@ export const listen = <Server extends Accepting>(
         const socket = takeSocket(accepted.node) ?? accepted.socket
         const secured = yield* secure(socket, tls)
         handshakes.push(handshakeOf(secured))
-        return serverEnd({ socket: secured, node: fromNodeSocket(secured) }, socket, known)
+        // Node crashes, now and then, when the socket below its TLS is reset: it is closed without TLS's goodbye.
+        const cut = (): void => destroySocket(socket)
+        return serverEnd({ socket: secured, node: fromNodeSocket(secured) }, cut, known)
       }).pipe(
         Effect.tapError((error) =>
           Effect.sync(() => {
@@ -194,7 +194,10 @@ export const listen = <Server extends Accepting>(
 
     const accept = (socket: Net.Socket): Effect.Effect<void> =>
       Effect.gen(function* () {
-        const plain = serverEnd({ socket, node: fromNodeSocket(socket) }, socket, known)
+        const reset = (): void => {
+          socket.resetAndDestroy()
+        }
+        const plain = serverEnd({ socket, node: fromNodeSocket(socket) }, reset, known)
         yield* server.accept(options.mode === "implicit" ? yield* upgrade(plain) : plain)
       }).pipe(Effect.scoped, Effect.ignore, Effect.ensuring(Effect.sync(() => socket.destroy())))
 
