@@ -15,7 +15,8 @@ export default defineConfig({
     // A process for each file: what one leaves behind in Effect's globals cannot reach another.
     pool: "forks",
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
-    testTimeout: 20_000,
+    // Enough for the compiler to look at every example on a busy machine; no test waits for anything.
+    testTimeout: 60_000,
     hookTimeout: 120_000
   }
 })

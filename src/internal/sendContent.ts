@@ -1,5 +1,5 @@
 /**
- * The content of one transaction, in the fiber of whoever gave it: small content leaves with the run itself, the
+ * The content of one transaction, with the errors and needs of whoever gave it: small content leaves with the run itself, the
  * rest is written as it comes, with backpressure from the socket.
  *
  * @since 0.1.0
