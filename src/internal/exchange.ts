@@ -15,9 +15,12 @@ import type { Dialogue } from "../protocol/Dialogue.js"
 import * as Dialogues from "../protocol/Dialogue.js"
 import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
+import * as Admissions from "./admission.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
 import * as Wakeup from "./wakeup.js"
+import type { Deadline } from "./watchdog.js"
+import * as Watchdogs from "./watchdog.js"
 
 /**
  * Why a session ended.
@@ -145,7 +148,7 @@ export const make = (
       awaitEnd: Deferred.await(ended)
     })
     // Whoever opens a session in an uninterruptible region must be able to close it.
-    for (const fiber of [exchange.reader, exchange.writer, exchange.watchdog]) {
+    for (const fiber of [exchange.reader, exchange.writer, exchange.watch]) {
       yield* Effect.forkScoped(Effect.interruptible(fiber))
     }
     return exchange
@@ -160,7 +163,7 @@ interface Surroundings {
 interface Running extends Exchange {
   readonly reader: Effect.Effect<void>
   readonly writer: Effect.Effect<void>
-  readonly watchdog: Effect.Effect<void>
+  readonly watch: Effect.Effect<void>
 }
 
 // A goodbye answers the oldest command alone: for the others the connection is just gone.
@@ -182,16 +185,12 @@ const build = (
     sent: tape.sent
   })
   const owners = new Set<Owner>([greeter])
-  const queue: Array<Entrant> = []
   const output = Wakeup.make()
   const taken = Wakeup.make()
   const upgrades = Wakeup.make()
-  const alarm = Wakeup.make()
   let connection = first
   let failure: Failure | undefined
   let open = true
-  let holder: Entrant | undefined
-  let departing = false
   let flushed = 0
   let writingSince: number | undefined
   // What the dialogue has given and the socket was not given yet.
@@ -201,13 +200,8 @@ const build = (
   const bounds = new Map<Owner, number>()
   let readOnUntil: number | undefined
   let lost: ConnectionLost | undefined
-  let watching = true
-  let pokes = 0
-
-  const poke = (): void => {
-    pokes++
-    alarm.wake()
-  }
+  // The lane stays its holder's until the replies are in that nobody waits for any more.
+  const lane = Admissions.make<Entrant>(() => bounds.size > 0)
 
   const fail = (cause: Failure): void => {
     if (open) shutDown(cause, cause)
@@ -219,10 +213,10 @@ const build = (
     dialogue.close()
     const head = dialogue.head()?.owner
     const affected = [...owners]
-    const waiting = queue.splice(0)
+    const waiting = lane.close()
     finish(told, connection)
     for (const wakeup of [output, taken, upgrades]) wakeup.wake()
-    poke()
+    watchdog.poke()
     for (const owner of affected) {
       const phase = dialogue.headOf(owner)?.command.phase
       owner.failed(owner === head || phase === undefined ? cause : withoutReply(cause), phase)
@@ -231,44 +225,15 @@ const build = (
     for (const entrant of waiting) entrant.turnedAway(cause)
   }
 
-  const admitNext = (): void => {
-    while (holder === undefined && open) {
-      const next = queue.shift()
-      if (next === undefined) return
-      holder = next
-      next.begin()
-    }
-  }
-
   const enter = (entrant: Entrant): void => {
-    if (!open) {
-      entrant.turnedAway(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
-      return
-    }
-    queue.push(entrant)
-    admitNext()
-  }
-
-  const leave = (entrant: Entrant): void => {
-    const place = queue.indexOf(entrant)
-    if (place !== -1) queue.splice(place, 1)
-    if (holder !== entrant) return
-    departing = true
-    depart()
-  }
-
-  // The lane stays its holder's until the replies are in that nobody waits for any more.
-  const depart = (): void => {
-    if (!departing || bounds.size > 0) return
-    departing = false
-    holder = undefined
-    admitNext()
+    if (open) lane.enter(entrant)
+    else entrant.turnedAway(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
   }
 
   const finishOwner = (owner: Owner): void => {
     owners.delete(owner)
     bounds.delete(owner)
-    depart()
+    lane.settle()
   }
 
   const flush = output.wake
@@ -365,7 +330,7 @@ const build = (
       taken.wake()
     }
     writingSince = now()
-    if (!watching) poke()
+    watchdog.begin()
     return nextSlice()
   }
 
@@ -389,7 +354,7 @@ const build = (
     lost = error
     writingSince = undefined
     readOnUntil = now() + readOnMillis
-    poke()
+    watchdog.poke()
   }
 
   const writer = Effect.whileLoop({
@@ -412,11 +377,6 @@ const build = (
       : Wakeup.until(taken, () => (!open || dialogue.taken() > before ? Effect.void : undefined))
   }
 
-  interface Deadline {
-    readonly at: number
-    readonly expire: () => void
-  }
-
   const deadlines = (): ReadonlyArray<Deadline> => {
     const all: Array<Deadline> = []
     const expire = (phase: Phase, limitMillis: number) => () => fail({ _tag: "Expired", phase, limitMillis })
@@ -433,35 +393,15 @@ const build = (
     if (readOnUntil !== undefined) all.push({ at: readOnUntil, expire: () => disconnected(undefined) })
     const reason = "the replies to an interrupted command did not come in time"
     for (const at of bounds.values()) all.push({ at, expire: () => fail({ _tag: "Abandoned", reason }) })
-    return all.filter(({ at }) => Number.isFinite(at))
+    return all
   }
 
-  // Sleeping never longer than the shortest limit, the watchdog needs no word of each command: whatever limit
-  // begins while it sleeps ends after it has woken.
-  const shortestLimit = Math.max(1, Math.min(...Object.values(limits).map(Duration.toMillis)))
-
-  const watchOnce: Effect.Effect<void> = Effect.suspend(() => {
-    const seen = pokes
-    const poked = Wakeup.until(alarm, () => (pokes === seen ? undefined : Effect.void))
-    const next = deadlines().reduce<Deadline | undefined>(
-      (earliest, deadline) => (earliest === undefined || deadline.at < earliest.at ? deadline : earliest),
-      undefined
-    )
-    if (next === undefined) {
-      watching = false
-      return Effect.map(poked, () => {
-        watching = true
-      })
-    }
-    const remaining = next.at - now()
-    if (remaining <= 0) {
-      next.expire()
-      return Effect.void
-    }
-    return Effect.raceFirst(Effect.sleep(Math.min(remaining, shortestLimit)), poked)
+  const watchdog = Watchdogs.make({
+    isOn: () => open,
+    now,
+    deadlines,
+    longestSleep: Math.max(1, Math.min(...Object.values(limits).map(Duration.toMillis)))
   })
-
-  const watchdog = Effect.whileLoop({ while: () => open, body: () => watchOnce, step: () => undefined })
 
   return {
     dialogue,
@@ -471,8 +411,8 @@ const build = (
     handed: () => (unwritten.length > 0 ? dialogue.taken() - 1 : dialogue.taken()),
     failure: () => failure,
     enter,
-    leave,
-    holder: () => holder,
+    leave: lane.leave,
+    holder: lane.holder,
     start: (owner) => {
       owners.add(owner)
     },
@@ -483,7 +423,7 @@ const build = (
     reset,
     bound: (owner) => {
       bounds.set(owner, now() + graceMillis)
-      poke()
+      watchdog.poke()
     },
     awaitEnd,
     upgraded: (secured) => {
@@ -499,6 +439,6 @@ const build = (
     }),
     reader,
     writer,
-    watchdog
+    watch: watchdog.run
   }
 }
