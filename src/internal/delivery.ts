@@ -8,38 +8,17 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import type { Invalid } from "../protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
-import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
-import { parseMail, parseRecipient } from "../protocol/Parameters.js"
-import { isRefusal, isSuccess } from "../protocol/Reply.js"
-import type {
-  Circumstances,
-  ContentFacts,
-  Envelope,
-  Pipelining,
-  PlannedRecipient,
-  RecipientInput,
-  RecipientsPolicy
-} from "../protocol/Plan.js"
+import { isInvalid } from "../protocol/Invalid.js"
+import type { Circumstances, ContentFacts, Pipelining, PlannedRecipient } from "../protocol/Plan.js"
 import * as Plans from "../protocol/Plan.js"
-import type { Verdict } from "../protocol/Transaction.js"
 import * as Transactions from "../protocol/Transaction.js"
-import type { Disconnection, HeloError, RefusedRecipient } from "../SmtpError.js"
-import {
-  ContentError,
-  DataError,
-  InvalidArgument,
-  NotSupported,
-  RecipientsRefused,
-  SenderRefused
-} from "../SmtpError.js"
-import type { ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
-import * as Receipts from "../SmtpReceipt.js"
+import type { Disconnection, HeloError } from "../SmtpError.js"
+import { ContentError, InvalidArgument, NotSupported } from "../SmtpError.js"
 import type { NotSentCause, SendError } from "../SmtpSession.js"
 import type { Submission } from "../SmtpSubmission.js"
+import type { Account, Receipt } from "./account.js"
+import { failureOf, interrupted, noAccount, receiptOf, settle } from "./account.js"
 import { describeCause } from "./cause.js"
 import type { Prepared } from "./content.js"
 import * as Contents from "./content.js"
@@ -47,13 +26,11 @@ import type { Entrant, Exchange, Failure } from "./exchange.js"
 import { disconnection, inClear, invalidArgument, refusedLocally } from "./failure.js"
 import type { Lane } from "./lane.js"
 import { make as makeLane } from "./lane.js"
+import type { Request } from "./request.js"
+import { read as readRequest } from "./request.js"
 import { prepareOptions, transact, wholeLength } from "./sendContent.js"
 import type { Cut, Run } from "./transactionRun.js"
 import * as TransactionRun from "./transactionRun.js"
-
-type Outcome = AnyOutcome<NotSentCause>
-
-type Receipt = AnyReceipt<NotSentCause>
 
 /**
  * What a session gives to a delivery.
@@ -72,183 +49,6 @@ export interface Port {
   readonly insideTransaction: Effect.Effect<boolean>
   /** Whether mail would go in clear though the program has asked for TLS. */
   readonly unprotected: () => boolean
-}
-
-/** A submission that was read and copied. */
-interface Request {
-  readonly envelope: Envelope
-  readonly recipients: ReadonlyArray<string>
-  readonly policy: RecipientsPolicy
-  readonly maxSplits: number
-  readonly inspectionLimit: number
-  readonly timeout: Duration.Duration | undefined
-}
-
-const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid =>
-  parameters === undefined ? {} : isList(parameters) ? parseMail(parameters, "parameters") : { ...parameters }
-
-const recipientParametersOf = (
-  parameters: Submission["recipientParameters"]
-): RecipientParameters | Invalid =>
-  parameters === undefined
-    ? {}
-    : isList(parameters)
-      ? parseRecipient(parameters, "recipientParameters")
-      : { ...parameters }
-
-const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
-
-const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)
-
-const wholeNumber = (value: number | undefined, fallback: number, field: string): number | Invalid => {
-  if (value === undefined) return fallback
-  return Number.isInteger(value) && value >= 0 ? value : invalid(field, "is not a whole number from zero")
-}
-
-const firstInvalidChoice = ({
-  lineEnds,
-  longLines,
-  recipients
-}: Submission<unknown, unknown>): Invalid | undefined =>
-  invalidChoice("recipients", recipients, ["any", "all"]) ??
-  invalidChoice("lineEnds", lineEnds, ["convert", "refuse"]) ??
-  invalidChoice("longLines", longLines, ["send", "refuse"])
-
-const readTimeout = (
-  timeout: Duration.DurationInput | undefined
-): Duration.Duration | undefined | Invalid => {
-  if (timeout === undefined) return undefined
-  const read = Duration.decodeUnknown(timeout)
-  if (Option.isNone(read)) return invalid("timeout", `is not a duration, such as "30 seconds"`)
-  return Duration.isFinite(read.value) ? read.value : undefined
-}
-
-const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
-  const parameters = mailParametersOf(submission.parameters)
-  if (isInvalid(parameters)) return parameters
-  const common = recipientParametersOf(submission.recipientParameters)
-  if (isInvalid(common)) return common
-  const to = (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient) =>
-    typeof recipient === "string" ? { ...common, address: recipient } : { ...common, ...recipient }
-  )
-  const envelope = Plans.readEnvelope(submission.from, to, parameters)
-  if (isInvalid(envelope)) return envelope
-  const choice = firstInvalidChoice(submission)
-  if (choice !== undefined) return choice
-  const maxSplits = wholeNumber(submission.maxSplits, 100, "maxSplits")
-  if (isInvalid(maxSplits)) return maxSplits
-  const inspectionLimit = wholeNumber(submission.inspectionLimit, 1_048_576, "inspectionLimit")
-  if (isInvalid(inspectionLimit)) return inspectionLimit
-  const timeout = readTimeout(submission.timeout)
-  if (isInvalid(timeout)) return timeout
-  return {
-    envelope,
-    recipients: to.map(({ address }) => address),
-    policy: submission.recipients ?? "any",
-    maxSplits,
-    inspectionLimit,
-    timeout
-  }
-}
-
-/** Everything that has become known of a message. */
-interface Account {
-  readonly outcomes: Map<number, Outcome>
-  content: ContentReport | undefined
-}
-
-// Errors are made only where somebody will see them: each costs more than a message.
-const receiptOf = (request: Request, account: Account, missing: () => NotSentCause): Receipt =>
-  Receipts.make(
-    request.recipients.map(
-      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing())
-    ),
-    account.content
-  )
-
-const tell = (
-  request: Request,
-  account: Account,
-  recipient: PlannedRecipient,
-  outcome: (address: string) => Outcome
-): void => {
-  for (const position of recipient.positions) {
-    account.outcomes.set(position, outcome(request.recipients[position] ?? recipient.mailbox.source))
-  }
-}
-
-const refusedOf = (
-  recipients: ReadonlyArray<PlannedRecipient>,
-  verdicts: ReadonlyArray<Verdict>
-): ReadonlyArray<RefusedRecipient> =>
-  recipients.flatMap(({ mailbox }, index) => {
-    const verdict = verdicts[index]
-    return verdict?._tag === "Refused" || verdict?._tag === "Overflow"
-      ? [{ address: mailbox.source, reply: verdict.reply }]
-      : []
-  })
-
-/** Writes down what one transaction came to; gives the recipients that were too many for it. */
-const settle = (
-  port: Port,
-  request: Request,
-  account: Account,
-  batch: ReadonlyArray<PlannedRecipient>,
-  verdicts: ReadonlyArray<Verdict>,
-  cut: Cut | undefined,
-  otherwise: NotSentCause | undefined
-): ReadonlyArray<PlannedRecipient> => {
-  const overflow: Array<PlannedRecipient> = []
-  const refused = refusedOf(batch, verdicts)
-  const open = memoize(() => openOutcome(port, cut, refused, otherwise))
-  for (const [index, recipient] of batch.entries()) {
-    const verdict = verdicts[index] ?? { _tag: "Open" as const }
-    tell(request, account, recipient, (address) => {
-      switch (verdict._tag) {
-        case "Accepted":
-          return Receipts.accepted(address, verdict.reply)
-        case "Refused":
-          return Receipts.refused(address, verdict.reply, verdict.phase)
-        case "Overflow":
-          return Receipts.refused(address, verdict.reply, "rcpt")
-        case "Held":
-          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused, policy: "all" }))
-        case "Open":
-          return open()(address)
-      }
-    })
-    if (verdict._tag === "Overflow") overflow.push(recipient)
-  }
-  return overflow
-}
-
-const memoize = <A>(make: () => A): (() => A) => {
-  let made: { readonly value: A } | undefined
-  return () => (made ??= { value: make() }).value
-}
-
-const openOutcome = (
-  { exchange }: Port,
-  cut: Cut | undefined,
-  refused: ReadonlyArray<RefusedRecipient>,
-  otherwise: NotSentCause | undefined
-): ((address: string) => Outcome) => {
-  if (cut === undefined) {
-    // Every reply came, and nothing is decided: the run was abandoned before its content.
-    const cause = otherwise ?? disconnection(interrupted, "data", exchange.tape, refused)
-    return (address) => Receipts.notSent(address, cause)
-  }
-  const { failure, handed, phase } = cut
-  const reply = failure._tag === "Disconnected" ? failure.reply : undefined
-  if (reply !== undefined && isRefusal(reply) && (phase === "final" || phase === "content")) {
-    return (address) => Receipts.refused(address, reply, phase)
-  }
-  const cause = disconnection(failure, phase, exchange.tape, refused)
-  // A 2yz in the middle of the content: what the server has made of it nobody can say.
-  const taken = failure._tag === "Violated" && failure.reply !== undefined && isSuccess(failure.reply)
-  const doubtful = handed || (taken && phase === "content")
-  if (doubtful) return (address) => Receipts.unknown(address, cause)
-  return (address) => Receipts.notSent(address, otherwise ?? cause)
 }
 
 /**
@@ -271,7 +71,7 @@ const conclude = <E, R, A, E2>(
   submission: Submission<E, R>,
   conclusion: (receipt: Receipt) => Effect.Effect<A, E2>
 ): Effect.Effect<A, InvalidArgument | E | E2, R> => {
-  const request = read(submission)
+  const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
   const prepared = Contents.prepare(
     submission.content,
@@ -310,8 +110,6 @@ const withinTimeout = <E, R>(
   // A limit holds in uninterruptible regions too, such as finalizers.
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }
-
-const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
 
 /**
  * Two mail transactions at once, which no server takes.
@@ -413,7 +211,7 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
   const settleWith = (cut: Cut | undefined, otherwise?: NotSentCause): ReadonlyArray<PlannedRecipient> =>
     current === undefined
       ? []
-      : settle(port, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
+      : settle(exchange.tape, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
 
   const receiptNow = (failure: Failure): Receipt => {
     if (current !== undefined && !settled) {
@@ -459,8 +257,6 @@ const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) =>
     }
   }
 }
-
-const interrupted: Failure = { _tag: "Abandoned", reason: "the send was interrupted" }
 
 const transactions = <E, R>(
   port: Port,
@@ -571,35 +367,3 @@ export const send = <E, R>(
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
-
-/**
- * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
- * NotSent before Refused, so that a retry on transient errors can never deliver a message twice.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const failureOf = (
-  from: string,
-  receipt: Receipt,
-  policy: RecipientsPolicy
-): SendError | undefined => {
-  if (receipt.accepted.length > 0) return undefined
-  const [doubtful] = receipt.unknown
-  if (doubtful !== undefined) return doubtful.cause
-  const [missing] = receipt.notSent
-  if (missing !== undefined) return missing.cause
-  const [first] = receipt.refused
-  if (first === undefined) return undefined
-  if (first.phase === "mail") return new SenderRefused({ sender: from, reply: first.reply })
-  const ofMessage = receipt.refused.find(({ phase }) => phase !== "rcpt")
-  const verdicts = new Set(receipt.refused.filter(({ phase }) => phase === "final").map(({ reply }) => reply))
-  // Several verdicts on one message are those of LMTP, one for each recipient.
-  if (ofMessage !== undefined && verdicts.size <= 1) {
-    return new DataError({ phase: ofMessage.phase, reply: ofMessage.reply })
-  }
-  return new RecipientsRefused({
-    recipients: receipt.refused.map(({ recipient, reply }) => ({ address: recipient, reply })),
-    policy
-  })
-}

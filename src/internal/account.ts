@@ -1,0 +1,189 @@
+/**
+ * The account of one message: verdicts become outcomes, outcomes the receipt, and the most doubtful of them the error
+ * of `send`.
+ *
+ * @since 0.1.0
+ */
+import { isRefusal, isSuccess } from "../protocol/Reply.js"
+import type { PlannedRecipient, RecipientsPolicy } from "../protocol/Plan.js"
+import type { Verdict } from "../protocol/Transaction.js"
+import type { RefusedRecipient } from "../SmtpError.js"
+import { DataError, RecipientsRefused, SenderRefused } from "../SmtpError.js"
+import type { ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
+import * as Receipts from "../SmtpReceipt.js"
+import type { NotSentCause, SendError } from "../SmtpSession.js"
+import type { Failure } from "./exchange.js"
+import { disconnection } from "./failure.js"
+import type { Request } from "./request.js"
+import type { Tape } from "./tape.js"
+import type { Cut } from "./transactionRun.js"
+
+type Outcome = AnyOutcome<NotSentCause>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Receipt = AnyReceipt<NotSentCause>
+
+/**
+ * Why a message that nobody waits for any more was not sent.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const interrupted: Failure = { _tag: "Abandoned", reason: "the send was interrupted" }
+
+/**
+ * Everything that has become known of a message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Account {
+  readonly outcomes: Map<number, Outcome>
+  content: ContentReport | undefined
+}
+
+/**
+ * What is known, with the cause that kept the message from those of whom nothing is. Errors are made only where
+ * somebody will see them: each costs more than a message.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const receiptOf = (request: Request, account: Account, missing: () => NotSentCause): Receipt =>
+  Receipts.make(
+    request.recipients.map(
+      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing())
+    ),
+    account.content
+  )
+
+const tell = (
+  request: Request,
+  account: Account,
+  recipient: PlannedRecipient,
+  outcome: (address: string) => Outcome
+): void => {
+  for (const position of recipient.positions) {
+    account.outcomes.set(position, outcome(request.recipients[position] ?? recipient.mailbox.source))
+  }
+}
+
+const refusedOf = (
+  recipients: ReadonlyArray<PlannedRecipient>,
+  verdicts: ReadonlyArray<Verdict>
+): ReadonlyArray<RefusedRecipient> =>
+  recipients.flatMap(({ mailbox }, index) => {
+    const verdict = verdicts[index]
+    return verdict?._tag === "Refused" || verdict?._tag === "Overflow"
+      ? [{ address: mailbox.source, reply: verdict.reply }]
+      : []
+  })
+
+/**
+ * Writes down what one transaction came to; gives the recipients that were too many for it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const settle = (
+  tape: Tape,
+  request: Request,
+  account: Account,
+  batch: ReadonlyArray<PlannedRecipient>,
+  verdicts: ReadonlyArray<Verdict>,
+  cut: Cut | undefined,
+  otherwise: NotSentCause | undefined
+): ReadonlyArray<PlannedRecipient> => {
+  const overflow: Array<PlannedRecipient> = []
+  const refused = refusedOf(batch, verdicts)
+  const open = memoize(() => openOutcome(tape, cut, refused, otherwise))
+  for (const [index, recipient] of batch.entries()) {
+    const verdict = verdicts[index] ?? { _tag: "Open" as const }
+    tell(request, account, recipient, (address) => {
+      switch (verdict._tag) {
+        case "Accepted":
+          return Receipts.accepted(address, verdict.reply)
+        case "Refused":
+          return Receipts.refused(address, verdict.reply, verdict.phase)
+        case "Overflow":
+          return Receipts.refused(address, verdict.reply, "rcpt")
+        case "Held":
+          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused, policy: "all" }))
+        case "Open":
+          return open()(address)
+      }
+    })
+    if (verdict._tag === "Overflow") overflow.push(recipient)
+  }
+  return overflow
+}
+
+const memoize = <A>(make: () => A): (() => A) => {
+  let made: { readonly value: A } | undefined
+  return () => (made ??= { value: make() }).value
+}
+
+const openOutcome = (
+  tape: Tape,
+  cut: Cut | undefined,
+  refused: ReadonlyArray<RefusedRecipient>,
+  otherwise: NotSentCause | undefined
+): ((address: string) => Outcome) => {
+  if (cut === undefined) {
+    // Every reply came, and nothing is decided: the run was abandoned before its content.
+    const cause = otherwise ?? disconnection(interrupted, "data", tape, refused)
+    return (address) => Receipts.notSent(address, cause)
+  }
+  const { failure, handed, phase } = cut
+  const reply = failure._tag === "Disconnected" ? failure.reply : undefined
+  if (reply !== undefined && isRefusal(reply) && (phase === "final" || phase === "content")) {
+    return (address) => Receipts.refused(address, reply, phase)
+  }
+  const cause = disconnection(failure, phase, tape, refused)
+  // A 2yz in the middle of the content: what the server has made of it nobody can say.
+  const taken = failure._tag === "Violated" && failure.reply !== undefined && isSuccess(failure.reply)
+  const doubtful = handed || (taken && phase === "content")
+  if (doubtful) return (address) => Receipts.unknown(address, cause)
+  return (address) => Receipts.notSent(address, otherwise ?? cause)
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
+
+/**
+ * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
+ * NotSent before Refused, so that a retry on transient errors can never deliver a message twice.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const failureOf = (
+  from: string,
+  receipt: Receipt,
+  policy: RecipientsPolicy
+): SendError | undefined => {
+  if (receipt.accepted.length > 0) return undefined
+  const [doubtful] = receipt.unknown
+  if (doubtful !== undefined) return doubtful.cause
+  const [missing] = receipt.notSent
+  if (missing !== undefined) return missing.cause
+  const [first] = receipt.refused
+  if (first === undefined) return undefined
+  if (first.phase === "mail") return new SenderRefused({ sender: from, reply: first.reply })
+  const ofMessage = receipt.refused.find(({ phase }) => phase !== "rcpt")
+  const verdicts = new Set(receipt.refused.filter(({ phase }) => phase === "final").map(({ reply }) => reply))
+  // Several verdicts on one message are those of LMTP, one for each recipient.
+  if (ofMessage !== undefined && verdicts.size <= 1) {
+    return new DataError({ phase: ofMessage.phase, reply: ofMessage.reply })
+  }
+  return new RecipientsRefused({
+    recipients: receipt.refused.map(({ recipient, reply }) => ({ address: recipient, reply })),
+    policy
+  })
+}
