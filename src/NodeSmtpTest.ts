@@ -79,7 +79,8 @@ export interface ServerOptions extends Omit<SmtpTest.ServerOptions, "capacity" |
 /**
  * Runs scripts behind a listener: the next script for each connection, as long as the scope is open. With
  * `mode: "implicit"` a connection whose handshake fails uses up no script; a script's `SmtpTest.upgrade` is the
- * server's side of STARTTLS. A port or path that cannot be listened on is a defect.
+ * server's side of STARTTLS. Within TLS `SmtpTest.reset` closes the connection without TLS's goodbye instead of
+ * resetting it. A port or path that cannot be listened on is a defect.
  *
  * @example
  * ```ts

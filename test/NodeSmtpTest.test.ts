@@ -207,6 +207,22 @@ describe("a script over TLS", () => {
     })
   )
 
+  it.scopedLive("is cut off by a reset, without TLS's goodbye", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const tls = { cert: made.certificate, key: made.key }
+      const listening = yield* listen(SmtpTest.script(SmtpTest.reply("220 hi"), SmtpTest.reset), {
+        mode: "implicit",
+        tls
+      })
+      const client = yield* secureClient(undefined, listening, made.ca)
+      expect(yield* hearUntil(client, "\r\n")).toBe("220 hi\r\n")
+      const end = yield* Effect.either(client.pull)
+      expect(end._tag === "Left" || end.right === undefined).toBe(true)
+      yield* listening.server.done
+    })
+  )
+
   it.scopedLive("fails the script when the client refuses the certificate", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
@@ -324,6 +340,17 @@ describe("resources", () => {
         yield* say(yield* dial(stalled), "hello")
         const secured = yield* listen(SmtpTest.reply("220 hi"), { mode: "implicit", tls })
         yield* hearUntil(yield* secureClient(undefined, secured, made.ca), "\r\n")
+      })
+      expect(yield* resourcesLeftBy(Effect.scoped(use))).toEqual({})
+    })
+  )
+
+  it.scopedLive("are gone after a reset that came behind the server's end of stream", () =>
+    Effect.gen(function* () {
+      const use = Effect.gen(function* () {
+        const listening = yield* listen(SmtpTest.script(SmtpTest.halfClose, SmtpTest.reset))
+        yield* Effect.either((yield* dial(listening)).pull)
+        yield* listening.server.done
       })
       expect(yield* resourcesLeftBy(Effect.scoped(use))).toEqual({})
     })

@@ -156,7 +156,8 @@ export const listen = <Server extends Accepting>(
     const known = new WeakMap<ServerConnection, Accepted>()
     const failures: Array<unknown> = []
     const handshakes: Array<Handshake> = []
-    const sockets = new Set<Net.Socket>()
+    // Each socket, and what is above it since TLS began.
+    const sockets = new Map<Net.Socket, Net.Socket>()
     // One key for all connections, or a client could not resume its TLS session.
     const tls = options.tls === undefined ? undefined : { ticketKeys: randomBytes(48), ...options.tls }
 
@@ -167,8 +168,8 @@ export const listen = <Server extends Accepting>(
         const socket = takeSocket(accepted.node) ?? accepted.socket
         const secured = yield* secure(socket, tls)
         handshakes.push(handshakeOf(secured))
-        // Node crashes, now and then, when the socket below its TLS is reset: it is closed without TLS's goodbye.
-        const cut = (): void => destroySocket(socket)
+        sockets.set(socket, secured)
+        const cut = (): void => destroySocket(secured)
         return serverEnd({ socket: secured, node: fromNodeSocket(secured) }, cut, known)
       }).pipe(
         Effect.tapError((error) =>
@@ -177,6 +178,13 @@ export const listen = <Server extends Accepting>(
           })
         )
       )
+
+    // From above: Node 20 crashes, now and then, when the socket below a TLS socket is reset or destroyed first.
+    const destroy = (socket: Net.Socket): void => {
+      const above = sockets.get(socket)
+      if (above !== undefined) destroySocket(above)
+      socket.destroy()
+    }
 
     const server = yield* makeServer(upgrade)
     const listener = Net.createServer({ allowHalfOpen: true, noDelay: true })
@@ -188,21 +196,23 @@ export const listen = <Server extends Accepting>(
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         closing = true
-        for (const socket of sockets) socket.destroy()
+        for (const socket of sockets.keys()) destroy(socket)
       })
     )
 
     const accept = (socket: Net.Socket): Effect.Effect<void> =>
       Effect.gen(function* () {
         const reset = (): void => {
-          socket.resetAndDestroy()
+          // libuv resets no stream that is being shut down, and Node would lose it for ever.
+          if (socket.writableEnded) socket.destroy()
+          else socket.resetAndDestroy()
         }
         const plain = serverEnd({ socket, node: fromNodeSocket(socket) }, reset, known)
         yield* server.accept(options.mode === "implicit" ? yield* upgrade(plain) : plain)
-      }).pipe(Effect.scoped, Effect.ignore, Effect.ensuring(Effect.sync(() => socket.destroy())))
+      }).pipe(Effect.scoped, Effect.ignore, Effect.ensuring(Effect.sync(() => destroy(socket))))
 
     listener.on("connection", (socket) => {
-      sockets.add(socket)
+      sockets.set(socket, socket)
       socket.on("error", () => undefined)
       socket.on("close", () => sockets.delete(socket))
       if (closing) socket.destroy()
