@@ -77,6 +77,7 @@ describe("a greeting", () => {
     "of another protocol": "HTTP/1.1 400 Bad Request\r\n\r\n",
     "of SSH": "SSH-2.0-OpenSSH_9.6\r\n",
     "of binary": Uint8Array.from({ length: 64 }, (_, index) => (index % 2 === 0 ? 0xff : 0x0a)),
+    "that ends in a lone LF": "220 mx.test\n",
     "with the code 000": "000 mx.test\r\n",
     "with the code 099": "099 mx.test\r\n",
     "with the code 600": "600 mx.test\r\n",
@@ -237,4 +238,20 @@ describe("a server that says 421 to a command by hand (RFC 5321 section 3.8)", (
       )
     )
   }
+})
+
+describe("EHLO keywords that come twice", () => {
+  it.effect("count once: the first SIZE, and every mechanism of AUTH", () =>
+    withSession(
+      script(opened("SIZE 1000", "SIZE 5", "AUTH PLAIN", "AUTH=LOGIN PLAIN", "SIZE 9"), goodbye),
+      (smtp) =>
+        Effect.map(smtp.capabilities, ({ authMechanisms, keywords, size }) => {
+          expect({ authMechanisms, keywords, size }).toEqual({
+            authMechanisms: ["PLAIN", "LOGIN"],
+            keywords: ["SIZE", "AUTH"],
+            size: 1000
+          })
+        })
+    )
+  )
 })
