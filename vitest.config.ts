@@ -12,6 +12,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/preload.ts"],
     // A process for each file: what one leaves behind in Effect's globals cannot reach another.
     pool: "forks",
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },

@@ -13,7 +13,8 @@ const numberFrom = (name: string, fallback: number): number => {
   return value
 }
 
-const firstSeed = numberFrom("FUZZ_SEED", Date.now() % 1_000_000_000)
+// In CI always the same dialogues: a change answers for itself, not for the luck of the draw.
+const firstSeed = numberFrom("FUZZ_SEED", env["CI"] === "true" ? 1 : Date.now() % 1_000_000_000)
 const seedsOf = (runs: number): ReadonlyArray<number> =>
   Array.from({ length: numberFrom("FUZZ_RUNS", runs) }, (_, index) => firstSeed + index)
 
@@ -25,29 +26,31 @@ const messageOf = (error: unknown): string =>
 
 const limit = { timeout: 3_600_000 }
 
+/** The problems of the first seeds that have one: each hang takes seconds to be sure of. */
+const firstProblems = async (
+  runs: number,
+  run: (seed: number) => Promise<string | undefined>
+): Promise<ReadonlyArray<string>> => {
+  const problems: Array<string> = []
+  for (const seed of seedsOf(runs)) {
+    const problem = await run(seed).catch(messageOf)
+    if (problem !== undefined) problems.push(report(seed, problem))
+    if (problems.length === 3) break
+  }
+  return problems
+}
+
+// 100,000 in all. A session costs as much as 80 dialogues without one; this split takes about half a minute.
 describe("without a runtime", () => {
-  it("a dialogue ends, and tells the truth, whatever the server says", limit, () => {
-    const problems: Array<string> = []
-    for (const seed of seedsOf(94_000)) {
-      try {
-        const problem = runDialogue(seed)
-        if (problem !== undefined) problems.push(report(seed, problem))
-      } catch (error) {
-        problems.push(report(seed, messageOf(error)))
-      }
-    }
-    expect(problems.slice(0, 5)).toEqual([])
+  it("a dialogue ends, and tells the truth, whatever the server says", limit, async () => {
+    const run = (seed: number) => Promise.resolve(seed).then(runDialogue)
+    expect(await firstProblems(96_000, run)).toEqual([])
   })
 })
 
 describe("with sessions", () => {
   it("every effect ends, with typed errors and true outcomes, and leaves nothing behind", limit, async () => {
     await prepare()
-    const problems: Array<string> = []
-    for (const seed of seedsOf(6_000)) {
-      const problem = await runSession(seed).catch(messageOf)
-      if (problem !== undefined) problems.push(report(seed, problem))
-    }
-    expect(problems.slice(0, 5)).toEqual([])
+    expect(await firstProblems(4_000, runSession)).toEqual([])
   })
 })

@@ -1,0 +1,4 @@
+/**
+ * Loads what the library loads only when it is needed: a test that moves the clock must not wait for the disk.
+ */
+await Promise.all([import("effect/Stream"), import("node:crypto"), import("@mongodb-js/saslprep")])
