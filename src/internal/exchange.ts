@@ -79,7 +79,7 @@ export interface Exchange {
   readonly limits: TimeLimits
   readonly tape: Tape
   readonly connection: () => Connection
-  /** How many batches of the dialogue were handed to the socket, to their last octet. */
+  /** How many octets of the dialogue were handed to the socket. */
   readonly handed: () => number
   readonly failure: () => Failure | undefined
   /** Asks for the lane. */
@@ -191,6 +191,7 @@ const build = (
   let connection = first
   let failure: Failure | undefined
   let open = true
+  let handed = 0
   let flushed = 0
   let writingSince: number | undefined
   // What the dialogue has given and the socket was not given yet.
@@ -315,6 +316,7 @@ const build = (
     while (first !== undefined && room > 0) {
       const part = first.subarray(0, room)
       slice.push(part)
+      handed += part.length
       room -= part.length
       if (part.length === first.length) unwritten.shift()
       else unwritten[0] = first.subarray(part.length)
@@ -342,11 +344,10 @@ const build = (
 
   const wrote = (): void => {
     writingSince = undefined
-    if (unwritten.length > 0) return
     const before = flushed
-    flushed = dialogue.taken()
+    flushed = handed
     const head = dialogue.head()
-    if (head !== undefined && head.batch > before && head.batch <= flushed) headSince = now()
+    if (head !== undefined && head.end > before && head.end <= flushed) headSince = now()
   }
 
   // What the server has said before it hung up is worth more than the error of the write.
@@ -365,8 +366,8 @@ const build = (
 
   const putContent = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> => {
     if (!open) return Effect.void
-    const before = dialogue.taken()
     dialogue.content(octets, last)
+    const end = dialogue.put()
     tape.content(
       octets.reduce((sum, part) => sum + part.length, 0),
       last
@@ -374,14 +375,14 @@ const build = (
     flush()
     return last
       ? Effect.void
-      : Wakeup.until(taken, () => (!open || dialogue.taken() > before ? Effect.void : undefined))
+      : Wakeup.until(taken, () => (!open || dialogue.taken() >= end ? Effect.void : undefined))
   }
 
   const deadlines = (): ReadonlyArray<Deadline> => {
     const all: Array<Deadline> = []
     const expire = (phase: Phase, limitMillis: number) => () => fail({ _tag: "Expired", phase, limitMillis })
     const head = dialogue.head()
-    if (head !== undefined && head.batch <= flushed) {
+    if (head !== undefined && head.end <= flushed) {
       const { phase } = head.command
       const limit = Duration.toMillis(limits[phase])
       all.push({ at: headSince + limit, expire: expire(phase, limit) })
@@ -408,7 +409,7 @@ const build = (
     limits,
     tape,
     connection: () => connection,
-    handed: () => (unwritten.length > 0 ? dialogue.taken() - 1 : dialogue.taken()),
+    handed: () => handed,
     failure: () => failure,
     enter,
     leave: lane.leave,

@@ -149,7 +149,7 @@ const submit = (
   // What is still to be handed to the socket cannot have been accepted.
   const phaseOf = (phase: Phase | undefined): Phase => {
     const head = dialogue.headOf(owner)
-    return phase === "final" && head !== undefined && head.batch > exchange.handed()
+    return phase === "final" && head !== undefined && head.end > exchange.handed()
       ? "bdat"
       : (phase ?? "idle")
   }

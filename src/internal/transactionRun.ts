@@ -167,7 +167,7 @@ export const make = (
   const handed = (): boolean => {
     if (machine.progress() !== "Complete") return false
     const head = dialogue.headOf(owner)
-    return head === undefined || head.batch <= exchange.handed()
+    return head === undefined || head.end <= exchange.handed()
   }
 
   const cutBy = (failure: Failure, phase: Phase | undefined): Cut => {

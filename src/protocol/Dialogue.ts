@@ -70,8 +70,8 @@ export type Event<Owner> =
 export interface Expectation<Owner> {
   readonly owner: Owner
   readonly command: Command
-  /** Which `take` gives the last octet of the command; infinite while its content flows. */
-  readonly batch: number
+  /** Where its last octet ends, among all octets for the wire; infinite while its content flows. */
+  readonly end: number
 }
 
 /**
@@ -116,10 +116,12 @@ export interface Dialogue<Owner> {
   readonly beginContent: (owner: Owner) => Invalid | undefined
   /** Puts octets of the content on the wire, once it has begun; `last` with the end of data. */
   readonly content: (octets: ReadonlyArray<Uint8Array>, last: boolean) => void
-  /** Octets to write, in order; each is given once. An empty array is no batch. */
+  /** Octets to write, in order; each is given once. */
   readonly take: () => ReadonlyArray<Uint8Array>
-  /** How many batches `take` has given. */
+  /** How many octets `take` has given. */
   readonly taken: () => number
+  /** How many octets there have been for the wire, with those that `take` has yet to give. */
+  readonly put: () => number
   readonly receive: (octets: Uint8Array) => void
   /** The next event of what was received, or `undefined` when more octets are needed. */
   readonly next: () => Event<Owner> | undefined
@@ -156,12 +158,23 @@ interface Expected<Owner> {
   readonly owner: Owner
   readonly command: Command
   readonly envelope: Envelope | undefined
-  batch: number
+  end: number
   /** How many replies have come: LMTP gives the content one per accepted recipient. */
   replies: number
 }
 
 const encoder = new TextEncoder()
+
+/** Octets of well-formed text in UTF-8. */
+const utf8Length = (text: string): number => {
+  let length = text.length
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    // Each half of a surrogate pair stands for two octets of four.
+    if (unit >= 0x80) length += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
+  }
+  return length
+}
 
 /**
  * One entry for each command that ends its group and each meaning of its reply: the state that the reply leads
@@ -212,10 +225,11 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   let flowing: Expected<Owner> | undefined
   let output: Array<Uint8Array> = []
   let lines = ""
-  let batches = 0
+  let put = 0
+  let taken = 0
 
-  const expect = (owner: Owner, command: Command, batch: number): Expected<Owner> => {
-    const expectation = { owner, command, envelope, batch, replies: 0 }
+  const expect = (owner: Owner, command: Command, end: number): Expected<Owner> => {
+    const expectation = { owner, command, envelope, end, replies: 0 }
     expected.push(expectation)
     return expectation
   }
@@ -230,17 +244,22 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
 
   const putOctets = (octets: ReadonlyArray<Uint8Array>): void => {
     flushLines()
-    for (const part of octets) if (part.length > 0) output.push(part)
+    for (const part of octets) {
+      if (part.length === 0) continue
+      output.push(part)
+      put += part.length
+    }
   }
 
   const write = ({ owner, command }: Unsent<Owner>): void => {
     lines += `${command.line}\r\n`
+    put += utf8Length(command.line) + 2
     if (command.octets.length > 0) putOctets(command.octets)
     if (command.kind === "Mail") {
       mails++
       envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
     }
-    expect(owner, command, batches + 1)
+    expect(owner, command, put)
     options.sent?.(command)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
     if (command.place === "Last") state = "Waiting"
@@ -313,7 +332,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     if (flowing === undefined || state === "Closed") return
     putOctets(octets)
     if (!last) return
-    flowing.batch = output.length > 0 ? batches + 1 : batches
+    flowing.end = put
     flowing = undefined
     envelope = undefined
     state = "Open"
@@ -430,7 +449,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
 
   // A reply that was there before its command answers something else. Content is answerable from its beginning.
   const hasLeft = (expectation: Expected<Owner>): boolean =>
-    expectation === flowing || expectation.batch <= batches
+    expectation === flowing || expectation.end <= taken
 
   const headOf = (owner: Owner): Expectation<Owner> | undefined =>
     expected.find((expectation) => expectation.owner === owner)
@@ -455,12 +474,13 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       if (state !== "Closed") pump()
       flushLines()
       if (output.length === 0 || state === "Closed") return []
-      batches++
-      const taken = output
+      taken = put
+      const octets = output
       output = []
-      return taken
+      return octets
     },
-    taken: () => batches,
+    taken: () => taken,
+    put: () => put,
     receive: parser.push,
     next,
     head: () => expected[0],

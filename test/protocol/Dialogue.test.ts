@@ -111,7 +111,7 @@ describe("the greeting (RFC 5321 section 3.1)", () => {
     expect(stage().dialogue.head()).toMatchObject({
       owner: "greeter",
       command: { kind: "Greeting" },
-      batch: 0
+      end: 0
     })
   })
 
@@ -502,19 +502,19 @@ describe("content (RFC 5321 section 4.1.1.4)", () => {
 
   it("the final reply is expected from its beginning, and overdue only once its end has left", () => {
     const on = flowing()
-    expect(on.dialogue.head()).toMatchObject({ owner: "a", command: { kind: "Final" }, batch: Infinity })
+    expect(on.dialogue.head()).toMatchObject({ owner: "a", command: { kind: "Final" }, end: Infinity })
     on.dialogue.content([octets(".\r\n")], true)
-    const { batch } = on.dialogue.head() ?? { batch: 0 }
-    expect(batch).toBe(on.dialogue.taken() + 1)
+    const { end } = on.dialogue.head() ?? { end: 0 }
+    expect(end).toBe(on.dialogue.taken() + 3)
     on.take()
-    expect(batch).toBe(on.dialogue.taken())
+    expect(end).toBe(on.dialogue.taken())
   })
 
   it("an end without octets of its own is due as soon as what came before it has left", () => {
     const on = flowing()
     on.dialogue.content([], true)
     expect(on.take()).toBe("")
-    expect(on.dialogue.head()?.batch).toBe(on.dialogue.taken())
+    expect(on.dialogue.head()?.end).toBe(on.dialogue.taken())
     expect(on.early("250 queued\r\n")).toStrictEqual(["a: Final 250 Success"])
   })
 
@@ -872,20 +872,29 @@ describe("withdraw", () => {
   })
 })
 
-describe("batches", () => {
-  it("a take gives everything once, and is counted only when there was something", () => {
+describe("places on the wire", () => {
+  it("a take gives everything once, and every expectation ends with the last octet of its command", () => {
     const on = opened()
     const before = on.dialogue.taken()
     expect(on.dialogue.take()).toStrictEqual([])
     expect(on.dialogue.taken()).toBe(before)
     on.submit(mail, rcpt("b"))
-    expect(on.dialogue.head()?.batch).toBe(before + 1)
+    expect(on.dialogue.head()?.end).toBe(before + "MAIL FROM:<>\r\n".length)
     expect(on.dialogue.taken()).toBe(before)
     on.take()
-    expect(on.dialogue.taken()).toBe(before + 1)
+    const envelope = "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\n".length
+    expect(on.dialogue.taken()).toBe(before + envelope)
     on.submit(rcpt("c"))
     on.early("250 ok\r\n250 ok\r\n")
-    expect(on.dialogue.head()?.batch).toBe(before + 2)
+    expect(on.dialogue.head()?.end).toBe(before + envelope + "RCPT TO:<c@example.com>\r\n".length)
+    expect(on.dialogue.put()).toBe(on.dialogue.head()?.end)
+  })
+
+  it.each(["é", "€", "\u{1F600}", "aé€\u{1F600}"])("they count octets and not characters: %s", (name) => {
+    const on = opened()
+    const before = on.dialogue.put()
+    on.submit(rcpt(name))
+    expect(on.dialogue.put() - before).toBe(octets(`RCPT TO:<${name}@example.com>\r\n`).length)
   })
 
   it("what was taken does not change afterwards", () => {
@@ -1346,10 +1355,10 @@ const play = (
   }
 
   const take = (): void => {
-    const batches = dialogue.taken()
+    const before = dialogue.taken()
     const text = textOf(dialogue.take())
     if (text !== "") expect(greeted).toBe(true)
-    expect(dialogue.taken()).toBe(text === "" ? batches : batches + 1)
+    expect(dialogue.taken()).toBe(before + octets(text).length)
     output += text
     const items = decode(text)
     arrived.push(...items)
