@@ -1,7 +1,7 @@
 /**
  * What endpoints announced in reply to EHLO or LHLO, remembered across sessions, so that a program can ask without
  * a connection; and which endpoints have completed STARTTLS, so that an opportunistic session notices when the
- * offer vanishes (RFC 3207 section 6). It never feeds a session: sessions decide by what they were told themselves.
+ * offer vanishes (RFC 3207 section 6); and which have hung up on too many commands. It never feeds a session: sessions decide by what they were told themselves.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BoundedMap from "./internal/boundedMap.js"
-import { announcementKey, endpointKey } from "./internal/capabilityKey.js"
+import { announcementKey, endpointKey, restraintKey } from "./internal/capabilityKey.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import { fromLines } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
@@ -58,6 +58,10 @@ export interface Service {
   readonly pin: (endpoint: Endpoint) => Effect.Effect<void>
   /** Whether the endpoint has completed STARTTLS before. */
   readonly pinned: (endpoint: Endpoint) => Effect.Effect<boolean>
+  /** Remembers that the endpoint has ended a session because of too many commands. */
+  readonly restrain: (endpoint: Endpoint) => Effect.Effect<void>
+  /** Whether it has: sessions with `pipelining: "overlap"` or `chunking: "eager"` then spare it their RSET. */
+  readonly restrained: (endpoint: Endpoint) => Effect.Effect<boolean>
 }
 
 /**
@@ -88,7 +92,10 @@ export interface Announced {
  * @category models
  */
 export interface MemoryOptions {
-  /** How many endpoints' announcements are kept; the one used longest ago goes first. Default 1,000. */
+  /**
+   * How many endpoints' announcements, and restraints with them, are kept; the one used longest ago goes first.
+   * Default 1,000.
+   */
   readonly capacity?: number | undefined
   /** How long an announcement is kept. Default 1 hour. */
   readonly timeToLive?: Duration.DurationInput | undefined
@@ -136,6 +143,15 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Service> =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           const at = pins.get(endpointKey(endpoint))
           return at !== undefined && now - at < pinTimeToLive
+        }),
+      restrain: (endpoint) =>
+        Effect.map(Clock.currentTimeMillis, (now) =>
+          announcements.set(restraintKey(endpoint), { lines: [], at: now })
+        ),
+      restrained: (endpoint) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          const remembered = announcements.get(restraintKey(endpoint))
+          return remembered !== undefined && now - remembered.at < timeToLive
         })
     }
   })
@@ -174,5 +190,7 @@ export const layerNone: Layer.Layer<CapabilityCache> = Layer.succeed(CapabilityC
   get: () => Effect.succeed(undefined),
   put: () => Effect.void,
   pin: () => Effect.void,
-  pinned: () => Effect.succeed(false)
+  pinned: () => Effect.succeed(false),
+  restrain: () => Effect.void,
+  restrained: () => Effect.succeed(false)
 })

@@ -14,7 +14,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { Service } from "./CapabilityCache.js"
 import { CapabilityCache } from "./CapabilityCache.js"
-import { announcementKey, endpointKey } from "./internal/capabilityKey.js"
+import { announcementKey, endpointKey, restraintKey } from "./internal/capabilityKey.js"
 import * as Slots from "./internal/slots.js"
 import { fromLines } from "./protocol/Capabilities.js"
 
@@ -137,6 +137,15 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, KeyVa
       pinned: (endpoint) =>
         forgiving(
           Effect.map(pins.get(endpointKey(endpoint)), (found) => found !== undefined),
+          false
+        ),
+      restrain: (endpoint) =>
+        Effect.flatMap(Clock.currentTimeMillis, (at) =>
+          forgiving(announcements.set({ name: restraintKey(endpoint), at, lines: [] }), undefined)
+        ),
+      restrained: (endpoint) =>
+        forgiving(
+          Effect.map(announcements.get(restraintKey(endpoint)), (found) => found !== undefined),
           false
         )
     }

@@ -8,6 +8,7 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -18,7 +19,7 @@ import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Place } from "./protocol/Command.js"
 import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
 import type { Limits, Reply } from "./protocol/Reply.js"
-import type { Pipelining } from "./protocol/Plan.js"
+import type { Chunking, Pipelining } from "./protocol/Plan.js"
 import type { Credentials } from "./SmtpAuth.js"
 import type { SmtpCommand } from "./SmtpCommand.js"
 import type { Content } from "./SmtpContent.js"
@@ -54,12 +55,21 @@ export type {
 
 export type {
   /**
-   * How much of a transaction leaves in one write: each command alone, MAIL with every RCPT, or these and DATA.
+   * How much leaves in one write: each command alone; MAIL with every RCPT; these and DATA; or these and, where
+   * messages wait, behind the content of the message before.
    *
    * @since 0.1.0
    * @category models
    */
-  Pipelining
+  Pipelining,
+  /**
+   * How content goes out: by DATA; by BDAT once the envelope's replies are in; or by BDAT in the same write as the
+   * envelope.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Chunking
 } from "./protocol/Plan.js"
 
 export type {
@@ -107,6 +117,20 @@ export class SmtpSession extends Context.Tag("effect-smtplib/SmtpSession")<SmtpS
 export type TlsPolicy = "starttls" | "implicit" | "opportunistic" | "none"
 
 /**
+ * How much may be under way on a session at once: what has left, and has no verdict yet. It bounds what is in doubt
+ * should the connection break.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WindowOptions {
+  /** Messages. Default 32. */
+  readonly messages?: number | undefined
+  /** Octets of content, beyond which no further message begins. Default 1 MiB. */
+  readonly octets?: number | undefined
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -135,8 +159,32 @@ export interface Options {
   readonly auth?: Credentials | undefined
   /** Lets credentials pass on a connection without TLS. Default false. */
   readonly allowInsecureAuth?: boolean | undefined
-  /** How much of a transaction leaves in one write, where the server offers PIPELINING. Default `"data"`. */
+  /**
+   * How much leaves in one write, where the server offers PIPELINING (RFC 2920). Default `"data"`: MAIL, RCPT and DATA
+   * together. With `"overlap"` the content of a message is followed at once by the envelope of the next, if one waits:
+   * one round trip a message, from the second message of a session on.
+   */
   readonly pipelining?: Pipelining | undefined
+  /**
+   * Whether content goes by BDAT where the server offers CHUNKING (RFC 3030). Default `"off"`, which is DATA. With
+   * `"on"` the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole
+   * `window` of messages is under way at once: only for endpoints known to read and drop the chunks of a transaction
+   * that they have refused, since RFC 3030 section 4 shows the other order. A server that takes a refused chunk for
+   * commands breaks the session, and could be made to obey what a message holds.
+   */
+  readonly chunking?: Chunking | undefined
+  /** How much may be under way at once with `"overlap"` and `"eager"`. */
+  readonly window?: WindowOptions | undefined
+  /**
+   * Whether a transaction that begins before the verdict on the one before it begins with RSET, in case that was
+   * refused. Default true; behind BDAT it is always so (RFC 3030 section 2).
+   */
+  readonly resetBetween?: boolean | undefined
+  /**
+   * How long ago the server may have answered last for content to leave before the envelope's replies. After a longer
+   * silence the connection may have gone unnoticed, and the message would be in doubt. Default 2 seconds.
+   */
+  readonly eagerWithin?: Duration.DurationInput | undefined
   /**
    * Time limits by phase, with the defaults of RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and
    * other commands, 2 for DATA, 3 for a block of content to be taken, 10 for the final reply; a minute each for the

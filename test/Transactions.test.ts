@@ -552,6 +552,40 @@ describe("rule 20: replies in the middle of content", () => {
     })
   )
 
+  it.effect("a verdict that came with the 354 is none: not one octet of the content had left", () =>
+    Effect.gen(function* () {
+      const all = "250 ok\r\n250 ok\r\n354 go\r\n250 2.0.0 queued as 123ABC456\r\n"
+      const { state, told } = yield* delivering(script(pipelined, group, SmtpTest.inject(all), silentEnd))
+      expect(told).toEqual(["b@y.test Unknown ProtocolError content"])
+      expect(state).toBe("Closed")
+    })
+  )
+
+  it.effect("a refusal that came with the 354 refuses it, and ends the session", () =>
+    Effect.gen(function* () {
+      const all = "250 ok\r\n250 ok\r\n354 go\r\n554 5.6.0 no\r\n"
+      const { state, told } = yield* delivering(script(pipelined, group, SmtpTest.inject(all), silentEnd))
+      expect(told).toEqual(["b@y.test Refused 554 content"])
+      expect(state).toBe("Closed")
+    })
+  )
+
+  it.effect.each(["off", "envelope"] as const)(
+    "a reply that was there before its command answers nothing: pipelining %s",
+    (pipelining) =>
+      Effect.gen(function* () {
+        const first = pipelining === "off" ? client(envelope[0]) : expectGroup(...envelope)
+        const replies = "250 ok\r\n250 ok\r\n354 go\r\n"
+        const { state, told } = yield* delivering(
+          script(pipelined, first, SmtpTest.inject(replies), silentEnd),
+          {},
+          { pipelining }
+        )
+        expect(told[0]).toMatch(/NotSent ProtocolError/)
+        expect(state).toBe("Closed")
+      })
+  )
+
   it.effect("250 to DATA is a ProtocolError, and no content follows", () =>
     Effect.gen(function* () {
       const { told } = yield* delivering(

@@ -1,9 +1,22 @@
 /**
- * The lane of a session: one entrant at a time has the right to submit commands, in the order of asking. It knows
- * nothing of commands.
+ * The lane of a session: one entrant at a time has the right to submit commands, in the order of asking. A message
+ * whose last octet is on its way passes the lane on while its replies are still to come. It knows nothing of commands.
  *
  * @since 0.1.0
  */
+
+/**
+ * What may follow messages that are still to be answered: other messages, as far as the window allows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Window {
+  /** How many messages may be under way, with the one that follows. */
+  readonly messages: number
+  /** How many octets of content may be under way before another message follows. */
+  readonly octets: number
+}
 
 /**
  * @since 0.1.0
@@ -11,6 +24,11 @@
  */
 export interface Admission<Entrant> {
   readonly enter: (entrant: Entrant) => void
+  /**
+   * Passes the lane on: what the entrant has submitted, `octets` of content, is complete, and will be answered. It is
+   * still to leave.
+   */
+  readonly pass: (entrant: Entrant, octets: number) => void
   /** Gives the lane back, or the place in the queue. The lane stays its holder's while `isHeld`: see `settle`. */
   readonly leave: (entrant: Entrant) => void
   readonly holder: () => Entrant | undefined
@@ -21,26 +39,46 @@ export interface Admission<Entrant> {
 }
 
 /**
- * `isHeld` says whether a holder that has left has something on the wire that nobody may come upon.
+ * `isHeld` says whether a holder that has left has something on the wire that nobody may come upon; `mayFollow`,
+ * whether an entrant can cope with messages before it that have no answer yet.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = <Entrant extends { readonly begin: () => void }>(
-  isHeld: () => boolean
+  isHeld: () => boolean,
+  mayFollow: (entrant: Entrant) => boolean,
+  window: Window
 ): Admission<Entrant> => {
   const queue: Array<Entrant> = []
+  // Those that have passed the lane on, with the octets of their content.
+  const passed = new Map<Entrant, number>()
+  let octets = 0
   let holder: Entrant | undefined
   let departing = false
+  let admitting = false
   let open = true
 
+  const hasRoom = (entrant: Entrant): boolean =>
+    passed.size === 0 || (mayFollow(entrant) && passed.size < window.messages && octets < window.octets)
+
+  const nextIn = (): Entrant | undefined => {
+    const next = queue[0]
+    return next !== undefined && hasRoom(next) ? next : undefined
+  }
+
+  // An entrant may be through as soon as it has begun: one loop for all of them, however many that are.
   const admitNext = (): void => {
-    while (holder === undefined && open) {
-      const next = queue.shift()
-      if (next === undefined) return
+    if (admitting) return
+    admitting = true
+    let next = nextIn()
+    while (next !== undefined && holder === undefined && open) {
+      queue.shift()
       holder = next
       next.begin()
+      next = nextIn()
     }
+    admitting = false
   }
 
   const settle = (): void => {
@@ -55,12 +93,28 @@ export const make = <Entrant extends { readonly begin: () => void }>(
       queue.push(entrant)
       admitNext()
     },
+    pass: (entrant, length) => {
+      if (holder !== entrant || departing) return
+      passed.set(entrant, length)
+      octets += length
+      holder = undefined
+      admitNext()
+    },
     leave: (entrant) => {
-      const place = queue.indexOf(entrant)
-      if (place !== -1) queue.splice(place, 1)
-      if (holder !== entrant) return
-      departing = true
-      settle()
+      const length = passed.get(entrant)
+      if (holder === entrant) {
+        departing = true
+        settle()
+      } else if (length !== undefined) {
+        passed.delete(entrant)
+        octets -= length
+        admitNext()
+      } else {
+        const place = queue.indexOf(entrant)
+        if (place !== -1) queue.splice(place, 1)
+        // Who could not follow may have stood before one who can.
+        admitNext()
+      }
     },
     holder: () => holder,
     settle,

@@ -25,3 +25,9 @@ export const endpointKey = (endpoint: Endpoint): string =>
  */
 export const announcementKey = (key: Key): string =>
   `${key.dialect} ${key.security} ${endpointKey(key.endpoint)}`
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const restraintKey = (endpoint: Endpoint): string => `restrained ${endpointKey(endpoint)}`

@@ -49,6 +49,8 @@ export interface Greeted {
   readonly tlsInfo: TlsInfo | undefined
   /** Holds the sockets and the fibers of the exchange. */
   readonly scope: Scope.CloseableScope
+  /** Whether the endpoint has ended a session because of too many commands. */
+  readonly restrained: boolean
 }
 
 /**
@@ -81,6 +83,7 @@ export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): 
   tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
 
 const readGreeting = (
+  { cache }: Surroundings,
   connection: Connection,
   settings: Settings,
   options: Options
@@ -106,7 +109,9 @@ const readGreeting = (
       dialect: settings.dialect,
       replyLimits: settings.replyLimits,
       limits: settings.limits,
-      tape
+      tape,
+      window: settings.window,
+      onTooManyCommands: cache.restrain(settings.endpoint)
     })
     yield* greeted.await
     exchange.finish(greeter)
@@ -127,6 +132,9 @@ const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
     Effect.ignore
   )
 
+const spendsCommands = ({ chunking, pipelining }: Settings): boolean =>
+  pipelining === "overlap" || chunking === "eager"
+
 /** One address of the host: dialled, secured if that comes first, and greeted by. */
 const attempt = (
   surroundings: Surroundings,
@@ -146,8 +154,9 @@ const attempt = (
       if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
       const secured =
         settings.tls === "implicit" ? yield* secure(surroundings, settings, options, dialled) : undefined
-      const { exchange, greeting } = yield* readGreeting(secured ?? dialled, settings, options)
-      return { exchange, greeting, tlsInfo: secured?.tls, scope }
+      const { exchange, greeting } = yield* readGreeting(surroundings, secured ?? dialled, settings, options)
+      const restrained = spendsCommands(settings) && (yield* surroundings.cache.restrained(settings.endpoint))
+      return { exchange, greeting, tlsInfo: secured?.tls, scope, restrained }
     })
     return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
   })

@@ -140,19 +140,34 @@ export const prepare = <E = never, R = never>(
   content: Content<E, R>,
   options: PrepareOptions
 ): Effect.Effect<Prepared<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> => {
-  if (typeof content === "string" || isOctets(content)) return preparedBytes(content, options)
-  if (!Predicate.isObject(content)) return Effect.fail(notContent())
-  if (!("_tag" in content)) return prepareStream(replayable(content), options)
-  if (content._tag === "Streamed") return prepareStream(content, options)
-  return preparedBytes(content._tag === "Bytes" ? content.octets : content.text, options)
+  const prepared = prepareInMemory(content, options)
+  if (prepared !== undefined) {
+    return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
+  }
+  const streamed = streamedOf(content)
+  return streamed === undefined ? Effect.fail(notContent()) : prepareStream(streamed, options)
 }
 
-const preparedBytes = (
-  content: Uint8Array | string,
+const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined => {
+  if (typeof content === "string" || isOctets(content) || !Predicate.isObject(content)) return undefined
+  if (!("_tag" in content)) return replayable(content)
+  return content._tag === "Streamed" ? content : undefined
+}
+
+/**
+ * `prepare` for content in memory, without an effect; `undefined` for any other.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const prepareInMemory = (
+  content: Content<unknown, unknown>,
   options: PrepareOptions
-): Effect.Effect<PreparedBytes, ContentError | InvalidArgument> => {
-  const prepared = prepareBytes(content, options)
-  return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
+): PreparedBytes | ContentError | InvalidArgument | undefined => {
+  if (typeof content === "string" || isOctets(content)) return prepareBytes(content, options)
+  if (!Predicate.isObject(content) || !("_tag" in content)) return undefined
+  if (content._tag === "Bytes") return prepareBytes(content.octets, options)
+  return content._tag === "Text" ? prepareBytes(content.text, options) : undefined
 }
 
 const isOctets = (content: unknown): content is Uint8Array =>

@@ -16,6 +16,7 @@ import type { Greeted, Surroundings } from "./connect.js"
 import type { Exchange } from "./exchange.js"
 import type { Channel } from "./execute.js"
 import * as Channels from "./execute.js"
+import type { Experience } from "./message.js"
 import type { Settings } from "./sessionOptions.js"
 
 /**
@@ -43,7 +44,7 @@ export interface Core {
  * @since 0.1.0
  * @category models
  */
-export interface Memory {
+export interface Memory extends Experience {
   tls: TlsInfo | undefined
   /** Whether EHLO or HELO was accepted, since TLS began. */
   greeted: boolean
@@ -56,12 +57,18 @@ export interface Memory {
  * @category constructors
  */
 export const make = (
-  { exchange, scope, tlsInfo }: Greeted,
+  { exchange, restrained, scope, tlsInfo }: Greeted,
   surroundings: Surroundings,
   settings: Settings,
   options: Options
 ): Core => {
-  const memory: Memory = { tls: tlsInfo, greeted: false, sender: undefined }
+  const memory: Memory = {
+    tls: tlsInfo,
+    greeted: false,
+    sender: undefined,
+    proven: false,
+    restrained
+  }
   const sender = FiberRef.unsafeMake<object | undefined>(undefined)
 
   // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.

@@ -43,8 +43,13 @@ export const sendData = <E, R>(
         return yield* new ContentError({ reason: "TooLarge", detail })
       }
       const whole = prepared._tag === "Bytes" ? Contents.whole(prepared, "data", wholeLength) : undefined
-      const run = TransactionRun.make(exchange, machine, whole, () => undefined)
-      const sending = transact(exchange, run, prepared, false)
+      const run = TransactionRun.make(exchange, machine, {
+        framing: "data",
+        content: whole,
+        onLeft: () => undefined,
+        onEndAfterAbandon: () => undefined
+      })
+      const sending = transact(exchange, run, prepared)
       yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
       const cut = run.cut()
       const { replies, declined } = machine.result()

@@ -1,36 +1,31 @@
 /**
- * `deliver`: takes a submission through as many transactions as it needs, and accounts for every recipient. The
- * rules of a transaction are those of protocol/Transaction; what is on the wire is that of transactionRun.
+ * `deliver` and `send`: drives one message in the fiber of whoever gave it, which says EHLO, pulls the content, and
+ * waits. What the message does on the wire is decided by message.
  *
  * @since 0.1.0
  */
-import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { isInvalid } from "../protocol/Invalid.js"
-import type { Circumstances, ContentFacts, Pipelining, PlannedRecipient } from "../protocol/Plan.js"
-import * as Plans from "../protocol/Plan.js"
-import * as Transactions from "../protocol/Transaction.js"
-import type { Disconnection, HeloError } from "../SmtpError.js"
-import { ContentError, InvalidArgument, NotSupported } from "../SmtpError.js"
-import type { NotSentCause, SendError } from "../SmtpSession.js"
+import type { ContentFacts } from "../protocol/Plan.js"
+import type { Disconnection, HeloError, InvalidArgument } from "../SmtpError.js"
+import { ContentError } from "../SmtpError.js"
+import type { SendError } from "../SmtpSession.js"
 import type { Submission } from "../SmtpSubmission.js"
-import type { Account, Receipt } from "./account.js"
-import { failureOf, interrupted, noAccount, receiptOf, settle } from "./account.js"
+import type { Receipt } from "./account.js"
+import { failureOf, noAccount, receiptOf } from "./account.js"
 import { describeCause } from "./cause.js"
-import type { Prepared } from "./content.js"
+import type { Prepared, PreparedStream } from "./content.js"
 import * as Contents from "./content.js"
-import type { Entrant, Exchange, Failure } from "./exchange.js"
-import { disconnection, inClear, invalidArgument, refusedLocally } from "./failure.js"
-import type { Lane } from "./lane.js"
-import { make as makeLane } from "./lane.js"
+import type { Entrant } from "./exchange.js"
+import { invalidArgument } from "./failure.js"
+import type { Demand, Message, Port as MessagePort } from "./message.js"
+import * as Messages from "./message.js"
 import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
-import { prepareOptions, transact, wholeLength } from "./sendContent.js"
-import type { Cut, Run } from "./transactionRun.js"
-import * as TransactionRun from "./transactionRun.js"
+import { prepareOptions, sendContent } from "./sendContent.js"
 
 /**
  * What a session gives to a delivery.
@@ -38,17 +33,11 @@ import * as TransactionRun from "./transactionRun.js"
  * @since 0.1.0
  * @category models
  */
-export interface Port {
-  readonly exchange: Exchange
-  readonly dialect: "smtp" | "lmtp"
-  readonly pipelining: Pipelining
-  readonly verifiedTls: () => boolean
+export interface Port extends MessagePort {
   /** Says EHLO, or HELO, if nobody has, in the lane that the entrant has. */
   readonly greet: (entrant: Entrant) => Effect.Effect<void, HeloError | Disconnection>
   /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
   readonly insideTransaction: Effect.Effect<boolean>
-  /** Whether mail would go in clear though the program has asked for TLS. */
-  readonly unprotected: () => boolean
 }
 
 /**
@@ -73,29 +62,77 @@ const conclude = <E, R, A, E2>(
 ): Effect.Effect<A, InvalidArgument | E | E2, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const prepared = Contents.prepare(
-    submission.content,
-    prepareOptions(submission, port.exchange.limits.stall)
-  )
-  return Effect.flatMap(Effect.runtime(), (runtime) => {
-    const { onOutcome } = submission
-    const message = makeMessage(port, request, (receipt) => {
-      if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+  const prepared = prepare(port, request, submission)
+  const { onOutcome } = submission
+  if (onOutcome === undefined) {
+    return Effect.suspend(() => {
+      const message = Messages.make(port, request, () => undefined)
+      return Effect.flatMap(carry(port, request, prepared, message), conclusion)
     })
-    const sent = Effect.scoped(
-      Effect.flatMap(prepared, (content) => deliverContent(port, request, content, message))
-    )
-    return withinTimeout(sent, request, message).pipe(
-      Effect.catchAll((error) =>
-        error instanceof ContentError
-          ? Effect.succeed(receiptOf(request, noAccount(), () => error))
-          : Effect.fail(error)
-      ),
-      Effect.flatMap(conclusion),
-      Effect.onInterrupt(() => Effect.sync(message.unheard))
+  }
+  return Effect.flatMap(Effect.runtime(), (runtime) => {
+    const message = Messages.make(port, request, (receipt) => {
+      Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+    })
+    return Effect.flatMap(carry(port, request, prepared, message), conclusion).pipe(
+      Effect.onInterrupt(() => Effect.sync(message.abandon))
     )
   })
 }
+
+/** Content in memory, or a stream to be opened within the send. */
+type Preparation<E, R> =
+  | Prepared<E, R>
+  | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument }
+  | { readonly _tag: "Opening"; readonly submission: Submission<E, R> }
+
+const prepare = <E, R>(port: Port, request: Request, submission: Submission<E, R>): Preparation<E, R> => {
+  const prepared = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
+  if (prepared === undefined) return { _tag: "Opening", submission }
+  return prepared._tag === "Bytes" ? prepared : { _tag: "Failed", error: prepared }
+}
+
+const optionsOf = <E, R>(
+  { exchange }: Port,
+  { envelope }: Request,
+  submission: Submission<E, R>
+): Contents.PrepareOptions => ({
+  ...prepareOptions(submission, exchange.limits.stall),
+  binary: envelope.parameters.body === "BINARYMIME"
+})
+
+const carry = <E, R>(
+  port: Port,
+  request: Request,
+  preparation: Preparation<E, R>,
+  message: Message
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  switch (preparation._tag) {
+    case "Bytes":
+    case "Stream":
+      return withinTimeout(driven(port, request, preparation, message), request, message)
+    case "Failed":
+      return unsent(request, preparation.error)
+    case "Opening": {
+      const { submission } = preparation
+      const opened = Contents.prepare(submission.content, optionsOf(port, request, submission))
+      const sent = Effect.flatMap(opened, (content) => driven(port, request, content, message))
+      return withinTimeout(Effect.scoped(sent), request, message).pipe(
+        Effect.catchIf(isContentError, (error) => unsent(request, error))
+      )
+    }
+  }
+}
+
+const isContentError = (error: unknown): error is ContentError => error instanceof ContentError
+
+const unsent = (
+  request: Request,
+  error: ContentError | InvalidArgument
+): Effect.Effect<Receipt, InvalidArgument> =>
+  error._tag === "ContentError"
+    ? Effect.sync(() => receiptOf(request, noAccount(), () => error))
+    : Effect.fail(error)
 
 const withinTimeout = <E, R>(
   sent: Effect.Effect<Receipt, E, R>,
@@ -111,247 +148,130 @@ const withinTimeout = <E, R>(
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }
 
+const driven = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  message: Message
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.flatMap(port.insideTransaction, (inside) =>
+    inside ? Effect.fail(Messages.nested()) : drive(port, request, content, message)
+  )
+
+const drive = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  message: Message
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  let hear: (demand: Demand) => void = () => undefined
+  const after = (act: () => void): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+    Effect.flatMap(
+      Effect.async<Demand>((resume) => {
+        hear = (demand) => resume(Effect.succeed(demand))
+        act()
+        return Effect.sync(message.abandon)
+      }),
+      (demand) => serve(port, request, content, message, demand, after)
+    )
+  return after(() => message.begin(content, (demand) => hear(demand)))
+}
+
 /**
- * Two mail transactions at once, which no server takes.
+ * Does what a message asks for, and goes on by `after`, until it is settled.
  *
  * @since 0.1.0
- * @category constructors
+ * @category combinators
  */
-export const nested = (): InvalidArgument =>
-  new InvalidArgument({
-    field: "session",
-    reason: "is in a transaction that the program drives itself; end that first, or use another session"
-  })
-
-const deliverContent = <E, R>(
+export const serve = <E, R>(
   port: Port,
   request: Request,
   content: Prepared<E, R>,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
-  Effect.gen(function* () {
-    if (yield* port.insideTransaction) return yield* nested()
-    return yield* Effect.onExit(
-      Effect.flatMap(message.lane.take, (turnedAway) =>
-        turnedAway === undefined
-          ? deliverInLane(port, request, content, message)
-          : Effect.succeed(message.receiptNow(turnedAway))
-      ),
-      (exit) => Effect.sync(() => message.leave(Exit.isInterrupted(exit)))
-    )
+  message: Message,
+  demand: Demand,
+  after: (act: () => void) => Effect.Effect<Receipt, InvalidArgument | E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  switch (demand._tag) {
+    case "Settled":
+      return Effect.succeed(demand.receipt)
+    case "Refused":
+      return Effect.fail(demand.error)
+    case "Greet":
+      return attended(message, Effect.either(port.greet(demand.entrant))).pipe(
+        Effect.flatMap((greeted) =>
+          after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
+        )
+      )
+    case "Inspect":
+      return attended(message, Effect.either(streamFacts(port, request, content))).pipe(
+        Effect.flatMap((looked) => {
+          if (looked._tag === "Right") return after(() => message.inspected(looked.right))
+          return failed(message, looked.left, after)
+        })
+      )
+    case "Send":
+      return attended(
+        message,
+        Effect.either(sendContent(port.exchange, demand.run, content, demand.require7bit))
+      ).pipe(
+        Effect.flatMap((sent) => {
+          if (sent._tag === "Right") return after(() => message.contentSent(sent.right))
+          return failed(message, sent.left, after)
+        })
+      )
+  }
+}
+
+/** Whoever is interrupted, or dies, while it does something for a message gives it up. */
+const attended = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onExit(use, (exit) =>
+    Effect.sync(() => {
+      if (Exit.isInterrupted(exit)) message.abandon()
+      else if (Exit.isFailure(exit)) message.leave()
+    })
+  )
+
+/** The content failed: for its giver if it is the first time that it was run, else for the recipients that are left. */
+const failed = <E, R>(
+  message: Message,
+  error: E | ContentError,
+  after: (act: () => void) => Effect.Effect<Receipt, InvalidArgument | E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  if (isContentError(error)) return after(() => message.contentFailed(error))
+  if (message.hasRun()) return after(() => message.contentFailed(failedLater(error)))
+  return Effect.suspend(() => {
+    message.leave()
+    return Effect.fail(error)
+  })
+}
+
+const failedLater = (error: unknown): ContentError =>
+  new ContentError({
+    reason: "Failed",
+    detail: `the stream failed on a later run: ${describeCause(error)}`
   })
 
-// Nobody else changes what is known of the session from here on.
-const deliverInLane = <E, R>(
-  port: Port,
-  request: Request,
-  content: Prepared<E, R>,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | ContentError | E, R> =>
-  Effect.gen(function* () {
-    if (port.unprotected()) return yield* inClear()
-    const greeted = yield* Effect.either(port.greet(message.lane.entrant))
-    if (greeted._tag === "Left") return receiptOf(request, noAccount(), () => greeted.left)
-    const facts = yield* contentFacts(port, request, content)
-    return yield* transactions(port, request, content, facts, message)
-  })
-
-/** What the plan has to know of the content; a stream is looked at as far as the server makes it necessary. */
-const contentFacts = <E, R>(
+/** What the plan has to know of a stream, which is looked at as far as the server makes it necessary. */
+const streamFacts = <E, R>(
   { exchange }: Port,
   request: Request,
   content: Prepared<E, R>
 ): Effect.Effect<ContentFacts, ContentError | E, R> => {
-  if (content._tag === "Bytes") {
-    const { eightBit, headerNonAscii, octets } = content.facts
-    return Effect.succeed({ octets, eightBit, utf8Header: headerNonAscii })
-  }
+  if (content._tag === "Bytes") return Effect.succeed(Messages.factsOf(content))
   const octets = content.declaredSize
   if (content.content7bit) return Effect.succeed({ octets, eightBit: false, utf8Header: false })
-  const bound = exchange.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit
-  return Effect.map(content.peek(bound), ({ ended, facts }) => ({
-    octets: ended ? facts.octets : octets,
+  return peek(content, exchange.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit)
+}
+
+const peek = <E, R>(
+  content: PreparedStream<E, R>,
+  bound: number
+): Effect.Effect<ContentFacts, ContentError | E, R> =>
+  Effect.map(content.peek(bound), ({ ended, facts }) => ({
+    octets: ended ? facts.octets : content.declaredSize,
     eightBit: ended || facts.eightBit ? facts.eightBit : undefined,
     utf8Header: facts.headerNonAscii
   }))
-}
-
-/** A message in the lane, and what is known of it at any moment. */
-interface Message {
-  readonly lane: Lane
-  readonly account: Account
-  /** Gives the message up to whoever waited for it, with what is known now. */
-  readonly receiptNow: (failure: Failure) => Receipt
-  /** Leaves the lane: at once, or when the transaction on the wire has come to its end. */
-  readonly leave: (interrupted: boolean) => void
-  /** Nobody waits for the outcome any more. */
-  readonly unheard: () => void
-  readonly startRun: (
-    machine: Transactions.Transaction,
-    batch: ReadonlyArray<PlannedRecipient>,
-    whole: Uint8Array | undefined
-  ) => Run
-  /** Writes down what the run came to; gives the recipients that were too many for it. */
-  readonly settleRun: (otherwise?: NotSentCause) => ReadonlyArray<PlannedRecipient>
-}
-
-const makeMessage = (port: Port, request: Request, report: (receipt: Receipt) => void): Message => {
-  const { exchange } = port
-  const account = noAccount()
-  const lane = makeLane(exchange, "transaction")
-  let current:
-    | {
-        readonly run: Run
-        readonly machine: Transactions.Transaction
-        readonly batch: ReadonlyArray<PlannedRecipient>
-      }
-    | undefined
-  let settled = true
-
-  const settleWith = (cut: Cut | undefined, otherwise?: NotSentCause): ReadonlyArray<PlannedRecipient> =>
-    current === undefined
-      ? []
-      : settle(exchange.tape, request, account, current.batch, current.machine.verdicts(), cut, otherwise)
-
-  const receiptNow = (failure: Failure): Receipt => {
-    if (current !== undefined && !settled) {
-      const { run } = current
-      settleWith(run.hasEnded() ? run.cut() : run.cutNow(failure))
-    }
-    return receiptOf(request, account, () => disconnection(failure, "idle", exchange.tape))
-  }
-
-  let reported = false
-
-  // Nobody waits any more when a run ends late: the truth goes to the hook.
-  const unheard = (): void => {
-    if (reported || current?.run.hasEnded() !== true) return
-    reported = true
-    report(receiptNow(interrupted))
-  }
-
-  const endedLate = (): void => {
-    unheard()
-    lane.leave()
-  }
-
-  return {
-    lane,
-    account,
-    receiptNow,
-    leave: (isInterrupted) => {
-      if (current?.run.hasEnded() === false) current.run.abandon()
-      else if (isInterrupted) endedLate()
-      else lane.leave()
-    },
-    unheard,
-    startRun: (machine, batch, whole) => {
-      const run = TransactionRun.make(exchange, machine, whole, endedLate)
-      current = { run, machine, batch }
-      settled = false
-      return run
-    },
-    settleRun: (otherwise) => {
-      settled = true
-      return settleWith(current?.run.cut(), otherwise)
-    }
-  }
-}
-
-const transactions = <E, R>(
-  port: Port,
-  request: Request,
-  content: Prepared<E, R>,
-  facts: ContentFacts,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.gen(function* () {
-    const { dialogue } = port.exchange
-    if (dialogue.inTransaction()) return yield* nested()
-    const { account } = message
-    const plan = planOf(port, request, facts, yield* Effect.clock)
-    if (plan._tag !== "Plan") {
-      const refused = refusedLocally(plan)
-      return refused._tag === "NotSupported" ? receiptOf(request, account, () => refused) : yield* refused
-    }
-    const whole = content._tag === "Bytes" ? Contents.whole(content, "data", wholeLength) : undefined
-    const transactionOf = (batch: Batch): Transactions.Transaction =>
-      Transactions.make(plan, batch, port.dialect)
-    const waiting = [...plan.batches]
-    let splits = request.maxSplits
-    let first = true
-    let stop: Stop | undefined
-    for (let batch = waiting.shift(); batch !== undefined && stop === undefined; batch = waiting.shift()) {
-      stop = first ? undefined : beforeFurther(port, content)
-      if (stop !== undefined) break
-      const run = message.startRun(transactionOf(batch), batch, whole)
-      const result = yield* Effect.either(transact(port.exchange, run, content, plan.requires7bit))
-      if (result._tag === "Left" && first && !(result.left instanceof ContentError)) {
-        return yield* Effect.fail(result.left)
-      }
-      const failed = result._tag === "Left" ? contentFailure(result.left) : undefined
-      if (result._tag === "Right" && result.right !== undefined) account.content = result.right
-      const overflow = message.settleRun(failed)
-      stop = afterTransaction(port, failed)
-      if (overflow.length > 0 && splits > 0 && isAccepted(account, batch)) {
-        splits--
-        waiting.unshift(overflow)
-      }
-      first = false
-    }
-    return receiptOf(request, account, stop ?? (() => disconnection(interrupted, "idle", port.exchange.tape)))
-  })
-
-type Batch = ReadonlyArray<PlannedRecipient>
-
-/** Why recipients that had no transaction yet get none. */
-type Stop = () => NotSentCause
-
-const beforeFurther = <E, R>(port: Port, content: Prepared<E, R>): Stop | undefined => {
-  if (content._tag === "Stream" && !content.replayable) {
-    const detail = "it can be run only once, and the server takes fewer recipients at a time"
-    return () => new ContentError({ reason: "UsedTwice", detail })
-  }
-  const { dialogue } = port.exchange
-  const { mailMax } = dialogue.capabilities().limits
-  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
-  const reason = `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
-  return () => new NotSupported({ extension: "LIMITS", reason })
-}
-
-const afterTransaction = ({ exchange }: Port, failed: ContentError | undefined): Stop | undefined => {
-  const failure = exchange.failure()
-  if (failure === undefined) return undefined
-  return () => failed ?? disconnection(failure, "idle", exchange.tape)
-}
-
-const isAccepted = ({ outcomes }: Account, batch: Batch): boolean =>
-  batch.some(({ positions }) => outcomes.get(positions[0] ?? 0)?._tag === "Accepted")
-
-const planOf = (
-  { dialect, exchange, pipelining, verifiedTls }: Port,
-  { envelope, policy }: Request,
-  facts: ContentFacts,
-  clock: Clock.Clock
-): ReturnType<typeof Plans.plan> => {
-  const { dialogue } = exchange
-  const circumstances: Circumstances = {
-    capabilities: dialogue.capabilities(),
-    dialect,
-    verifiedTls: verifiedTls(),
-    mails: dialogue.mails(),
-    now: clock.unsafeCurrentTimeMillis()
-  }
-  return Plans.plan(envelope, facts, circumstances, { pipelining, recipients: policy })
-}
-
-const contentFailure = (error: unknown): ContentError =>
-  error instanceof ContentError
-    ? error
-    : new ContentError({
-        reason: "Failed",
-        detail: `the stream failed on a later run: ${describeCause(error)}`
-      })
 
 /**
  * `deliver` that fails when nobody was accepted.

@@ -15,6 +15,7 @@ import type { Dialogue } from "../protocol/Dialogue.js"
 import * as Dialogues from "../protocol/Dialogue.js"
 import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
+import type { Window } from "./admission.js"
 import * as Admissions from "./admission.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
@@ -29,6 +30,7 @@ import * as Watchdogs from "./watchdog.js"
  * - `Expired`: no reply, or no progress of a write, within the limit
  * - `Violated`: nothing that the server says can be matched to a command any more
  * - `Abandoned`: this side gave the connection up, because what was on the wire could not be completed
+ * - `Unreached`: the server said goodbye to an earlier command, and answers in order: it has read nothing of this one
  *
  * @since 0.1.0
  * @category models
@@ -43,6 +45,7 @@ export type Failure =
       readonly injection: boolean
     }
   | { readonly _tag: "Abandoned"; readonly reason: string }
+  | { readonly _tag: "Unreached" }
 
 /**
  * Whoever has submitted commands. Its functions are called from the reading or the watching fiber and must not
@@ -58,13 +61,14 @@ export interface Owner {
 }
 
 /**
- * Whoever wants the lane: the right to submit. One has it at a time, in the order of asking.
+ * Whoever wants the lane: the right to submit. One has it at a time, in the order of asking. A `"message"` can follow
+ * messages that are complete and not answered yet; the others come once every reply is in.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Entrant {
-  readonly purpose: "commands" | "transaction"
+  readonly purpose: "commands" | "transaction" | "message"
   readonly begin: () => void
   /** The session has failed before the entrant's turn. */
   readonly turnedAway: (failure: Failure) => void
@@ -84,6 +88,8 @@ export interface Exchange {
   readonly failure: () => Failure | undefined
   /** Asks for the lane. */
   readonly enter: (entrant: Entrant) => void
+  /** Passes the lane on: what is still to come of the entrant's are replies. */
+  readonly pass: (entrant: Entrant, octets: number) => void
   /** Gives the lane back, or the place in the queue. */
   readonly leave: (entrant: Entrant) => void
   /** The entrant that has the lane. */
@@ -93,12 +99,18 @@ export interface Exchange {
   readonly finish: (owner: Owner) => void
   /** To be called after octets were left in the dialogue: wakes the writer. */
   readonly flush: () => void
-  /** Puts content on the wire, at once; waits, if it is not the last, until the socket was given it. */
-  readonly putContent: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
+  /** Lets everything that `submitting` leaves in the dialogue go out in one write. */
+  readonly together: (submitting: () => void) => void
+  /** Waits until the socket was given all that is in the dialogue now, to the last octet. */
+  readonly drain: Effect.Effect<void>
   /** Ends the session: every owner hears of it, nothing more is written, the connection is destroyed. */
   readonly fail: (failure: Failure) => void
   /** The owed RSET: whoever comes next does not wait for its reply. */
   readonly reset: () => void
+  /** The time in milliseconds, by the clock of the session. */
+  readonly now: () => number
+  /** How long it is since the server has answered, in milliseconds; zero while it owes a reply. */
+  readonly silentFor: () => number
   /** The replies of an owner that nobody waits for any more have to come in time, or the session ends. */
   readonly bound: (owner: Owner) => void
   /** Ends when the session has. */
@@ -133,6 +145,9 @@ export const make = (
     readonly replyLimits: Limits | undefined
     readonly limits: TimeLimits
     readonly tape: Tape
+    readonly window: Window
+    /** Run when the server has ended the session because of too many commands. */
+    readonly onTooManyCommands: Effect.Effect<void>
   }
 ): Effect.Effect<Exchange, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -144,6 +159,12 @@ export const make = (
       finish: (failure, connection) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
         runFork(connection.destroy)
+        if (
+          failure?._tag === "Disconnected" &&
+          failure.reply !== undefined &&
+          namesTooManyCommands(failure.reply)
+        )
+          runFork(options.onTooManyCommands)
       },
       awaitEnd: Deferred.await(ended)
     })
@@ -166,11 +187,12 @@ interface Running extends Exchange {
   readonly watch: Effect.Effect<void>
 }
 
-// A goodbye answers the oldest command alone: for the others the connection is just gone.
-const withoutReply = (failure: Failure): Failure =>
-  failure._tag === "Disconnected"
-    ? { ...failure, reply: undefined, cause: "the server closed the session" }
-    : failure
+const isGoodbye = (failure: Failure): boolean =>
+  failure._tag === "Disconnected" && failure.reply !== undefined
+
+// RFC 5321 section 4.5.3: Postfix and Exim count RSET, and hang up on whoever exceeds their patience.
+const namesTooManyCommands = (reply: Reply): boolean =>
+  /too many (?:\S+ ){0,2}(?:commands|errors)/i.test(reply.text)
 
 const build = (
   first: Connection,
@@ -198,11 +220,18 @@ const build = (
   let unwritten: Array<Uint8Array> = []
   // The limit of the head runs from the later of its last octet flushed and the reply before it.
   let headSince = now()
-  const bounds = new Map<Owner, number>()
+  // Until when their last reply has to be there; `undefined` while replies to others come first.
+  const bounds = new Map<Owner, number | undefined>()
   let readOnUntil: number | undefined
   let lost: ConnectionLost | undefined
   // The lane stays its holder's until the replies are in that nobody waits for any more.
-  const lane = Admissions.make<Entrant>(() => bounds.size > 0)
+  const lane = Admissions.make<Entrant>(
+    () => bounds.size > 0,
+    ({ purpose }) => purpose === "message",
+    options.window
+  )
+  // While octets are gathered for one write the writer sleeps.
+  let gathering = false
 
   const fail = (cause: Failure): void => {
     if (open) shutDown(cause, cause)
@@ -218,9 +247,11 @@ const build = (
     finish(told, connection)
     for (const wakeup of [output, taken, upgrades]) wakeup.wake()
     watchdog.poke()
+    // A goodbye answers the oldest command alone.
+    const others: Failure = isGoodbye(cause) ? { _tag: "Unreached" } : cause
     for (const owner of affected) {
       const phase = dialogue.headOf(owner)?.command.phase
-      owner.failed(owner === head || phase === undefined ? cause : withoutReply(cause), phase)
+      owner.failed(owner === head || phase === undefined ? cause : others, phase)
     }
     owners.clear()
     for (const entrant of waiting) entrant.turnedAway(cause)
@@ -237,18 +268,30 @@ const build = (
     lane.settle()
   }
 
-  const flush = output.wake
+  const flush = (): void => {
+    if (!gathering) output.wake()
+  }
+
+  const together = (submitting: () => void): void => {
+    if (gathering) {
+      submitting()
+      return
+    }
+    gathering = true
+    submitting()
+    gathering = false
+    output.wake()
+  }
 
   const resetter: Owner = {
     replied: (_command, reply, meaning) => {
-      if (meaning === "Refusal") {
-        fail({
-          _tag: "Violated",
-          reason: "RSET was refused, so the envelope may still stand",
-          reply,
-          injection: false
-        })
-      }
+      if (meaning !== "Refusal") return
+      const reason = "RSET was refused, so the envelope may still stand"
+      fail(
+        namesTooManyCommands(reply)
+          ? { _tag: "Disconnected", reply, cause: undefined }
+          : { _tag: "Violated", reason, reply, injection: false }
+      )
     },
     failed: () => undefined
   }
@@ -276,15 +319,28 @@ const build = (
     }
   }
 
-  const received = (octets: Uint8Array): void => {
-    dialogue.receive(octets)
+  const readEvents = (): void => {
     let event = dialogue.next()
     while (event !== undefined) {
       headSince = now()
       dispatch(event)
       event = open ? dialogue.next() : undefined
     }
-    flush()
+  }
+
+  // What the replies let go leaves in one write.
+  const received = (octets: Uint8Array): void => {
+    dialogue.receive(octets)
+    together(readEvents)
+    if (bounds.size > 0) beginBound()
+  }
+
+  // Nobody waits for these replies, but for those before them somebody may.
+  const beginBound = (): void => {
+    const owner = dialogue.head()?.owner
+    if (owner === undefined || !bounds.has(owner) || bounds.get(owner) !== undefined) return
+    bounds.set(owner, now() + graceMillis)
+    watchdog.poke()
   }
 
   const disconnected = (cause: unknown): void =>
@@ -364,19 +420,10 @@ const build = (
     step: wrote
   }).pipe(Effect.catchAll((error) => Effect.sync(() => writeFailed(error))))
 
-  const putContent = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> => {
-    if (!open) return Effect.void
-    dialogue.content(octets, last)
+  const drain: Effect.Effect<void> = Effect.suspend(() => {
     const end = dialogue.put()
-    tape.content(
-      octets.reduce((sum, part) => sum + part.length, 0),
-      last
-    )
-    flush()
-    return last
-      ? Effect.void
-      : Wakeup.until(taken, () => (!open || dialogue.taken() >= end ? Effect.void : undefined))
-  }
+    return Wakeup.until(taken, () => (!open || dialogue.taken() >= end ? Effect.void : undefined))
+  })
 
   const deadlines = (): ReadonlyArray<Deadline> => {
     const all: Array<Deadline> = []
@@ -393,7 +440,9 @@ const build = (
     }
     if (readOnUntil !== undefined) all.push({ at: readOnUntil, expire: () => disconnected(undefined) })
     const reason = "the replies to an interrupted command did not come in time"
-    for (const at of bounds.values()) all.push({ at, expire: () => fail({ _tag: "Abandoned", reason }) })
+    for (const at of bounds.values()) {
+      if (at !== undefined) all.push({ at, expire: () => fail({ _tag: "Abandoned", reason }) })
+    }
     return all
   }
 
@@ -401,7 +450,7 @@ const build = (
     isOn: () => open,
     now,
     deadlines,
-    longestSleep: Math.max(1, Math.min(...Object.values(limits).map(Duration.toMillis)))
+    longestSleep: Math.max(1, Math.min(graceMillis, ...Object.values(limits).map(Duration.toMillis)))
   })
 
   return {
@@ -412,6 +461,7 @@ const build = (
     handed: () => handed,
     failure: () => failure,
     enter,
+    pass: lane.pass,
     leave: lane.leave,
     holder: lane.holder,
     start: (owner) => {
@@ -419,12 +469,15 @@ const build = (
     },
     finish: finishOwner,
     flush,
-    putContent,
+    together,
+    drain,
     fail,
     reset,
+    now,
+    silentFor: () => (dialogue.head() === undefined ? now() - headSince : 0),
     bound: (owner) => {
-      bounds.set(owner, now() + graceMillis)
-      watchdog.poke()
+      bounds.set(owner, undefined)
+      beginBound()
     },
     awaitEnd,
     upgraded: (secured) => {

@@ -39,6 +39,8 @@ export const disconnection = (
       return new ProtocolError({ ...common, reason: failure.reason, reply: failure.reply })
     case "Abandoned":
       return new ServerDisconnected({ ...common, cause: failure.reason })
+    case "Unreached":
+      return new ServerDisconnected({ ...common, cause: "the server closed the session" })
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The content of one transaction, with the errors and needs of whoever gave it: small content leaves with the run itself, the
- * rest is written as it comes, with backpressure from the socket.
+ * The content of one transaction, with the errors and needs of whoever gave it: small content leaves with the run
+ * itself, the rest is written as it comes, with backpressure from the socket.
  *
  * @since 0.1.0
  */
@@ -46,23 +46,27 @@ export const prepareOptions = (options: ContentOptions, stallTimeout: Duration.D
 export const transact = <E, R>(
   exchange: Exchange,
   run: Run,
-  content: Prepared<E, R>,
-  require7bit: boolean
-): Effect.Effect<ContentReport | undefined, ContentError | E, R> => {
+  content: Prepared<E, R>
+): Effect.Effect<void, ContentError | E, R> => {
   const begun = Effect.async<"Content" | "Ended">((resume) => {
     run.begin(
       () => resume(Effect.succeed("Content")),
       () => resume(Effect.succeed("Ended"))
     )
   })
-  return Effect.flatMap(begun, (what) => {
-    if (what === "Ended")
-      return Effect.succeed(content._tag === "Bytes" ? reportOf(content.facts) : undefined)
-    return sendContent(exchange, run, content, require7bit)
-  })
+  return Effect.flatMap(begun, (what) =>
+    what === "Ended" ? Effect.void : Effect.asVoid(sendContent(exchange, run, content, false))
+  )
 }
 
-const sendContent = <E, R>(
+/**
+ * The content that a run asked for, until the run has ended: then nothing of it is sent any more, and what it came to
+ * is in the run. Gives `undefined` if the run ended first.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sendContent = <E, R>(
   exchange: Exchange,
   run: Run,
   content: Prepared<E, R>,
@@ -70,31 +74,23 @@ const sendContent = <E, R>(
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
     run.contentBegun()
-    // One step: nobody may see the last octet on the wire and the run without it.
-    const sink: Contents.Sink<never, never> = (octets, last) =>
-      Effect.suspend(() => {
-        // Whoever waits for the end of the run interrupts this.
-        if (run.hasEnded()) return Effect.never
-        const taken = exchange.putContent(octets, last)
-        if (last) run.contentComplete()
-        return taken
-      })
-    const sending = Contents.run(
-      content,
-      { framing: "data", maxSize: exchange.dialogue.capabilities().size, require7bit },
-      sink
-    )
+    const maxSize = exchange.dialogue.capabilities().size
+    const sending = Contents.run(content, { framing: run.framing, maxSize, require7bit }, run.put)
     // The end of the run ends the content in uninterruptible regions too.
     return Effect.raceFirst(
       Effect.interruptible(Effect.map(sending, reportOf)),
       Effect.as(run.awaitEnd, undefined)
     ).pipe(
-      Effect.tapErrorCause(() => Effect.sync(run.stop)),
+      Effect.tapErrorCause(() => Effect.zipRight(Effect.sync(run.stop), run.awaitEnd)),
       Effect.zipLeft(run.awaitEnd)
     )
   })
 
-const reportOf = (facts: Facts): ContentReport => ({
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const reportOf = (facts: Facts): ContentReport => ({
   octets: facts.octets,
   changed: facts.changed || facts.finalLineEndAdded,
   longestLine: facts.longestLine

@@ -25,10 +25,11 @@ import type { Core } from "./core.js"
 import * as Cores from "./core.js"
 import { sendData } from "./data.js"
 import * as Delivery from "./delivery.js"
-import type { Exchange, Failure } from "./exchange.js"
+import type { Entrant, Exchange, Failure } from "./exchange.js"
 import { noReply } from "./execute.js"
 import { disconnection, invalidArgument, notYours } from "./failure.js"
 import type { Hello } from "./hello.js"
+import { nested } from "./message.js"
 import * as Hellos from "./hello.js"
 import { read as readOptions } from "./sessionOptions.js"
 import * as StartTls from "./startTls.js"
@@ -96,10 +97,11 @@ const build = (core: Core, greeting: Reply): Service => {
   const port: Delivery.Port = {
     exchange,
     dialect,
-    pipelining: settings.pipelining,
+    settings,
     verifiedTls: () => isVerified(core),
-    greet: (entrant) =>
-      memory.greeted ? Effect.void : channel.holding(entrant, hello.methods.ehloOrHeloIfNeeded),
+    greeted: () => memory.greeted,
+    greet: (entrant) => channel.holding(entrant, hello.methods.ehloOrHeloIfNeeded),
+    experience: memory,
     insideTransaction: channel.inside,
     unprotected: () => isUnprotected(core)
   }
@@ -208,10 +210,7 @@ const makeCommands = (core: Core): CommandMethods => {
   const { channel, exchange } = core
   const { dialogue, tape } = exchange
 
-  const occupied = Effect.map(
-    channel.inside,
-    (inside) => !inside && exchange.holder()?.purpose === "transaction"
-  )
+  const occupied = Effect.map(channel.inside, (inside) => !inside && isTransaction(exchange.holder()))
 
   const context = Effect.gen(function* () {
     const clock = yield* Effect.clock
@@ -300,7 +299,7 @@ const makeCommands = (core: Core): CommandMethods => {
       "transaction",
       Effect.suspend(() =>
         dialogue.inTransaction()
-          ? Effect.fail(Delivery.nested())
+          ? Effect.fail(nested())
           : Effect.onExit(
               Effect.zipRight(run(SmtpCommands.mail(from, parameters)), use),
               () => resetUnfinished
@@ -329,6 +328,9 @@ const makeCommands = (core: Core): CommandMethods => {
     transaction
   }
 }
+
+const isTransaction = (holder: Entrant | undefined): boolean =>
+  holder !== undefined && holder.purpose !== "commands"
 
 const isComplete = <Commands extends Group>(
   commands: Commands,

@@ -11,9 +11,10 @@ import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import { parseClientName } from "../protocol/Mailbox.js"
 import type { Limits } from "../protocol/Reply.js"
 import { defaultLimits } from "../protocol/Reply.js"
-import type { Pipelining } from "../protocol/Plan.js"
+import type { Chunking, Pipelining } from "../protocol/Plan.js"
 import type { Options, TlsPolicy } from "../SmtpSession.js"
 import type { Endpoint } from "../SmtpSocket.js"
+import type { Window } from "./admission.js"
 import type { TimeLimits } from "./timeLimits.js"
 import * as TimeLimit from "./timeLimits.js"
 
@@ -32,6 +33,11 @@ export interface Settings {
   readonly limits: TimeLimits
   readonly replyLimits: Limits
   readonly pipelining: Pipelining
+  readonly chunking: Chunking
+  readonly window: Window
+  readonly resetBetween: boolean
+  /** In milliseconds. */
+  readonly eagerWithin: number
 }
 
 const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
@@ -59,6 +65,10 @@ export const read = (options: Options): Settings | Invalid => {
   if (isInvalid(limits)) return limits
   const replyLimits = readReplyLimits(options.replyLimits ?? {})
   if (isInvalid(replyLimits)) return replyLimits
+  const window = readWindow(options.window ?? {})
+  if (isInvalid(window)) return window
+  const eagerWithin = Duration.decodeUnknown(options.eagerWithin ?? "2 seconds")
+  if (Option.isNone(eagerWithin)) return invalid("eagerWithin", notADuration)
   return {
     ...target,
     dialect,
@@ -66,14 +76,21 @@ export const read = (options: Options): Settings | Invalid => {
     clientName,
     limits,
     replyLimits,
-    pipelining: options.pipelining ?? "data"
+    pipelining: options.pipelining ?? "data",
+    chunking: options.chunking ?? "off",
+    window,
+    resetBetween: options.resetBetween ?? true,
+    eagerWithin: Duration.toMillis(eagerWithin.value)
   }
 }
 
-const firstInvalidChoice = ({ dialect, pipelining, tls }: Options): Invalid | undefined =>
+const notADuration = 'is not a duration, such as "30 seconds"'
+
+const firstInvalidChoice = ({ chunking, dialect, pipelining, tls }: Options): Invalid | undefined =>
   invalidChoice("tls", tls, Object.keys(defaultPorts)) ??
   invalidChoice("dialect", dialect, ["smtp", "lmtp"]) ??
-  invalidChoice("pipelining", pipelining, ["off", "envelope", "data"])
+  invalidChoice("pipelining", pipelining, ["off", "envelope", "data", "overlap"]) ??
+  invalidChoice("chunking", chunking, ["off", "on", "eager"])
 
 type Target = Pick<Settings, "endpoint" | "host" | "port">
 
@@ -131,11 +148,22 @@ const readTimeLimits = (options: NonNullable<Options["timeouts"]>): TimeLimits |
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue
     const limit = Duration.decodeUnknown(value)
-    if (Option.isNone(limit)) return invalid(`timeouts.${name}`, `is not a duration, such as "30 seconds"`)
+    if (Option.isNone(limit)) return invalid(`timeouts.${name}`, notADuration)
     if (Duration.toMillis(limit.value) === 0)
       return invalid(`timeouts.${name}`, "is zero: no server can meet it")
   }
   return TimeLimit.make(options)
+}
+
+const readWindow = ({
+  messages = 32,
+  octets = 1_048_576
+}: NonNullable<Options["window"]>): Window | Invalid => {
+  for (const [name, value] of Object.entries({ messages, octets })) {
+    if (!Number.isInteger(value) || value < 1)
+      return invalid(`window.${name}`, "is not a whole number above zero")
+  }
+  return { messages, octets }
 }
 
 const readReplyLimits = (options: Partial<Limits>): Limits | Invalid => {

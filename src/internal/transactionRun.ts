@@ -6,6 +6,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { Command, Phase } from "../protocol/Command.js"
+import * as Commands from "../protocol/Command.js"
+import type { Framing } from "../protocol/Content.js"
 import { endOfData } from "../protocol/Content.js"
 import type { Step } from "../protocol/Transaction.js"
 import type { Exchange, Failure, Owner } from "./exchange.js"
@@ -33,8 +35,21 @@ export interface Machine {
 export interface Cut {
   readonly failure: Failure
   readonly phase: Phase
-  /** Whether the last octet of the content had been handed to the socket. */
+  /** Whether the server may have got all of the content: its last octet had been handed to the socket. */
   readonly handed: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly framing: Framing
+  /** Given when it fits into one write, as it goes over the wire. */
+  readonly content: Uint8Array | undefined
+  /** The last octet of the content is on its way; only replies are still to come. */
+  readonly onLeft: () => void
+  readonly onEndAfterAbandon: () => void
 }
 
 /**
@@ -44,10 +59,13 @@ export interface Cut {
 export interface Run {
   /** Begins, and calls back when content is due that was not given, and when the run has ended. */
   readonly begin: (wanted: () => void, ended: () => void) => void
-  /** The content that 354 asked for is on its way. */
+  readonly framing: Framing
+  /** The content that was asked for is on its way. */
   readonly contentBegun: () => void
-  /** All of the content was put on the wire. */
-  readonly contentComplete: () => void
+  /** Puts content on the wire, at once; waits, if it is not the last, until the socket was given it. */
+  readonly put: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
+  /** How many octets of content were put on the wire. */
+  readonly octets: () => number
   /** What is known should the run be given up now. */
   readonly cutNow: (failure: Failure) => Cut
   /**
@@ -55,7 +73,7 @@ export interface Run {
    * sends nothing more to anybody, or the connection is destroyed (a dot or RSET within content would be text).
    */
   readonly abandon: () => void
-  /** The content failed, and somebody waits for what that came to: the connection is destroyed. */
+  /** The content failed: the envelope is reset where that can be, between chunks, and the connection destroyed where not. */
   readonly stop: () => void
   readonly hasEnded: () => boolean
   readonly awaitEnd: Effect.Effect<void>
@@ -69,16 +87,13 @@ const inMidContent: Failure = {
 }
 
 /**
- * `content` is given when it fits into one write, with its end of data.
- *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   exchange: Exchange,
   machine: Machine,
-  content: Uint8Array | undefined,
-  onEndAfterAbandon: () => void
+  { content, framing, onEndAfterAbandon, onLeft }: Options
 ): Run => {
   const { dialogue } = exchange
   let wanted: () => void = () => undefined
@@ -87,6 +102,9 @@ export const make = (
   let abandoned = false
   let answered = false
   let contentDue = false
+  // No further chunk leaves; the run ends once what has left is answered.
+  let halted = false
+  let length = 0
   let cut: Cut | undefined
 
   const finish = (): void => {
@@ -109,32 +127,82 @@ export const make = (
     owner.failed(exchange.failure() ?? refused, undefined)
   }
 
-  const complete = (octets: Uint8Array): void => {
+  const contentBegun = (): void => {
+    if (framing === "data") dialogue.beginContent(owner)
+    machine.contentBegun()
+  }
+
+  const putOctets = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
+    let added = 0
+    for (const part of octets) added += part.length
+    length += added
+    if (framing === "data") dialogue.content(octets, last)
+    else submit([Commands.bdat(octets, last)])
+    exchange.tape.content(added, last)
+    if (last) machine.contentComplete()
+    exchange.flush()
+  }
+
+  // One step: nobody may see the last octet on the wire and the machine without it.
+  const put = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      // Whoever waits for the end of the run interrupts this.
+      if (finished || halted) return Effect.never
+      exchange.together(() => {
+        putOctets(octets, last)
+        if (last && !finished) onLeft()
+      })
+      return last ? Effect.void : exchange.drain
+    })
+
+  const decline = (): void => {
     dialogue.beginContent(owner)
     machine.contentBegun()
-    dialogue.content([octets], true)
-    machine.contentComplete()
-    exchange.tape.content(octets.length, true)
-    exchange.flush()
+    putOctets([endOfData], true)
   }
 
   const contentAsked = (): void => {
     if (abandoned) {
+      if (framing === "bdat") {
+        done(true)
+        return
+      }
       contentDue = true
       exchange.fail(inMidContent)
       return
     }
-    if (content !== undefined) {
-      complete(content)
+    contentDue = true
+    if (content === undefined) {
+      wanted()
       return
     }
-    contentDue = true
-    wanted()
+    contentBegun()
+    exchange.together(() => {
+      putOctets([content], true)
+      if (!finished) onLeft()
+    })
   }
 
   const done = (reset: boolean): void => {
-    if (reset) exchange.reset()
+    // Behind the commands of whoever has come next, RSET would be theirs.
+    if (reset && dialogue.latest() === owner) exchange.reset()
     finish()
+  }
+
+  const offer = (commands: ReadonlyArray<Command>): void =>
+    exchange.together(() => {
+      submit(commands)
+      if (!finished) contentAsked()
+    })
+
+  const doneOnceAnswered = (): void => {
+    if (dialogue.headOf(owner) === undefined) done(true)
+  }
+
+  const halt = (): void => {
+    halted = true
+    dialogue.withdraw(owner)
+    doneOnceAnswered()
   }
 
   const follow = (step: Step): void => {
@@ -144,13 +212,20 @@ export const make = (
         if (abandoned) done(true)
         else submit(step.commands)
         return
+      case "Offer":
+        offer(step.commands)
+        return
       case "Wait":
+        if (halted) doneOnceAnswered()
         return
       case "Content":
         contentAsked()
         return
+      case "Halt":
+        halt()
+        return
       case "Decline":
-        complete(endOfData)
+        decline()
         return
       case "Done":
         done(step.reset)
@@ -166,14 +241,20 @@ export const make = (
 
   const handed = (): boolean => {
     if (machine.progress() !== "Complete") return false
-    const head = dialogue.headOf(owner)
-    return head === undefined || head.end <= exchange.handed()
+    const tail = dialogue.tailOf(owner)
+    return tail !== undefined && tail.end <= exchange.handed()
   }
 
+  const inContent: Phase = framing === "data" ? "content" : "bdat"
+
   const cutBy = (failure: Failure, phase: Phase | undefined): Cut => {
+    // A goodbye in place of a reply answers that command, and whatever is behind it has not been read.
+    const unread =
+      failure._tag === "Unreached" || (failure._tag === "Disconnected" && failure.reply !== undefined)
     const all = handed()
-    const told = phase === "final" && !all ? "content" : (phase ?? (contentDue ? "content" : "idle"))
-    return { failure, phase: told, handed: all }
+    if (all && (!unread || phase === "final")) return { failure, phase: "final", handed: true }
+    const told = phase === "final" ? inContent : (phase ?? (contentDue ? inContent : "idle"))
+    return { failure, phase: told, handed: false }
   }
 
   const owner: Owner = {
@@ -188,6 +269,21 @@ export const make = (
     }
   }
 
+  const abandon = (): void => {
+    if (finished || abandoned) return
+    abandoned = true
+    const progress = machine.progress()
+    if (progress === "Complete" || progress === "Declined") return
+    if (framing === "data" && contentDue) {
+      exchange.fail(inMidContent)
+      return
+    }
+    if (contentDue) halted = true
+    const idle = dialogue.withdraw(owner)
+    if (idle) done(answered || contentDue)
+    else exchange.bound(owner)
+  }
+
   return {
     begin: (onWanted, onEnded) => {
       wanted = onWanted
@@ -195,27 +291,16 @@ export const make = (
       exchange.start(owner)
       follow(machine.start())
     },
-    contentBegun: () => {
-      dialogue.beginContent(owner)
-      machine.contentBegun()
-    },
-    contentComplete: machine.contentComplete,
+    framing,
+    contentBegun,
+    put,
+    octets: () => length,
     cutNow: (failure) => cutBy(failure, dialogue.headOf(owner)?.command.phase),
-    abandon: () => {
-      if (finished || abandoned) return
-      abandoned = true
-      const progress = machine.progress()
-      if (progress === "Flowing" || contentDue) {
-        if (progress !== "Complete") exchange.fail(inMidContent)
-        return
-      }
-      if (progress !== "None") return
-      const idle = dialogue.withdraw(owner)
-      if (!idle) exchange.bound(owner)
-      else done(answered)
-    },
+    abandon,
     stop: () => {
-      if (!finished) exchange.fail(inMidContent)
+      if (finished) return
+      if (framing === "bdat") halt()
+      else exchange.fail(inMidContent)
     },
     hasEnded: () => finished,
     awaitEnd: Effect.async((resume) => {

@@ -103,6 +103,8 @@ export interface Dialogue<Owner> {
   readonly inTransaction: () => boolean
   /** Whether the last command that was submitted, and is not answered yet, is RSET. */
   readonly resetting: () => boolean
+  /** Who has submitted last: whatever is submitted now comes behind its commands. */
+  readonly latest: () => Owner | undefined
   /** How many recipients of that envelope have been accepted. */
   readonly recipients: () => number
   /**
@@ -129,6 +131,8 @@ export interface Dialogue<Owner> {
   readonly head: () => Expectation<Owner> | undefined
   /** The oldest reply that `owner` waits for. */
   readonly headOf: (owner: Owner) => Expectation<Owner> | undefined
+  /** The latest reply that `owner` waits for. */
+  readonly tailOf: (owner: Owner) => Expectation<Owner> | undefined
   /** The handshake succeeded: all that was known from before it is forgotten (RFC 3207 section 4.2). */
   readonly upgraded: () => void
   /** The connection is gone, or must not be used any more. What was expected stays visible. */
@@ -225,8 +229,11 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   let flowing: Expected<Owner> | undefined
   let output: Array<Uint8Array> = []
   let lines = ""
+  let writer: Owner | undefined
   let put = 0
   let taken = 0
+  // How much had been taken when the octets came that are being read.
+  let takenBefore = 0
 
   const expect = (owner: Owner, command: Command, end: number): Expected<Owner> => {
     const expectation = { owner, command, envelope, end, replies: 0 }
@@ -260,6 +267,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
       envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
     }
     expect(owner, command, put)
+    writer = owner
     options.sent?.(command)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
     if (command.place === "Last") state = "Waiting"
@@ -449,7 +457,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
 
   // A reply that was there before its command answers something else. Content is answerable from its beginning.
   const hasLeft = (expectation: Expected<Owner>): boolean =>
-    expectation === flowing || expectation.end <= taken
+    expectation === flowing || expectation.end <= takenBefore
 
   const headOf = (owner: Owner): Expectation<Owner> | undefined =>
     expected.find((expectation) => expectation.owner === owner)
@@ -462,6 +470,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     mails: () => mails,
     inTransaction,
     resetting: () => (unsent.at(-1) ?? expected.at(-1))?.command.kind === "Rset",
+    latest: () => unsent.at(-1)?.owner ?? writer,
     recipients: () => envelope?.accepted ?? 0,
     submit,
     withdraw: (owner) => {
@@ -481,10 +490,14 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     },
     taken: () => taken,
     put: () => put,
-    receive: parser.push,
+    receive: (octets) => {
+      takenBefore = taken
+      parser.push(octets)
+    },
     next,
     head: () => expected[0],
     headOf,
+    tailOf: (owner) => expected.findLast((expectation) => expectation.owner === owner),
     upgraded: () => {
       if (state !== "Upgrading" || parser.pending() > 0) return
       secured = true

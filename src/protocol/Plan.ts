@@ -15,14 +15,34 @@ import type { Mailbox } from "./Mailbox.js"
 import * as Mailboxes from "./Mailbox.js"
 import type { MailParameters, RecipientParameters, Unsupported } from "./Parameters.js"
 import { mailLine, recipientLine, unsupported } from "./Parameters.js"
+import type { Framing } from "./Content.js"
 
 /**
- * How much of a transaction leaves in one write: each command alone, MAIL with every RCPT, or these and DATA.
+ * How much leaves in one write: each command alone; MAIL with every RCPT; these and DATA; or these and, where messages
+ * wait, behind the content of the message before (RFC 2920 section 3.1).
  *
  * @since 0.1.0
  * @category models
  */
-export type Pipelining = "off" | "envelope" | "data"
+export type Pipelining = "off" | "envelope" | "data" | "overlap"
+
+/**
+ * How content goes out: by DATA; by BDAT once the envelope's replies are in; or by BDAT in the same write as the
+ * envelope, which departs from the order of events in RFC 3030 section 4.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Chunking = "off" | "on" | "eager"
+
+/**
+ * What of a transaction leaves before its first reply: one command, the envelope, the envelope with DATA, or the
+ * envelope with its content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Ahead = "command" | "envelope" | "data" | "content"
 
 /**
  * Whether the message goes to whoever is accepted, or to everybody or nobody.
@@ -146,6 +166,11 @@ export interface Circumstances {
   readonly verifiedTls: boolean
   /** How many MAIL commands the session has sent (RFC 9422 section 4). */
   readonly mails: number
+  /**
+   * Whether the server has just answered: on a connection that died while it was idle, content that had left with
+   * its envelope would be in doubt.
+   */
+  readonly awake: boolean
   /** The time in milliseconds since 1970, for parameters that are checked against it. */
   readonly now: number
 }
@@ -156,6 +181,7 @@ export interface Circumstances {
  */
 export interface PlanOptions {
   readonly pipelining: Pipelining
+  readonly chunking: Chunking
   readonly recipients: RecipientsPolicy
 }
 
@@ -180,7 +206,8 @@ export interface Plan {
   readonly _tag: "Plan"
   readonly mail: Command
   readonly batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
-  readonly pipelining: Pipelining
+  readonly framing: Framing
+  readonly ahead: Ahead
   readonly policy: RecipientsPolicy
   /** Whether the server was told, or takes it for granted, that no octet is over 127 (RFC 6152). */
   readonly requires7bit: boolean
@@ -189,10 +216,14 @@ export interface Plan {
 const bodyOf = (
   { parameters: { body } }: Envelope,
   { eightBit }: ContentFacts,
-  { eightBitMime }: Capabilities
+  { eightBitMime }: Capabilities,
+  framing: Framing
 ): MailParameters["body"] | Invalid | Unsupported => {
-  if (body === "BINARYMIME")
-    return invalid("parameters.body", "is BINARYMIME, which DATA cannot carry; use bdat")
+  if (body === "BINARYMIME" && framing === "data")
+    return unsupported(
+      "CHUNKING",
+      "BINARYMIME goes by BDAT alone, which the server or the option chunking rules out"
+    )
   if (body === "7BIT" && eightBit === true)
     return invalid("parameters.body", "is 7BIT, and the content is not")
   if (body !== undefined || eightBit === false) return body
@@ -215,12 +246,13 @@ const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefi
 const mailParameters = (
   envelope: Envelope,
   facts: ContentFacts,
-  { capabilities }: Circumstances
+  { capabilities }: Circumstances,
+  framing: Framing
 ): MailParameters | Invalid | Unsupported => {
   const given = envelope.parameters
   const need = needsSmtpUtf8(envelope, facts)
   if (need !== undefined && !capabilities.smtpUtf8) return unsupported("SMTPUTF8", need)
-  const body = bodyOf(envelope, facts, capabilities)
+  const body = bodyOf(envelope, facts, capabilities, framing)
   if (typeof body === "object") return body
   const size = facts.octets ?? given.size
   if (size !== undefined && exceedsSize(capabilities, size)) {
@@ -278,12 +310,35 @@ const withinLimits = (
   }
   const mailMax = capabilities.limits.mailMax
   if (mailMax !== undefined && mails >= mailMax) {
-    return unsupported(
-      "LIMITS",
-      `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
-    )
+    return unsupported("LIMITS", mailMaxReached(mailMax))
   }
   return plan
+}
+
+/**
+ * What is to be said when a session has no MAIL left (RFC 9422 section 4).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const mailMaxReached = (mailMax: number): string =>
+  `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
+
+// No RFC says how many replies a refused chunk has in LMTP.
+const framingOf = ({ capabilities, dialect }: Circumstances, { chunking }: PlanOptions): Framing =>
+  chunking !== "off" && capabilities.chunking && dialect === "smtp" ? "bdat" : "data"
+
+const aheadOf = (
+  recipients: number,
+  framing: Framing,
+  { awake, capabilities }: Circumstances,
+  options: PlanOptions
+): Ahead => {
+  if (options.pipelining === "off" || !capabilities.pipelining) return "command"
+  // Under "all" the server must not be given the chance to take the message before everybody is accepted.
+  if (options.recipients === "all" && recipients > 1) return "envelope"
+  if (framing === "bdat") return options.chunking === "eager" && awake ? "content" : "envelope"
+  return options.pipelining === "envelope" ? "envelope" : "data"
 }
 
 /**
@@ -300,7 +355,8 @@ export const plan = (
   options: PlanOptions
 ): Plan | Invalid | Unsupported => {
   const { capabilities, now, verifiedTls } = circumstances
-  const parameters = mailParameters(envelope, facts, circumstances)
+  const framing = framingOf(circumstances, options)
+  const parameters = mailParameters(envelope, facts, circumstances, framing)
   if ("_tag" in parameters) return parameters
   const context = { capabilities, tls: verifiedTls, now }
   const mail = mailLine(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
@@ -312,15 +368,13 @@ export const plan = (
     if (typeof line !== "string") return line
     recipients.push({ ...recipient, command: Commands.rcpt(line) })
   }
-  // Under "all" the server must not be given the chance to open DATA before everybody is accepted.
-  const held = options.recipients === "all" && recipients.length > 1
-  const pipelining = held && options.pipelining === "data" ? "envelope" : options.pipelining
   return withinLimits(
     {
       _tag: "Plan",
       mail: Commands.mail(mail),
       batches: splitByLimits(recipients, capabilities),
-      pipelining: capabilities.pipelining ? pipelining : "off",
+      framing,
+      ahead: aheadOf(recipients.length, framing, circumstances, options),
       policy: options.recipients,
       requires7bit:
         parameters.body === "7BIT" || (parameters.body === undefined && !capabilities.eightBitMime)

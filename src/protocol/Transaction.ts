@@ -1,6 +1,6 @@
 /**
  * One mail transaction under way, without I/O: says after each reply what to do next, and tells what became of each
- * recipient. RFC 5321 sections 3.3 and 4.5.3.1.10, RFC 2920, RFC 2033.
+ * recipient. RFC 5321 sections 3.3 and 4.5.3.1.10, RFC 2920, RFC 2033, RFC 3030.
  *
  * @since 0.1.0
  */
@@ -14,8 +14,10 @@ import { hasDetail, isRefusal } from "./Reply.js"
  * What to do next.
  *
  * - `Submit`: write these commands
+ * - `Offer`: write these commands, and the content right behind them
  * - `Wait`: for more replies
  * - `Content`: the content is due, and owed to those who were accepted
+ * - `Halt`: no further chunk of the content; what has left is answered yet, and then the envelope is to be reset
  * - `Decline`: 354 came with nobody accepted: a single dot, whose reply is no acceptance (RFC 2920 section 3.1)
  * - `Done`: no reply is missing; `reset` when the server may still hold the envelope
  * - `Violated`: the server did what it may not, and nothing it says can be trusted
@@ -26,8 +28,10 @@ import { hasDetail, isRefusal } from "./Reply.js"
  */
 export type Step =
   | { readonly _tag: "Submit"; readonly commands: ReadonlyArray<Command> }
+  | { readonly _tag: "Offer"; readonly commands: ReadonlyArray<Command> }
   | { readonly _tag: "Wait" }
   | { readonly _tag: "Content" }
+  | { readonly _tag: "Halt" }
   | { readonly _tag: "Decline" }
   | { readonly _tag: "Done"; readonly reset: boolean }
   | { readonly _tag: "Violated"; readonly reason: string }
@@ -86,10 +90,16 @@ export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
 }
 
 const wait: Step = { _tag: "Wait" }
+const halt: Step = { _tag: "Halt" }
 const open: Verdict = { _tag: "Open" }
 const acceptedEarly: Step = {
   _tag: "Violated",
   reason: "the message was accepted before its end was sent"
+}
+
+const acceptedInPart: Step = {
+  _tag: "Violated",
+  reason: "the last chunk was accepted after one before it was refused"
 }
 
 // RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get there is anybody's guess.
@@ -109,7 +119,7 @@ const submitOne = (command: Command): Step => ({ _tag: "Submit", commands: [comm
  * @category constructors
  */
 export const make = (
-  { mail, pipelining, policy }: Pick<Plan, "mail" | "pipelining" | "policy">,
+  { ahead, framing, mail, policy }: Pick<Plan, "ahead" | "framing" | "mail" | "policy">,
   recipients: ReadonlyArray<PlannedRecipient>,
   dialect: "smtp" | "lmtp"
 ): Transaction => {
@@ -117,35 +127,41 @@ export const make = (
   const finals: Array<Reply> = []
   let mailReply: Reply | undefined
   let dataReply: Reply | undefined
+  let refusedChunk: Reply | undefined
   let accepted = 0
   let progress: Progress = "None"
 
   const done = (reset: boolean): Step => ({ _tag: "Done", reset })
 
+  const envelope = (): ReadonlyArray<Command> => [mail, ...recipients.map(({ command }) => command)]
+
   const start = (): Step => {
-    switch (pipelining) {
-      case "off":
+    switch (ahead) {
+      case "command":
         return submitOne(mail)
       case "envelope":
-        return { _tag: "Submit", commands: [mail, ...recipients.map(({ command }) => command)] }
+        return { _tag: "Submit", commands: envelope() }
       case "data":
-        return {
-          _tag: "Submit",
-          commands: [mail, ...recipients.map(({ command }) => command), Commands.data]
-        }
+        return { _tag: "Submit", commands: [...envelope(), Commands.data] }
+      case "content":
+        return { _tag: "Offer", commands: envelope() }
     }
   }
 
+  // What was offered before anybody was accepted goes to nobody.
+  const afterOffer = (): Step => (accepted === 0 && progress !== "Complete" ? halt : wait)
+
   const afterEnvelope = (): Step => {
-    if (pipelining === "data") return wait
+    if (ahead === "data") return wait
+    if (ahead === "content") return afterOffer()
     const heldBack = policy === "all" && accepted < recipients.length
     if (accepted === 0 || heldBack) return done(true)
-    return submitOne(Commands.data)
+    return framing === "bdat" ? { _tag: "Content" } : submitOne(Commands.data)
   }
 
   const afterMail = (meaning: Meaning): Step => {
     const first = recipients[0]
-    if (pipelining !== "off" || first === undefined) return wait
+    if (ahead !== "command" || first === undefined) return wait
     return meaning === "Refusal" ? done(true) : submitOne(first.command)
   }
 
@@ -154,19 +170,27 @@ export const make = (
     if (meaning === "Success") accepted++
     const next = recipients[rcptReplies.length]
     if (next === undefined) return afterEnvelope()
-    return pipelining === "off" ? submitOne(next.command) : wait
+    return ahead === "command" ? submitOne(next.command) : wait
   }
 
   const afterData = (meaning: Meaning): Step =>
     meaning === "Refusal" ? done(true) : openData(accepted, dialect)
 
+  // RFC 3030 section 2: behind a chunk that was refused none is sent, and the state is indeterminate.
+  const afterChunk = (reply: Reply, meaning: Meaning): Step => {
+    if (meaning !== "Refusal") return wait
+    refusedChunk ??= reply
+    return progress === "Flowing" ? halt : wait
+  }
+
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return done(false)
     if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
+    if (refusedChunk !== undefined && meaning !== "Refusal") return acceptedInPart
     finals.push(reply)
     if (more) return wait
     if (progress === "Flowing") return { _tag: "Stopped" }
-    return done(meaning === "Refusal")
+    return done(meaning === "Refusal" || accepted === 0)
   }
 
   const replied = (command: Command, reply: Reply, meaning: Meaning, more: boolean): Step => {
@@ -179,6 +203,8 @@ export const make = (
       case "Data":
         dataReply = reply
         return afterData(meaning)
+      case "Bdat":
+        return afterChunk(reply, meaning)
       default:
         return afterFinal(reply, meaning, more)
     }
@@ -187,6 +213,15 @@ export const make = (
   const repliesPerRecipient = (): boolean => dialect === "lmtp" && progress === "Complete"
 
   const finalPhase = (): Phase => (progress === "Flowing" ? "content" : "final")
+
+  const ofContent = (acceptedBefore: number): Verdict => {
+    if (refusedChunk !== undefined) return { _tag: "Refused", reply: refusedChunk, phase: "bdat" }
+    const final = progress === "Declined" ? undefined : finals[repliesPerRecipient() ? acceptedBefore : 0]
+    if (final === undefined) return open
+    return isRefusal(final)
+      ? { _tag: "Refused", reply: final, phase: finalPhase() }
+      : { _tag: "Accepted", reply: final }
+  }
 
   const verdict = (index: number, acceptedBefore: number): Verdict => {
     if (mailReply !== undefined && isRefusal(mailReply))
@@ -199,11 +234,7 @@ export const make = (
     if (policy === "all" && accepted < rcptReplies.length) return { _tag: "Held" }
     if (dataReply !== undefined && isRefusal(dataReply))
       return { _tag: "Refused", reply: dataReply, phase: "data" }
-    const final = progress === "Declined" ? undefined : finals[repliesPerRecipient() ? acceptedBefore : 0]
-    if (final === undefined) return open
-    return isRefusal(final)
-      ? { _tag: "Refused", reply: final, phase: finalPhase() }
-      : { _tag: "Accepted", reply: final }
+    return ofContent(acceptedBefore)
   }
 
   return {
@@ -213,7 +244,7 @@ export const make = (
       progress = "Flowing"
     },
     contentComplete: () => {
-      progress = accepted === 0 ? "Declined" : "Complete"
+      progress = framing === "data" && accepted === 0 ? "Declined" : "Complete"
     },
     progress: () => progress,
     verdicts: () => {

@@ -794,7 +794,9 @@ describe("the capability cache", () => {
       get: () => Effect.succeed(undefined),
       put: ({ endpoint, security }, lines) => note(`put ${endpoint._tag} ${security}: ${lines.join(", ")}`),
       pin: ({ _tag }) => note(`pin ${_tag}`),
-      pinned: () => Effect.succeed(false)
+      pinned: () => Effect.succeed(false),
+      restrain: ({ _tag }) => note(`restrain ${_tag}`),
+      restrained: () => Effect.succeed(false)
     })
     return { calls, layer: Layer.merge(NodeSmtp.layerTransport, cache) }
   })

@@ -45,10 +45,12 @@ const planOf = (
     dialect,
     verifiedTls: false,
     mails: dialogue.mails(),
+    awake: random.chance(0.8),
     now: 0
   }
   const plan = Plans.plan(envelope, facts, circumstances, {
     pipelining: random.pick(["off", "envelope", "data"]),
+    chunking: "off",
     recipients: random.pick(["any", "any", "all"])
   })
   return isPlan(plan) ? plan : undefined

@@ -152,10 +152,11 @@ const planOf = (situation: Situation): Plan | Invalid | Unsupported =>
       dialect: "smtp",
       verifiedTls: false,
       mails: 0,
+      awake: true,
       now: 0,
       ...situation.circumstances
     },
-    { pipelining: "data", recipients: "any", ...situation.options }
+    { pipelining: "data", chunking: "off", recipients: "any", ...situation.options }
   )
 
 const mailOf = (situation: Situation): string => {
@@ -242,9 +243,9 @@ describe("the plan: BODY (RFC 6152, RFC 3030)", () => {
     ],
     ["8BITMIME asked for, and not offered", { parameters: { body: "8BITMIME" } }, /^Unsupported 8BITMIME/],
     [
-      "BINARYMIME, which needs BDAT",
+      "BINARYMIME, which only BDAT carries",
       { announced: ["BINARYMIME", "CHUNKING"], parameters: { body: "BINARYMIME" } },
-      /^Invalid parameters.body: it is BINARYMIME/
+      /^Unsupported CHUNKING: BINARYMIME/
     ]
   ])("%s", (_, situation, expected) => {
     expect(mailOf(situation)).toMatch(expected)
@@ -361,20 +362,58 @@ describe("the plan: LIMITS (RFC 9422)", () => {
 
 describe('the plan: pipelining and "all"', () => {
   const two = ["a@example.com", "b@example.com"]
-  const levelOf = (situation: Situation): string => {
+  const shapeOf = (situation: Situation): string => {
     const plan = planOf(situation)
-    return plan._tag === "Plan" ? plan.pipelining : plan._tag
+    return plan._tag === "Plan" ? `${plan.ahead} by ${plan.framing}` : plan._tag
   }
 
-  it.each(["off", "envelope", "data"] as const)("%s is kept with PIPELINING, off without", (pipelining) => {
-    expect(levelOf({ options: { pipelining } })).toBe(pipelining)
-    expect(levelOf({ options: { pipelining }, announced: [] })).toBe("off")
+  it.each([
+    ["off", "command by data"],
+    ["envelope", "envelope by data"],
+    ["data", "data by data"],
+    ["overlap", "data by data"]
+  ] as const)("%s is kept with PIPELINING, and one command at a time goes without", (pipelining, shape) => {
+    expect(shapeOf({ options: { pipelining } })).toBe(shape)
+    expect(shapeOf({ options: { pipelining }, announced: [] })).toBe("command by data")
   })
 
   it('"all" holds DATA back from several recipients', () => {
-    expect(levelOf({ to: two, options: { recipients: "all" } })).toBe("envelope")
-    expect(levelOf({ to: two, options: { recipients: "all", pipelining: "off" } })).toBe("off")
-    expect(levelOf({ options: { recipients: "all" } })).toBe("data")
+    expect(shapeOf({ to: two, options: { recipients: "all" } })).toBe("envelope by data")
+    expect(shapeOf({ to: two, options: { recipients: "all", pipelining: "off" } })).toBe("command by data")
+    expect(shapeOf({ options: { recipients: "all" } })).toBe("data by data")
+  })
+
+  const announced = ["PIPELINING", "CHUNKING"]
+
+  it("content goes by BDAT where it is wanted and offered (RFC 3030), but not in LMTP", () => {
+    expect(shapeOf({ announced, options: { chunking: "off" } })).toBe("data by data")
+    expect(shapeOf({ announced, options: { chunking: "on" } })).toBe("envelope by bdat")
+    expect(shapeOf({ announced, options: { chunking: "eager" } })).toBe("content by bdat")
+    expect(shapeOf({ announced: ["PIPELINING"], options: { chunking: "eager" } })).toBe("data by data")
+    expect(shapeOf({ announced: ["CHUNKING"], options: { chunking: "eager" } })).toBe("command by bdat")
+    const circumstances = { dialect: "lmtp" } as const
+    expect(shapeOf({ announced, circumstances, options: { chunking: "eager" } })).toBe("data by data")
+  })
+
+  it("content is not eager towards a server that has been silent, nor where everybody has to be accepted", () => {
+    const options = { chunking: "eager" } as const
+    expect(shapeOf({ announced, options, circumstances: { awake: false } })).toBe("envelope by bdat")
+    expect(shapeOf({ announced, to: two, options: { ...options, recipients: "all" } })).toBe(
+      "envelope by bdat"
+    )
+    expect(shapeOf({ announced, options: { ...options, pipelining: "off" } })).toBe("command by bdat")
+  })
+
+  it("a binary body goes by BDAT or not at all (RFC 3030 section 3)", () => {
+    const parameters = { body: "BINARYMIME" } as const
+    const binary = [...announced, "BINARYMIME"]
+    expect(mailOf({ announced: binary, parameters, options: { chunking: "on" } })).toBe(
+      "MAIL FROM:<sender@example.com> BODY=BINARYMIME"
+    )
+    expect(mailOf({ announced: binary, parameters })).toMatch(/^Unsupported CHUNKING/)
+    expect(mailOf({ announced: ["BINARYMIME"], parameters, options: { chunking: "on" } })).toMatch(
+      /^Unsupported CHUNKING/
+    )
   })
 
   it('LMTP cannot keep "all" for several', () => {

@@ -4,7 +4,7 @@ import type { Command } from "../../src/protocol/Command.js"
 import * as Commands from "../../src/protocol/Command.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as Mailboxes from "../../src/protocol/Mailbox.js"
-import type { Pipelining, PlannedRecipient } from "../../src/protocol/Plan.js"
+import type { Ahead, PlannedRecipient } from "../../src/protocol/Plan.js"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { isSuccess, make as makeReply } from "../../src/protocol/Reply.js"
 import type { Step, Transaction, Verdict } from "../../src/protocol/Transaction.js"
@@ -28,14 +28,15 @@ const plannedRecipients = (count: number): ReadonlyArray<PlannedRecipient> =>
   }))
 
 interface Setting {
-  readonly pipelining: Pipelining
+  readonly ahead: Ahead
+  readonly framing?: "data" | "bdat"
   readonly policy?: "any" | "all"
   readonly dialect?: "smtp" | "lmtp"
 }
 
 const transactionOf = (count: number, setting: Setting): Transaction =>
   Transactions.make(
-    { mail, pipelining: setting.pipelining, policy: setting.policy ?? "any" },
+    { mail, ahead: setting.ahead, framing: setting.framing ?? "data", policy: setting.policy ?? "any" },
     plannedRecipients(count),
     setting.dialect ?? "smtp"
   )
@@ -102,54 +103,54 @@ const run = (count: number, setting: Setting, replies: ReadonlyArray<string>): T
 }
 
 const allSteps = {
-  off: ["MAIL", "RCPT", "RCPT", "DATA"],
+  command: ["MAIL", "RCPT", "RCPT", "DATA"],
   envelope: ["MAIL RCPT RCPT", "Wait", "Wait", "DATA"],
   data: ["MAIL RCPT RCPT DATA", "Wait", "Wait", "Wait"]
 } as const
-const levels = ["off", "envelope", "data"] as const
+const levels = ["command", "envelope", "data"] as const
 
-describe.each(levels)("a transaction, pipelining %s", (pipelining) => {
-  const beforeData = allSteps[pipelining]
+describe.each(levels)("a transaction, %s ahead", (ahead) => {
+  const beforeData = allSteps[ahead]
 
   it("in which everything is accepted", () => {
-    expect(run(2, { pipelining }, ["250", "250", "251", "354", "250"])).toStrictEqual({
+    expect(run(2, { ahead }, ["250", "250", "251", "354", "250"])).toStrictEqual({
       steps: [...beforeData, "Content", "Done"],
       verdicts: ["Accepted 250", "Accepted 250"]
     })
   })
 
   it("whose sender is refused: everybody is, by that reply", () => {
-    const replies = pipelining === "off" ? ["550"] : ["550", "503", "503"]
-    const { steps, verdicts } = run(2, { pipelining }, pipelining === "data" ? [...replies, "503"] : replies)
+    const replies = ahead === "command" ? ["550"] : ["550", "503", "503"]
+    const { steps, verdicts } = run(2, { ahead }, ahead === "data" ? [...replies, "503"] : replies)
     expect(verdicts).toStrictEqual(["Refused mail 550", "Refused mail 550"])
     expect(steps.at(-1)).toBe("Done, RSET")
     expect(steps.slice(1, -1).every((step) => step === "Wait")).toBe(true)
   })
 
   it("one of whose recipients is refused goes to the other", () => {
-    expect(run(2, { pipelining }, ["250", "550", "250", "354", "250"])).toStrictEqual({
+    expect(run(2, { ahead }, ["250", "550", "250", "354", "250"])).toStrictEqual({
       steps: [...beforeData, "Content", "Done"],
       verdicts: ["Refused rcpt 550", "Accepted 250"]
     })
   })
 
   it("all of whose recipients are refused has no content", () => {
-    const replies = ["250", "550", "450", ...(pipelining === "data" ? ["503"] : [])]
-    const { steps, verdicts } = run(2, { pipelining }, replies)
+    const replies = ["250", "550", "450", ...(ahead === "data" ? ["503"] : [])]
+    const { steps, verdicts } = run(2, { ahead }, replies)
     expect(steps.at(-1)).toBe("Done, RSET")
     expect(steps).not.toContain("DATA")
     expect(verdicts).toStrictEqual(["Refused rcpt 550", "Refused rcpt 450"])
   })
 
   it("whose DATA is refused: that counts for those who were accepted", () => {
-    expect(run(2, { pipelining }, ["250", "550", "250", "451"])).toStrictEqual({
+    expect(run(2, { ahead }, ["250", "550", "250", "451"])).toStrictEqual({
       steps: [...beforeData, "Done, RSET"],
       verdicts: ["Refused rcpt 550", "Refused data 451"]
     })
   })
 
   it("whose content is refused", () => {
-    expect(run(2, { pipelining }, ["250", "250", "250", "354", "552"])).toStrictEqual({
+    expect(run(2, { ahead }, ["250", "250", "250", "354", "552"])).toStrictEqual({
       steps: [...beforeData, "Content", "Done, RSET"],
       verdicts: ["Refused final 552", "Refused final 552"]
     })
@@ -159,12 +160,12 @@ describe.each(levels)("a transaction, pipelining %s", (pipelining) => {
     const replies = ["250", "550", "250", "354", "250"]
     const known = ["Open", "Open", "Refused rcpt 550", "Refused rcpt 550", "Refused rcpt 550"]
     for (const [index, expected] of known.entries()) {
-      expect(run(2, { pipelining }, replies.slice(0, index)).verdicts).toStrictEqual([expected, "Open"])
+      expect(run(2, { ahead }, replies.slice(0, index)).verdicts).toStrictEqual([expected, "Open"])
     }
   })
 
   it("refused in the middle of the content stops", () => {
-    const transaction = transactionOf(1, { pipelining })
+    const transaction = transactionOf(1, { ahead })
     tell(transaction, mail, makeReply(250, [""]))
     tell(transaction, rcptOf(0), makeReply(250, [""]))
     expect(tell(transaction, Commands.data, makeReply(354, [""]))).toStrictEqual({ _tag: "Content" })
@@ -175,7 +176,7 @@ describe.each(levels)("a transaction, pipelining %s", (pipelining) => {
   })
 
   it("accepted in the middle of the content is a violation, and nobody is accepted (TRANSACTIONS 20)", () => {
-    const transaction = transactionOf(1, { pipelining })
+    const transaction = transactionOf(1, { ahead })
     tell(transaction, mail, makeReply(250, [""]))
     tell(transaction, rcptOf(0), makeReply(250, [""]))
     tell(transaction, Commands.data, makeReply(354, [""]))
@@ -185,12 +186,12 @@ describe.each(levels)("a transaction, pipelining %s", (pipelining) => {
   })
 
   it('under "all" with everybody accepted goes its way', () => {
-    const { verdicts } = run(2, { pipelining, policy: "all" }, ["250", "250", "250", "354", "250"])
+    const { verdicts } = run(2, { ahead, policy: "all" }, ["250", "250", "250", "354", "250"])
     expect(verdicts).toStrictEqual(["Accepted 250", "Accepted 250"])
   })
 
   it("one recipient too many goes over to another transaction", () => {
-    expect(run(2, { pipelining }, ["250", "250", "452", "354", "250"]).verdicts).toStrictEqual([
+    expect(run(2, { ahead }, ["250", "250", "452", "354", "250"]).verdicts).toStrictEqual([
       "Accepted 250",
       "Overflow 452"
     ])
@@ -198,16 +199,16 @@ describe.each(levels)("a transaction, pipelining %s", (pipelining) => {
 })
 
 // At the level "data" the plan leaves no transaction under "all" with several recipients.
-describe.each(["off", "envelope"] as const)("a transaction, pipelining %s,", (pipelining) => {
+describe.each(["command", "envelope"] as const)("a transaction, %s ahead,", (ahead) => {
   it('under "all" with one refused holds the others, and sends no DATA', () => {
-    const { steps, verdicts } = run(3, { pipelining, policy: "all" }, ["250", "250", "550", "250"])
+    const { steps, verdicts } = run(3, { ahead, policy: "all" }, ["250", "250", "550", "250"])
     expect(steps.at(-1)).toBe("Done, RSET")
     expect(steps).not.toContain("DATA")
     expect(verdicts).toStrictEqual(["Held", "Refused rcpt 550", "Held"])
   })
 
   it('under "all" cut off after a refusal: that is what holds the others, answered or not', () => {
-    expect(run(3, { pipelining, policy: "all" }, ["250", "250", "550"]).verdicts).toStrictEqual([
+    expect(run(3, { ahead, policy: "all" }, ["250", "250", "550"]).verdicts).toStrictEqual([
       "Held",
       "Refused rcpt 550",
       "Held"
@@ -215,7 +216,7 @@ describe.each(["off", "envelope"] as const)("a transaction, pipelining %s,", (pi
   })
 
   it('under "all" one too many is a refusal', () => {
-    expect(run(2, { pipelining, policy: "all" }, ["250", "250", "452"]).verdicts).toStrictEqual([
+    expect(run(2, { ahead, policy: "all" }, ["250", "250", "452"]).verdicts).toStrictEqual([
       "Held",
       "Refused rcpt 452"
     ])
@@ -224,25 +225,25 @@ describe.each(["off", "envelope"] as const)("a transaction, pipelining %s,", (pi
 
 describe("354 with nobody accepted (RFC 2920 section 3.1)", () => {
   it.each(["250", "554"])("is declined by a dot, whose %s accepts nobody", (final) => {
-    expect(run(1, { pipelining: "data" }, ["250", "550", "354", final])).toStrictEqual({
+    expect(run(1, { ahead: "data" }, ["250", "550", "354", final])).toStrictEqual({
       steps: ["MAIL RCPT DATA", "Wait", "Wait", "Decline", "Done"],
       verdicts: ["Refused rcpt 550"]
     })
   })
 
   it("nor does it where the sender was refused", () => {
-    const { verdicts } = run(1, { pipelining: "data" }, ["550", "503", "354", "250"])
+    const { verdicts } = run(1, { ahead: "data" }, ["550", "503", "354", "250"])
     expect(verdicts).toStrictEqual(["Refused mail 550"])
   })
 
   it("is a violation in LMTP (RFC 2033 section 4.2)", () => {
-    const { steps } = run(1, { pipelining: "data", dialect: "lmtp" }, ["250", "550", "354"])
+    const { steps } = run(1, { ahead: "data", dialect: "lmtp" }, ["250", "550", "354"])
     expect(steps.at(-1)).toBe("Violated: DATA was opened though no recipient was accepted")
   })
 })
 
 describe("LMTP (RFC 2033 section 4.2)", () => {
-  const setting = { pipelining: "data", dialect: "lmtp" } as const
+  const setting = { ahead: "data", dialect: "lmtp" } as const
   const envelope = ["250", "250", "550", "250", "250", "354"]
 
   it("the verdicts are those of the accepted recipients, in their order", () => {
@@ -294,7 +295,7 @@ describe(`verdicts, whatever the replies, ${runs} runs`, { timeout: 20_000 + run
   const codeFor = ({ kind }: Command, pick: number): number =>
     pick < 12 ? (kind === "Data" ? 354 : 250 + (pick % 2)) : (refusals[pick - 12] ?? 550)
   const setting = FastCheck.record({
-    pipelining: FastCheck.constantFrom(...levels),
+    ahead: FastCheck.constantFrom(...levels),
     policy: FastCheck.constantFrom("any" as const, "all" as const),
     dialect: FastCheck.constantFrom("smtp" as const, "lmtp" as const)
   })

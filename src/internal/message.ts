@@ -1,0 +1,368 @@
+/**
+ * One message on its way through a session, without an effect: takes it into the lane, through as many transactions as
+ * it needs, and accounts for every recipient. What only a fiber can do (say EHLO, look at a stream, send one) it asks
+ * for; small content in memory it sends by itself. The rules of a transaction are those of protocol/Transaction; what
+ * is on the wire is that of transactionRun.
+ *
+ * @since 0.1.0
+ */
+import type { Circumstances, ContentFacts, Plan, PlannedRecipient } from "../protocol/Plan.js"
+import * as Plans from "../protocol/Plan.js"
+import * as Transactions from "../protocol/Transaction.js"
+import type { Disconnection, HeloError } from "../SmtpError.js"
+import { ContentError, InvalidArgument, NotSupported } from "../SmtpError.js"
+import type { ContentReport } from "../SmtpReceipt.js"
+import type { NotSentCause } from "../SmtpSession.js"
+import type { Receipt } from "./account.js"
+import { interrupted, noAccount, receiptOf, settle } from "./account.js"
+import type { Prepared } from "./content.js"
+import * as Contents from "./content.js"
+import type { Entrant, Exchange, Failure } from "./exchange.js"
+import { disconnection, inClear, refusedLocally } from "./failure.js"
+import type { Request } from "./request.js"
+import { reportOf, wholeLength } from "./sendContent.js"
+import type { Settings } from "./sessionOptions.js"
+import type { Run } from "./transactionRun.js"
+import * as TransactionRun from "./transactionRun.js"
+
+/**
+ * What a session gives to its messages.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Port {
+  readonly exchange: Exchange
+  readonly dialect: "smtp" | "lmtp"
+  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin">
+  readonly verifiedTls: () => boolean
+  /** Whether EHLO or HELO was accepted. */
+  readonly greeted: () => boolean
+  /** Whether mail would go in clear though the program has asked for TLS. */
+  readonly unprotected: () => boolean
+  readonly experience: Experience
+}
+
+/**
+ * What the session has shown so far, which tells how much may be under way at once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Experience {
+  /** The server has given its verdict on a message of this session. */
+  proven: boolean
+  /** The endpoint hangs up on too many commands: RSET is to be spared. */
+  restrained: boolean
+}
+
+/**
+ * What a message asks of whoever drives it; nothing goes on before the answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Demand =
+  /** EHLO, in the lane that the entrant has; then `greeted`. */
+  | { readonly _tag: "Greet"; readonly entrant: Entrant }
+  /** A look at the stream; then `inspected`. */
+  | { readonly _tag: "Inspect" }
+  /** The content of a run; then `contentSent` or `contentFailed`. */
+  | { readonly _tag: "Send"; readonly run: Run; readonly require7bit: boolean }
+  /** Nothing any more. */
+  | { readonly _tag: "Settled"; readonly receipt: Receipt }
+  /** Nothing any more: what the program asked for cannot be. */
+  | { readonly _tag: "Refused"; readonly error: InvalidArgument }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Message {
+  /** Asks for the lane. `ask` hears of every demand, now or later. */
+  readonly begin: (content: Prepared<unknown, unknown>, ask: (demand: Demand) => void) => void
+  readonly greeted: (error: HeloError | Disconnection | undefined) => void
+  readonly inspected: (facts: ContentFacts) => void
+  readonly contentSent: (report: ContentReport | undefined) => void
+  readonly contentFailed: (error: ContentError) => void
+  /** Whether a transaction of this message has run before the present one. */
+  readonly hasRun: () => boolean
+  /** What is known, should the message be given up for this failure now. */
+  readonly receiptNow: (failure: Failure) => Receipt
+  /**
+   * Nobody waits any more: what has not left is withdrawn, and what becomes of the rest goes to the hook. Harmless
+   * once the message is settled.
+   */
+  readonly abandon: () => void
+  /** Whoever waits hears of something else, which the message has come to nothing by. */
+  readonly leave: () => void
+}
+
+/**
+ * Two mail transactions at once, which no server takes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const nested = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason: "is in a transaction that the program drives itself; end that first, or use another session"
+  })
+
+type Batch = ReadonlyArray<PlannedRecipient>
+
+/** Why recipients that had no transaction yet get none. */
+type Stop = () => NotSentCause
+
+interface Current {
+  readonly run: Run
+  readonly machine: Transactions.Transaction
+  readonly batch: Batch
+}
+
+/**
+ * `report` hears what became of a message that nobody waits for, once and as soon as it is known.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (port: Port, request: Request, report: (receipt: Receipt) => void): Message => {
+  const { exchange } = port
+  const { dialogue, tape } = exchange
+  const account = noAccount()
+  let ask: (demand: Demand) => void = () => undefined
+  let content: Prepared<unknown, unknown> | undefined
+  let plan: Plan | undefined
+  let waiting: Array<Batch> = []
+  let splits = request.maxSplits
+  let runs = 0
+  let current: Current | undefined
+  let settled = true
+  let sending = false
+  let reported = false
+
+  const leaveWith = (demand: Demand): void => {
+    exchange.leave(entrant)
+    ask(demand)
+  }
+
+  const finish = (missing: Stop): void =>
+    leaveWith({ _tag: "Settled", receipt: receiptOf(request, account, missing) })
+
+  const planned = (facts: ContentFacts): void => {
+    if (dialogue.inTransaction()) {
+      leaveWith({ _tag: "Refused", error: nested() })
+      return
+    }
+    const made = planOf(port, request, facts)
+    if (made._tag === "Plan") {
+      plan = made
+      waiting = [...made.batches]
+      runNext(made)
+      return
+    }
+    const error = refusedLocally(made)
+    if (error._tag === "NotSupported") finish(() => error)
+    else leaveWith({ _tag: "Refused", error })
+  }
+
+  // Nobody else changes what is known of the session while the message has the lane.
+  const admitted = (): void => {
+    if (plan !== undefined) runNext(plan)
+    else if (port.unprotected()) leaveWith({ _tag: "Refused", error: inClear() })
+    else if (port.greeted()) inspect()
+    else ask({ _tag: "Greet", entrant })
+  }
+
+  const inspect = (): void => {
+    if (content?._tag === "Bytes") planned(factsOf(content))
+    else ask({ _tag: "Inspect" })
+  }
+
+  const runNext = (made: Plan): void => {
+    const stop = runs === 0 ? undefined : beforeFurther(port, content)
+    const batch = stop === undefined ? waiting.shift() : undefined
+    if (batch === undefined) {
+      finish(stop ?? nothingMissing)
+      return
+    }
+    const machine = Transactions.make(made, batch, port.dialect)
+    const run = TransactionRun.make(exchange, machine, {
+      framing: made.framing,
+      content: content?._tag === "Bytes" ? Contents.whole(content, made.framing, wholeLength) : undefined,
+      onLeft: () => {
+        if (waiting.length === 0 && mayBeFollowed(port, made)) exchange.pass(entrant, run.octets())
+      },
+      onEndAfterAbandon: endedLate
+    })
+    current = { run, machine, batch }
+    settled = false
+    sending = false
+    exchange.together(() => {
+      if (mustReset(port)) exchange.reset()
+      run.begin(
+        () => {
+          sending = true
+          ask({ _tag: "Send", run, require7bit: made.requires7bit })
+        },
+        () => {
+          // Whoever sends the content has still to say how that went.
+          if (!sending) ended(undefined, content?._tag === "Bytes" ? reportOf(content.facts) : undefined)
+        }
+      )
+    })
+  }
+
+  const nothingMissing: Stop = () => disconnection(interrupted, "idle", tape)
+
+  const ended = (failed: ContentError | undefined, sent: ContentReport | undefined): void => {
+    if (current === undefined || abandonedRun) return
+    if (sent !== undefined) account.content = sent
+    runs++
+    settled = true
+    const overflow = settleWith(current, failed)
+    const failure = exchange.failure()
+    if (failure !== undefined) {
+      finish(() => failed ?? disconnection(failure, "idle", tape))
+      return
+    }
+    port.experience.proven ||= current.machine.progress() === "Complete"
+    if (overflow.length > 0 && splits > 0 && isAccepted(current.batch)) {
+      splits--
+      waiting.unshift(overflow)
+    }
+    if (waiting.length === 0) finish(nothingMissing)
+    else if (exchange.holder() === entrant) admitted()
+    else reenter()
+  }
+
+  // Recipients that were too many for a transaction whose lane had been passed on.
+  const reenter = (): void => {
+    exchange.leave(entrant)
+    exchange.enter(entrant)
+  }
+
+  const settleWith = ({ batch, machine, run }: Current, otherwise?: NotSentCause): Batch =>
+    settle(tape, request, account, batch, machine.verdicts(), run.cut(), otherwise)
+
+  const isAccepted = (batch: Batch): boolean =>
+    batch.some(({ positions }) => account.outcomes.get(positions[0] ?? 0)?._tag === "Accepted")
+
+  const receiptNow = (failure: Failure): Receipt => {
+    if (current !== undefined && !settled) {
+      const { batch, machine, run } = current
+      const cut = run.hasEnded() ? run.cut() : run.cutNow(failure)
+      settle(tape, request, account, batch, machine.verdicts(), cut, undefined)
+    }
+    return receiptOf(request, account, () => disconnection(failure, "idle", tape))
+  }
+
+  let abandonedRun = false
+
+  const unheard = (): void => {
+    if (reported || current?.run.hasEnded() !== true) return
+    reported = true
+    report(receiptNow(interrupted))
+  }
+
+  const endedLate = (): void => {
+    unheard()
+    exchange.leave(entrant)
+  }
+
+  const entrant: Entrant = {
+    purpose: "message",
+    begin: admitted,
+    turnedAway: (failure) => ask({ _tag: "Settled", receipt: receiptNow(failure) })
+  }
+
+  return {
+    begin: (prepared, listener) => {
+      content = prepared
+      ask = listener
+      exchange.enter(entrant)
+    },
+    greeted: (error) => {
+      if (error === undefined) inspect()
+      else finish(() => error)
+    },
+    inspected: planned,
+    contentSent: (sent) => ended(undefined, sent),
+    contentFailed: (error) => {
+      if (current === undefined) finish(() => error)
+      else ended(error, undefined)
+    },
+    hasRun: () => runs > 0,
+    receiptNow,
+    abandon: () => {
+      ask = () => undefined
+      if (current?.run.hasEnded() === false) {
+        abandonedRun = true
+        current.run.abandon()
+      } else {
+        endedLate()
+      }
+    },
+    leave: () => {
+      ask = () => undefined
+      exchange.leave(entrant)
+    }
+  }
+}
+
+/**
+ * All that a plan has to know of content in memory.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const factsOf = ({ facts }: Contents.PreparedBytes): ContentFacts => ({
+  octets: facts.octets,
+  eightBit: facts.eightBit,
+  utf8Header: facts.headerNonAscii
+})
+
+const planOf = (
+  { dialect, exchange, experience, settings, verifiedTls }: Port,
+  { envelope, policy }: Request,
+  facts: ContentFacts
+): ReturnType<typeof Plans.plan> => {
+  const { dialogue } = exchange
+  const { chunking, eagerWithin, pipelining } = settings
+  const circumstances: Circumstances = {
+    capabilities: dialogue.capabilities(),
+    dialect,
+    verifiedTls: verifiedTls(),
+    mails: dialogue.mails(),
+    awake: experience.proven && !experience.restrained && exchange.silentFor() <= eagerWithin,
+    now: exchange.now()
+  }
+  return Plans.plan(envelope, facts, circumstances, { pipelining, chunking, recipients: policy })
+}
+
+// RFC 2033 section 4.2 forbids it for LMTP. The first message of a session is alone, to see what the server does.
+const mayBeFollowed = ({ dialect, exchange, experience, settings }: Port, { ahead }: Plan): boolean =>
+  dialect === "smtp" &&
+  exchange.dialogue.capabilities().pipelining &&
+  experience.proven &&
+  !experience.restrained &&
+  (settings.pipelining === "overlap" || ahead === "content")
+
+/** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
+const mustReset = ({ exchange, settings }: Port): boolean =>
+  exchange.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
+
+const beforeFurther = (port: Port, content: Prepared<unknown, unknown> | undefined): Stop | undefined => {
+  if (content?._tag === "Stream" && !content.replayable) {
+    const detail = "it can be run only once, and the server takes fewer recipients at a time"
+    return () => new ContentError({ reason: "UsedTwice", detail })
+  }
+  const { dialogue } = port.exchange
+  const { mailMax } = dialogue.capabilities().limits
+  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
+  return () => refusedMailMax(mailMax)
+}
+
+const refusedMailMax = (mailMax: number): NotSupported =>
+  new NotSupported({ extension: "LIMITS", reason: Plans.mailMaxReached(mailMax) })
