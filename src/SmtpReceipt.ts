@@ -8,7 +8,7 @@ import type { Phase } from "./protocol/Command.js"
 import type { Reply } from "./protocol/Reply.js"
 import { isPermanent } from "./protocol/Reply.js"
 import { queueId } from "./protocol/Transaction.js"
-import type { Disconnection, SmtpError } from "./SmtpError.js"
+import type { Disconnection, InvalidArgument, SmtpError } from "./SmtpError.js"
 
 /**
  * The server has taken responsibility for this recipient.
@@ -104,6 +104,23 @@ export interface Receipt<out Cause extends SmtpError = SmtpError> {
   readonly notSent: ReadonlyArray<NotSent<Cause>>
   readonly unknown: ReadonlyArray<Unknown>
   readonly content: ContentReport | undefined
+}
+
+/**
+ * The receipt of one submission of many.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Keyed<out K, out E = never, out Cause extends SmtpError = SmtpError> {
+  /** The key of the submission. */
+  readonly key: K
+  readonly receipt: Receipt<Cause>
+  /**
+   * What is wrong with the submission itself, or what its content failed with. Every outcome is then `NotSent`, if
+   * there is a recipient at all.
+   */
+  readonly error: InvalidArgument | E | undefined
 }
 
 /**

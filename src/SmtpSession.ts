@@ -12,6 +12,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { Stream } from "effect/Stream"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import * as internal from "./internal/session.js"
 import type { TimeLimitOptions } from "./internal/timeLimits.js"
@@ -37,9 +38,9 @@ import type {
   SenderRefused,
   TlsError
 } from "./SmtpError.js"
-import type { Receipt } from "./SmtpReceipt.js"
+import type { Keyed as KeyedReceipt, Receipt } from "./SmtpReceipt.js"
 import type { Addresses, Endpoint, SmtpSocket } from "./SmtpSocket.js"
-import type { ContentOptions, Submission } from "./SmtpSubmission.js"
+import type { ContentOptions, Keyed, Submission } from "./SmtpSubmission.js"
 import type { Listener } from "./SmtpTranscript.js"
 import type { TlsInfo, TlsOptions, TlsUpgrade } from "./TlsUpgrade.js"
 
@@ -396,6 +397,31 @@ export interface Service {
   readonly send: <E = never, R = never>(
     submission: Submission<E, R>
   ) => Effect.Effect<Receipt<NotSentCause>, SendError | NoInfer<E>, NoInfer<R>>
+  /**
+   * Delivers a stream of submissions and gives their receipts in the order of completion, with the keys that they came
+   * with. What goes wrong with one message is in its own receipt, and never ends the stream. Submissions are pulled no
+   * faster than the server takes them and the receipts are read, so that any number of them flows through constant
+   * memory. Interruption gives up what is under way.
+   *
+   * With `pipelining: "overlap"` or `chunking: "eager"` this is the fastest way to send. An effect, since effect/Stream
+   * is loaded only when it is needed.
+   *
+   * @example
+   * ```ts
+   * import * as Effect from "effect/Effect"
+   * import * as Stream from "effect/Stream"
+   * import type { SmtpSession, SmtpSubmission } from "effect-smtplib"
+   *
+   * const mailing = (smtp: SmtpSession.Service, submissions: Stream.Stream<SmtpSubmission.Keyed<string>>) =>
+   *   Effect.gen(function* () {
+   *     const receipts = yield* smtp.sendAll(submissions)
+   *     yield* Stream.runForEach(receipts, ({ key, receipt }) => Effect.log(key, receipt.outcomes))
+   *   })
+   * ```
+   */
+  readonly sendAll: <K, E, R, E2, R2>(
+    submissions: Stream<Keyed<K, E, R>, E2, R2>
+  ) => Effect.Effect<Stream<KeyedReceipt<K, E, NotSentCause | InvalidArgument>, E2, R | R2>>
 }
 
 /**

@@ -121,3 +121,14 @@ export interface Submission<E = never, R = never> extends ContentOptions {
    */
   readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
 }
+
+/**
+ * A submission of many, and the key by which its receipt is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Keyed<out K, E = never, R = never> {
+  readonly key: K
+  readonly submission: Submission<E, R>
+}

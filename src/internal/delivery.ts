@@ -92,7 +92,13 @@ const prepare = <E, R>(port: Port, request: Request, submission: Submission<E, R
   return prepared._tag === "Bytes" ? prepared : { _tag: "Failed", error: prepared }
 }
 
-const optionsOf = <E, R>(
+/**
+ * How the content of a submission is to be treated.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const optionsOf = <E, R>(
   { exchange }: Port,
   { envelope }: Request,
   submission: Submission<E, R>
@@ -158,27 +164,28 @@ const driven = <E, R>(
     inside ? Effect.fail(Messages.nested()) : drive(port, request, content, message)
   )
 
+/** Carries a message with its content through the session. */
 const drive = <E, R>(
   port: Port,
   request: Request,
   content: Prepared<E, R>,
   message: Message
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-  let hear: (demand: Demand) => void = () => undefined
-  const after = (act: () => void): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-    Effect.flatMap(
-      Effect.async<Demand>((resume) => {
-        hear = (demand) => resume(Effect.succeed(demand))
-        act()
-        return Effect.sync(message.abandon)
-      }),
-      (demand) => serve(port, request, content, message, demand, after)
-    )
-  return after(() => message.begin(content, (demand) => hear(demand)))
-}
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.flatMap(
+    next(message, () => message.begin(content)),
+    (demand) => serve(port, request, content, message, demand)
+  )
+
+/** What the message asks for next, once it was answered by `act`. */
+const next = (message: Message, act: () => void): Effect.Effect<Demand> =>
+  Effect.async((resume) => {
+    message.listen((demand) => resume(Effect.succeed(demand)))
+    act()
+    return Effect.sync(message.abandon)
+  })
 
 /**
- * Does what a message asks for, and goes on by `after`, until it is settled.
+ * Does what a message asks for, until it is settled.
  *
  * @since 0.1.0
  * @category combinators
@@ -188,9 +195,10 @@ export const serve = <E, R>(
   request: Request,
   content: Prepared<E, R>,
   message: Message,
-  demand: Demand,
-  after: (act: () => void) => Effect.Effect<Receipt, InvalidArgument | E, R>
+  demand: Demand
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  const after = (act: () => void): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+    Effect.flatMap(next(message, act), (following) => serve(port, request, content, message, following))
   switch (demand._tag) {
     case "Settled":
       return Effect.succeed(demand.receipt)
@@ -204,20 +212,22 @@ export const serve = <E, R>(
       )
     case "Inspect":
       return attended(message, Effect.either(streamFacts(port, request, content))).pipe(
-        Effect.flatMap((looked) => {
-          if (looked._tag === "Right") return after(() => message.inspected(looked.right))
-          return failed(message, looked.left, after)
-        })
+        Effect.flatMap((looked) =>
+          looked._tag === "Right"
+            ? after(() => message.inspected(looked.right))
+            : failed(message, looked.left, after)
+        )
       )
     case "Send":
       return attended(
         message,
         Effect.either(sendContent(port.exchange, demand.run, content, demand.require7bit))
       ).pipe(
-        Effect.flatMap((sent) => {
-          if (sent._tag === "Right") return after(() => message.contentSent(sent.right))
-          return failed(message, sent.left, after)
-        })
+        Effect.flatMap((sent) =>
+          sent._tag === "Right"
+            ? after(() => message.contentSent(sent.right))
+            : failed(message, sent.left, after)
+        )
       )
   }
 }

@@ -34,7 +34,7 @@ import * as TransactionRun from "./transactionRun.js"
 export interface Port {
   readonly exchange: Exchange
   readonly dialect: "smtp" | "lmtp"
-  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin">
+  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window">
   readonly verifiedTls: () => boolean
   /** Whether EHLO or HELO was accepted. */
   readonly greeted: () => boolean
@@ -79,8 +79,10 @@ export type Demand =
  * @category models
  */
 export interface Message {
-  /** Asks for the lane. `ask` hears of every demand, now or later. */
-  readonly begin: (content: Prepared<unknown, unknown>, ask: (demand: Demand) => void) => void
+  /** From now on `ask` hears of every demand. */
+  readonly listen: (ask: (demand: Demand) => void) => void
+  /** Asks for the lane. */
+  readonly begin: (content: Prepared<unknown, unknown>) => void
   readonly greeted: (error: HeloError | Disconnection | undefined) => void
   readonly inspected: (facts: ContentFacts) => void
   readonly contentSent: (report: ContentReport | undefined) => void
@@ -278,9 +280,11 @@ export const make = (port: Port, request: Request, report: (receipt: Receipt) =>
   }
 
   return {
-    begin: (prepared, listener) => {
-      content = prepared
+    listen: (listener) => {
       ask = listener
+    },
+    begin: (prepared) => {
+      content = prepared
       exchange.enter(entrant)
     },
     greeted: (error) => {

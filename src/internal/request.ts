@@ -44,6 +44,17 @@ const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(
 
 const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)
 
+/**
+ * The recipients as the program wrote them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const addressesOf = <E, R>({ to }: Submission<E, R>): ReadonlyArray<string> =>
+  (isSeveral(to) ? to : [to]).map((recipient) =>
+    typeof recipient === "string" ? recipient : recipient.address
+  )
+
 const wholeNumber = (value: number | undefined, fallback: number, field: string): number | Invalid => {
   if (value === undefined) return fallback
   return Number.isInteger(value) && value >= 0 ? value : invalid(field, "is not a whole number from zero")

@@ -134,7 +134,12 @@ const build = (core: Core, greeting: Reply): Service => {
       )
     },
     deliver: (submission) => Delivery.deliver(port, submission),
-    send: (submission) => Delivery.send(port, submission)
+    send: (submission) => Delivery.send(port, submission),
+    sendAll: (submissions) =>
+      Effect.map(
+        Effect.promise(() => import("./sendAll.js")),
+        ({ sendAll }) => sendAll(port, submissions)
+      )
   }
 }
 

@@ -1,0 +1,254 @@
+/**
+ * `sendAll`: a stream of submissions through one session. As many are under way as the session's window takes, and
+ * small content in memory needs no fiber of its own. It is loaded only when it is used, since effect/Stream is.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { isInvalid } from "../protocol/Invalid.js"
+import { ContentError, InvalidArgument } from "../SmtpError.js"
+import type { Keyed as KeyedReceipt, Receipt } from "../SmtpReceipt.js"
+import * as Receipts from "../SmtpReceipt.js"
+import type { NotSentCause } from "../SmtpSession.js"
+import type { Keyed, Submission } from "../SmtpSubmission.js"
+import { noAccount, receiptOf } from "./account.js"
+import { describeCause } from "./cause.js"
+import type { PreparedBytes } from "./content.js"
+import * as Contents from "./content.js"
+import type { Port } from "./delivery.js"
+import { deliver, optionsOf, serve } from "./delivery.js"
+import { invalidArgument } from "./failure.js"
+import type { Demand, Message } from "./message.js"
+import * as Messages from "./message.js"
+import type { Request } from "./request.js"
+import { addressesOf, read as readRequest } from "./request.js"
+import * as Wakeup from "./wakeup.js"
+
+type Result<K, E> = KeyedReceipt<K, E, NotSentCause | InvalidArgument>
+
+/**
+ * Delivers every submission of the stream; see `SmtpSession.Service.sendAll`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sendAll = <K, E, R, E2, R2>(
+  port: Port,
+  submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>
+): Stream.Stream<Result<K, E>, E2, R | R2> =>
+  Stream.fromPull(
+    Effect.gen(function* () {
+      const pull = yield* Stream.toPull(submissions)
+      const nested = yield* port.insideTransaction
+      const flow = makeFlow<K, E, R, E2>(port, nested, yield* Effect.scope, yield* Effect.runtime<R>())
+      yield* Effect.addFinalizer(() => Effect.sync(flow.stop))
+      yield* Effect.forkScoped(feed(pull, flow))
+      return flow.take
+    })
+  )
+
+/** What lies between the stream of submissions and that of receipts. */
+interface Flow<K, E, R, E2> {
+  /** Waits until another submission may begin. */
+  readonly room: Effect.Effect<void>
+  /** Begins as many submissions as there is room for; gives how many. */
+  readonly begin: (submissions: ReadonlyArray<Keyed<K, E, R>>) => number
+  /** No more submissions come. */
+  readonly end: (cause: Cause.Cause<Option.Option<E2>>) => void
+  /** The receipts that have not been taken; fails as the submissions did once all of them were. */
+  readonly take: Effect.Effect<Chunk.Chunk<Result<K, E>>, Option.Option<E2>>
+  /** Gives up what is under way. */
+  readonly stop: () => void
+}
+
+const feed = <K, E, R, E2, R2>(
+  pull: Effect.Effect<Chunk.Chunk<Keyed<K, E, R>>, Option.Option<E2>, R2>,
+  flow: Flow<K, E, R, E2>
+): Effect.Effect<void, never, R2> => {
+  const beginAll = (submissions: ReadonlyArray<Keyed<K, E, R>>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      let begun = flow.begin(submissions)
+      return Effect.whileLoop({
+        while: () => begun < submissions.length,
+        body: () => flow.room,
+        step: () => {
+          begun += flow.begin(submissions.slice(begun))
+        }
+      })
+    })
+  return flow.room.pipe(
+    Effect.zipRight(pull),
+    Effect.flatMap((chunk) => beginAll(Chunk.toReadonlyArray(chunk))),
+    Effect.forever,
+    Effect.catchAllCause((cause) => Effect.sync(() => flow.end(cause)))
+  )
+}
+
+const makeFlow = <K, E, R, E2>(
+  port: Port,
+  nested: boolean,
+  scope: Scope.Scope,
+  runtime: Runtime.Runtime<R>
+): Flow<K, E, R, E2> => {
+  const { exchange } = port
+  const { window } = port.settings
+  // Twice the window: while one of them is under way the other waits, so that the lane never runs empty.
+  const mostMessages = 2 * window.messages
+  const mostOctets = 2 * window.octets
+  const changed = Wakeup.make()
+  const active = new Map<Message, number>()
+  let receipts: Array<Result<K, E>> = []
+  let fibers = 0
+  let octets = 0
+  let ended: Cause.Cause<Option.Option<E2>> | undefined
+
+  const underWay = (): number => active.size + fibers
+
+  const isOver = (): boolean => ended !== undefined && (underWay() === 0 || Cause.isDie(ended))
+
+  const hasRoom = (): boolean =>
+    underWay() === 0
+      ? receipts.length < mostMessages
+      : underWay() + receipts.length < mostMessages && octets < mostOctets
+
+  const add = (
+    key: K,
+    receipt: Receipt<NotSentCause | InvalidArgument>,
+    error?: InvalidArgument | E
+  ): void => {
+    receipts.push({ key, receipt, error })
+    changed.wake()
+  }
+
+  const addExit = (
+    { key, submission }: Keyed<K, E, R>,
+    exit: Exit.Exit<Receipt<NotSentCause>, InvalidArgument | E>
+  ): void => {
+    if (Exit.isSuccess(exit)) {
+      add(key, exit.value)
+      return
+    }
+    const failure = Cause.failureOption(exit.cause)
+    if (Option.isSome(failure)) add(key, unsent(submission, failure.value), failure.value)
+    else if (!Cause.isInterruptedOnly(exit.cause)) flow.end(Cause.die(Cause.squash(exit.cause)))
+  }
+
+  /** Runs what needs a fiber, until the scope closes. */
+  const fork = (
+    submission: Keyed<K, E, R>,
+    use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>
+  ): void => {
+    fibers++
+    const fiber = Runtime.runFork(runtime)(use, { scope })
+    fiber.addObserver((exit) => {
+      fibers--
+      addExit(submission, exit)
+      changed.wake()
+    })
+  }
+
+  const beginBytes = (submission: Keyed<K, E, R>, request: Request, content: PreparedBytes): void => {
+    const { onOutcome } = submission.submission
+    const message = Messages.make(port, request, (receipt) => {
+      if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+    })
+    const length = content.facts.octets
+    active.set(message, length)
+    octets += length
+    const done = (): void => {
+      active.delete(message)
+      octets -= length
+    }
+    message.listen((demand: Demand) => {
+      if (demand._tag === "Settled") {
+        done()
+        add(submission.key, demand.receipt)
+      } else if (demand._tag === "Refused") {
+        done()
+        add(submission.key, unsent(submission.submission, demand.error), demand.error)
+      } else {
+        // From here on the fiber takes care of the message.
+        active.delete(message)
+        fork(submission, Effect.ensuring(serve(port, request, content, message, demand), Effect.sync(done)))
+      }
+    })
+    message.begin(content)
+  }
+
+  const beginOne = (keyed: Keyed<K, E, R>): void => {
+    const { key, submission } = keyed
+    const request = readRequest(submission)
+    const error = isInvalid(request) ? invalidArgument(request) : nested ? Messages.nested() : undefined
+    if (error !== undefined || isInvalid(request)) {
+      add(key, unsent(submission, error), error)
+      return
+    }
+    const content = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
+    if (content === undefined || (content._tag === "Bytes" && request.timeout !== undefined)) {
+      fork(keyed, deliver(port, submission))
+    } else if (content._tag === "Bytes") {
+      beginBytes(keyed, request, content)
+    } else if (content._tag === "ContentError") {
+      add(
+        key,
+        receiptOf(request, noAccount(), () => content)
+      )
+    } else {
+      add(key, unsent(submission, content), content)
+    }
+  }
+
+  const flow: Flow<K, E, R, E2> = {
+    room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
+    begin: (submissions) => {
+      let begun = 0
+      exchange.together(() => {
+        for (const submission of submissions) {
+          if (!hasRoom()) return
+          beginOne(submission)
+          begun++
+        }
+      })
+      return begun
+    },
+    end: (cause) => {
+      ended ??= cause
+      changed.wake()
+    },
+    // All that have come by the time that the fiber goes on.
+    take: Effect.flatMap(
+      Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
+      () => {
+        if (receipts.length === 0) return Effect.failCause(ended ?? Cause.empty)
+        const taken = Chunk.unsafeFromArray(receipts)
+        receipts = []
+        changed.wake()
+        return Effect.succeed(taken)
+      }
+    ),
+    stop: () => {
+      const messages = [...active.keys()]
+      active.clear()
+      for (const message of messages) message.abandon()
+    }
+  }
+  return flow
+}
+
+const unsent = <E, R>(
+  submission: Submission<E, R>,
+  error: unknown
+): Receipt<NotSentCause | InvalidArgument> => {
+  const cause =
+    error instanceof InvalidArgument || error instanceof ContentError
+      ? error
+      : new ContentError({ reason: "Failed", detail: `the stream failed: ${describeCause(error)}` })
+  return Receipts.make(addressesOf(submission).map((address) => Receipts.notSent(address, cause)))
+}
