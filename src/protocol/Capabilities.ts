@@ -149,7 +149,7 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   }
   const name = (lines[0] ?? "").trim()
   const domain = firstWord(name)
-  const has = (keyword: string): boolean => extensions.has(upperCase(keyword))
+  const has = (keyword: string): boolean => extensions.has(keyword) || extensions.has(upperCase(keyword))
   const deliverBy = extensions.get("DELIVERBY")
   return {
     rawLines: [...lines],

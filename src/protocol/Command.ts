@@ -8,6 +8,7 @@
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import type { Reply } from "./Reply.js"
+import { octetLength } from "./Utf8.js"
 
 /**
  * Where in the dialogue something happens. `content` is the message on its way, `final` the wait for the reply
@@ -293,7 +294,7 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
  * @category predicates
  */
 export const overlongLine = (field: string, line: string): Invalid | undefined =>
-  new TextEncoder().encode(line).length > 510
+  octetLength(line) > 510
     ? invalid(field, "makes the line longer than 512 octets")
     : undefined
 

@@ -12,6 +12,7 @@ import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
+import * as Outboxes from "./Outbox.js"
 import type { Limits, Reply } from "./Reply.js"
 import { defaultLimits, isViolation, makeParser } from "./Reply.js"
 
@@ -167,19 +168,6 @@ interface Expected<Owner> {
   replies: number
 }
 
-const encoder = new TextEncoder()
-
-/** Octets of well-formed text in UTF-8. */
-const utf8Length = (text: string): number => {
-  let length = text.length
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index)
-    // Each half of a surrogate pair stands for two octets of four.
-    if (unit >= 0x80) length += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
-  }
-  return length
-}
-
 /**
  * One entry for each command that ends its group and each meaning of its reply: the state that the reply leads
  * to. What is missing leads to `Open`.
@@ -227,10 +215,8 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
   let unsent: Array<Unsent<Owner>> = []
   const expected: Array<Expected<Owner>> = []
   let flowing: Expected<Owner> | undefined
-  let output: Array<Uint8Array> = []
-  let lines = ""
+  const output = Outboxes.make()
   let writer: Owner | undefined
-  let put = 0
   let taken = 0
   // How much had been taken when the octets came that are being read.
   let takenBefore = 0
@@ -243,30 +229,14 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
 
   expect(greeter, Commands.greeting, 0)
 
-  const flushLines = (): void => {
-    if (lines === "") return
-    output.push(encoder.encode(lines))
-    lines = ""
-  }
-
-  const putOctets = (octets: ReadonlyArray<Uint8Array>): void => {
-    flushLines()
-    for (const part of octets) {
-      if (part.length === 0) continue
-      output.push(part)
-      put += part.length
-    }
-  }
-
   const write = ({ owner, command }: Unsent<Owner>): void => {
-    lines += `${command.line}\r\n`
-    put += utf8Length(command.line) + 2
-    if (command.octets.length > 0) putOctets(command.octets)
+    output.line(command.line)
+    for (const part of command.octets) output.octets(part)
     if (command.kind === "Mail") {
       mails++
       envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
     }
-    expect(owner, command, put)
+    expect(owner, command, output.put())
     writer = owner
     options.sent?.(command)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
@@ -338,9 +308,9 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
 
   const content = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
     if (flowing === undefined || state === "Closed") return
-    putOctets(octets)
+    for (const part of octets) output.octets(part)
     if (!last) return
-    flowing.end = put
+    flowing.end = output.put()
     flowing = undefined
     envelope = undefined
     state = "Open"
@@ -481,15 +451,12 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     content,
     take: () => {
       if (state !== "Closed") pump()
-      flushLines()
-      if (output.length === 0 || state === "Closed") return []
-      taken = put
-      const octets = output
-      output = []
-      return octets
+      if (state === "Closed") return []
+      taken = output.put()
+      return output.take()
     },
     taken: () => taken,
-    put: () => put,
+    put: output.put,
     receive: (octets) => {
       takenBefore = taken
       parser.push(octets)

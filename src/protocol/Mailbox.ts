@@ -7,6 +7,7 @@
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
+import { octetLength } from "./Utf8.js"
 
 /**
  * An address that can go on a command line.
@@ -47,8 +48,6 @@ const localPartLimit = 64
 const domainLimit = 255
 const pathLimit = 256
 const labelLimit = 63
-
-const octets = (text: string): number => new TextEncoder().encode(text).length
 
 // Cc holds C0, DEL and C1.
 const controlPattern = /\p{Cc}|[\u2028\u2029]/u
@@ -205,20 +204,36 @@ const splitLocalPart = (address: string, field: string): number | Invalid => {
  * @since 0.1.0
  * @category constructors
  */
-export const parse = (address: string, field: string, options?: Options): Mailbox | Invalid => {
+export const parse = (address: string, field: string, options?: Options): Mailbox | Invalid =>
+  parsePlain(address) ?? parseAny(address, field, options)
+
+// What nearly every address is: letters, digits and the rest of atext around dots, and a domain of ASCII labels.
+const plainPattern =
+  /^([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*)@([A-Za-z0-9_.-]+)$/
+
+/** An address of the plain kind that nothing is wrong with. */
+const parsePlain = (address: string): Mailbox | undefined => {
+  if (address.length + 2 > pathLimit) return undefined
+  const [, localPart, domain] = plainPattern.exec(address) ?? []
+  if (localPart === undefined || domain === undefined || localPart.length > localPartLimit) return undefined
+  if (findDomainFault(domain) !== undefined) return undefined
+  return { _tag: "Mailbox", source: address, localPart, domain, asciiDomain: domain, needsSmtpUtf8: false }
+}
+
+const parseAny = (address: string, field: string, options: Options | undefined): Mailbox | Invalid => {
   if (address === "") return invalid(field, "is empty")
   const forbidden = findForbidden(address)
   if (forbidden !== undefined) return invalid(field, forbidden)
   const at = splitLocalPart(address, field)
   if (isInvalid(at)) return at
   const localPart = address.slice(0, at)
-  if (octets(localPart) > localPartLimit) {
+  if (octetLength(localPart) > localPartLimit) {
     return invalid(field, `has a local part of more than ${localPartLimit} octets`)
   }
   const domain = address.slice(at + 1)
   const asciiDomain = parseDomain(domain, field, options)
   if (isInvalid(asciiDomain)) return asciiDomain
-  if (octets(localPart) + asciiDomain.length + 3 > pathLimit) {
+  if (octetLength(localPart) + asciiDomain.length + 3 > pathLimit) {
     return invalid(field, `is a path of more than ${pathLimit} octets`)
   }
   return {

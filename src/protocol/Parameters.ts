@@ -8,6 +8,7 @@
 import type { Capabilities } from "./Capabilities.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
+import { octetLength } from "./Utf8.js"
 import * as Xtext from "./Xtext.js"
 
 /**
@@ -448,8 +449,9 @@ const renderExtra = (
   context: Context,
   field: string
 ): ReadonlyArray<Rendered> => {
+  if (extra === undefined) return []
   const seen = new Set<string>()
-  return (extra ?? []).map((parameter, index): Rendered => {
+  return extra.map((parameter, index): Rendered => {
     const at = `${field}.extra[${index}]`
     const { extension, keyword, value } = parameter
     const fault = findParameterFault(keyword, value)
@@ -465,9 +467,15 @@ const renderExtra = (
 }
 
 const join = (rendered: ReadonlyArray<Rendered>): string | Invalid | Unsupported => {
-  const problem = rendered.find((item) => isInvalid(item)) ?? rendered.find((item) => isUnsupported(item))
-  if (problem !== undefined) return problem
-  return rendered.map((item) => (typeof item === "string" ? ` ${item}` : "")).join("")
+  let text = ""
+  let lacking: Unsupported | undefined
+  for (const item of rendered) {
+    if (item === undefined) continue
+    if (typeof item === "string") text += ` ${item}`
+    else if (item._tag === "Invalid") return item
+    else lacking ??= item
+  }
+  return lacking ?? text
 }
 
 /**
@@ -517,8 +525,6 @@ export const renderRecipient = (
 /** Octets of a command line with its CRLF before any extension adds to them (RFC 5321 section 4.5.3.1.4). */
 const commandLineLimit = 512
 
-const octets = (text: string): number => new TextEncoder().encode(text).length
-
 const whenGiven = (value: unknown, addition: number): number => (value === undefined ? 0 : addition)
 const whenSet = (value: boolean | undefined, addition: number): number => (value === true ? addition : 0)
 
@@ -564,7 +570,7 @@ export const recipientLineLimit = (parameters: RecipientParameters): number =>
   extraAddition(parameters.extra)
 
 const checkLine = (line: string, limit: number, field: string): string | Invalid => {
-  const length = octets(line) + 2
+  const length = octetLength(line) + 2
   return length > limit
     ? invalid(field, `makes a command line of ${length} octets, where ${limit} are allowed`)
     : line

@@ -273,6 +273,7 @@ const splitByLimits = (
   recipients: ReadonlyArray<PlannedRecipient>,
   { limits }: Capabilities
 ): ReadonlyArray<ReadonlyArray<PlannedRecipient>> => {
+  if (limits.rcptMax === undefined && limits.rcptDomainMax === undefined) return [recipients]
   const most = limits.rcptMax ?? Number.POSITIVE_INFINITY
   const mostDomains = limits.rcptDomainMax ?? Number.POSITIVE_INFINITY
   const batches: Array<{ domains: Set<string>; recipients: Array<PlannedRecipient> }> = []
