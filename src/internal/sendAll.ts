@@ -58,8 +58,8 @@ export const sendAll = <K, E, R, E2, R2>(
 interface Flow<K, E, R, E2> {
   /** Waits until another submission may begin. */
   readonly room: Effect.Effect<void>
-  /** Begins as many submissions as there is room for; gives how many. */
-  readonly begin: (submissions: ReadonlyArray<Keyed<K, E, R>>) => number
+  /** Begins submissions as there is room for them, and waits until all of these have begun. */
+  readonly offer: (submissions: ReadonlyArray<Keyed<K, E, R>>) => Effect.Effect<void>
   /** No more submissions come. */
   readonly end: (cause: Cause.Cause<Option.Option<E2>>) => void
   /** The receipts that have not been taken; fails as the submissions did once all of them were. */
@@ -71,25 +71,13 @@ interface Flow<K, E, R, E2> {
 const feed = <K, E, R, E2, R2>(
   pull: Effect.Effect<Chunk.Chunk<Keyed<K, E, R>>, Option.Option<E2>, R2>,
   flow: Flow<K, E, R, E2>
-): Effect.Effect<void, never, R2> => {
-  const beginAll = (submissions: ReadonlyArray<Keyed<K, E, R>>): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      let begun = flow.begin(submissions)
-      return Effect.whileLoop({
-        while: () => begun < submissions.length,
-        body: () => flow.room,
-        step: () => {
-          begun += flow.begin(submissions.slice(begun))
-        }
-      })
-    })
-  return flow.room.pipe(
+): Effect.Effect<void, never, R2> =>
+  flow.room.pipe(
     Effect.zipRight(pull),
-    Effect.flatMap((chunk) => beginAll(Chunk.toReadonlyArray(chunk))),
+    Effect.flatMap((chunk) => flow.offer(Chunk.toReadonlyArray(chunk))),
     Effect.forever,
     Effect.catchAllCause((cause) => Effect.sync(() => flow.end(cause)))
   )
-}
 
 const makeFlow = <K, E, R, E2>(
   port: Port,
@@ -105,6 +93,9 @@ const makeFlow = <K, E, R, E2>(
   const changed = Wakeup.make()
   const active = new Map<Message, number>()
   let receipts: Array<Result<K, E>> = []
+  let offered: ReadonlyArray<Keyed<K, E, R>> = []
+  let begun = 0
+  let beginning = false
   let fibers = 0
   let octets = 0
   let ended: Cause.Cause<Option.Option<E2>> | undefined
@@ -124,6 +115,7 @@ const makeFlow = <K, E, R, E2>(
     error?: InvalidArgument | E
   ): void => {
     receipts.push({ key, receipt, error })
+    beginMore()
     changed.wake()
   }
 
@@ -205,19 +197,28 @@ const makeFlow = <K, E, R, E2>(
     }
   }
 
+  // At once when one has ended, so that the next leaves with whatever else does.
+  const beginMore = (): void => {
+    if (beginning || begun === offered.length) return
+    beginning = true
+    exchange.together(() => {
+      for (let next = offered[begun]; next !== undefined && hasRoom(); next = offered[begun]) {
+        begun++
+        beginOne(next)
+      }
+    })
+    beginning = false
+  }
+
   const flow: Flow<K, E, R, E2> = {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
-    begin: (submissions) => {
-      let begun = 0
-      exchange.together(() => {
-        for (const submission of submissions) {
-          if (!hasRoom()) return
-          beginOne(submission)
-          begun++
-        }
-      })
-      return begun
-    },
+    offer: (submissions) =>
+      Effect.suspend(() => {
+        offered = submissions
+        begun = 0
+        beginMore()
+        return Wakeup.until(changed, () => (begun === offered.length ? Effect.void : undefined))
+      }),
     end: (cause) => {
       ended ??= cause
       changed.wake()
@@ -229,11 +230,13 @@ const makeFlow = <K, E, R, E2>(
         if (receipts.length === 0) return Effect.failCause(ended ?? Cause.empty)
         const taken = Chunk.unsafeFromArray(receipts)
         receipts = []
+        beginMore()
         changed.wake()
         return Effect.succeed(taken)
       }
     ),
     stop: () => {
+      begun = offered.length
       const messages = [...active.keys()]
       active.clear()
       for (const message of messages) message.abandon()
