@@ -1,6 +1,7 @@
 /**
- * Drives a Dialogue over a Connection: moves octets, wakes owners, watches time. One fiber reads, one writes, one
- * watches the limits; no rule of the protocol is decided here.
+ * Drives a Dialogue over a Connection: moves octets, calls owners, watches time. What comes in is dealt with where it
+ * comes in, without a fiber, and what that sets off leaves in one write; one fiber watches the limits. No rule of the
+ * protocol is decided here.
  *
  * @since 0.1.0
  */
@@ -8,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../protocol/Command.js"
 import * as Commands from "../protocol/Command.js"
 import type { Dialogue } from "../protocol/Dialogue.js"
@@ -20,6 +21,8 @@ import * as Admissions from "./admission.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
 import * as Wakeup from "./wakeup.js"
+import type { Reader, Wire } from "./wire.js"
+import * as Wires from "./wire.js"
 import type { Deadline } from "./watchdog.js"
 import * as Watchdogs from "./watchdog.js"
 
@@ -97,7 +100,7 @@ export interface Exchange {
   /** Registers an owner until `finish`, so that it hears of a failure. */
   readonly start: (owner: Owner) => void
   readonly finish: (owner: Owner) => void
-  /** To be called after octets were left in the dialogue: wakes the writer. */
+  /** To be called after octets were left in the dialogue: they are written as soon as the socket takes them. */
   readonly flush: () => void
   /** Lets everything that `submitting` leaves in the dialogue go out in one write. */
   readonly together: (submitting: () => void) => void
@@ -116,7 +119,7 @@ export interface Exchange {
   /** Ends when the session has. */
   readonly awaitEnd: Effect.Effect<Failure | undefined>
   /** Goes on over the secured connection. */
-  readonly upgraded: (connection: Connection) => void
+  readonly upgraded: (connection: Connection) => Effect.Effect<void>
   /** Says that the session is closed in good order, and destroys the connection. */
   readonly close: Effect.Effect<void>
 }
@@ -154,7 +157,10 @@ export const make = (
     const runFork = Runtime.runFork(yield* Effect.runtime())
     const clock = yield* Effect.clock
     const ended = yield* Deferred.make<Failure | undefined>()
-    const exchange = build(first, greeter, options, {
+    const scope = yield* Effect.scope
+    const openWire = (connection: Connection) => Scope.extend(Wires.open(connection), scope)
+    const exchange = build(first, yield* openWire(first), greeter, options, {
+      openWire,
       now: () => clock.unsafeCurrentTimeMillis(),
       finish: (failure, connection) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
@@ -169,21 +175,21 @@ export const make = (
       awaitEnd: Deferred.await(ended)
     })
     // Whoever opens a session in an uninterruptible region must be able to close it.
-    for (const fiber of [exchange.reader, exchange.writer, exchange.watch]) {
-      yield* Effect.forkScoped(Effect.interruptible(fiber))
-    }
+    yield* Effect.forkScoped(Effect.interruptible(exchange.watch))
+    exchange.begin()
     return exchange
   })
 
 interface Surroundings {
+  readonly openWire: (connection: Connection) => Effect.Effect<Wire>
   readonly now: () => number
   readonly finish: (failure: Failure | undefined, connection: Connection) => void
   readonly awaitEnd: Effect.Effect<Failure | undefined>
 }
 
 interface Running extends Exchange {
-  readonly reader: Effect.Effect<void>
-  readonly writer: Effect.Effect<void>
+  /** Reads from now on. */
+  readonly begin: () => void
   readonly watch: Effect.Effect<void>
 }
 
@@ -196,9 +202,10 @@ const namesTooManyCommands = (reply: Reply): boolean =>
 
 const build = (
   first: Connection,
+  firstWire: Wire,
   greeter: Owner,
   options: Parameters<typeof make>[2],
-  { awaitEnd, finish, now }: Surroundings
+  { awaitEnd, finish, now, openWire }: Surroundings
 ): Running => {
   const { limits, tape } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
@@ -207,10 +214,11 @@ const build = (
     sent: tape.sent
   })
   const owners = new Set<Owner>([greeter])
-  const output = Wakeup.make()
   const taken = Wakeup.make()
-  const upgrades = Wakeup.make()
   let connection = first
+  let wire = firstWire
+  let writing = false
+  let flushing = false
   let failure: Failure | undefined
   let open = true
   let handed = 0
@@ -230,7 +238,7 @@ const build = (
     ({ purpose }) => purpose === "message",
     options.window
   )
-  // While octets are gathered for one write the writer sleeps.
+  // While octets are gathered for one write nothing leaves.
   let gathering = false
 
   const fail = (cause: Failure): void => {
@@ -245,7 +253,8 @@ const build = (
     const affected = [...owners]
     const waiting = lane.close()
     finish(told, connection)
-    for (const wakeup of [output, taken, upgrades]) wakeup.wake()
+    wire.stop()
+    taken.wake()
     watchdog.poke()
     // A goodbye answers the oldest command alone.
     const others: Failure = isGoodbye(cause) ? { _tag: "Unreached" } : cause
@@ -269,7 +278,7 @@ const build = (
   }
 
   const flush = (): void => {
-    if (!gathering) output.wake()
+    if (!gathering) writeOut()
   }
 
   const together = (submitting: () => void): void => {
@@ -280,7 +289,7 @@ const build = (
     gathering = true
     submitting()
     gathering = false
-    output.wake()
+    writeOut()
   }
 
   const resetter: Owner = {
@@ -348,21 +357,16 @@ const build = (
 
   const reading = (): boolean => open && dialogue.state() !== "Upgrading"
 
-  const readOnce: Effect.Effect<void> = Effect.whileLoop({
-    while: reading,
-    body: () => connection.pull,
-    step: (octets) => (octets === undefined ? disconnected(undefined) : received(octets))
-  }).pipe(Effect.catchAll((error) => Effect.sync(() => disconnected(error))))
-
-  const awaitUpgrade: Effect.Effect<void> = Wakeup.until(upgrades, () =>
-    !open || dialogue.state() !== "Upgrading" ? Effect.void : undefined
-  )
-
-  const reader = Effect.whileLoop({
-    while: () => open,
-    body: () => Effect.zipRight(readOnce, awaitUpgrade),
-    step: () => undefined
-  })
+  const reader: Reader = {
+    received: (octets) => {
+      if (!open) return
+      received(octets)
+      if (!reading()) wire.stop()
+    },
+    ended: (error) => {
+      if (open) disconnected(error)
+    }
+  }
 
   // What one write takes of a batch, so that progress shows before all of it is through.
   const nextSlice = (): ReadonlyArray<Uint8Array> => {
@@ -392,33 +396,40 @@ const build = (
     return nextSlice()
   }
 
-  const writeOnce: Effect.Effect<void, ConnectionLost> = Wakeup.until(output, () => {
-    if (!open) return Effect.void
-    const octets = takeOutput()
-    return octets === undefined ? undefined : connection.write(octets)
-  })
-
-  const wrote = (): void => {
+  const wrote = (error: ConnectionLost | undefined): void => {
+    writing = false
     writingSince = undefined
+    if (error !== undefined) {
+      writeFailed(error)
+      return
+    }
     const before = flushed
     flushed = handed
     const head = dialogue.head()
     if (head !== undefined && head.end > before && head.end <= flushed) headSince = now()
+    flush()
   }
 
   // What the server has said before it hung up is worth more than the error of the write.
   const writeFailed = (error: ConnectionLost): void => {
+    if (!open) return
     lost = error
-    writingSince = undefined
     readOnUntil = now() + readOnMillis
     watchdog.poke()
   }
 
-  const writer = Effect.whileLoop({
-    while: () => open,
-    body: () => writeOnce,
-    step: wrote
-  }).pipe(Effect.catchAll((error) => Effect.sync(() => writeFailed(error))))
+  // A write that is through at once lets the next one begin from here, and not from within it.
+  const writeOut = (): void => {
+    if (flushing) return
+    flushing = true
+    while (open && !writing && lost === undefined) {
+      const octets = takeOutput()
+      if (octets === undefined) break
+      writing = true
+      wire.write(octets, wrote)
+    }
+    flushing = false
+  }
 
   const drain: Effect.Effect<void> = Effect.suspend(() => {
     const end = dialogue.put()
@@ -480,19 +491,21 @@ const build = (
       beginBound()
     },
     awaitEnd,
-    upgraded: (secured) => {
-      connection = secured
-      dialogue.upgraded()
-      headSince = now()
-      upgrades.wake()
-      flush()
-    },
+    upgraded: (secured) =>
+      Effect.map(openWire(secured), (opened) => {
+        connection = secured
+        if (!open) return
+        wire = opened
+        dialogue.upgraded()
+        headSince = now()
+        wire.read(reader)
+        flush()
+      }),
     close: Effect.suspend(() => {
       if (open) shutDown({ _tag: "Abandoned", reason: "the session was closed" }, undefined)
       return connection.destroy
     }),
-    reader,
-    writer,
+    begin: () => wire.read(reader),
     watch: watchdog.run
   }
 }

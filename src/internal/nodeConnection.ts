@@ -10,6 +10,8 @@ import type * as Net from "node:net"
 import type { Addresses, Connection } from "../SmtpSocket.js"
 import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "./wakeup.js"
+import type { Reader, Wire } from "./wire.js"
+import { register } from "./wire.js"
 
 /**
  * A Connection whose writes can be failed by the transport below it.
@@ -106,14 +108,17 @@ export const fromNodeSocket = (
   let writeFailed: unknown
 
   const wakeAll = () => {
-    reading.wake()
+    onReadable()
     writing.wake()
   }
   const failWrites = (cause: unknown) => {
     writeFailed ??= cause
     writing.wake()
   }
-  const onReadable = reading.wake
+  const onReadable = () => {
+    readDirectly()
+    reading.wake()
+  }
   const onError = (cause: unknown) => {
     lost ??= cause
     wakeAll()
@@ -130,38 +135,83 @@ export const fromNodeSocket = (
   socket.on("error", onError)
   socket.on("close", onClose)
 
-  const lookForOctets = (): Effect.Effect<Uint8Array | undefined, ConnectionLost> | undefined => {
-    if (unusable !== undefined) return failRead(unusable)
+  /** Octets, the end of the stream, why nothing more can be read, or `undefined`: nothing yet. */
+  const look = (): Uint8Array | "End" | ConnectionLost | undefined => {
+    if (unusable !== undefined) return lostIn("read", unusable)
     const octets: unknown = socket.read()
-    if (octets instanceof Uint8Array) return Effect.succeed(octets)
-    if (socket.readableEnded) return Effect.succeed(undefined)
+    if (octets instanceof Uint8Array) return octets
+    if (socket.readableEnded) return "End"
     return lost === undefined && !socket.closed
       ? undefined
-      : failRead(lost ?? new Error("the connection is closed"))
+      : lostIn("read", lost ?? new Error("the connection is closed"))
   }
 
-  const writeFailure = (): Effect.Effect<never, ConnectionLost> | undefined => {
+  const lookForOctets = (): Effect.Effect<Uint8Array | undefined, ConnectionLost> | undefined => {
+    const found = look()
+    if (found === undefined) return undefined
+    if (found === "End") return Effect.succeed(undefined)
+    return found instanceof Uint8Array ? Effect.succeed(found) : Effect.fail(found)
+  }
+
+  let reader: Reader | undefined
+
+  const readDirectly = (): void => {
+    while (reader !== undefined) {
+      const found = look()
+      if (found === undefined) return
+      const hearing = reader
+      if (found instanceof Uint8Array) {
+        hearing.received(found)
+      } else {
+        reader = undefined
+        hearing.ended(found === "End" ? undefined : found)
+      }
+    }
+  }
+
+  const writeFailure = (): ConnectionLost | undefined => {
     const cause = unusable ?? writeFailed ?? lost
-    if (cause !== undefined) return failWrite(cause)
+    if (cause !== undefined) return lostIn("write", cause)
     return socket.destroyed || socket.writableEnded
-      ? failWrite(new Error("the connection is closed for writing"))
+      ? lostIn("write", new Error("the connection is closed for writing"))
       : undefined
+  }
+
+  /** Whether the write is through, failed, or neither yet. */
+  type Progress = () => "Through" | ConnectionLost | undefined
+
+  const begin = (octets: ReadonlyArray<Uint8Array>): Progress => {
+    const failure = writeFailure()
+    if (failure !== undefined) return () => failure
+    let flushed = false
+    writeAll(socket, octets, (error) => {
+      if (error === undefined || error === null) flushed = writeFailed === undefined
+      else failWrites(error)
+      writing.wake()
+    })
+    if (socket.writableLength === 0) return () => writeFailure() ?? "Through"
+    return () => (flushed ? "Through" : writeFailure())
   }
 
   const write = (octets: ReadonlyArray<Uint8Array>): Effect.Effect<void, ConnectionLost> =>
     Effect.suspend(() => {
-      const failure = writeFailure()
-      if (failure !== undefined) return failure
-      let flushed = false
-      const onFlush = (error?: Error | null) => {
-        if (error === undefined || error === null) flushed = writeFailed === undefined
-        else failWrites(error)
-        writing.wake()
-      }
-      writeAll(socket, octets, onFlush)
-      if (socket.writableLength === 0) return writeFailure() ?? Effect.void
-      return Wakeup.until(writing, () => (flushed ? Effect.void : writeFailure()))
+      const progress = begin(octets)
+      return Wakeup.until(writing, () => {
+        const outcome = progress()
+        if (outcome === undefined) return undefined
+        return outcome === "Through" ? Effect.void : Effect.fail(outcome)
+      })
     })
+
+  const writeDirectly: Wire["write"] = (octets, written) => {
+    const progress = begin(octets)
+    const attempt = (): void => {
+      const outcome = progress()
+      if (outcome === undefined) writing.listen(attempt)
+      else written(outcome === "Through" ? undefined : outcome)
+    }
+    attempt()
+  }
 
   const destroy = Effect.sync(() => {
     unusable ??= new Error("the connection was destroyed on this side")
@@ -178,6 +228,16 @@ export const fromNodeSocket = (
     addresses: options?.addresses ?? addressesOf(socket),
     failWrites
   }
+  register(connection, {
+    read: (next) => {
+      reader = next
+      readDirectly()
+    },
+    stop: () => {
+      reader = undefined
+    },
+    write: writeDirectly
+  })
   handovers.set(connection, {
     socket,
     detach: () => {
@@ -190,9 +250,8 @@ export const fromNodeSocket = (
   return connection
 }
 
-const failRead = (cause: unknown) => Effect.fail(new ConnectionLost({ operation: "read", cause }))
-
-const failWrite = (cause: unknown) => Effect.fail(new ConnectionLost({ operation: "write", cause }))
+const lostIn = (operation: "read" | "write", cause: unknown): ConnectionLost =>
+  new ConnectionLost({ operation, cause })
 
 /** One call of the operating system for all arrays, as far as it takes them. */
 const writeAll = (

@@ -42,7 +42,7 @@ const shakeHands = (core: Core): Effect.Effect<TlsInfo, TlsError> =>
     const secured = yield* Scope.extend(secure(surroundings, settings, options, connection), core.scope)
     memory.tls = secured.tls
     memory.greeted = false
-    exchange.upgraded(secured)
+    yield* exchange.upgraded(secured)
     exchange.tape.note(`TLS: ${secured.tls.protocol}, ${secured.tls.cipher}`)
     yield* surroundings.cache.pin(settings.endpoint)
     return secured.tls

@@ -294,9 +294,7 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
  * @category predicates
  */
 export const overlongLine = (field: string, line: string): Invalid | undefined =>
-  octetLength(line) > 510
-    ? invalid(field, "makes the line longer than 512 octets")
-    : undefined
+  octetLength(line) > 510 ? invalid(field, "makes the line longer than 512 octets") : undefined
 
 /**
  * Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode.
