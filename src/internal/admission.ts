@@ -38,6 +38,11 @@ export interface Admission<Entrant> {
   readonly close: () => ReadonlyArray<Entrant>
 }
 
+interface Passed<Entrant> {
+  readonly entrant: Entrant
+  readonly octets: number
+}
+
 /**
  * `isHeld` says whether a holder that has left has something on the wire that nobody may come upon; `mayFollow`,
  * whether an entrant can cope with messages before it that have no answer yet.
@@ -51,8 +56,9 @@ export const make = <Entrant extends { readonly begin: () => void }>(
   window: Window
 ): Admission<Entrant> => {
   const queue: Array<Entrant> = []
-  // Those that have passed the lane on, with the octets of their content.
-  const passed = new Map<Entrant, number>()
+  // Those that have passed the lane on, in that order. No Map: one that is never empty for long keeps what has left it
+  // alive, by the tables that it outgrew.
+  const passed: Array<Passed<Entrant>> = []
   let octets = 0
   let holder: Entrant | undefined
   let departing = false
@@ -60,7 +66,7 @@ export const make = <Entrant extends { readonly begin: () => void }>(
   let open = true
 
   const hasRoom = (entrant: Entrant): boolean =>
-    passed.size === 0 || (mayFollow(entrant) && passed.size < window.messages && octets < window.octets)
+    passed.length === 0 || (mayFollow(entrant) && passed.length < window.messages && octets < window.octets)
 
   const nextIn = (): Entrant | undefined => {
     const next = queue[0]
@@ -95,26 +101,25 @@ export const make = <Entrant extends { readonly begin: () => void }>(
     },
     pass: (entrant, length) => {
       if (holder !== entrant || departing) return
-      passed.set(entrant, length)
+      passed.push({ entrant, octets: length })
       octets += length
       holder = undefined
       admitNext()
     },
     leave: (entrant) => {
-      const length = passed.get(entrant)
       if (holder === entrant) {
         departing = true
         settle()
-      } else if (length !== undefined) {
-        passed.delete(entrant)
-        octets -= length
-        admitNext()
-      } else {
-        const place = queue.indexOf(entrant)
-        if (place !== -1) queue.splice(place, 1)
-        // Who could not follow may have stood before one who can.
-        admitNext()
+        return
       }
+      const place = passed.findIndex((one) => one.entrant === entrant)
+      if (place === -1) {
+        const waiting = queue.indexOf(entrant)
+        if (waiting !== -1) queue.splice(waiting, 1)
+      } else {
+        for (const gone of passed.splice(place, 1)) octets -= gone.octets
+      }
+      admitNext()
     },
     holder: () => holder,
     settle,

@@ -213,7 +213,8 @@ const build = (
     limits: options.replyLimits,
     sent: tape.sent
   })
-  const owners = new Set<Owner>([greeter])
+  // An array: a Set that owners come to and leave keeps those that left alive, by the tables that it outgrew.
+  let owners: Array<Owner> = [greeter]
   const taken = Wakeup.make()
   let connection = first
   let wire = firstWire
@@ -250,7 +251,8 @@ const build = (
     open = false
     dialogue.close()
     const head = dialogue.head()?.owner
-    const affected = [...owners]
+    const affected = owners
+    owners = []
     const waiting = lane.close()
     finish(told, connection)
     wire.stop()
@@ -262,7 +264,6 @@ const build = (
       const phase = dialogue.headOf(owner)?.command.phase
       owner.failed(owner === head || phase === undefined ? cause : others, phase)
     }
-    owners.clear()
     for (const entrant of waiting) entrant.turnedAway(cause)
   }
 
@@ -272,7 +273,8 @@ const build = (
   }
 
   const finishOwner = (owner: Owner): void => {
-    owners.delete(owner)
+    const place = owners.indexOf(owner)
+    if (place !== -1) owners.splice(place, 1)
     bounds.delete(owner)
     lane.settle()
   }
@@ -476,7 +478,7 @@ const build = (
     leave: lane.leave,
     holder: lane.holder,
     start: (owner) => {
-      owners.add(owner)
+      owners.push(owner)
     },
     finish: finishOwner,
     flush,

@@ -91,7 +91,7 @@ const makeFlow = <K, E, R, E2>(
   const mostMessages = 2 * window.messages
   const mostOctets = 2 * window.octets
   const changed = Wakeup.make()
-  const active = new Map<Message, number>()
+  const active: Array<Message> = []
   let receipts: Array<Result<K, E>> = []
   let offered: ReadonlyArray<Keyed<K, E, R>> = []
   let begun = 0
@@ -100,7 +100,12 @@ const makeFlow = <K, E, R, E2>(
   let octets = 0
   let ended: Cause.Cause<Option.Option<E2>> | undefined
 
-  const underWay = (): number => active.size + fibers
+  const underWay = (): number => active.length + fibers
+
+  const deactivate = (message: Message): void => {
+    const place = active.indexOf(message)
+    if (place !== -1) active.splice(place, 1)
+  }
 
   const isOver = (): boolean => ended !== undefined && (underWay() === 0 || Cause.isDie(ended))
 
@@ -152,10 +157,10 @@ const makeFlow = <K, E, R, E2>(
       if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
     })
     const length = content.facts.octets
-    active.set(message, length)
+    active.push(message)
     octets += length
     const done = (): void => {
-      active.delete(message)
+      deactivate(message)
       octets -= length
     }
     message.listen((demand: Demand) => {
@@ -167,7 +172,7 @@ const makeFlow = <K, E, R, E2>(
         add(submission.key, unsent(submission.submission, demand.error), demand.error)
       } else {
         // From here on the fiber takes care of the message.
-        active.delete(message)
+        deactivate(message)
         fork(submission, Effect.ensuring(serve(port, request, content, message, demand), Effect.sync(done)))
       }
     })
@@ -237,9 +242,7 @@ const makeFlow = <K, E, R, E2>(
     ),
     stop: () => {
       begun = offered.length
-      const messages = [...active.keys()]
-      active.clear()
-      for (const message of messages) message.abandon()
+      for (const message of active.splice(0)) message.abandon()
     }
   }
   return flow
