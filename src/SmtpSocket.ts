@@ -7,10 +7,9 @@
 import type * as PlatformSocket from "@effect/platform/Socket"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ConnectionLost } from "./internal/connection.js"
-import * as PlatformConnection from "./internal/platformConnection.js"
 import type { ConnectError } from "./SmtpError.js"
 
 /**
@@ -193,4 +192,8 @@ export const fromSocket: (
   socket: PlatformSocket.Socket,
   endpoint: Endpoint,
   options: FromSocketOptions
-) => Effect.Effect<Connection, ConnectError, Scope.Scope> = PlatformConnection.fromSocket
+) => Effect.Effect<Connection, ConnectError, Scope.Scope> = (socket, endpoint, options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./internal/platformConnection.js")),
+    (platform) => platform.fromSocket(socket, endpoint, options)
+  )

@@ -19,7 +19,7 @@ import { CommandRefused, DataError, InvalidArgument, NotSupported, RecipientsRef
 import type { Group, Options, RepliesTo, Service, SetupError, State } from "../SmtpSession.js"
 import { SmtpSocket } from "../SmtpSocket.js"
 import { TlsUpgrade } from "../TlsUpgrade.js"
-import * as Authentication from "./authenticate.js"
+import type * as Authentication from "./authenticate.js"
 import { open, takesAnybody } from "./connect.js"
 import type { Core } from "./core.js"
 import * as Cores from "./core.js"
@@ -172,12 +172,17 @@ const makeAuthenticate =
   (credentials) => {
     const { exchange } = core
     const { dialogue } = exchange
-    const authenticate = Authentication.authenticate(credentials, authenticationPort(core)).pipe(
-      Effect.tapErrorTag("AuthenticationError", (error) =>
-        Effect.sync(() => {
-          if (Authentication.endsSession(error)) exchange.fail({ _tag: "Abandoned", reason: error.message })
-        })
-      )
+    // Loaded by whoever authenticates: the mechanisms are a good part of the library.
+    const authenticate = Effect.flatMap(
+      Effect.promise(() => import("./authenticate.js")),
+      ({ authenticate, endsSession }) =>
+        authenticate(credentials, authenticationPort(core)).pipe(
+          Effect.tapErrorTag("AuthenticationError", (error) =>
+            Effect.sync(() => {
+              if (endsSession(error)) exchange.fail({ _tag: "Abandoned", reason: error.message })
+            })
+          )
+        )
     )
     return core.channel.together(
       "commands",
