@@ -183,11 +183,16 @@ export const unknown = (recipient: string, cause: Disconnection): Unknown => ({
 export const make = <Cause extends SmtpError>(
   outcomes: ReadonlyArray<Outcome<Cause>>,
   content?: ContentReport
-): Receipt<Cause> => ({
-  outcomes,
-  accepted: outcomes.filter((outcome) => outcome._tag === "Accepted"),
-  refused: outcomes.filter((outcome) => outcome._tag === "Refused"),
-  notSent: outcomes.filter((outcome) => outcome._tag === "NotSent"),
-  unknown: outcomes.filter((outcome) => outcome._tag === "Unknown"),
-  content
-})
+): Receipt<Cause> => {
+  const accepted: Array<Accepted> = []
+  const refused: Array<Refused> = []
+  const notSent: Array<NotSent<Cause>> = []
+  const unknown: Array<Unknown> = []
+  for (const outcome of outcomes) {
+    if (outcome._tag === "Accepted") accepted.push(outcome)
+    else if (outcome._tag === "Refused") refused.push(outcome)
+    else if (outcome._tag === "NotSent") notSent.push(outcome)
+    else unknown.push(outcome)
+  }
+  return { outcomes, accepted, refused, notSent, unknown, content }
+}

@@ -98,8 +98,8 @@ export const settle = (
   otherwise: NotSentCause | undefined
 ): ReadonlyArray<PlannedRecipient> => {
   const overflow: Array<PlannedRecipient> = []
-  const refused = refusedOf(batch, verdicts)
-  const open = memoize(() => openOutcome(tape, cut, refused, otherwise))
+  const refused = memoize(() => refusedOf(batch, verdicts))
+  const open = memoize(() => openOutcome(tape, cut, refused(), otherwise))
   for (const [index, recipient] of batch.entries()) {
     const verdict = verdicts[index] ?? { _tag: "Open" as const }
     tell(request, account, recipient, (address) => {
@@ -111,7 +111,7 @@ export const settle = (
         case "Overflow":
           return Receipts.refused(address, verdict.reply, "rcpt")
         case "Held":
-          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused, policy: "all" }))
+          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused(), policy: "all" }))
         case "Open":
           return open()(address)
       }

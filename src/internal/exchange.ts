@@ -241,6 +241,7 @@ const build = (
   )
   // While octets are gathered for one write nothing leaves.
   let gathering = false
+  let scheduled = false
 
   const fail = (cause: Failure): void => {
     if (open) shutDown(cause, cause)
@@ -279,8 +280,14 @@ const build = (
     lane.settle()
   }
 
+  // Whatever other fibers submit in the same turn leaves in the same write.
   const flush = (): void => {
-    if (!gathering) writeOut()
+    if (gathering || scheduled) return
+    scheduled = true
+    queueMicrotask(() => {
+      scheduled = false
+      writeOut()
+    })
   }
 
   const together = (submitting: () => void): void => {
@@ -332,8 +339,8 @@ const build = (
 
   const readEvents = (): void => {
     let event = dialogue.next()
+    if (event !== undefined) headSince = now()
     while (event !== undefined) {
-      headSince = now()
       dispatch(event)
       event = open ? dialogue.next() : undefined
     }
@@ -409,7 +416,7 @@ const build = (
     flushed = handed
     const head = dialogue.head()
     if (head !== undefined && head.end > before && head.end <= flushed) headSince = now()
-    flush()
+    writeOut()
   }
 
   // What the server has said before it hung up is worth more than the error of the write.

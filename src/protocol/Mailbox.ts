@@ -209,14 +209,13 @@ export const parse = (address: string, field: string, options?: Options): Mailbo
 
 // What nearly every address is: letters, digits and the rest of atext around dots, and a domain of ASCII labels.
 const plainPattern =
-  /^([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*)@([A-Za-z0-9_.-]+)$/
+  /^([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*)@((?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)$/
 
 /** An address of the plain kind that nothing is wrong with. */
 const parsePlain = (address: string): Mailbox | undefined => {
   if (address.length + 2 > pathLimit) return undefined
   const [, localPart, domain] = plainPattern.exec(address) ?? []
   if (localPart === undefined || domain === undefined || localPart.length > localPartLimit) return undefined
-  if (findDomainFault(domain) !== undefined) return undefined
   return { _tag: "Mailbox", source: address, localPart, domain, asciiDomain: domain, needsSmtpUtf8: false }
 }
 
