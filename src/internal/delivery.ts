@@ -171,21 +171,13 @@ const drive = <E, R>(
   content: Prepared<E, R>,
   message: Message
 ): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.flatMap(
-    next(message, () => message.begin(content)),
-    (demand) => serve(port, request, content, message, demand)
+  guarded(
+    message,
+    step(port, request, content, message, () => message.begin(content))
   )
 
-/** What the message asks for next, once it was answered by `act`. */
-const next = (message: Message, act: () => void): Effect.Effect<Demand> =>
-  Effect.async((resume) => {
-    message.listen((demand) => resume(Effect.succeed(demand)))
-    act()
-    return Effect.sync(message.abandon)
-  })
-
 /**
- * Does what a message asks for, until it is settled.
+ * Does what a message has asked for, and all that it asks for after that, until it is settled.
  *
  * @since 0.1.0
  * @category combinators
@@ -196,50 +188,66 @@ export const serve = <E, R>(
   content: Prepared<E, R>,
   message: Message,
   demand: Demand
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  guarded(message, answer(port, request, content, message, demand))
+
+/**
+ * Whoever is interrupted, or dies, while it drives a message gives it up. One guard for all of it: between two guards
+ * there would be a moment without.
+ */
+const guarded = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onExit(use, (exit) => {
+    if (Exit.isSuccess(exit)) return Effect.void
+    return Effect.sync(Exit.isInterrupted(exit) ? message.abandon : message.leave)
+  })
+
+/** What the message asks for, once `act` has answered what it asked for before. */
+const step = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  message: Message,
+  act: () => void
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.async((resume) => {
+    message.listen((demand) => resume(answer(port, request, content, message, demand)))
+    act()
+  })
+
+const answer = <E, R>(
+  port: Port,
+  request: Request,
+  content: Prepared<E, R>,
+  message: Message,
+  demand: Demand
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
   const after = (act: () => void): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-    Effect.flatMap(next(message, act), (following) => serve(port, request, content, message, following))
+    step(port, request, content, message, act)
   switch (demand._tag) {
     case "Settled":
       return Effect.succeed(demand.receipt)
     case "Refused":
       return Effect.fail(demand.error)
     case "Greet":
-      return attended(message, Effect.either(port.greet(demand.entrant))).pipe(
-        Effect.flatMap((greeted) =>
-          after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
-        )
+      return Effect.flatMap(Effect.either(port.greet(demand.entrant)), (greeted) =>
+        after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
       )
     case "Inspect":
-      return attended(message, Effect.either(streamFacts(port, request, content))).pipe(
-        Effect.flatMap((looked) =>
-          looked._tag === "Right"
-            ? after(() => message.inspected(looked.right))
-            : failed(message, looked.left, after)
-        )
+      return Effect.flatMap(Effect.either(streamFacts(port, request, content)), (looked) =>
+        looked._tag === "Right"
+          ? after(() => message.inspected(looked.right))
+          : failed(message, looked.left, after)
       )
     case "Send":
-      return attended(
-        message,
-        Effect.either(sendContent(port.exchange, demand.run, content, demand.require7bit))
-      ).pipe(
-        Effect.flatMap((sent) =>
+      return Effect.flatMap(
+        Effect.either(sendContent(port.exchange, demand.run, content, demand.require7bit)),
+        (sent) =>
           sent._tag === "Right"
             ? after(() => message.contentSent(sent.right))
             : failed(message, sent.left, after)
-        )
       )
   }
 }
-
-/** Whoever is interrupted, or dies, while it does something for a message gives it up. */
-const attended = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.onExit(use, (exit) =>
-    Effect.sync(() => {
-      if (Exit.isInterrupted(exit)) message.abandon()
-      else if (Exit.isFailure(exit)) message.leave()
-    })
-  )
 
 /** The content failed: for its giver if it is the first time that it was run, else for the recipients that are left. */
 const failed = <E, R>(
@@ -248,11 +256,7 @@ const failed = <E, R>(
   after: (act: () => void) => Effect.Effect<Receipt, InvalidArgument | E, R>
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
   if (isContentError(error)) return after(() => message.contentFailed(error))
-  if (message.hasRun()) return after(() => message.contentFailed(failedLater(error)))
-  return Effect.suspend(() => {
-    message.leave()
-    return Effect.fail(error)
-  })
+  return message.hasRun() ? after(() => message.contentFailed(failedLater(error))) : Effect.fail(error)
 }
 
 const failedLater = (error: unknown): ContentError =>

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import type { Capabilities } from "../protocol/Capabilities.js"
 import type { Circumstances, ContentFacts, Plan, PlannedRecipient } from "../protocol/Plan.js"
 import * as Plans from "../protocol/Plan.js"
 import * as Transactions from "../protocol/Transaction.js"
@@ -136,6 +137,7 @@ export const make = (port: Port, request: Request, report: (receipt: Receipt) =>
   let ask: (demand: Demand) => void = () => undefined
   let content: Prepared<unknown, unknown> | undefined
   let plan: Plan | undefined
+  let plannedFor: Capabilities | undefined
   let waiting: Array<Batch> = []
   let splits = request.maxSplits
   let runs = 0
@@ -160,6 +162,7 @@ export const make = (port: Port, request: Request, report: (receipt: Receipt) =>
     const made = planOf(port, request, facts)
     if (made._tag === "Plan") {
       plan = made
+      plannedFor = dialogue.capabilities()
       waiting = [...made.batches]
       runNext(made)
       return
@@ -171,10 +174,17 @@ export const make = (port: Port, request: Request, report: (receipt: Receipt) =>
 
   // Nobody else changes what is known of the session while the message has the lane.
   const admitted = (): void => {
-    if (plan !== undefined) runNext(plan)
+    if (plan !== undefined) goOn(plan)
     else if (port.unprotected()) leaveWith({ _tag: "Refused", error: inClear() })
     else if (port.greeted()) inspect()
     else ask({ _tag: "Greet", entrant })
+  }
+
+  // The lane was somebody else's in between, and the session may not be the one that was planned for: the refusal of
+  // those who are left stands.
+  const goOn = (made: Plan): void => {
+    if (dialogue.inTransaction() || dialogue.capabilities() !== plannedFor) finish(nothingMissing)
+    else runNext(made)
   }
 
   const inspect = (): void => {

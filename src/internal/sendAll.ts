@@ -7,10 +7,11 @@
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isInvalid } from "../protocol/Invalid.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
@@ -47,7 +48,9 @@ export const sendAll = <K, E, R, E2, R2>(
     Effect.gen(function* () {
       const pull = yield* Stream.toPull(submissions)
       const nested = yield* port.insideTransaction
-      const flow = makeFlow<K, E, R, E2>(port, nested, yield* Effect.scope, yield* Effect.runtime<R>())
+      // At the end nothing more begins before what is under way is given up: the fibers' scope is the last to close.
+      const fibers = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+      const flow = makeFlow<K, E, R, E2>(port, nested, fibers, yield* Effect.runtime<R>())
       yield* Effect.addFinalizer(() => Effect.sync(flow.stop))
       yield* Effect.forkScoped(feed(pull, flow))
       return flow.take
@@ -96,6 +99,7 @@ const makeFlow = <K, E, R, E2>(
   let offered: ReadonlyArray<Keyed<K, E, R>> = []
   let begun = 0
   let beginning = false
+  let stopped = false
   let fibers = 0
   let octets = 0
   let ended: Cause.Cause<Option.Option<E2>> | undefined
@@ -107,7 +111,13 @@ const makeFlow = <K, E, R, E2>(
     if (place !== -1) active.splice(place, 1)
   }
 
-  const isOver = (): boolean => ended !== undefined && (underWay() === 0 || Cause.isDie(ended))
+  const isOver = (): boolean => ended !== undefined && (underWay() === 0 || isBroken(ended))
+
+  // What breaks one message's content from within is nobody's outcome: it must not be lost behind the last submission.
+  const end = (cause: Cause.Cause<Option.Option<E2>>): void => {
+    if (ended === undefined || (isBroken(cause) && !isBroken(ended))) ended = cause
+    changed.wake()
+  }
 
   const hasRoom = (): boolean =>
     underWay() === 0
@@ -134,7 +144,7 @@ const makeFlow = <K, E, R, E2>(
     }
     const failure = Cause.failureOption(exit.cause)
     if (Option.isSome(failure)) add(key, unsent(submission, failure.value), failure.value)
-    else if (!Cause.isInterruptedOnly(exit.cause)) flow.end(Cause.die(Cause.squash(exit.cause)))
+    else if (!stopped) end(Cause.map(exit.cause, () => Option.none()))
   }
 
   /** Runs what needs a fiber, until the scope closes. */
@@ -143,8 +153,7 @@ const makeFlow = <K, E, R, E2>(
     use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>
   ): void => {
     fibers++
-    const fiber = Runtime.runFork(runtime)(use, { scope })
-    fiber.addObserver((exit) => {
+    Runtime.runFork(runtime)(use, { scope }).addObserver((exit) => {
       fibers--
       addExit(submission, exit)
       changed.wake()
@@ -215,7 +224,7 @@ const makeFlow = <K, E, R, E2>(
     beginning = false
   }
 
-  const flow: Flow<K, E, R, E2> = {
+  return {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
     offer: (submissions) =>
       Effect.suspend(() => {
@@ -224,10 +233,7 @@ const makeFlow = <K, E, R, E2>(
         beginMore()
         return Wakeup.until(changed, () => (begun === offered.length ? Effect.void : undefined))
       }),
-    end: (cause) => {
-      ended ??= cause
-      changed.wake()
-    },
+    end,
     // All that have come by the time that the fiber goes on.
     take: Effect.flatMap(
       Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
@@ -241,12 +247,15 @@ const makeFlow = <K, E, R, E2>(
       }
     ),
     stop: () => {
+      stopped = true
       begun = offered.length
-      for (const message of active.splice(0)) message.abandon()
+      // The last first, so that none has its turn because one before it was given up.
+      for (const message of active.splice(0).reverse()) message.abandon()
     }
   }
-  return flow
 }
+
+const isBroken = (cause: Cause.Cause<unknown>): boolean => Cause.isDie(cause) || Cause.isInterrupted(cause)
 
 const unsent = <E, R>(
   submission: Submission<E, R>,

@@ -11,6 +11,7 @@ import type { Framing } from "../protocol/Content.js"
 import { endOfData } from "../protocol/Content.js"
 import type { Step } from "../protocol/Transaction.js"
 import type { Exchange, Failure, Owner } from "./exchange.js"
+import * as Wakeup from "./wakeup.js"
 
 /**
  * The machine that a run carries out: a whole transaction, or the content of one that a program drives by hand.
@@ -98,6 +99,7 @@ export const make = (
   const { dialogue } = exchange
   let wanted: () => void = () => undefined
   const listeners: Array<() => void> = []
+  const replies = Wakeup.make()
   let finished = false
   let abandoned = false
   let answered = false
@@ -148,12 +150,21 @@ export const make = (
     Effect.suspend(() => {
       // Whoever waits for the end of the run interrupts this.
       if (finished || halted) return Effect.never
+      if (mustWait()) return Effect.zipRight(nextReply, put(octets, last))
       exchange.together(() => {
         putOctets(octets, last)
         if (last && !finished) onLeft()
       })
       return last ? Effect.void : exchange.drain
     })
+
+  // RFC 2920: without PIPELINING a chunk waits for the reply to the one before, and must not count as sent until then.
+  const mustWait = (): boolean =>
+    framing === "bdat" && !dialogue.capabilities().pipelining && dialogue.headOf(owner) !== undefined
+
+  const nextReply: Effect.Effect<void> = Wakeup.until(replies, () =>
+    finished || halted || !mustWait() ? Effect.void : undefined
+  )
 
   const decline = (): void => {
     dialogue.beginContent(owner)
@@ -241,8 +252,9 @@ export const make = (
 
   const handed = (): boolean => {
     if (machine.progress() !== "Complete") return false
+    // No reply is expected any more when the last one was none that could be.
     const tail = dialogue.tailOf(owner)
-    return tail !== undefined && tail.end <= exchange.handed()
+    return tail === undefined || tail.end <= exchange.handed()
   }
 
   const inContent: Phase = framing === "data" ? "content" : "bdat"
@@ -261,6 +273,7 @@ export const make = (
     replied: (command, reply, meaning, more) => {
       answered = true
       follow(machine.replied(command, reply, meaning, more))
+      replies.wake()
     },
     failed: (failure, phase) => {
       if (finished) return

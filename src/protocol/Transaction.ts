@@ -128,6 +128,7 @@ export const make = (
   let mailReply: Reply | undefined
   let dataReply: Reply | undefined
   let refusedChunk: Reply | undefined
+  let isInPart = false
   let accepted = 0
   let progress: Progress = "None"
 
@@ -186,7 +187,10 @@ export const make = (
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return done(false)
     if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
-    if (refusedChunk !== undefined && meaning !== "Refusal") return acceptedInPart
+    if (refusedChunk !== undefined && meaning !== "Refusal") {
+      isInPart = true
+      return acceptedInPart
+    }
     finals.push(reply)
     if (more) return wait
     if (progress === "Flowing") return { _tag: "Stopped" }
@@ -215,6 +219,7 @@ export const make = (
   const finalPhase = (): Phase => (progress === "Flowing" ? "content" : "final")
 
   const ofContent = (acceptedBefore: number): Verdict => {
+    if (isInPart) return open
     if (refusedChunk !== undefined) return { _tag: "Refused", reply: refusedChunk, phase: "bdat" }
     const final = progress === "Declined" ? undefined : finals[repliesPerRecipient() ? acceptedBefore : 0]
     if (final === undefined) return open
