@@ -1,0 +1,99 @@
+/**
+ * Reads the arguments of the bench.
+ */
+import { parseArgs } from "node:util"
+import type { Workload } from "./workloads.js"
+import { workloads } from "./workloads.js"
+
+export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLOAD...]] [--peer TEXT[,TEXT...]]
+                        [--rounds N] [--messages N] [--json FILE] [--write]
+
+  --quick     a tenth of the messages, where there are enough, and 3 rounds
+  --only      only these workloads: ${workloads.map(({ name }) => name).join(", ")}
+  --peer      only the peers whose names contain one of the texts
+  --rounds    how often everybody is measured (default 5); medians are shown
+  --messages  how many messages are counted, instead of each workload's own number
+  --json      writes every figure of every round into a file
+  --write     writes the results into README.md and test/bench/delay.svg`
+
+/** A mistake in the arguments. */
+export class UsageError extends Error {
+  constructor(mistake: string) {
+    super(`${mistake}\n\n${usage}`)
+    this.name = "UsageError"
+  }
+}
+
+export interface Arguments {
+  readonly workloads: ReadonlyArray<Workload>
+  /** What a peer's name has to contain; nothing for all peers. */
+  readonly peers: ReadonlyArray<string>
+  readonly rounds: number
+  readonly json: string | undefined
+  readonly write: boolean
+}
+
+const quickRounds = 3
+const defaultRounds = 5
+
+const parse = (args: ReadonlyArray<string>) => {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        quick: { type: "boolean", default: false },
+        only: { type: "string" },
+        peer: { type: "string" },
+        rounds: { type: "string" },
+        messages: { type: "string" },
+        json: { type: "string" },
+        write: { type: "boolean", default: false }
+      }
+    }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+const readCount = (name: string, text: string | undefined, largest: number): number | undefined => {
+  if (text === undefined) return undefined
+  const count = Number(text)
+  if (/^\d+$/.test(text) && count >= 1 && count <= largest) return count
+  throw new UsageError(`--${name} ${text}: a whole number from 1 to ${largest} is wanted`)
+}
+
+const readList = (text: string | undefined): ReadonlyArray<string> =>
+  text === undefined ? [] : text.split(",").filter((item) => item !== "")
+
+const choose = (names: ReadonlyArray<string>): ReadonlyArray<Workload> => {
+  const strange = names.filter((name) => !workloads.some((workload) => workload.name === name))
+  if (strange.length > 0) throw new UsageError(`there is no workload ${strange.join(", ")}`)
+  return names.length === 0 ? workloads : workloads.filter(({ name }) => names.includes(name))
+}
+
+const withMessages = (workload: Workload, messages: number): Workload => ({
+  ...workload,
+  messages,
+  warmUp: Math.min(workload.warmUp, Math.ceil(messages / 10))
+})
+
+// What is small already stays as it is.
+const quickened = (workload: Workload): Workload =>
+  workload.messages > 1000 ? withMessages(workload, Math.ceil(workload.messages / 5)) : workload
+
+/** Fails with `UsageError` where something is not as `usage` says. */
+export const readArguments = (args: ReadonlyArray<string>): Arguments => {
+  const { json, messages, only, peer, quick, rounds, write } = parse(args)
+  const count = readCount("messages", messages, 1_000_000)
+  const sized = (workload: Workload): Workload => {
+    if (count !== undefined) return withMessages(workload, count)
+    return quick ? quickened(workload) : workload
+  }
+  return {
+    workloads: choose(readList(only)).map(sized),
+    peers: readList(peer),
+    rounds: readCount("rounds", rounds, 100) ?? (quick ? quickRounds : defaultRounds),
+    json,
+    write
+  }
+}

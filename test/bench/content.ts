@@ -1,0 +1,121 @@
+/**
+ * The octets of the messages that every peer sends and the sink expects, made of numbered blocks: each begins with
+ * the number of its message and its own, so that a message that is lost, doubled or put together wrongly shows. Lines
+ * are of 76 octets, and every eighth begins with a dot.
+ */
+
+/** How large a message is. Blocks are equal, and fill it exactly. */
+export interface Shape {
+  readonly octets: number
+  readonly blockOctets: number
+}
+
+/** The first block of a message and the others, with zeros where the numbers go. */
+export interface Blocks {
+  readonly first: Buffer
+  readonly other: Buffer
+}
+
+const largestBlock = 65_536
+const mark = "X-Block: 0000000000 00000000\r\n"
+const header =
+  "From: <sender@client.test>\r\nTo: <recipient@sink.test>\r\nSubject: measured\r\nMIME-Version: 1.0\r\n\r\n"
+const lineOctets = 76
+const dottedEvery = 8
+
+/** Where the digits of a message's number begin and end in its first block; the same in the others. */
+export const numberBegin = 9
+export const numberEnd = 19
+const indexBegin = 20
+const indexEnd = 28
+
+/** The shape of messages of a size: a number of octets up to 65,536, or a multiple of that. */
+export const shapeOf = (octets: number): Shape => {
+  const blockOctets = Math.min(octets, largestBlock)
+  if (octets < mark.length + header.length || octets % blockOctets !== 0) {
+    throw new RangeError(`a message of ${octets} octets cannot be made of blocks`)
+  }
+  return { octets, blockOctets }
+}
+
+/** A line that leaves no room for less than a line end behind it. */
+const line = (room: number, index: number): string => {
+  const length = Math.min(lineOctets, room - 2) - (room - 2 === lineOctets + 1 ? 1 : 0)
+  const dotted = index % dottedEvery === 0 && length === lineOctets
+  return `${(dotted ? "." : "").padEnd(length, "The quick brown fox jumps over the lazy dog. ")}\r\n`
+}
+
+const fillWithLines = (beginning: string, octets: number): Buffer => {
+  let text = beginning
+  for (let index = 1; text.length < octets; index++) text += line(octets - text.length, index)
+  return Buffer.from(text, "latin1")
+}
+
+/** The blocks of messages of a shape; they belong to the caller. */
+export const makeBlocks = (shape: Shape): Blocks => ({
+  first: fillWithLines(mark + header, shape.blockOctets),
+  other: fillWithLines(mark, shape.blockOctets)
+})
+
+const writeDigits = (block: Buffer, begin: number, end: number, value: number): void => {
+  let rest = value
+  for (let position = end - 1; position >= begin; position--) {
+    block[position] = 48 + (rest % 10)
+    rest = Math.floor(rest / 10)
+  }
+}
+
+/** Writes the number of a message and of a block into a block that begins at an offset. */
+export const setNumbers = (block: Buffer, message: number, index: number, offset = 0): void => {
+  writeDigits(block, offset + numberBegin, offset + numberEnd, message)
+  writeDigits(block, offset + indexBegin, offset + indexEnd, index)
+}
+
+/** How many blocks a message has. */
+export const blockCount = (shape: Shape): number => shape.octets / shape.blockOctets
+
+/** Makes whole messages of a shape, each in memory of its own. */
+export const makeWriter = (shape: Shape): ((message: number) => Buffer) => {
+  const { first, other } = makeBlocks(shape)
+  const template = Buffer.concat([first, ...Array.from({ length: blockCount(shape) - 1 }, () => other)])
+  return (message) => {
+    const octets = Buffer.from(template)
+    for (let index = 0; index < blockCount(shape); index++) {
+      setNumbers(octets, message, index, index * shape.blockOctets)
+    }
+    return octets
+  }
+}
+
+/**
+ * Makes messages block by block. The blocks are taken from a ring: whoever holds more than `ringOctets` of a message
+ * unsent sends it altered, and the sink sees that.
+ */
+export const makeSource = (
+  shape: Shape,
+  prepare: (block: Buffer) => Buffer = (block) => block
+): ((message: number) => Generator<Buffer>) => {
+  const { first, other } = makeBlocks(shape)
+  const head = prepare(first)
+  const template = prepare(other)
+  const length = Math.min(blockCount(shape), ringOctets / largestBlock)
+  const ring = Array.from({ length }, () => Buffer.from(template))
+  return function* (message) {
+    setNumbers(head, message, 0)
+    yield head
+    for (let index = 1; index < blockCount(shape); index++) {
+      const block = ring[index % length] ?? template
+      setNumbers(block, message, index)
+      yield block
+    }
+  }
+}
+
+/** What a peer may hold of a message that it takes as a stream. */
+export const ringOctets = 128 * largestBlock
+
+const dotAtLineStart = /^\./gm
+
+/** Octets with a dot more before each dot at the beginning of a line (RFC 5321 section 4.5.2). */
+export const stuff = (octets: Buffer): Buffer =>
+  Buffer.from(octets.toString("latin1").replace(dotAtLineStart, ".."), "latin1")

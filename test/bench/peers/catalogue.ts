@@ -1,0 +1,201 @@
+/**
+ * Everybody who takes part: how each is started for a job, which workloads it can do, and where it comes from.
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Command, Ended } from "../children.js"
+import type { Job, Measured } from "../job.js"
+import { clientName, host, readMeasured, sender, toArguments } from "../job.js"
+import type { Account } from "../sink/tally.js"
+import type { Workload } from "../workloads.js"
+
+/** This library, other clients, and what the socket allows. */
+export type Kind = "Library" | "Client" | "Limit"
+
+export interface Peer {
+  readonly name: string
+  readonly kind: Kind
+  /** How content leaves. */
+  readonly content: "DATA" | "BDAT"
+  /** How many messages are in flight at a time: where there is a delay, as many times the messages are sent. */
+  readonly inFlight: number
+  /** Whether each message can have a number of its own. */
+  readonly numbered: boolean
+  readonly can: (workload: Workload) => boolean
+  /** Why it cannot run on this machine; `undefined` if it can. */
+  readonly absence: string | undefined
+  readonly version: string
+  readonly command: (job: Job) => Command
+  readonly read: (ended: Ended, account: Account) => Measured
+}
+
+/** Where the compiled programs are. */
+export interface Places {
+  readonly folder: string
+  readonly root: string
+}
+
+const always = (): boolean => true
+
+const onNode =
+  ({ folder }: Places, module: string) =>
+  (mode: string) =>
+  (job: Job): Command => ({
+    program: process.execPath,
+    args: [join(folder, "test/bench/peers/node.js"), module, ...toArguments({ ...job, mode })],
+    environment: {}
+  })
+
+const versionIn = (root: string, path: string): string => {
+  const manifest: unknown = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"))
+  const version: unknown =
+    typeof manifest === "object" && manifest !== null ? Reflect.get(manifest, "version") : undefined
+  return typeof version === "string" ? version : "?"
+}
+
+const common = { numbered: true, inFlight: 1, content: "DATA", absence: undefined, can: always } as const
+
+const fromOutput = ({ output }: Ended): Measured => readMeasured(output)
+
+const library = (places: Places): ReadonlyArray<Peer> => {
+  const command = onNode(places, "library")
+  const version = versionIn(places.root, ".")
+  const base = { ...common, kind: "Library", version, read: fromOutput } as const
+  return [{ ...base, name: "effect-smtplib", command: command("data") }]
+}
+
+const nodemailer = (places: Places): ReadonlyArray<Peer> => {
+  const command = onNode(places, "nodemailer")
+  const version = versionIn(places.root, "node_modules/nodemailer")
+  const base = { ...common, kind: "Client", version, read: fromOutput } as const
+  return [
+    { ...base, name: "nodemailer pool", command: command("pool"), can: ({ fresh }) => !fresh },
+    { ...base, name: "nodemailer connection", command: command("connection") }
+  ]
+}
+
+const emailjs = (places: Places): Peer => ({
+  ...common,
+  name: "emailjs",
+  kind: "Client",
+  version: versionIn(places.root, "node_modules/emailjs"),
+  command: onNode(places, "emailjs")(""),
+  read: fromOutput,
+  can: ({ streamed }) => !streamed
+})
+
+const raw = (places: Places): ReadonlyArray<Peer> => {
+  const command = onNode(places, "raw")
+  const base = {
+    ...common,
+    kind: "Limit",
+    version: process.version,
+    read: fromOutput,
+    can: ({ fresh, streamed }: Workload) => !fresh && !streamed
+  } as const
+  const large = ({ streamed }: Workload): boolean => streamed
+  return [
+    { ...base, name: "socket, lock-step", command: command("lock-step") },
+    { ...base, name: "socket, grouped", command: command("grouped") },
+    { ...base, name: "socket, overlapped", command: command("overlapped") },
+    { ...base, name: "socket, chunked", content: "BDAT", command: command("chunked") },
+    { ...base, name: "socket, window of 32", content: "BDAT", inFlight: 32, command: command("window") },
+    { ...base, name: "socket, poured as DATA", can: large, command: command("poured-data") },
+    { ...base, name: "socket, poured as BDAT", can: large, content: "BDAT", command: command("poured-chunks") }
+  ]
+}
+
+/** What a command prints, or `undefined` if it cannot be run. */
+const ask = (program: string, args: ReadonlyArray<string>, environment = {}): string | undefined => {
+  try {
+    const options = { encoding: "utf8", env: { ...process.env, ...environment }, stdio: "pipe" } as const
+    return execFileSync(program, args, options).trim()
+  } catch {
+    return undefined
+  }
+}
+
+const python = (places: Places): Peer => {
+  const said = ask("python3", ["--version"])
+  return {
+    ...common,
+    name: "Python smtplib",
+    kind: "Client",
+    version: said ?? "",
+    absence: said === undefined ? "not installed" : undefined,
+    can: ({ streamed }) => !streamed,
+    command: (job) => ({
+      program: "python3",
+      args: [join(places.root, "test/bench/peers/smtplib_peer.py"), ...toArguments(job)],
+      environment: {}
+    }),
+    read: fromOutput
+  }
+}
+
+// -- smtp-source, Postfix's generator of load, written in C
+
+const serversFolder = (): string =>
+  process.env["EFFECT_SMTPLIB_SERVERS"] ?? "/var/cache/effect-smtplib-servers"
+
+/** The program and what it needs to find its libraries: on the path, or where `.ci/install-servers` unpacks Postfix. */
+const findSmtpSource = (): Command | undefined => {
+  const installed = ask("/bin/sh", ["-c", "command -v smtp-source"])
+  if (installed !== undefined) return { program: installed, args: [], environment: {} }
+  const root = serversFolder()
+  const program = join(root, "usr/sbin/smtp-source")
+  if (!existsSync(program) || !existsSync(join(root, "library-path"))) return undefined
+  const libraries = readFileSync(join(root, "library-path"), "utf8").split("\n").filter(Boolean)
+  const environment = { LD_LIBRARY_PATH: libraries.map((path) => join(root, path)).join(":") }
+  return { program, args: [], environment }
+}
+
+/** Runs a program and says its process id first and its CPU times last. */
+const timed = '"$@" & echo "pid $!"; wait "$!"; code=$?; times; exit "$code"'
+
+const minutes = /(\d+)m([\d.]+)s\s+(\d+)m([\d.]+)s\s*$/
+
+/** The CPU seconds of the children, as the shell's `times` says them in its last line. */
+const childSeconds = (output: string): number => {
+  const [, userMinutes, user, systemMinutes, system] = minutes.exec(output) ?? []
+  return Number(userMinutes) * 60 + Number(user) + Number(systemMinutes) * 60 + Number(system)
+}
+
+const smtpSourceArguments = (job: Job): ReadonlyArray<string> => [
+  ...["-d", "-s", String(job.connections), "-m", String(job.warmUp + job.messages)],
+  ...["-r", String(job.recipients), "-M", clientName, "-f", sender, "-t", "recipient@sink.test"],
+  ...["-F", `${job.template}.lf`, `${host}:${job.port}`]
+]
+
+const smtpSource = (): Peer => {
+  const found = findSmtpSource()
+  return {
+    ...common,
+    name: "smtp-source (C)",
+    kind: "Client",
+    numbered: false,
+    version: "",
+    absence: found === undefined ? "not installed" : undefined,
+    can: ({ fresh, streamed }) => !fresh && !streamed,
+    command: (job) => ({
+      program: "/bin/sh",
+      args: ["-c", timed, "smtp-source", found?.program ?? "smtp-source", ...smtpSourceArguments(job)],
+      environment: found?.environment ?? {}
+    }),
+    // It measures nothing by itself: the time is the sink's, the CPU time that of its whole life.
+    read: ({ output, peak }, account) => {
+      const counted = account.messages === 0 ? 0 : account.counted / account.messages
+      return { seconds: account.seconds, cpu: childSeconds(output) * counted, peak, idle: 0 }
+    }
+  }
+}
+
+export const makePeers = (places: Places): ReadonlyArray<Peer> => [
+  ...library(places),
+  ...nodemailer(places),
+  emailjs(places),
+  python(places),
+  smtpSource(),
+  ...raw(places)
+]

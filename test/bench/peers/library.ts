@@ -1,0 +1,106 @@
+/**
+ * This library, as a program would use it: the modes are the levels of pipelining and chunking.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
+import * as NodeSmtp from "../../../src/NodeSmtp.js"
+import * as SmtpAuth from "../../../src/SmtpAuth.js"
+import * as SmtpContent from "../../../src/SmtpContent.js"
+import * as SmtpSession from "../../../src/SmtpSession.js"
+import type { Submission } from "../../../src/SmtpSubmission.js"
+import { makeSource, makeWriter } from "../content.js"
+import type { Job } from "../job.js"
+import { clientName, host, recipientsOf, sender, shapeOfJob } from "../job.js"
+import type { Open } from "./driver.js"
+
+const securityOf = (job: Job): SmtpSession.Options =>
+  job.ca === ""
+    ? { tls: "none" }
+    : {
+        tls: "starttls",
+        tlsOptions: { ca: readFileSync(job.ca, "utf8") },
+        auth: SmtpAuth.password({ username: job.user, password: Redacted.make(job.password) })
+      }
+
+const optionsOf = (job: Job): SmtpSession.Options => ({
+  host,
+  port: job.port,
+  clientName,
+  ...securityOf(job)
+})
+
+const makeContent = (job: Job): ((message: number) => SmtpContent.Content) => {
+  if (!job.streamed) return makeWriter(shapeOfJob(job))
+  const source = makeSource(shapeOfJob(job))
+  return (message) => {
+    const blocks = Stream.suspend(() => Stream.fromIteratorSucceed(source(message), 1))
+    return SmtpContent.replayable(blocks, { size: job.octets })
+  }
+}
+
+const makeSubmission = (job: Job): ((message: number) => Submission) => {
+  const content = makeContent(job)
+  const to = [...recipientsOf(job)]
+  return (message) => ({ from: sender, to, content: content(message) })
+}
+
+/** Sends one message after the other, taking the next free number. */
+const inTurn = (
+  session: SmtpSession.Service,
+  next: () => number | undefined,
+  submission: (message: number) => Submission
+): Effect.Effect<void, SmtpSession.SendError> =>
+  Effect.gen(function* () {
+    for (let message = next(); message !== undefined; message = next()) {
+      yield* session.send(submission(message))
+    }
+  })
+
+const numbers = (first: number, count: number): (() => number | undefined) => {
+  let next = first
+  return () => (next < first + count ? next++ : undefined)
+}
+
+const fresh: Open = (job) => {
+  const runtime = ManagedRuntime.make(NodeSmtp.layer)
+  const submission = makeSubmission(job)
+  const options = optionsOf(job)
+  const one = (message: number) =>
+    Effect.scoped(Effect.flatMap(SmtpSession.make(options), (smtp) => smtp.send(submission(message))))
+  return Promise.resolve({
+    send: (first, count) =>
+      runtime.runPromise(
+        Effect.gen(function* () {
+          for (let message = first; message < first + count; message++) yield* one(message)
+        })
+      ),
+    close: () => runtime.dispose()
+  })
+}
+
+const kept: Open = async (job) => {
+  const runtime = ManagedRuntime.make(NodeSmtp.layer)
+  const submission = makeSubmission(job)
+  const scope = await Effect.runPromise(Scope.make())
+  const sessions = await runtime.runPromise(
+    Effect.replicateEffect(SmtpSession.make(optionsOf(job)), job.connections).pipe(Scope.extend(scope))
+  )
+  return {
+    send: (first, count) => {
+      const next = numbers(first, count)
+      const work = (session: SmtpSession.Service) => inTurn(session, next, submission)
+      return Effect.runPromise(Effect.forEach(sessions, work, { concurrency: "unbounded", discard: true }))
+    },
+    close: async () => {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      await runtime.dispose()
+    }
+  }
+}
+
+export const open: Open = (job) => (job.fresh ? fresh(job) : kept(job))
