@@ -1,7 +1,8 @@
 /**
  * The octets of the messages that every peer sends and the sink expects, made of numbered blocks: each begins with
  * the number of its message and its own, so that a message that is lost, doubled or put together wrongly shows. Lines
- * are of 76 octets, and every eighth begins with a dot.
+ * are of 76 octets, and every eighth begins with a dot. The last line of a block is empty: smtp-source adds one to the
+ * file that it sends, which is therefore given without it.
  */
 
 /** How large a message is. Blocks are equal, and fill it exactly. */
@@ -47,8 +48,9 @@ const line = (room: number, index: number): string => {
 
 const fillWithLines = (beginning: string, octets: number): Buffer => {
   let text = beginning
-  for (let index = 1; text.length < octets; index++) text += line(octets - text.length, index)
-  return Buffer.from(text, "latin1")
+  const end = octets - 2
+  for (let index = 1; text.length < end; index++) text += line(end - text.length, index)
+  return Buffer.from(`${text}\r\n`, "latin1")
 }
 
 /** The blocks of messages of a shape; they belong to the caller. */
@@ -87,32 +89,44 @@ export const makeWriter = (shape: Shape): ((message: number) => Buffer) => {
   }
 }
 
+interface Ring {
+  readonly first: Buffer
+  readonly others: ReadonlyArray<Buffer>
+}
+
+const ringBlocks = 64
+
+/** What may be held unsent of a message that is made block by block. */
+export const ringOctets = ringBlocks * largestBlock
+
+const makeRing = (shape: Shape, prepare: (block: Buffer) => Buffer): Ring => {
+  const { first, other } = makeBlocks(shape)
+  const prepared = prepare(other)
+  const length = Math.min(blockCount(shape) - 1, ringBlocks)
+  return { first: prepare(first), others: Array.from({ length }, () => Buffer.from(prepared)) }
+}
+
 /**
- * Makes messages block by block. The blocks are taken from a ring: whoever holds more than `ringOctets` of a message
- * unsent sends it altered, and the sink sees that.
+ * Makes messages block by block, in memory that is used again: whoever holds more than `ringOctets` of a message unsent,
+ * or something of the message before the last, sends it altered, and the sink sees that.
  */
 export const makeSource = (
   shape: Shape,
   prepare: (block: Buffer) => Buffer = (block) => block
 ): ((message: number) => Generator<Buffer>) => {
-  const { first, other } = makeBlocks(shape)
-  const head = prepare(first)
-  const template = prepare(other)
-  const length = Math.min(blockCount(shape), ringOctets / largestBlock)
-  const ring = Array.from({ length }, () => Buffer.from(template))
+  const even = makeRing(shape, prepare)
+  const odd = makeRing(shape, prepare)
   return function* (message) {
-    setNumbers(head, message, 0)
-    yield head
+    const { first, others } = message % 2 === 0 ? even : odd
+    setNumbers(first, message, 0)
+    yield first
     for (let index = 1; index < blockCount(shape); index++) {
-      const block = ring[index % length] ?? template
+      const block = others[index % others.length] ?? first
       setNumbers(block, message, index)
       yield block
     }
   }
 }
-
-/** What a peer may hold of a message that it takes as a stream. */
-export const ringOctets = 128 * largestBlock
 
 const dotAtLineStart = /^\./gm
 

@@ -56,12 +56,15 @@ const templateFor = (scratch: string, octets: number): string => {
   const file = join(scratch, `message-${octets}`)
   const message = makeWriter(shapeOf(octets))(0)
   writeFileSync(file, message)
-  writeFileSync(`${file}.lf`, message.toString("latin1").replaceAll("\r\n", "\n"), "latin1")
+  writeFileSync(`${file}.lf`, message.toString("latin1").replaceAll("\r\n", "\n").slice(0, -1), "latin1")
   return file
 }
 
 // Where there is a delay, those who keep many messages in flight would be done before it begins to matter.
-const scale = (workload: Workload, peer: Peer): number => (workload.delay > 0 ? peer.inFlight : 1)
+const scale = (workload: Workload, peer: Peer): number => (workload.delay > 0 ? peer.inFlight : peer.share)
+
+const scaled = (count: number, factor: number): number =>
+  count === 0 ? 0 : Math.max(1, Math.round(count * factor))
 
 const jobOf = (lab: Laboratory, workload: Workload, peer: Peer, port: number): Job => ({
   mode: "",
@@ -69,8 +72,8 @@ const jobOf = (lab: Laboratory, workload: Workload, peer: Peer, port: number): J
   octets: workload.octets,
   recipients: workload.recipients,
   connections: workload.connections,
-  warmUp: workload.warmUp * scale(workload, peer),
-  messages: workload.messages * scale(workload, peer),
+  warmUp: scaled(workload.warmUp, scale(workload, peer)),
+  messages: scaled(workload.messages, scale(workload, peer)),
   fresh: workload.fresh,
   streamed: workload.streamed,
   ca: workload.fresh ? lab.authority : "",

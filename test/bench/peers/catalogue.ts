@@ -20,6 +20,8 @@ export interface Peer {
   readonly content: "DATA" | "BDAT"
   /** How many messages are in flight at a time: where there is a delay, as many times the messages are sent. */
   readonly inFlight: number
+  /** Which part of a workload's messages it sends where there is no delay: less than 1 for who would take minutes. */
+  readonly share: number
   /** Whether each message can have a number of its own. */
   readonly numbered: boolean
   readonly can: (workload: Workload) => boolean
@@ -54,7 +56,14 @@ const versionIn = (root: string, path: string): string => {
   return typeof version === "string" ? version : "?"
 }
 
-const common = { numbered: true, inFlight: 1, content: "DATA", absence: undefined, can: always } as const
+const common = {
+  share: 1,
+  numbered: true,
+  inFlight: 1,
+  content: "DATA",
+  absence: undefined,
+  can: always
+} as const
 
 const fromOutput = ({ output }: Ended): Measured => readMeasured(output)
 
@@ -62,7 +71,46 @@ const library = (places: Places): ReadonlyArray<Peer> => {
   const command = onNode(places, "library")
   const version = versionIn(places.root, ".")
   const base = { ...common, kind: "Library", version, read: fromOutput } as const
-  return [{ ...base, name: "effect-smtplib", command: command("data") }]
+  const kept = ({ fresh }: Workload): boolean => !fresh
+  const small = ({ fresh, streamed }: Workload): boolean => !fresh && !streamed
+  const source = readFileSync(join(places.root, "src/SmtpSession.ts"), "utf8")
+  const overlap = source.includes("Chunking,") ? undefined : "not in this version"
+  const all = source.includes("readonly sendAll") ? undefined : "not in this version"
+  const bdat = { ...base, content: "BDAT" } as const
+  return [
+    { ...base, name: "effect-smtplib data", command: command("data") },
+    {
+      ...base,
+      name: "effect-smtplib overlap, fibers",
+      can: small,
+      absence: overlap,
+      command: command("overlap")
+    },
+    {
+      ...base,
+      name: "effect-smtplib overlap, sendAll",
+      can: kept,
+      absence: all,
+      command: command("overlap-all")
+    },
+    { ...bdat, name: "effect-smtplib chunking on", can: kept, absence: overlap, command: command("chunked") },
+    {
+      ...bdat,
+      name: "effect-smtplib eager, fibers",
+      inFlight: 32,
+      can: small,
+      absence: overlap,
+      command: command("eager")
+    },
+    {
+      ...bdat,
+      name: "effect-smtplib eager, sendAll",
+      inFlight: 32,
+      can: kept,
+      absence: all,
+      command: command("eager-all")
+    }
+  ]
 }
 
 const nodemailer = (places: Places): ReadonlyArray<Peer> => {
@@ -78,6 +126,8 @@ const nodemailer = (places: Places): ReadonlyArray<Peer> => {
 const emailjs = (places: Places): Peer => ({
   ...common,
   name: "emailjs",
+  // It leaves Nagle's algorithm on and writes the last dot by itself, which waits for a delayed acknowledgement.
+  share: 1 / 25,
   kind: "Client",
   version: versionIn(places.root, "node_modules/emailjs"),
   command: onNode(places, "emailjs")(""),
@@ -102,7 +152,13 @@ const raw = (places: Places): ReadonlyArray<Peer> => {
     { ...base, name: "socket, chunked", content: "BDAT", command: command("chunked") },
     { ...base, name: "socket, window of 32", content: "BDAT", inFlight: 32, command: command("window") },
     { ...base, name: "socket, poured as DATA", can: large, command: command("poured-data") },
-    { ...base, name: "socket, poured as BDAT", can: large, content: "BDAT", command: command("poured-chunks") }
+    {
+      ...base,
+      name: "socket, poured as BDAT",
+      can: large,
+      content: "BDAT",
+      command: command("poured-chunks")
+    }
   ]
 }
 

@@ -45,9 +45,7 @@ const connect: Connect = async (job) => {
     ...securityOf(job)
   })
   await step((callback) => smtp.connect(callback))
-  await step((callback) =>
-    job.ca === "" ? smtp.ehlo_or_helo_if_needed(callback) : smtp.login(callback)
-  )
+  await step((callback) => (job.ca === "" ? smtp.ehlo_or_helo_if_needed(callback) : smtp.login(callback)))
   return {
     deliver: async (message) => {
       await step((callback) => smtp.mail(callback, `<${sender}>`))

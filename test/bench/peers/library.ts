@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -12,11 +13,15 @@ import * as NodeSmtp from "../../../src/NodeSmtp.js"
 import * as SmtpAuth from "../../../src/SmtpAuth.js"
 import * as SmtpContent from "../../../src/SmtpContent.js"
 import * as SmtpSession from "../../../src/SmtpSession.js"
+import type { Receipt } from "../../../src/SmtpReceipt.js"
 import type { Submission } from "../../../src/SmtpSubmission.js"
 import { makeSource, makeWriter } from "../content.js"
 import type { Job } from "../job.js"
 import { clientName, host, recipientsOf, sender, shapeOfJob } from "../job.js"
 import type { Open } from "./driver.js"
+
+/** The window's default, in messages. */
+const windowMessages = 32
 
 const securityOf = (job: Job): SmtpSession.Options =>
   job.ca === ""
@@ -27,10 +32,29 @@ const securityOf = (job: Job): SmtpSession.Options =>
         auth: SmtpAuth.password({ username: job.user, password: Redacted.make(job.password) })
       }
 
+/** How a mode sends: the options of its sessions, and how messages are put to a session. */
+interface Level {
+  readonly options: object
+  /** One fiber; as many as the window has room for; or one stream. */
+  readonly use: "InTurn" | "Fibers" | "SendAll"
+}
+
+const levels: Record<string, Level> = {
+  data: { options: {}, use: "InTurn" },
+  overlap: { options: { pipelining: "overlap" }, use: "Fibers" },
+  "overlap-all": { options: { pipelining: "overlap" }, use: "SendAll" },
+  chunked: { options: { chunking: "on" }, use: "InTurn" },
+  eager: { options: { chunking: "eager" }, use: "Fibers" },
+  "eager-all": { options: { chunking: "eager" }, use: "SendAll" }
+}
+
+const levelOf = ({ mode }: Job): Level => levels[mode] ?? { options: {}, use: "InTurn" }
+
 const optionsOf = (job: Job): SmtpSession.Options => ({
   host,
   port: job.port,
   clientName,
+  ...levelOf(job).options,
   ...securityOf(job)
 })
 
@@ -60,6 +84,45 @@ const inTurn = (
       yield* session.send(submission(message))
     }
   })
+
+/** As many fibers as the window takes messages, each sending in turn. */
+const inFibers = (...[session, next, submission]: Parameters<typeof inTurn>): ReturnType<typeof inTurn> =>
+  Effect.replicateEffect(inTurn(session, next, submission), windowMessages, {
+    concurrency: "unbounded",
+    discard: true
+  })
+
+interface SendsAll {
+  readonly sendAll: <K>(
+    submissions: Stream.Stream<{ readonly key: K; readonly submission: Submission }>
+  ) => Effect.Effect<Stream.Stream<{ readonly key: K; readonly receipt: Receipt }>>
+}
+
+const sendsAll = (session: object): session is SendsAll => "sendAll" in session
+
+const notAccepted = (key: number): Error => new Error(`message ${key} was not accepted`)
+
+/** One stream of all messages. */
+const inStream = (
+  session: SmtpSession.Service,
+  next: () => number | undefined,
+  submission: (message: number) => Submission
+): Effect.Effect<void, Error> => {
+  if (!sendsAll(session)) return Effect.fail(new Error("this version has no sendAll"))
+  const submissions = Stream.unfold(undefined, () => {
+    const key = next()
+    return key === undefined
+      ? Option.none()
+      : Option.some([{ key, submission: submission(key) }, undefined] as const)
+  })
+  return Stream.unwrap(session.sendAll(submissions)).pipe(
+    Stream.runForEach(({ key, receipt }) =>
+      receipt.accepted.length === receipt.outcomes.length ? Effect.void : Effect.fail(notAccepted(key))
+    )
+  )
+}
+
+const uses = { InTurn: inTurn, Fibers: inFibers, SendAll: inStream }
 
 const numbers = (first: number, count: number): (() => number | undefined) => {
   let next = first
@@ -93,7 +156,8 @@ const kept: Open = async (job) => {
   return {
     send: (first, count) => {
       const next = numbers(first, count)
-      const work = (session: SmtpSession.Service) => inTurn(session, next, submission)
+      const use: (...given: Parameters<typeof inTurn>) => Effect.Effect<void, Error> = uses[levelOf(job).use]
+      const work = (session: SmtpSession.Service) => use(session, next, submission)
       return Effect.runPromise(Effect.forEach(sessions, work, { concurrency: "unbounded", discard: true }))
     },
     close: async () => {

@@ -26,9 +26,7 @@ const connectionOptions = (job: Job) => ({
   host,
   port: job.port,
   name: clientName,
-  ...(job.ca === ""
-    ? { ignoreTLS: true }
-    : { requireTLS: true, tls: { ca: readFileSync(job.ca) } })
+  ...(job.ca === "" ? { ignoreTLS: true } : { requireTLS: true, tls: { ca: readFileSync(job.ca) } })
 })
 
 const connect: Connect = async (job) => {

@@ -318,4 +318,3 @@ export const open: Open = (job) => {
   const mode = modes[job.mode]
   return mode === undefined ? Promise.reject(new Error(`there is no mode ${job.mode}`)) : mode(job)
 }
-

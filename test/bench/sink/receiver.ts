@@ -260,7 +260,8 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
     if (found < 0) return false
     position = found + 1
     const end = found > begin && octets[found - 1] === carriageReturn ? found - 1 : found
-    replies += mode === "Credentials" ? authenticate(octets.toString("latin1", begin, end)) : respond(begin, end)
+    replies +=
+      mode === "Credentials" ? authenticate(octets.toString("latin1", begin, end)) : respond(begin, end)
     return true
   }
 

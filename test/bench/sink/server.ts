@@ -56,14 +56,11 @@ const handshakeTrips = (socket: TLSSocket): number =>
   socket.getProtocol() === "TLSv1.3" || socket.isSessionReused() ? 1 : 2
 
 const secure = (socket: Socket, context: Context, trips: Trips): void => {
-  const { secureContext, tally } = context
+  const { secureContext } = context
   if (secureContext === undefined) return
   const secured = new TLSSocket(socket, { isServer: true, secureContext })
   secured.once("secure", () => trips.add(handshakeTrips(secured)))
-  secured.on("error", (error) => {
-    tally.problem(`TLS: ${error.message}`)
-    socket.destroy()
-  })
+  secured.on("error", () => socket.destroy())
   converse(secured, context, trips, true)
 }
 

@@ -36,7 +36,6 @@ export interface Tally {
   readonly connected: () => void
   readonly message: (verdict: Verdict, recipients: number) => void
   readonly trips: (count: number) => void
-  readonly problem: (text: string) => void
   readonly account: () => Account
 }
 
@@ -100,7 +99,6 @@ export const makeTally = (expectation: Expectation): Tally => {
     trips: (count) => {
       trips += count
     },
-    problem,
     account: () => ({
       messages,
       counted: expectation.messages,
