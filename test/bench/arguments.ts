@@ -3,13 +3,16 @@
  */
 import { parseArgs } from "node:util"
 import type { Workload } from "./workloads.js"
-import { workloads } from "./workloads.js"
+import { coldStart, workloads } from "./workloads.js"
+
+/** The name under which a workload is asked for: its series', where it belongs to one. */
+const groupOf = ({ name, series }: Workload): string => series?.name ?? name
 
 export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLOAD...]] [--peer TEXT[,TEXT...]]
                         [--rounds N] [--messages N] [--json FILE] [--write]
 
-  --quick     a tenth of the messages, where there are enough, and 3 rounds
-  --only      only these workloads: ${workloads.map(({ name }) => name).join(", ")}
+  --quick     a fifth of the messages where there are many, and 3 rounds
+  --only      only these workloads: ${[...new Set(workloads.map(groupOf)), coldStart].join(", ")}
   --peer      only the peers whose names contain one of the texts
   --rounds    how often everybody is measured (default 5); medians are shown
   --messages  how many messages are counted, instead of each workload's own number
@@ -26,6 +29,8 @@ export class UsageError extends Error {
 
 export interface Arguments {
   readonly workloads: ReadonlyArray<Workload>
+  /** Whether the start of a script is measured. */
+  readonly coldStart: boolean
   /** What a peer's name has to contain; nothing for all peers. */
   readonly peers: ReadonlyArray<string>
   readonly rounds: number
@@ -66,9 +71,14 @@ const readList = (text: string | undefined): ReadonlyArray<string> =>
   text === undefined ? [] : text.split(",").filter((item) => item !== "")
 
 const choose = (names: ReadonlyArray<string>): ReadonlyArray<Workload> => {
-  const strange = names.filter((name) => !workloads.some((workload) => workload.name === name))
+  const isMeant = (workload: Workload): boolean =>
+    names.includes(workload.name) || names.includes(groupOf(workload))
+  const strange = names.filter(
+    (name) =>
+      name !== coldStart && !workloads.some((workload) => [workload.name, groupOf(workload)].includes(name))
+  )
   if (strange.length > 0) throw new UsageError(`there is no workload ${strange.join(", ")}`)
-  return names.length === 0 ? workloads : workloads.filter(({ name }) => names.includes(name))
+  return names.length === 0 ? workloads : workloads.filter(isMeant)
 }
 
 const withMessages = (workload: Workload, messages: number): Workload => ({
@@ -84,13 +94,18 @@ const quickened = (workload: Workload): Workload =>
 /** Fails with `UsageError` where something is not as `usage` says. */
 export const readArguments = (args: ReadonlyArray<string>): Arguments => {
   const { json, messages, only, peer, quick, rounds, write } = parse(args)
+  if (write && [only, peer, messages].some((option) => option !== undefined)) {
+    throw new UsageError("--write wants a whole run: neither --only, nor --peer, nor --messages")
+  }
+  const names = readList(only)
   const count = readCount("messages", messages, 1_000_000)
   const sized = (workload: Workload): Workload => {
     if (count !== undefined) return withMessages(workload, count)
     return quick ? quickened(workload) : workload
   }
   return {
-    workloads: choose(readList(only)).map(sized),
+    workloads: choose(names).map(sized),
+    coldStart: names.length === 0 || names.includes(coldStart),
     peers: readList(peer),
     rounds: readCount("rounds", rounds, 100) ?? (quick ? quickRounds : defaultRounds),
     json,

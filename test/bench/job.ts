@@ -91,20 +91,27 @@ export const readJob = (args: ReadonlyArray<string>): Job => {
   }
 }
 
-const numberIn = (value: object, name: string): number => {
+/** A number of an object that was read from elsewhere. */
+export const numberIn = (value: object, name: string): number => {
   const found: unknown = Reflect.get(value, name)
   if (typeof found !== "number" || !Number.isFinite(found)) throw new Error(`the peer did not say "${name}"`)
   return found
 }
 
-/** Reads what a peer has printed: the last line counts. */
-export const readMeasured = (output: string): Measured => {
+/** The object in the last line that a program has printed. */
+export const readObject = (output: string): object => {
   const value: unknown = JSON.parse(output.trim().split("\n").at(-1) ?? "")
   if (typeof value !== "object" || value === null) throw new Error("the peer printed no object")
+  return value
+}
+
+/** Reads what a peer has printed. */
+export const readMeasured = (output: string): Measured => {
+  const said = readObject(output)
   return {
-    seconds: numberIn(value, "seconds"),
-    cpu: numberIn(value, "cpu"),
-    peak: numberIn(value, "peak"),
-    idle: numberIn(value, "idle")
+    seconds: numberIn(said, "seconds"),
+    cpu: numberIn(said, "cpu"),
+    peak: numberIn(said, "peak"),
+    idle: numberIn(said, "idle")
   }
 }

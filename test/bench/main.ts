@@ -12,12 +12,19 @@ import { makeCertificates } from "../../examples/support/certificates.js"
 import type { Arguments } from "./arguments.js"
 import { readArguments, usage, UsageError } from "./arguments.js"
 import { makeChildren } from "./children.js"
+import type { ColdRow } from "./coldStart.js"
+import { coldTable, measureColdStart } from "./coldStart.js"
 import { compile } from "./compile.js"
+import { machine, versions } from "./machine.js"
 import type { Laboratory, Results } from "./measure.js"
 import { measureAll } from "./measure.js"
-import type { Peer } from "./peers/catalogue.js"
+import type { Peer, Places } from "./peers/catalogue.js"
 import { makePeers } from "./peers/catalogue.js"
-import { linesOf, showResults } from "./report.js"
+import type { Titled } from "./report.js"
+import { explanation, linesOf, recipientTable, seriesTables, summaryTable, tableOf } from "./report.js"
+import { showTable, toMarkdown } from "./table.js"
+import { coldStart } from "./workloads.js"
+import { writeResults } from "./write.js"
 
 const progress = (text: string): void => {
   if (stderr.isTTY) stderr.write(`\r\u001b[K${text}`)
@@ -29,19 +36,66 @@ const choosePeers = (peers: ReadonlyArray<Peer>, texts: ReadonlyArray<string>): 
   return chosen
 }
 
-const run = async (lab: Laboratory, peers: ReadonlyArray<Peer>, chosen: Arguments) => {
-  const all: Array<Results> = []
-  for (const workload of chosen.workloads) {
-    const results = await measureAll(lab, workload, peers, chosen.rounds, progress)
-    progress("")
-    stdout.write(showResults(results))
-    all.push(results)
-  }
-  return all
+/** Everything of a run. */
+interface Run {
+  readonly machine: string
+  readonly versions: string
+  readonly rounds: number
+  readonly results: ReadonlyArray<Results>
+  readonly coldStart: ReadonlyArray<ColdRow>
 }
 
-const isSound = (results: Results): boolean =>
-  linesOf(results).every(({ _tag }) => _tag === "Figures" || _tag === "Absent")
+const titled = (results: Results): Titled => ({
+  title: `${results.workload.title} (${results.workload.name})`,
+  table: tableOf(results)
+})
+
+/** The tables that are made of several workloads, and that of the start of a script. */
+const furtherTables = ({ coldStart: cold, results }: Pick<Run, "coldStart" | "results">) => {
+  const recipients = recipientTable(results)
+  return [
+    ...(recipients === undefined ? [] : [{ title: "CPU of each further recipient", table: recipients }]),
+    ...seriesTables(results),
+    ...(cold.length === 0
+      ? []
+      : [{ title: `A script that sends one message (${coldStart})`, table: coldTable(cold) }])
+  ]
+}
+
+const show = ({ table, title }: Titled): void => {
+  progress("")
+  stdout.write(`\n${title}\n\n${showTable(table)}\n`)
+}
+
+const perform = async (lab: Laboratory, places: Places, chosen: Arguments): Promise<Run> => {
+  const peers = choosePeers(makePeers(places), chosen.peers)
+  const named = { machine: machine(), versions: versions(peers), rounds: chosen.rounds }
+  stdout.write(`${named.machine}\n${named.versions}\nmedians of ${chosen.rounds} interleaved rounds\n`)
+  const results: Array<Results> = []
+  for (const workload of chosen.workloads) {
+    const one = await measureAll(lab, workload, peers, chosen.rounds, progress)
+    show(titled(one))
+    results.push(one)
+  }
+  const cold = chosen.coldStart ? await measureColdStart(lab, places, chosen.rounds, progress) : []
+  furtherTables({ results, coldStart: cold }).forEach(show)
+  return { ...named, results, coldStart: cold }
+}
+
+const isSound = ({ coldStart: cold, results }: Run): boolean =>
+  results.flatMap(linesOf).every(({ _tag }) => _tag === "Figures" || _tag === "Absent") &&
+  cold.every(({ _tag }) => _tag === "Lives")
+
+const write = async ({ results, ...run }: Run): Promise<void> => {
+  const peers = [...new Set(results.flatMap(({ rows }) => rows.map(({ peer }) => peer)))]
+  const heading = `Measured on ${run.machine}; ${run.versions}. Medians of ${run.rounds} interleaved rounds.`
+  const tables = [...results.map(titled), ...furtherTables({ results, coldStart: run.coldStart })]
+  const sections = tables.map(({ table, title }) => `## ${title}\n\n${toMarkdown(table)}`)
+  await writeResults(root, results, {
+    summary: `${heading}\n\n${toMarkdown(summaryTable(results, peers))}`,
+    details: [`# Results of \`npm run bench\``, heading, explanation, ...sections].join("\n\n")
+  })
+}
 
 const main = async (chosen: Arguments): Promise<boolean> => {
   const certificates = await Effect.runPromise(makeCertificates())
@@ -51,13 +105,16 @@ const main = async (chosen: Arguments): Promise<boolean> => {
   try {
     const authority = join(scratch, "ca.pem")
     writeFileSync(authority, certificates.ca)
-    const peers = choosePeers(makePeers({ folder: compiled.folder, root }), chosen.peers)
     const sink = children.startSink(join(compiled.folder, "test/bench/sink/process.js"))
     const { certificate, key } = certificates
     const security = { certificate, key, user: "bench", password: "secret" }
-    const results = await run({ children, sink, security, authority, scratch }, peers, chosen)
-    if (chosen.json !== undefined) writeFileSync(chosen.json, JSON.stringify(results, undefined, 2))
-    return results.every(isSound)
+    const places = { folder: compiled.folder, root, scratch }
+    const run = await perform({ children, sink, security, authority, scratch }, places, chosen)
+    if (chosen.json !== undefined) writeFileSync(chosen.json, JSON.stringify(run, undefined, 2))
+    const sound = isSound(run)
+    if (chosen.write && sound) await write(run)
+    if (chosen.write && !sound) stderr.write("nothing was written: a row is void or failed\n")
+    return sound
   } finally {
     children.end()
     compiled.remove()

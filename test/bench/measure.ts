@@ -52,7 +52,8 @@ export interface Laboratory {
 /** What a measurement may take before it is given up. */
 const limitSeconds = 300
 
-const templateFor = (scratch: string, octets: number): string => {
+/** The file with message number 0 of a size, and beside it one with line feeds for smtp-source. */
+export const templateFor = (scratch: string, octets: number): string => {
   const file = join(scratch, `message-${octets}`)
   const message = makeWriter(shapeOf(octets))(0)
   writeFileSync(file, message)

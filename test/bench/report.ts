@@ -1,10 +1,11 @@
 /**
- * Makes tables of what was measured: medians of the rounds, as plain text and as Markdown.
+ * Makes tables of what was measured. Figures are medians of the rounds.
  */
 import type { Outcome, Results, Row, Sample } from "./measure.js"
 import type { Peer } from "./peers/catalogue.js"
 import { median } from "./statistics.js"
-import type { Workload } from "./workloads.js"
+import type { Table } from "./table.js"
+import type { Series, Workload } from "./workloads.js"
 
 /** The medians of a row. */
 export interface Figures {
@@ -15,9 +16,9 @@ export interface Figures {
   readonly cpuPerThousand: number
   /** Octets of memory, at most. */
   readonly peak: number
-  /** The same, without what the process had before it sent anything; `undefined` if it did not say. */
+  /** The same without what the process had before it sent anything; `undefined` if it did not say. */
   readonly grown: number | undefined
-  /** Which part of the time the sink's processor was busy. */
+  /** Which part of the time the sink's processor was busy: near 1 the sink is what is measured. */
   readonly sinkBusy: number
 }
 
@@ -46,7 +47,7 @@ const figuresOf = (workload: Workload, samples: ReadonlyArray<Sample>): Figures 
 const isMeasured = (outcome: Outcome): outcome is Extract<Outcome, { readonly _tag: "Measured" }> =>
   outcome._tag === "Measured"
 
-/** One void or failed measurement decides for the row: nobody gets a figure for mail that was lost now and then. */
+/** One void or failed measurement decides for the row: there is no figure for mail that is lost now and then. */
 export const lineOf = (workload: Workload, { outcomes, peer }: Row): Line => {
   if (peer.absence !== undefined) return { _tag: "Absent", peer, reason: peer.absence }
   for (const outcome of outcomes) {
@@ -60,15 +61,19 @@ export const lineOf = (workload: Workload, { outcomes, peer }: Row): Line => {
 export const linesOf = ({ rows, workload }: Results): ReadonlyArray<Line> =>
   rows.map((row) => lineOf(workload, row))
 
-/** The best rate of this library with DATA, or with BDAT. */
-const bestRate = (lines: ReadonlyArray<Line>, content: Peer["content"]): number =>
+/** The best rate of this library, in all or with DATA or BDAT alone; minus infinity if it has none. */
+const bestRate = (lines: ReadonlyArray<Line>, content?: Peer["content"]): number =>
   Math.max(
     ...lines.flatMap((line) =>
-      line._tag === "Figures" && line.peer.kind === "Library" && line.peer.content === content
+      line._tag === "Figures" &&
+      line.peer.kind === "Library" &&
+      (content === undefined || line.peer.content === content)
         ? [line.figures.rate]
         : []
     )
   )
+
+// -- how figures look
 
 const grouped = (value: number, digits = 0): string =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
@@ -76,11 +81,34 @@ const grouped = (value: number, digits = 0): string =>
 const mebibyte = 1024 * 1024
 const megabyte = 1_000_000
 
-const showRate = (workload: Workload, rate: number): string =>
-  workload.unit === "octets" ? grouped(rate / megabyte) : grouped(rate, rate < 100 ? 1 : 0)
+const showRate = ({ unit }: Workload, rate: number): string => {
+  if (unit === "octets") return grouped(rate / megabyte)
+  return grouped(rate, rate < 100 ? 1 : 0)
+}
 
-const showRatio = (best: number, rate: number): string =>
-  Number.isFinite(best) ? `${(best / rate).toFixed(best / rate < 10 ? 2 : 1)}` : ""
+const showRatio = (ratio: number): string => (Number.isFinite(ratio) ? ratio.toFixed(ratio < 10 ? 2 : 1) : "")
+
+const showCpu = (seconds: number): string => seconds.toFixed(seconds < 10 ? 3 : 1)
+
+const showMemory = (octets: number | undefined): string =>
+  octets === undefined ? "" : grouped(octets / mebibyte)
+
+// -- the table of one workload
+
+const figureCells = (
+  workload: Workload,
+  lines: ReadonlyArray<Line>,
+  { cpuPerThousand, grown, peak, rate, sinkBusy, tripsPerMessage }: Figures
+): ReadonlyArray<string> => [
+  showRate(workload, rate),
+  tripsPerMessage.toFixed(2),
+  showCpu(cpuPerThousand),
+  showMemory(peak),
+  showMemory(grown),
+  `${Math.round(sinkBusy * 100)} %`,
+  showRatio(bestRate(lines, "DATA") / rate),
+  showRatio(bestRate(lines, "BDAT") / rate)
+]
 
 const cellsOf = (workload: Workload, lines: ReadonlyArray<Line>, line: Line): ReadonlyArray<string> => {
   switch (line._tag) {
@@ -90,58 +118,153 @@ const cellsOf = (workload: Workload, lines: ReadonlyArray<Line>, line: Line): Re
       return [line.peer.name, `VOID: ${line.problems[0] ?? ""}`]
     case "Failed":
       return [line.peer.name, `FAILED: ${line.reason}`]
-    case "Figures": {
-      const { cpuPerThousand, grown, peak, rate, sinkBusy, tripsPerMessage } = line.figures
-      return [
-        line.peer.name,
-        showRate(workload, rate),
-        tripsPerMessage.toFixed(2),
-        cpuPerThousand.toFixed(cpuPerThousand < 10 ? 3 : 1),
-        grouped(peak / mebibyte),
-        grown === undefined ? "" : grouped(grown / mebibyte),
-        `${Math.round(sinkBusy * 100)} %`,
-        showRatio(bestRate(lines, "DATA"), rate),
-        showRatio(bestRate(lines, "BDAT"), rate)
-      ]
-    }
+    case "Figures":
+      return [line.peer.name, ...figureCells(workload, lines, line.figures)]
   }
 }
 
-const headings = (workload: Workload): ReadonlyArray<string> => [
-  "",
-  workload.unit === "octets" ? "MB/s" : "messages/s",
-  "round trips",
-  "CPU s/1,000",
-  "peak MiB",
-  "grown MiB",
-  "sink busy",
-  "DATA ×",
-  "BDAT ×"
+/** A row for each peer. The last two columns: how many times as fast this library is, at its best. */
+export const tableOf = (results: Results): Table => {
+  const { workload } = results
+  const lines = linesOf(results)
+  return [
+    [
+      "",
+      workload.unit === "octets" ? "MB/s" : "messages/s",
+      "round trips",
+      "CPU s/1,000",
+      "peak MiB",
+      "grown MiB",
+      "sink busy",
+      "by DATA ×",
+      "by BDAT ×"
+    ],
+    ...lines.map((line) => cellsOf(workload, lines, line))
+  ]
+}
+
+// -- series: what a message costs against one number
+
+interface Member {
+  readonly series: Series
+  readonly results: Results
+}
+
+const membersOf = (all: ReadonlyArray<Results>): ReadonlyArray<Member> =>
+  all.flatMap((results) => {
+    const { series } = results.workload
+    return series === undefined ? [] : [{ series, results }]
+  })
+
+const figuresFor = ({ rows, workload }: Results, name: string): Figures | undefined => {
+  const row = rows.find(({ peer }) => peer.name === name)
+  const line = row === undefined ? undefined : lineOf(workload, row)
+  return line?._tag === "Figures" ? line.figures : undefined
+}
+
+const memberCell = ({ results }: Member, name: string): string => {
+  const figures = figuresFor(results, name)
+  if (figures === undefined) return ""
+  return `${showRate(results.workload, figures.rate)} (${Math.round(figures.cpuPerThousand * 1000)} µs)`
+}
+
+export interface Titled {
+  readonly title: string
+  readonly table: Table
+}
+
+/** For each series messages a second, and CPU microseconds a message. */
+export const seriesTables = (all: ReadonlyArray<Results>): ReadonlyArray<Titled> => {
+  const members = membersOf(all)
+  const names = [...new Set(members.map(({ series }) => series.name))]
+  return names.map((name) => {
+    const own = members.filter(({ series }) => series.name === name)
+    const peers = own[0]?.results.rows.map(({ peer }) => peer.name) ?? []
+    return {
+      title: `messages/s (CPU of a message) against ${own[0]?.series.title ?? ""}`,
+      table: [
+        ["", ...own.map(({ series }) => grouped(series.value))],
+        ...peers.map((peer) => [peer, ...own.map((member) => memberCell(member, peer))])
+      ]
+    }
+  })
+}
+
+// -- the cost of a recipient
+
+/** CPU microseconds of each further recipient: 100 of them compared with one. */
+export const recipientTable = (all: ReadonlyArray<Results>): Table | undefined => {
+  const one = all.find(({ workload }) => workload.name === "small")
+  const many = all.find(({ workload }) => workload.name === "recipients-100")
+  if (one === undefined || many === undefined) return undefined
+  const further = many.workload.recipients - one.workload.recipients
+  return [
+    ["", "CPU µs"],
+    ...many.rows.flatMap(({ peer: { name } }) => {
+      const [less, more] = [figuresFor(one, name), figuresFor(many, name)]
+      if (less === undefined || more === undefined) return []
+      return [[name, (((more.cpuPerThousand - less.cpuPerThousand) * 1000) / further).toFixed(1)]]
+    })
+  ]
+}
+
+// -- the summary
+
+interface Column {
+  readonly heading: string
+  readonly workload: string
+  readonly cell: (results: Results, figures: Figures, kind: Peer["kind"]) => string
+}
+
+/** The rate, and behind it how many times that this library does. */
+const rateCell: Column["cell"] = (results, { rate }, kind) => {
+  const shown = showRate(results.workload, rate)
+  const ratio = showRatio(bestRate(linesOf(results)) / rate)
+  return kind === "Library" || ratio === "" ? shown : `${shown} (×${ratio})`
+}
+
+const columns: ReadonlyArray<Column> = [
+  { heading: "1 KiB", workload: "small-long", cell: rateCell },
+  { heading: "10 connections", workload: "small-ten", cell: rateCell },
+  { heading: "100 recipients", workload: "recipients-100", cell: rateCell },
+  { heading: "50 ms delay", workload: "delay-50", cell: rateCell },
+  { heading: "TLS and AUTH each", workload: "fresh", cell: rateCell },
+  { heading: "1 MiB, MB/s", workload: "1m", cell: rateCell },
+  { heading: "100 MiB, MB/s", workload: "100m", cell: rateCell },
+  {
+    heading: "round trips",
+    workload: "delay-50",
+    cell: (_, { tripsPerMessage }) => tripsPerMessage.toFixed(2)
+  },
+  {
+    heading: "CPU s/1,000",
+    workload: "small-long",
+    cell: (_, { cpuPerThousand }) => showCpu(cpuPerThousand)
+  }
 ]
 
-/** The table of a workload: headings, then a row for each peer; rows without figures have two cells. */
-export const tableOf = (results: Results): ReadonlyArray<ReadonlyArray<string>> => {
-  const lines = linesOf(results)
-  return [headings(results.workload), ...lines.map((line) => cellsOf(results.workload, lines, line))]
+const summaryCell = (all: ReadonlyArray<Results>, { cell, workload }: Column, peer: Peer): string => {
+  const results = all.find((one) => one.workload.name === workload)
+  const figures = results === undefined ? undefined : figuresFor(results, peer.name)
+  return results === undefined || figures === undefined ? "" : cell(results, figures, peer.kind)
 }
 
-/** A table in columns: the first to the left, the others to the right. */
-export const showTable = (table: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const [head = []] = table
-  const complete = table.filter((row) => row.length === head.length)
-  const widths = head.map((_, column) =>
-    Math.max(...(column === 0 ? table : complete).map((row) => row[column]?.length ?? 0))
-  )
-  const show = (row: ReadonlyArray<string>): string =>
-    row
-      .map((cell, column) => {
-        const width = widths[column] ?? 0
-        return column === 0 || row.length < head.length ? cell.padEnd(width) : cell.padStart(width)
-      })
-      .join("  ")
-      .trimEnd()
-  return table.map(show).join("\n")
-}
+/** One row for each peer that has any figure, one column for each workload that says most. */
+export const summaryTable = (all: ReadonlyArray<Results>, peers: ReadonlyArray<Peer>): Table => [
+  ["messages/s", ...columns.map(({ heading }) => heading)],
+  ...peers
+    .map((peer) => [peer.name, ...columns.map((column) => summaryCell(all, column, peer))])
+    .filter(([, ...cells]) => cells.some((cell) => cell !== ""))
+]
 
-export const showResults = (results: Results): string =>
-  `\n${results.workload.name}: ${results.workload.title}\n\n${showTable(tableOf(results))}\n`
+/** How the tables are to be read. */
+export const explanation = [
+  "Every peer runs in a process of its own, one after the other, against the same sink in another process, which",
+  "compares each message octet for octet with what it has to be. Round trips are counted by the sink, per message;",
+  "without delay the count is an upper bound for whoever keeps several messages in flight. CPU seconds, user and system,",
+  "are those of the peer for 1,000 messages; peak is its resident memory at most, and grown what of that came after its",
+  "connections were open. Sink busy is the part of the time in which the sink used a processor: near 100 % it is the sink",
+  "that is measured. By DATA × and by BDAT × say how many times as fast this library is as the row, at its best with",
+  "either. MB are 1,000,000 octets of content, MiB 1,048,576. smtp-source and the sockets are not clients: the first is",
+  "Postfix's generator of load, the others what Node's sockets allow with octets made beforehand."
+].join(" ")

@@ -3,8 +3,15 @@
  * seconds; a tenth as many are sent before the count begins.
  */
 
-/** What is counted: messages of small workloads, octets of large ones, or the life of a process. */
+/** What is counted a second. */
 export type Unit = "messages" | "octets"
+
+/** Workloads that differ in one number: what a message costs is looked at against it. */
+export interface Series {
+  readonly name: string
+  readonly title: string
+  readonly value: number
+}
 
 export interface Workload {
   readonly name: string
@@ -20,6 +27,8 @@ export interface Workload {
   /** A connection with STARTTLS and AUTH for each message. */
   readonly fresh: boolean
   readonly streamed: boolean
+  /** Of what it is one, where several are the same but for one number. */
+  readonly series: Series | undefined
   /** Whose cost is looked at: everybody's, or only that of this library, where it is compared with itself. */
   readonly peers: "Everybody" | "Library" | "Streaming"
 }
@@ -38,6 +47,7 @@ const workload = (given: Given): Workload => ({
   delay: 0,
   fresh: false,
   streamed: false,
+  series: undefined,
   peers: "Everybody",
   ...given
 })
@@ -86,6 +96,7 @@ export const workloads: ReadonlyArray<Workload> = [
     workload({
       name: `flat-messages-${messages}`,
       title: `1 KiB, ${messages} messages`,
+      series: { name: "flat-messages", title: "number of messages", value: messages },
       messages,
       warmUp: 1000,
       peers: "Library"
@@ -95,6 +106,7 @@ export const workloads: ReadonlyArray<Workload> = [
     workload({
       name: `flat-connections-${connections}`,
       title: `1 KiB, ${connections} connections`,
+      series: { name: "flat-connections", title: "number of connections", value: connections },
       messages: 20_000,
       connections,
       peers: "Library"
@@ -104,6 +116,11 @@ export const workloads: ReadonlyArray<Workload> = [
     workload({
       name: `delay-connections-${connections}`,
       title: `1 KiB, 5 ms round-trip delay, ${connections} connections`,
+      series: {
+        name: "delay-connections",
+        title: "number of connections, with 5 ms round-trip delay",
+        value: connections
+      },
       messages: 150 * connections,
       warmUp: 5 * connections,
       connections,
@@ -112,3 +129,6 @@ export const workloads: ReadonlyArray<Workload> = [
     })
   )
 ]
+
+/** The name under which the start of a script is asked for; `coldStart.ts` measures it. */
+export const coldStart = "cold-start"

@@ -15,6 +15,8 @@ export type Kind = "Library" | "Client" | "Limit"
 
 export interface Peer {
   readonly name: string
+  /** What its version is that of. */
+  readonly product: string
   readonly kind: Kind
   /** How content leaves. */
   readonly content: "DATA" | "BDAT"
@@ -36,6 +38,8 @@ export interface Peer {
 export interface Places {
   readonly folder: string
   readonly root: string
+  /** Where a program may be built; whoever made it removes it. */
+  readonly scratch: string
 }
 
 const always = (): boolean => true
@@ -70,7 +74,7 @@ const fromOutput = ({ output }: Ended): Measured => readMeasured(output)
 const library = (places: Places): ReadonlyArray<Peer> => {
   const command = onNode(places, "library")
   const version = versionIn(places.root, ".")
-  const base = { ...common, kind: "Library", version, read: fromOutput } as const
+  const base = { ...common, product: "effect-smtplib", kind: "Library", version, read: fromOutput } as const
   const kept = ({ fresh }: Workload): boolean => !fresh
   const small = ({ fresh, streamed }: Workload): boolean => !fresh && !streamed
   const source = readFileSync(join(places.root, "src/SmtpSession.ts"), "utf8")
@@ -81,14 +85,14 @@ const library = (places: Places): ReadonlyArray<Peer> => {
     { ...base, name: "effect-smtplib data", command: command("data") },
     {
       ...base,
-      name: "effect-smtplib overlap, fibers",
+      name: "effect-smtplib overlap fibers",
       can: small,
       absence: overlap,
       command: command("overlap")
     },
     {
       ...base,
-      name: "effect-smtplib overlap, sendAll",
+      name: "effect-smtplib overlap sendAll",
       can: kept,
       absence: all,
       command: command("overlap-all")
@@ -96,7 +100,7 @@ const library = (places: Places): ReadonlyArray<Peer> => {
     { ...bdat, name: "effect-smtplib chunking on", can: kept, absence: overlap, command: command("chunked") },
     {
       ...bdat,
-      name: "effect-smtplib eager, fibers",
+      name: "effect-smtplib eager fibers",
       inFlight: 32,
       can: small,
       absence: overlap,
@@ -104,7 +108,7 @@ const library = (places: Places): ReadonlyArray<Peer> => {
     },
     {
       ...bdat,
-      name: "effect-smtplib eager, sendAll",
+      name: "effect-smtplib eager sendAll",
       inFlight: 32,
       can: kept,
       absence: all,
@@ -116,7 +120,7 @@ const library = (places: Places): ReadonlyArray<Peer> => {
 const nodemailer = (places: Places): ReadonlyArray<Peer> => {
   const command = onNode(places, "nodemailer")
   const version = versionIn(places.root, "node_modules/nodemailer")
-  const base = { ...common, kind: "Client", version, read: fromOutput } as const
+  const base = { ...common, product: "nodemailer", kind: "Client", version, read: fromOutput } as const
   return [
     { ...base, name: "nodemailer pool", command: command("pool"), can: ({ fresh }) => !fresh },
     { ...base, name: "nodemailer connection", command: command("connection") }
@@ -126,6 +130,7 @@ const nodemailer = (places: Places): ReadonlyArray<Peer> => {
 const emailjs = (places: Places): Peer => ({
   ...common,
   name: "emailjs",
+  product: "emailjs",
   // It leaves Nagle's algorithm on and writes the last dot by itself, which waits for a delayed acknowledgement.
   share: 1 / 25,
   kind: "Client",
@@ -139,6 +144,7 @@ const raw = (places: Places): ReadonlyArray<Peer> => {
   const command = onNode(places, "raw")
   const base = {
     ...common,
+    product: "Node",
     kind: "Limit",
     version: process.version,
     read: fromOutput,
@@ -146,15 +152,15 @@ const raw = (places: Places): ReadonlyArray<Peer> => {
   } as const
   const large = ({ streamed }: Workload): boolean => streamed
   return [
-    { ...base, name: "socket, lock-step", command: command("lock-step") },
-    { ...base, name: "socket, grouped", command: command("grouped") },
-    { ...base, name: "socket, overlapped", command: command("overlapped") },
-    { ...base, name: "socket, chunked", content: "BDAT", command: command("chunked") },
-    { ...base, name: "socket, window of 32", content: "BDAT", inFlight: 32, command: command("window") },
-    { ...base, name: "socket, poured as DATA", can: large, command: command("poured-data") },
+    { ...base, name: "socket lock-step", command: command("lock-step") },
+    { ...base, name: "socket grouped", command: command("grouped") },
+    { ...base, name: "socket overlapped", command: command("overlapped") },
+    { ...base, name: "socket chunked", content: "BDAT", command: command("chunked") },
+    { ...base, name: "socket window of 32", content: "BDAT", inFlight: 32, command: command("window") },
+    { ...base, name: "socket poured as DATA", can: large, command: command("poured-data") },
     {
       ...base,
-      name: "socket, poured as BDAT",
+      name: "socket poured as BDAT",
       can: large,
       content: "BDAT",
       command: command("poured-chunks")
@@ -177,8 +183,9 @@ const python = (places: Places): Peer => {
   return {
     ...common,
     name: "Python smtplib",
+    product: "Python",
     kind: "Client",
-    version: said ?? "",
+    version: said?.replace("Python ", "") ?? "",
     absence: said === undefined ? "not installed" : undefined,
     can: ({ streamed }) => !streamed,
     command: (job) => ({
@@ -186,6 +193,30 @@ const python = (places: Places): Peer => {
       args: [join(places.root, "test/bench/peers/smtplib_peer.py"), ...toArguments(job)],
       environment: {}
     }),
+    read: fromOutput
+  }
+}
+
+/** Builds Go's peer; `undefined` where that cannot be done. */
+const buildGo = ({ root, scratch }: Places): string | undefined => {
+  const program = join(scratch, "netsmtp")
+  const source = join(root, "test/bench/peers/netsmtp.go")
+  const environment = { CGO_ENABLED: "0", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local" }
+  return ask("go", ["build", "-o", program, source], environment) === undefined ? undefined : program
+}
+
+const go = (places: Places): Peer => {
+  const said = ask("go", ["version"])
+  const program = said === undefined ? undefined : buildGo(places)
+  return {
+    ...common,
+    name: "Go net/smtp",
+    product: "Go",
+    kind: "Client",
+    version: /go([\d.]+)/.exec(said ?? "")?.[1] ?? "",
+    absence: program === undefined ? "not installed" : undefined,
+    can: ({ streamed }) => !streamed,
+    command: (job) => ({ program: program ?? "go", args: toArguments(job), environment: {} }),
     read: fromOutput
   }
 }
@@ -229,6 +260,7 @@ const smtpSource = (): Peer => {
   return {
     ...common,
     name: "smtp-source (C)",
+    product: "smtp-source of Postfix",
     kind: "Client",
     numbered: false,
     version: "",
@@ -252,6 +284,7 @@ export const makePeers = (places: Places): ReadonlyArray<Peer> => [
   ...nodemailer(places),
   emailjs(places),
   python(places),
+  go(places),
   smtpSource(),
   ...raw(places)
 ]

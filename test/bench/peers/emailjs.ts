@@ -26,7 +26,7 @@ const makeText = (job: Job): ((message: number) => string) => {
   const write = makeWriter(shape)
   if (blockCount(shape) > 1) return (message) => withoutLineEnd(stuff(write(message))).toString("latin1")
   const source = makeSource(shape, (block) => withoutLineEnd(stuff(block)))
-  return (message) => source(message).next().value?.toString("latin1") ?? ""
+  return (message) => [...source(message)].map((block) => block.toString("latin1")).join("")
 }
 
 const securityOf = (job: Job) =>

@@ -25,7 +25,8 @@ interface Wire {
   readonly replies: (count: number) => Promise<void>
   /** When the socket takes more. */
   readonly drained: () => Promise<void>
-  readonly end: () => void
+  /** QUIT, without waiting for its reply. */
+  readonly quit: () => Promise<void>
 }
 
 interface Waiting {
@@ -81,9 +82,10 @@ const makeWire = (socket: Socket): Wire => {
         if (socket.writableNeedDrain) socket.once("drain", resolve)
         else resolve()
       }),
-    end: () => {
+    quit: () => {
       socket.removeAllListeners("close")
       socket.end("QUIT\r\n")
+      return Promise.resolve()
     }
   }
 }
@@ -117,7 +119,7 @@ const makePreparedData = (job: Job): ((message: number) => Buffer) => {
 }
 
 const lockStep: Connect = async (job) => {
-  const { end: close, replies, write } = await openWire(job)
+  const { quit, replies, write } = await openWire(job)
   const data = makePreparedData(job)
   const commands = [mailOf, ...rcptsOf(job), "DATA\r\n"]
   return {
@@ -129,12 +131,12 @@ const lockStep: Connect = async (job) => {
       write(data(message))
       await replies(1)
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 }
 
 const grouped: Connect = async (job) => {
-  const { end: close, replies, write } = await openWire(job)
+  const { quit, replies, write } = await openWire(job)
   const data = makePreparedData(job)
   const envelope = [mailOf, ...rcptsOf(job), "DATA\r\n"].join("")
   return {
@@ -144,12 +146,12 @@ const grouped: Connect = async (job) => {
       write(data(message))
       await replies(1)
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 }
 
 const pouredData: Connect = async (job) => {
-  const { drained, end: close, replies, write } = await openWire(job)
+  const { drained, quit, replies, write } = await openWire(job)
   const source = makeSource(shapeOfJob(job), stuff)
   const envelope = [mailOf, ...rcptsOf(job), "DATA\r\n"].join("")
   return {
@@ -163,13 +165,13 @@ const pouredData: Connect = async (job) => {
       write(end)
       await replies(1)
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 }
 
 /** Chunks of one block each, in one go. */
 const pouredChunks: Connect = async (job) => {
-  const { drained, end: close, replies, write } = await openWire(job)
+  const { drained, quit, replies, write } = await openWire(job)
   const shape = shapeOfJob(job)
   const source = makeSource(shape)
   const envelope = [mailOf, ...rcptsOf(job)].join("")
@@ -185,7 +187,7 @@ const pouredChunks: Connect = async (job) => {
       }
       await replies(job.recipients + 1 + blockCount(shape))
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 }
 
@@ -198,14 +200,14 @@ const makeChunked = (job: Job): ((message: number) => Buffer) => {
 }
 
 const chunked: Connect = async (job) => {
-  const { end: close, replies, write } = await openWire(job)
+  const { quit, replies, write } = await openWire(job)
   const make = makeChunked(job)
   return {
     deliver: async (message) => {
       write(make(message))
       await replies(job.recipients + 2)
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 }
 
@@ -231,7 +233,7 @@ const inShares =
   }
 
 const overlapped = inShares(async (job) => {
-  const { end: close, replies, write } = await openWire(job)
+  const { quit, replies, write } = await openWire(job)
   const data = makePreparedData(job)
   const envelope = Buffer.from([mailOf, ...rcptsOf(job), "DATA\r\n"].join(""))
   const next = Buffer.concat([Buffer.from("RSET\r\n"), envelope])
@@ -247,7 +249,7 @@ const overlapped = inShares(async (job) => {
       write(data(first + count - 1))
       await replies(1)
     },
-    close: () => Promise.resolve(close())
+    close: quit
   }
 })
 
