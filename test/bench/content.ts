@@ -76,14 +76,26 @@ export const setNumbers = (block: Buffer, message: number, index: number, offset
 /** How many blocks a message has. */
 export const blockCount = (shape: Shape): number => shape.octets / shape.blockOctets
 
-/** Makes whole messages of a shape, each in memory of its own. */
-export const makeWriter = (shape: Shape): ((message: number) => Buffer) => {
+const asItIs = (block: Buffer): Buffer => block
+
+/**
+ * Makes whole messages of a shape, each in memory of its own. Blocks may be prepared for the wire beforehand, as long as
+ * their first line stays where it is, and something may follow the last.
+ */
+export const makeWriter = (
+  shape: Shape,
+  prepare: (block: Buffer) => Buffer = asItIs,
+  end = ""
+): ((message: number) => Buffer) => {
   const { first, other } = makeBlocks(shape)
-  const template = Buffer.concat([first, ...Array.from({ length: blockCount(shape) - 1 }, () => other)])
+  const [head, rest] = [prepare(first), prepare(other)]
+  const others = Array.from({ length: blockCount(shape) - 1 }, () => rest)
+  const template = Buffer.concat([head, ...others, Buffer.from(end)])
   return (message) => {
     const octets = Buffer.from(template)
-    for (let index = 0; index < blockCount(shape); index++) {
-      setNumbers(octets, message, index, index * shape.blockOctets)
+    setNumbers(octets, message, 0)
+    for (let index = 1; index <= others.length; index++) {
+      setNumbers(octets, message, index, head.length + (index - 1) * rest.length)
     }
     return octets
   }
@@ -112,7 +124,7 @@ const makeRing = (shape: Shape, prepare: (block: Buffer) => Buffer): Ring => {
  */
 export const makeSource = (
   shape: Shape,
-  prepare: (block: Buffer) => Buffer = (block) => block
+  prepare: (block: Buffer) => Buffer = asItIs
 ): ((message: number) => Generator<Buffer>) => {
   const even = makeRing(shape, prepare)
   const odd = makeRing(shape, prepare)

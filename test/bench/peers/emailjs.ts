@@ -5,7 +5,7 @@
  */
 import { SMTPConnection } from "emailjs"
 import { readFileSync } from "node:fs"
-import { blockCount, makeSource, makeWriter, stuff } from "../content.js"
+import { makeWriter, stuff } from "../content.js"
 import type { Job } from "../job.js"
 import { clientName, host, recipientsOf, sender, shapeOfJob } from "../job.js"
 import type { Connect, Open } from "./driver.js"
@@ -18,15 +18,10 @@ const step = (begin: (callback: Callback) => void): Promise<void> =>
     begin((error) => (error === null || error === undefined ? resolve() : reject(error)))
   })
 
-const withoutLineEnd = (octets: Buffer): Buffer => octets.subarray(0, octets.length - 2)
-
 /** Makes the octets that it is to write; it takes strings. */
 const makeText = (job: Job): ((message: number) => string) => {
-  const shape = shapeOfJob(job)
-  const write = makeWriter(shape)
-  if (blockCount(shape) > 1) return (message) => withoutLineEnd(stuff(write(message))).toString("latin1")
-  const source = makeSource(shape, (block) => withoutLineEnd(stuff(block)))
-  return (message) => [...source(message)].map((block) => block.toString("latin1")).join("")
+  const write = makeWriter(shapeOfJob(job), stuff)
+  return (message) => write(message).toString("latin1").slice(0, -2)
 }
 
 const securityOf = (job: Job) =>

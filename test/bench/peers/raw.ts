@@ -101,26 +101,14 @@ const openWire = async (job: Job): Promise<Wire> => {
 
 const mailOf = `MAIL FROM:<${sender}>\r\n`
 const rcptsOf = (job: Job): ReadonlyArray<string> => recipientsOf(job).map((to) => `RCPT TO:<${to}>\r\n`)
-const end = Buffer.from(".\r\n")
+const end = ".\r\n"
 
 /** Makes the octets of a message as they are between DATA and the end of the dot. */
-const makeData = (job: Job): ((message: number) => Buffer) => {
-  const write = makeWriter(shapeOfJob(job))
-  // The mark is in the first line, which has no dot to double: its place stays.
-  return (message) => Buffer.concat([stuff(write(message)), end])
-}
-
-/** As `makeData`, with the dots doubled once and for all where a message is one block. */
-const makePreparedData = (job: Job): ((message: number) => Buffer) => {
-  const shape = shapeOfJob(job)
-  if (blockCount(shape) > 1) return makeData(job)
-  const source = makeSource(shape, (block) => Buffer.concat([stuff(block), end]))
-  return (message) => Buffer.from(source(message).next().value ?? end)
-}
+const makeData = (job: Job): ((message: number) => Buffer) => makeWriter(shapeOfJob(job), stuff, end)
 
 const lockStep: Connect = async (job) => {
   const { quit, replies, write } = await openWire(job)
-  const data = makePreparedData(job)
+  const data = makeData(job)
   const commands = [mailOf, ...rcptsOf(job), "DATA\r\n"]
   return {
     deliver: async (message) => {
@@ -137,7 +125,7 @@ const lockStep: Connect = async (job) => {
 
 const grouped: Connect = async (job) => {
   const { quit, replies, write } = await openWire(job)
-  const data = makePreparedData(job)
+  const data = makeData(job)
   const envelope = [mailOf, ...rcptsOf(job), "DATA\r\n"].join("")
   return {
     deliver: async (message) => {
@@ -234,7 +222,7 @@ const inShares =
 
 const overlapped = inShares(async (job) => {
   const { quit, replies, write } = await openWire(job)
-  const data = makePreparedData(job)
+  const data = makeData(job)
   const envelope = Buffer.from([mailOf, ...rcptsOf(job), "DATA\r\n"].join(""))
   const next = Buffer.concat([Buffer.from("RSET\r\n"), envelope])
   return {
