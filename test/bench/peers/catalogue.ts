@@ -3,7 +3,8 @@
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import type { Command, Ended } from "../children.js"
 import type { Job, Measured } from "../job.js"
 import { clientName, host, readMeasured, sender, toArguments } from "../job.js"
@@ -77,9 +78,6 @@ const library = (places: Places): ReadonlyArray<Peer> => {
   const base = { ...common, product: "effect-smtplib", kind: "Library", version, read: fromOutput } as const
   const kept = ({ fresh }: Workload): boolean => !fresh
   const small = ({ fresh, streamed }: Workload): boolean => !fresh && !streamed
-  const source = readFileSync(join(places.root, "src/SmtpSession.ts"), "utf8")
-  const overlap = source.includes("Chunking,") ? undefined : "not in this version"
-  const all = source.includes("readonly sendAll") ? undefined : "not in this version"
   const bdat = { ...base, content: "BDAT" } as const
   return [
     { ...base, name: "effect-smtplib data", command: command("data") },
@@ -87,23 +85,20 @@ const library = (places: Places): ReadonlyArray<Peer> => {
       ...base,
       name: "effect-smtplib overlap fibers",
       can: small,
-      absence: overlap,
       command: command("overlap")
     },
     {
       ...base,
       name: "effect-smtplib overlap sendAll",
       can: kept,
-      absence: all,
       command: command("overlap-all")
     },
-    { ...bdat, name: "effect-smtplib chunking on", can: kept, absence: overlap, command: command("chunked") },
+    { ...bdat, name: "effect-smtplib chunking on", can: kept, command: command("chunked") },
     {
       ...bdat,
       name: "effect-smtplib eager fibers",
       inFlight: 32,
       can: small,
-      absence: overlap,
       command: command("eager")
     },
     {
@@ -111,7 +106,6 @@ const library = (places: Places): ReadonlyArray<Peer> => {
       name: "effect-smtplib eager sendAll",
       inFlight: 32,
       can: kept,
-      absence: all,
       command: command("eager-all")
     }
   ]
@@ -238,6 +232,10 @@ const findSmtpSource = (): Command | undefined => {
   return { program, args: [], environment }
 }
 
+/** The version of Postfix, as the postconf beside it says. */
+const postfixVersion = ({ environment, program }: Command): string =>
+  ask(join(dirname(program), "postconf"), ["-c", tmpdir(), "-dh", "mail_version"], environment) ?? ""
+
 /** Runs a program and says its process id first and its CPU times last. */
 const timed = '"$@" & echo "pid $!"; wait "$!"; code=$?; times; exit "$code"'
 
@@ -260,10 +258,10 @@ const smtpSource = (): Peer => {
   return {
     ...common,
     name: "smtp-source (C)",
-    product: "smtp-source of Postfix",
+    product: "Postfix",
     kind: "Client",
     numbered: false,
-    version: "",
+    version: found === undefined ? "" : postfixVersion(found),
     absence: found === undefined ? "not installed" : undefined,
     can: ({ fresh, streamed }) => !fresh && !streamed,
     command: (job) => ({

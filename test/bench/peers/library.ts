@@ -13,7 +13,6 @@ import * as NodeSmtp from "../../../src/NodeSmtp.js"
 import * as SmtpAuth from "../../../src/SmtpAuth.js"
 import * as SmtpContent from "../../../src/SmtpContent.js"
 import * as SmtpSession from "../../../src/SmtpSession.js"
-import type { Receipt } from "../../../src/SmtpReceipt.js"
 import type { Submission } from "../../../src/SmtpSubmission.js"
 import { makeSource, makeWriter } from "../content.js"
 import type { Job } from "../job.js"
@@ -34,7 +33,7 @@ const securityOf = (job: Job): SmtpSession.Options =>
 
 /** How a mode sends: the options of its sessions, and how messages are put to a session. */
 interface Level {
-  readonly options: object
+  readonly options: SmtpSession.Options
   /** One fiber; as many as the window has room for; or one stream. */
   readonly use: "InTurn" | "Fibers" | "SendAll"
 }
@@ -92,14 +91,6 @@ const inFibers = (...[session, next, submission]: Parameters<typeof inTurn>): Re
     discard: true
   })
 
-interface SendsAll {
-  readonly sendAll: <K>(
-    submissions: Stream.Stream<{ readonly key: K; readonly submission: Submission }>
-  ) => Effect.Effect<Stream.Stream<{ readonly key: K; readonly receipt: Receipt }>>
-}
-
-const sendsAll = (session: object): session is SendsAll => "sendAll" in session
-
 const notAccepted = (key: number): Error => new Error(`message ${key} was not accepted`)
 
 /** One stream of all messages. */
@@ -108,7 +99,6 @@ const inStream = (
   next: () => number | undefined,
   submission: (message: number) => Submission
 ): Effect.Effect<void, Error> => {
-  if (!sendsAll(session)) return Effect.fail(new Error("this version has no sendAll"))
   const submissions = Stream.unfold(undefined, () => {
     const key = next()
     return key === undefined
