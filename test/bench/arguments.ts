@@ -67,8 +67,12 @@ const readCount = (name: string, text: string | undefined, largest: number): num
   throw new UsageError(`--${name} ${text}: a whole number from 1 to ${largest} is wanted`)
 }
 
-const readList = (text: string | undefined): ReadonlyArray<string> =>
-  text === undefined ? [] : text.split(",").filter((item) => item !== "")
+const readList = (name: string, text: string | undefined): ReadonlyArray<string> => {
+  if (text === undefined) return []
+  const items = text.split(",").filter((item) => item !== "")
+  if (items.length === 0) throw new UsageError(`--${name} names nothing`)
+  return items
+}
 
 const choose = (names: ReadonlyArray<string>): ReadonlyArray<Workload> => {
   const isMeant = (workload: Workload): boolean =>
@@ -97,7 +101,7 @@ export const readArguments = (args: ReadonlyArray<string>): Arguments => {
   if (write && [only, peer, messages].some((option) => option !== undefined)) {
     throw new UsageError("--write wants a whole run: neither --only, nor --peer, nor --messages")
   }
-  const names = readList(only)
+  const names = readList("only", only)
   const count = readCount("messages", messages, 1_000_000)
   const sized = (workload: Workload): Workload => {
     if (count !== undefined) return withMessages(workload, count)
@@ -106,7 +110,7 @@ export const readArguments = (args: ReadonlyArray<string>): Arguments => {
   return {
     workloads: choose(names).map(sized),
     coldStart: names.length === 0 || names.includes(coldStart),
-    peers: readList(peer),
+    peers: readList("peer", peer),
     rounds: readCount("rounds", rounds, 100) ?? (quick ? quickRounds : defaultRounds),
     json,
     write

@@ -125,7 +125,7 @@ const makeRing = (shape: Shape, prepare: (block: Buffer) => Buffer): Ring => {
 export const makeSource = (
   shape: Shape,
   prepare: (block: Buffer) => Buffer = asItIs
-): ((message: number) => Generator<Buffer>) => {
+): ((message: number) => Generator<Buffer, void>) => {
   const even = makeRing(shape, prepare)
   const odd = makeRing(shape, prepare)
   return function* (message) {

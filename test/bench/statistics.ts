@@ -1,5 +1,5 @@
 /**
- * The few statistics that the report needs.
+ * The one statistic that the report needs: whatever else this machine does at times leaves it as it is.
  */
 
 /** The middle value, or the mean of the two in the middle; `NaN` of nothing. */
@@ -9,7 +9,3 @@ export const median = (values: ReadonlyArray<number>): number => {
   const upper = sorted[middle] ?? Number.NaN
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
-
-/** How far the values lie apart, as a part of their median: 0 for one value. */
-export const spread = (values: ReadonlyArray<number>): number =>
-  values.length === 0 ? Number.NaN : (Math.max(...values) - Math.min(...values)) / median(values)

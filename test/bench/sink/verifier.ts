@@ -50,8 +50,11 @@ export const makeVerifier = (shape: Shape): Verifier => {
   const takePiece = (octets: Buffer, begin: number, end: number): number => {
     const offset = position % shape.blockOctets
     const length = Math.min(end - begin, shape.blockOctets - offset)
-    const same = octets.compare(expected(offset), offset, offset + length, begin, begin + length) === 0
-    if (!same) differs(position)
+    const block = expected(offset)
+    if (octets.compare(block, offset, offset + length, begin, begin + length) !== 0) {
+      const same = octets.subarray(begin).findIndex((octet, index) => octet !== block[offset + index])
+      differs(position + same)
+    }
     position += length
     return begin + length
   }
