@@ -11,10 +11,10 @@ const groupOf = ({ name, series }: Workload): string => series?.name ?? name
 export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLOAD...]] [--peer TEXT[,TEXT...]]
                         [--rounds N] [--messages N] [--json FILE] [--write]
 
-  --quick     a fifth of the messages where there are many, and 3 rounds
+  --quick     a fifth of the messages where there are many
   --only      only these workloads: ${[...new Set(workloads.map(groupOf)), coldStart].join(", ")}
   --peer      only the peers whose names contain one of the texts
-  --rounds    how often everybody is measured (default 5); medians are shown
+  --rounds    how often everybody is measured (default 3); medians are shown
   --messages  how many messages are counted, instead of each workload's own number
   --json      writes every figure of every round into a file
   --write     writes the results into README.md and test/bench/delay.svg`
@@ -38,8 +38,7 @@ export interface Arguments {
   readonly write: boolean
 }
 
-const quickRounds = 3
-const defaultRounds = 5
+const defaultRounds = 3
 
 const parse = (args: ReadonlyArray<string>) => {
   try {
@@ -111,7 +110,7 @@ export const readArguments = (args: ReadonlyArray<string>): Arguments => {
     workloads: choose(names).map(sized),
     coldStart: names.length === 0 || names.includes(coldStart),
     peers: readList("peer", peer),
-    rounds: readCount("rounds", rounds, 100) ?? (quick ? quickRounds : defaultRounds),
+    rounds: readCount("rounds", rounds, 100) ?? defaultRounds,
     json,
     write
   }

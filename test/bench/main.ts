@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { argv, stderr, stdout } from "node:process"
 import { root } from "../../.ci/modules.js"
+import type { Certificates } from "../../examples/support/certificates.js"
 import { makeCertificates } from "../../examples/support/certificates.js"
 import type { Arguments } from "./arguments.js"
 import { readArguments, usage, UsageError } from "./arguments.js"
@@ -97,28 +98,37 @@ const write = async ({ results, ...run }: Run): Promise<void> => {
   })
 }
 
-const main = async (chosen: Arguments): Promise<boolean> => {
-  const certificates = await Effect.runPromise(makeCertificates())
+/** What a run leaves on this machine, and takes away again however it ends. */
+const prepare = (certificates: Certificates) => {
   const scratch = mkdtempSync(join(tmpdir(), "effect-smtplib-bench-"))
   const compiled = compile(root)
   const children = makeChildren()
+  const end = (): void => {
+    children.end()
+    compiled.remove()
+    rmSync(scratch, { recursive: true, force: true })
+  }
+  process.once("exit", end)
+  const authority = join(scratch, "ca.pem")
+  writeFileSync(authority, certificates.ca)
+  const sink = children.startSink(join(compiled.folder, "test/bench/sink/process.js"))
+  const { certificate, key } = certificates
+  const security = { certificate, key, user: "bench", password: "secret" }
+  const lab: Laboratory = { children, sink, security, authority, scratch }
+  return { lab, places: { folder: compiled.folder, root, scratch }, end }
+}
+
+const main = async (chosen: Arguments): Promise<boolean> => {
+  const { end, lab, places } = prepare(await Effect.runPromise(makeCertificates()))
   try {
-    const authority = join(scratch, "ca.pem")
-    writeFileSync(authority, certificates.ca)
-    const sink = children.startSink(join(compiled.folder, "test/bench/sink/process.js"))
-    const { certificate, key } = certificates
-    const security = { certificate, key, user: "bench", password: "secret" }
-    const places = { folder: compiled.folder, root, scratch }
-    const run = await perform({ children, sink, security, authority, scratch }, places, chosen)
+    const run = await perform(lab, places, chosen)
     if (chosen.json !== undefined) writeFileSync(chosen.json, JSON.stringify(run, undefined, 2))
     const sound = isSound(run)
     if (chosen.write && sound) await write(run)
     if (chosen.write && !sound) stderr.write("nothing was written: a row is void or failed\n")
     return sound
   } finally {
-    children.end()
-    compiled.remove()
-    rmSync(scratch, { recursive: true, force: true })
+    end()
   }
 }
 

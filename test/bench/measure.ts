@@ -64,8 +64,11 @@ export const templateFor = (scratch: string, octets: number): string => {
 // Where there is a delay, those who keep many messages in flight would be done before it begins to matter.
 const scale = (workload: Workload, peer: Peer): number => (workload.delay > 0 ? peer.inFlight : peer.share)
 
+/** Enough for a figure, whatever the share. */
+const fewest = 50
+
 const scaled = (count: number, factor: number): number =>
-  count === 0 ? 0 : Math.max(1, Math.round(count * factor))
+  factor < 1 ? Math.max(Math.min(count, fewest), Math.round(count * factor)) : count * factor
 
 const jobOf = (lab: Laboratory, workload: Workload, peer: Peer, port: number): Job => ({
   mode: "",

@@ -126,7 +126,7 @@ const emailjs = (places: Places): Peer => ({
   name: "emailjs",
   product: "emailjs",
   // It leaves Nagle's algorithm on and writes the last dot by itself, which waits for a delayed acknowledgement.
-  share: 1 / 25,
+  share: 1 / 100,
   kind: "Client",
   version: versionIn(places.root, "node_modules/emailjs"),
   command: onNode(places, "emailjs")(""),
