@@ -15,7 +15,7 @@ import { readArguments, usage, UsageError } from "./arguments.js"
 import { makeChildren } from "./children.js"
 import type { ColdRow } from "./coldStart.js"
 import { coldTable, measureColdStart } from "./coldStart.js"
-import { compile } from "./compile.js"
+import { compile, makeFolder } from "./compile.js"
 import { machine, versions } from "./machine.js"
 import type { Laboratory, Results } from "./measure.js"
 import { measureAll } from "./measure.js"
@@ -100,22 +100,22 @@ const write = async ({ results, ...run }: Run): Promise<void> => {
 
 /** What a run leaves on this machine, and takes away again however it ends. */
 const prepare = (certificates: Certificates) => {
-  const scratch = mkdtempSync(join(tmpdir(), "effect-smtplib-bench-"))
-  const compiled = compile(root)
   const children = makeChildren()
+  const scratch = mkdtempSync(join(tmpdir(), "effect-smtplib-bench-"))
+  const folder = makeFolder(root)
   const end = (): void => {
     children.end()
-    compiled.remove()
-    rmSync(scratch, { recursive: true, force: true })
+    for (const own of [scratch, folder]) rmSync(own, { recursive: true, force: true })
   }
   process.once("exit", end)
+  compile(root, folder)
   const authority = join(scratch, "ca.pem")
   writeFileSync(authority, certificates.ca)
-  const sink = children.startSink(join(compiled.folder, "test/bench/sink/process.js"))
+  const sink = children.startSink(join(folder, "test/bench/sink/process.js"))
   const { certificate, key } = certificates
   const security = { certificate, key, user: "bench", password: "secret" }
   const lab: Laboratory = { children, sink, security, authority, scratch }
-  return { lab, places: { folder: compiled.folder, root, scratch }, end }
+  return { lab, places: { folder, root, scratch }, end }
 }
 
 const main = async (chosen: Arguments): Promise<boolean> => {
