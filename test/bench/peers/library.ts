@@ -4,7 +4,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -93,18 +92,20 @@ const inFibers = (...[session, next, submission]: Parameters<typeof inTurn>): Re
 
 const notAccepted = (key: number): Error => new Error(`message ${key} was not accepted`)
 
+/** Messages of one chunk of the stream, as a program that reads them from somewhere would have them. */
+const chunkLength = 8
+
+function* keyed(next: () => number | undefined, submission: (message: number) => Submission) {
+  for (let key = next(); key !== undefined; key = next()) yield { key, submission: submission(key) }
+}
+
 /** One stream of all messages. */
 const inStream = (
   session: SmtpSession.Service,
   next: () => number | undefined,
   submission: (message: number) => Submission
 ): Effect.Effect<void, Error> => {
-  const submissions = Stream.unfold(undefined, () => {
-    const key = next()
-    return key === undefined
-      ? Option.none()
-      : Option.some([{ key, submission: submission(key) }, undefined] as const)
-  })
+  const submissions = Stream.fromIteratorSucceed(keyed(next, submission), chunkLength)
   return Stream.unwrap(session.sendAll(submissions)).pipe(
     Stream.runForEach(({ key, receipt }) =>
       receipt.accepted.length === receipt.outcomes.length ? Effect.void : Effect.fail(notAccepted(key))
