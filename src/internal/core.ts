@@ -18,6 +18,8 @@ import type { Channel } from "./execute.js"
 import * as Channels from "./execute.js"
 import type { Experience } from "./message.js"
 import type { Settings } from "./sessionOptions.js"
+import type { Attributes } from "./tracing.js"
+import { attributesOf } from "./tracing.js"
 
 /**
  * @since 0.1.0
@@ -33,6 +35,8 @@ export interface Core {
   /** Holds the sockets and the fibers of the exchange. */
   readonly scope: Scope.Scope
   readonly memory: Memory
+  /** What spans say of the session. */
+  readonly attributes: () => Attributes
   /**
    * Whether the envelope is that of another fiber, which said MAIL by hand: what this one adds to it would go to the
    * other's recipients.
@@ -85,9 +89,13 @@ export const make = (
       return last.kind === "Quit" ? exchange.close : Effect.void
     })
 
+  const attributes = (): Attributes =>
+    attributesOf(settings.endpoint, exchange.connection().addresses, settings.dialect)
+
   return {
     exchange,
-    channel: Channels.make(exchange, learn),
+    attributes,
+    channel: Channels.make(exchange, attributes, learn),
     surroundings,
     settings,
     options,

@@ -19,6 +19,7 @@ import { failureOf, noAccount, receiptOf } from "./account.js"
 import { describeCause } from "./cause.js"
 import type { Prepared, PreparedStream } from "./content.js"
 import * as Contents from "./content.js"
+import { warnOf } from "./doubt.js"
 import type { Entrant } from "./exchange.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message, Port as MessagePort } from "./message.js"
@@ -26,6 +27,7 @@ import * as Messages from "./message.js"
 import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
 import { prepareOptions, sendContent } from "./sendContent.js"
+import * as Tracing from "./tracing.js"
 
 /**
  * What a session gives to a delivery.
@@ -55,30 +57,58 @@ export const deliver = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => conclude(port, submission, Effect.succeed)
 
 /** Delivers, and makes something of the receipt; who is interrupted before that hears of it by the hook. */
-const conclude = <E, R, A, E2>(
+const conclude = <E, R, E2>(
   port: Port,
   submission: Submission<E, R>,
-  conclusion: (receipt: Receipt) => Effect.Effect<A, E2>
-): Effect.Effect<A, InvalidArgument | E | E2, R> => {
+  conclusion: (receipt: Receipt) => Effect.Effect<Receipt, E2>
+): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
   const prepared = prepare(port, request, submission)
+  const content = prepared._tag === "Bytes" ? prepared : undefined
   const { onOutcome } = submission
-  if (onOutcome === undefined) {
-    return Effect.suspend(() => {
-      const message = Messages.make(port, request, () => undefined)
-      return Effect.flatMap(carry(port, request, prepared, message), conclusion)
-    })
-  }
-  return Effect.flatMap(Effect.runtime(), (runtime) => {
-    const message = Messages.make(port, request, (receipt) => {
-      Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
-    })
-    return Effect.flatMap(carry(port, request, prepared, message), conclusion).pipe(
-      Effect.onInterrupt(() => Effect.sync(message.abandon))
-    )
-  })
+  const { exchange } = port
+  return Tracing.ofSend(
+    port.attributes,
+    request.recipients.length,
+    (fiber) => {
+      const trace = Tracing.commandsOf(fiber, port.attributes, exchange.now)
+      const message = Messages.make(port, request, (receipt) => report(receipt), trace)
+      let report = reportUnheard(port, request, content)
+      const carried = carry(port, request, prepared, message)
+      if (onOutcome === undefined) return carried
+      return Effect.flatMap(Effect.runtime(), (runtime) => {
+        const count = report
+        report = (receipt) => {
+          count(receipt)
+          Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+        }
+        return Effect.onInterrupt(carried, () => Effect.sync(message.abandon))
+      })
+    },
+    (receipt) => {
+      exchange.meter.settled(receipt)
+      return receipt.unknown.length === 0
+        ? conclusion(receipt)
+        : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
+    }
+  )
 }
+
+/**
+ * What became of a message whose sender was interrupted goes to metrics and log. A sender that has timed out was told
+ * Unknown, which then counts.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const reportUnheard =
+  ({ exchange }: Port, request: Request, content: Prepared<unknown, unknown> | undefined) =>
+  (receipt: Receipt): void => {
+    if (request.timeout !== undefined) return
+    exchange.meter.settled(receipt)
+    exchange.fork(warnOf(request, content, receipt))
+  }
 
 /** Content in memory, or a stream to be opened within the send. */
 type Preparation<E, R> =

@@ -18,8 +18,10 @@ import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
 import type { Window } from "./admission.js"
 import * as Admissions from "./admission.js"
+import type { Meter } from "./meter.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
+import type { CommandTrace } from "./tracing.js"
 import * as Wakeup from "./wakeup.js"
 import type { Reader, Wire } from "./wire.js"
 import * as Wires from "./wire.js"
@@ -61,6 +63,8 @@ export interface Owner {
   readonly replied: (command: Command, reply: Reply, meaning: Meaning, more: boolean) => void
   /** The session has failed; `phase` is that of the owner's oldest unanswered command. */
   readonly failed: (failure: Failure, phase: Phase | undefined) => void
+  /** Makes the spans of its commands, if somebody traces. */
+  readonly trace?: CommandTrace | undefined
 }
 
 /**
@@ -85,6 +89,7 @@ export interface Exchange {
   readonly dialogue: Dialogue<Owner>
   readonly limits: TimeLimits
   readonly tape: Tape
+  readonly meter: Meter
   readonly connection: () => Connection
   /** How many octets of the dialogue were handed to the socket. */
   readonly handed: () => number
@@ -110,6 +115,8 @@ export interface Exchange {
   readonly fail: (failure: Failure) => void
   /** The owed RSET: whoever comes next does not wait for its reply. */
   readonly reset: () => void
+  /** Runs an effect that nobody waits for, such as a log line. */
+  readonly fork: (effect: Effect.Effect<void>) => void
   /** The time in milliseconds, by the clock of the session. */
   readonly now: () => number
   /** How long it is since the server has answered, in milliseconds; zero while it owes a reply. */
@@ -148,6 +155,7 @@ export const make = (
     readonly replyLimits: Limits | undefined
     readonly limits: TimeLimits
     readonly tape: Tape
+    readonly meter: Meter
     readonly window: Window
     /** Run when the server has ended the session because of too many commands. */
     readonly onTooManyCommands: Effect.Effect<void>
@@ -161,6 +169,9 @@ export const make = (
     const openWire = (connection: Connection) => Scope.extend(Wires.open(connection), scope)
     const exchange = build(first, yield* openWire(first), greeter, options, {
       openWire,
+      fork: (effect) => {
+        runFork(effect)
+      },
       now: () => clock.unsafeCurrentTimeMillis(),
       finish: (failure, connection) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
@@ -181,6 +192,7 @@ export const make = (
   })
 
 interface Surroundings {
+  readonly fork: Exchange["fork"]
   readonly openWire: (connection: Connection) => Effect.Effect<Wire>
   readonly now: () => number
   readonly finish: (failure: Failure | undefined, connection: Connection) => void
@@ -205,13 +217,16 @@ const build = (
   firstWire: Wire,
   greeter: Owner,
   options: Parameters<typeof make>[2],
-  { awaitEnd, finish, now, openWire }: Surroundings
+  { awaitEnd, finish, fork, now, openWire }: Surroundings
 ): Running => {
-  const { limits, tape } = options
+  const { limits, meter, tape } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
     dialect: options.dialect,
     limits: options.replyLimits,
-    sent: tape.sent
+    sent: (command, owner) => {
+      tape.sent(command)
+      owner.trace?.sent(command)
+    }
   })
   // An array: a Set that owners come to and leave keeps those that left alive, by the tables that it outgrew.
   let owners: Array<Owner> = [greeter]
@@ -263,6 +278,7 @@ const build = (
     const others: Failure = isGoodbye(cause) ? { _tag: "Unreached" } : cause
     for (const owner of affected) {
       const phase = dialogue.headOf(owner)?.command.phase
+      owner.trace?.failed(cause._tag)
       owner.failed(owner === head || phase === undefined ? cause : others, phase)
     }
     for (const entrant of waiting) entrant.turnedAway(cause)
@@ -320,10 +336,13 @@ const build = (
     flush()
   }
 
-  const dispatch = (event: Dialogues.Event<Owner>): void => {
+  // `waited` is how long the server has taken for the reply.
+  const dispatch = (event: Dialogues.Event<Owner>, waited: number): void => {
     switch (event._tag) {
       case "Replied":
         tape.received(event.reply, event.command)
+        meter.replied(event.command.phase, event.reply.code, waited)
+        event.owner.trace?.replied(event.command, event.reply, event.more)
         event.owner.replied(event.command, event.reply, event.meaning, event.more)
         return
       case "Goodbye":
@@ -339,9 +358,13 @@ const build = (
 
   const readEvents = (): void => {
     let event = dialogue.next()
-    if (event !== undefined) headSince = now()
+    if (event === undefined) return
+    let waited = -headSince
+    headSince = now()
+    waited += headSince
     while (event !== undefined) {
-      dispatch(event)
+      dispatch(event, waited)
+      waited = 0
       event = open ? dialogue.next() : undefined
     }
   }
@@ -477,6 +500,7 @@ const build = (
     dialogue,
     limits,
     tape,
+    meter,
     connection: () => connection,
     handed: () => handed,
     failure: () => failure,
@@ -493,6 +517,7 @@ const build = (
     drain,
     fail,
     reset,
+    fork,
     now,
     silentFor: () => (dialogue.head() === undefined ? now() - headSince : 0),
     bound: (owner) => {

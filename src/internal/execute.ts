@@ -13,6 +13,8 @@ import type { Replies } from "../SmtpSession.js"
 import type { Entrant, Exchange, Failure, Owner } from "./exchange.js"
 import { disconnection } from "./failure.js"
 import * as Lanes from "./lane.js"
+import type { Attributes, CommandTrace } from "./tracing.js"
+import * as Tracing from "./tracing.js"
 
 /**
  * @since 0.1.0
@@ -42,6 +44,7 @@ export interface Channel {
  */
 export const make = (
   exchange: Exchange,
+  attributes: () => Attributes,
   after: (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>) => Effect.Effect<void>
 ): Channel => {
   const held = FiberRef.unsafeMake<Entrant | undefined>(undefined)
@@ -52,9 +55,13 @@ export const make = (
   )
 
   const execute: Channel["execute"] = (commands) =>
-    Effect.flatMap(inside, (isInside) =>
-      isInside ? submitAndWait(exchange, commands, () => undefined) : inOwnLane(exchange, commands)
-    ).pipe(Effect.tap((replies) => after(commands, replies)))
+    Effect.withFiberRuntime<ReadonlyArray<Replies>, Disconnection>((fiber) => {
+      const trace = Tracing.commandsOf(fiber, attributes, exchange.now)
+      const entrant = fiber.getFiberRef(held)
+      return entrant !== undefined && exchange.holder() === entrant
+        ? submitAndWait(exchange, commands, () => undefined, trace)
+        : inOwnLane(exchange, commands, trace)
+    }).pipe(Effect.tap((replies) => after(commands, replies)))
 
   const together: Channel["together"] = <A, E, R>(
     purpose: Entrant["purpose"],
@@ -104,14 +111,16 @@ export const noReply: Failure = { _tag: "Abandoned", reason: "no reply was read"
 export const submitAndWait = (
   exchange: Exchange,
   commands: ReadonlyArray<Command>,
-  leave: () => void
+  leave: () => void,
+  trace?: CommandTrace
 ): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
-  Effect.async((resume) => Effect.sync(submit(exchange, commands, leave, resume)))
+  Effect.async((resume) => Effect.sync(submit(exchange, commands, leave, resume, trace)))
 
 // The lane is entered and used in one step: an interruption can fall before it or behind it, but not in between.
 const inOwnLane = (
   exchange: Exchange,
-  commands: ReadonlyArray<Command>
+  commands: ReadonlyArray<Command>,
+  trace: CommandTrace | undefined
 ): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
   Effect.async((resume) => {
     const leave = (): void => exchange.leave(entrant)
@@ -119,7 +128,7 @@ const inOwnLane = (
     const entrant: Entrant = {
       purpose: "commands",
       begin: () => {
-        cancel = submit(exchange, commands, leave, resume)
+        cancel = submit(exchange, commands, leave, resume, trace)
       },
       turnedAway: (failure) => resume(Effect.fail(disconnection(failure, "idle", exchange.tape)))
     }
@@ -132,7 +141,8 @@ const submit = (
   exchange: Exchange,
   commands: ReadonlyArray<Command>,
   leave: () => void,
-  resume: (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>) => void
+  resume: (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>) => void,
+  trace: CommandTrace | undefined
 ): (() => void) => {
   const { dialogue, tape } = exchange
   const replies: Array<[Reply, ...Array<Reply>]> = []
@@ -154,6 +164,7 @@ const submit = (
       : (phase ?? "idle")
   }
   const owner: Owner = {
+    trace,
     replied: (_command, reply, _meaning, more) => {
       const latest = replies.at(-1)
       if (continued && latest !== undefined) latest.push(reply)

@@ -23,6 +23,7 @@ import { disconnection, inClear, refusedLocally } from "./failure.js"
 import type { Request } from "./request.js"
 import { reportOf, wholeLength } from "./sendContent.js"
 import type { Settings } from "./sessionOptions.js"
+import type { Attributes, CommandTrace } from "./tracing.js"
 import type { Run } from "./transactionRun.js"
 import * as TransactionRun from "./transactionRun.js"
 
@@ -42,6 +43,8 @@ export interface Port {
   /** Whether mail would go in clear though the program has asked for TLS. */
   readonly unprotected: () => boolean
   readonly experience: Experience
+  /** What spans say of the session. */
+  readonly attributes: () => Attributes
 }
 
 /**
@@ -130,7 +133,12 @@ interface Current {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (port: Port, request: Request, report: (receipt: Receipt) => void): Message => {
+export const make = (
+  port: Port,
+  request: Request,
+  report: (receipt: Receipt) => void,
+  trace?: CommandTrace
+): Message => {
   const { exchange } = port
   const { dialogue, tape } = exchange
   const account = noAccount()
@@ -201,6 +209,7 @@ export const make = (port: Port, request: Request, report: (receipt: Receipt) =>
     }
     const machine = Transactions.make(made, batch, port.dialect)
     const run = TransactionRun.make(exchange, machine, {
+      trace,
       framing: made.framing,
       content: content?._tag === "Bytes" ? Contents.whole(content, made.framing, wholeLength) : undefined,
       onLeft: () => {

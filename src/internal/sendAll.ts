@@ -24,7 +24,8 @@ import { describeCause } from "./cause.js"
 import type { PreparedBytes } from "./content.js"
 import * as Contents from "./content.js"
 import type { Port } from "./delivery.js"
-import { deliver, optionsOf, serve } from "./delivery.js"
+import { deliver, optionsOf, reportUnheard, serve } from "./delivery.js"
+import { warnOf } from "./doubt.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message } from "./message.js"
 import * as Messages from "./message.js"
@@ -162,7 +163,9 @@ const makeFlow = <K, E, R, E2>(
 
   const beginBytes = (submission: Keyed<K, E, R>, request: Request, content: PreparedBytes): void => {
     const { onOutcome } = submission.submission
+    const report = reportUnheard(port, request, content)
     const message = Messages.make(port, request, (receipt) => {
+      report(receipt)
       if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
     })
     const length = content.facts.octets
@@ -172,9 +175,15 @@ const makeFlow = <K, E, R, E2>(
       deactivate(message)
       octets -= length
     }
+    const settled = (receipt: Receipt<NotSentCause>): Receipt<NotSentCause> => {
+      exchange.meter.settled(receipt)
+      if (receipt.unknown.length > 0) exchange.fork(warnOf(request, content, receipt))
+      return receipt
+    }
     message.listen((demand: Demand) => {
       if (demand._tag === "Settled") {
         done()
+        settled(demand.receipt)
         add(submission.key, demand.receipt)
       } else if (demand._tag === "Refused") {
         done()
@@ -182,7 +191,8 @@ const makeFlow = <K, E, R, E2>(
       } else {
         // From here on the fiber takes care of the message.
         deactivate(message)
-        fork(submission, Effect.ensuring(serve(port, request, content, message, demand), Effect.sync(done)))
+        const served = Effect.map(serve<E, R>(port, request, content, message, demand), settled)
+        fork(submission, Effect.ensuring(served, Effect.sync(done)))
       }
     })
     message.begin(content)

@@ -102,6 +102,7 @@ const build = (core: Core, greeting: Reply): Service => {
     greeted: () => memory.greeted,
     greet: (entrant) => channel.holding(entrant, hello.methods.ehloOrHeloIfNeeded),
     experience: memory,
+    attributes: core.attributes,
     insideTransaction: channel.inside,
     unprotected: () => isUnprotected(core)
   }

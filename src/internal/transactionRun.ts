@@ -11,6 +11,7 @@ import type { Framing } from "../protocol/Content.js"
 import { endOfData } from "../protocol/Content.js"
 import type { Step } from "../protocol/Transaction.js"
 import type { Exchange, Failure, Owner } from "./exchange.js"
+import type { CommandTrace } from "./tracing.js"
 import * as Wakeup from "./wakeup.js"
 
 /**
@@ -45,6 +46,7 @@ export interface Cut {
  * @category models
  */
 export interface Options {
+  readonly trace?: CommandTrace | undefined
   readonly framing: Framing
   /** Given when it fits into one write, as it goes over the wire. */
   readonly content: Uint8Array | undefined
@@ -94,7 +96,7 @@ const inMidContent: Failure = {
 export const make = (
   exchange: Exchange,
   machine: Machine,
-  { content, framing, onEndAfterAbandon, onLeft }: Options
+  { content, framing, onEndAfterAbandon, onLeft, trace }: Options
 ): Run => {
   const { dialogue } = exchange
   let wanted: () => void = () => undefined
@@ -270,6 +272,7 @@ export const make = (
   }
 
   const owner: Owner = {
+    trace,
     replied: (command, reply, meaning, more) => {
       answered = true
       follow(machine.replied(command, reply, meaning, more))

@@ -79,11 +79,11 @@ export interface Expectation<Owner> {
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options<Owner = unknown> {
   readonly dialect: "smtp" | "lmtp"
   readonly limits?: Limits | undefined
   /** Told of each command as it is given to the wire. */
-  readonly sent?: ((command: Command) => void) | undefined
+  readonly sent?: ((command: Command, owner: Owner) => void) | undefined
 }
 
 /**
@@ -201,7 +201,7 @@ const refusal = (state: State, command: Command): Invalid | undefined => {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> => {
+export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<Owner> => {
   const parser = makeParser(options.limits ?? defaultLimits)
   let state: State = "Greeting"
   let capabilities: Capabilities = Capability.none
@@ -238,7 +238,7 @@ export const make = <Owner>(greeter: Owner, options: Options): Dialogue<Owner> =
     }
     expect(owner, command, output.put())
     writer = owner
-    options.sent?.(command)
+    options.sent?.(command, owner)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
     if (command.place === "Last") state = "Waiting"
   }
