@@ -176,12 +176,9 @@ export const make = (
       finish: (failure, connection) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
         runFork(connection.destroy)
-        if (
-          failure?._tag === "Disconnected" &&
-          failure.reply !== undefined &&
-          namesTooManyCommands(failure.reply)
-        )
-          runFork(options.onTooManyCommands)
+        if (failure !== undefined && "reply" in failure && failure.reply !== undefined) {
+          if (namesTooManyCommands(failure.reply)) runFork(options.onTooManyCommands)
+        }
       },
       awaitEnd: Deferred.await(ended)
     })
@@ -248,6 +245,8 @@ const build = (
   const bounds = new Map<Owner, number | undefined>()
   let readOnUntil: number | undefined
   let lost: ConnectionLost | undefined
+  // With what the server has announced that it hangs up.
+  let lastWords: Reply | undefined
   // The lane stays its holder's until the replies are in that nobody waits for any more.
   const lane = Admissions.make<Entrant>(
     () => bounds.size > 0,
@@ -320,14 +319,22 @@ const build = (
   const resetter: Owner = {
     replied: (_command, reply, meaning) => {
       if (meaning !== "Refusal") return
-      const reason = "RSET was refused, so the envelope may still stand"
-      fail(
-        namesTooManyCommands(reply)
-          ? { _tag: "Disconnected", reply, cause: undefined }
-          : { _tag: "Violated", reason, reply, injection: false }
-      )
+      if (namesTooManyCommands(reply)) awaitLeave(reply)
+      else resetRefused(reply)
     },
     failed: () => undefined
+  }
+
+  const resetRefused = (reply: Reply): void => {
+    const reason = "RSET was refused, so the envelope may still stand"
+    fail({ _tag: "Violated", reason, reply, injection: false })
+  }
+
+  // Exim says this and hangs up, and has read nothing behind it. Who says it and goes on may have taken what followed.
+  const awaitLeave = (reply: Reply): void => {
+    lastWords = reply
+    readOnUntil = now() + readOnMillis
+    watchdog.poke()
   }
 
   const reset = (): void => {
@@ -363,7 +370,9 @@ const build = (
     headSince = now()
     waited += headSince
     while (event !== undefined) {
-      dispatch(event, waited)
+      if (lastWords === undefined) dispatch(event, waited)
+      else if (event._tag === "Goodbye") disconnected(undefined)
+      else resetRefused(lastWords)
       waited = 0
       event = open ? dialogue.next() : undefined
     }
@@ -385,7 +394,12 @@ const build = (
   }
 
   const disconnected = (cause: unknown): void =>
-    fail({ _tag: "Disconnected", reply: undefined, cause: lost ?? cause })
+    fail({ _tag: "Disconnected", reply: lastWords, cause: lost ?? cause })
+
+  const readOnEnded = (): void => {
+    if (lastWords === undefined || lost !== undefined) disconnected(undefined)
+    else resetRefused(lastWords)
+  }
 
   const reading = (): boolean => open && dialogue.state() !== "Upgrading"
 
@@ -481,7 +495,7 @@ const build = (
       const limit = Duration.toMillis(limits.content)
       all.push({ at: writingSince + limit, expire: expire("content", limit) })
     }
-    if (readOnUntil !== undefined) all.push({ at: readOnUntil, expire: () => disconnected(undefined) })
+    if (readOnUntil !== undefined) all.push({ at: readOnUntil, expire: readOnEnded })
     const reason = "the replies to an interrupted command did not come in time"
     for (const at of bounds.values()) {
       if (at !== undefined) all.push({ at, expire: () => fail({ _tag: "Abandoned", reason }) })

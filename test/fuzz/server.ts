@@ -226,7 +226,10 @@ export const makeModel = (random: Random, dialect: "smtp" | "lmtp"): Server => {
         return
       case "RSET":
         reset()
-        if (random.chance(0.95) || !refuse()) say("250")
+        if (random.chance(refusal / 4)) {
+          say("554", "5.7.0 too many nonmail commands")
+          closed = true
+        } else if (random.chance(0.95) || !refuse()) say("250")
         return
       case "QUIT":
         if (random.chance(0.95) || !refuse()) {
