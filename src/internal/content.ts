@@ -198,8 +198,10 @@ export const prepareBytes = (
   options: PrepareOptions
 ): PreparedBytes | ContentError | InvalidArgument => {
   if (content.length === 0 && !options.allowEmpty) return emptyContent()
-  const octets = typeof content === "string" ? Buffer.from(content, "utf8") : content
-  const canonical = Encoding.canonicalise(octets, options, allocate)
+  const canonical =
+    typeof content === "string"
+      ? canonicaliseText(content, options)
+      : Encoding.canonicalise(content, options, allocate)
   if ("_tag" in canonical) return contentError(canonical)
   const { facts } = canonical
   if (facts.eightBit && typeof content === "string" && /\p{Surrogate}/u.test(content)) {
@@ -209,6 +211,14 @@ export const prepareBytes = (
     })
   }
   return { _tag: "Bytes", facts, content: canonical, options }
+}
+
+// One copy: the text is encoded to where it will be written from.
+const canonicaliseText = (text: string, options: PrepareOptions): Canonical | ContentViolation => {
+  const length = Buffer.byteLength(text, "utf8")
+  const memory = Buffer.allocUnsafe(length + Encoding.ownedRoom)
+  memory.write(text, 0, "utf8")
+  return Encoding.canonicaliseOwned(memory, length, options, allocate)
 }
 
 /**
