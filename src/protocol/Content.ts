@@ -45,6 +45,14 @@ export {
   maximumLineLength
 } from "./content/Facts.js"
 
+export {
+  /**
+   * @since 0.1.0
+   * @category constants
+   */
+  sliceLength
+} from "./content/Scan.js"
+
 /**
  * How the content is framed. DATA needs transparency and the final dot; BDAT counts octets and needs neither.
  *
@@ -89,7 +97,8 @@ const lineEndAndEndOfData: Uint8Array = Uint8Array.of(CR, LF, DOT, CR, LF)
 /**
  * An encoder: canonical line ends first, then, under DATA, transparency and the end of data. Content that is
  * canonical already and has no line that begins with a dot passes as views, without a copy. `allocate` gives an array
- * of exactly the length asked for, whatever its octets; all are overwritten.
+ * of exactly the length asked for, whatever its octets; all are overwritten. It is asked at most once for every
+ * `sliceLength` octets of a push.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,0 +1,138 @@
+/**
+ * What content in memory and content that streams have in common: the options, the sink, and how content fails.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type { Canonical, ContentViolation, Facts, Framing, Options } from "../protocol/Content.js"
+import { ContentError, InvalidArgument } from "../SmtpError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PrepareOptions extends Pick<Options, "lineEnds" | "longLines" | "allowNul" | "binary"> {
+  readonly allowEmpty: boolean
+  /** How long a stream may give nothing while it is asked. Infinity is no limit. */
+  readonly stallTimeout: Duration.Duration
+}
+
+/**
+ * What depends on the server: it may differ from run to run.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunOptions {
+  /** Binary content goes by "bdat" only. */
+  readonly framing: Framing
+  /** The server's SIZE limit, in octets of canonical content. */
+  readonly maxSize?: number | undefined
+  /** The server takes no 8-bit octets. A stream's own promise is checked in any case. */
+  readonly require7bit?: boolean | undefined
+}
+
+/**
+ * Takes octets for the wire, in order; a run waits for it. `last` marks the call that holds the end of the message:
+ * under "data" the final dot, under "bdat" the octets of BDAT LAST, which may be none. From this call on the outcome
+ * is Unknown. A call ends only once the octets of the calls before it are flushed, so that the memory they came in
+ * can be filled again; its own octets may still be on their way.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Sink<E, R> = (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void, E, R>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Prepared<E, R> = PreparedBytes | PreparedStream<E, R>
+
+/**
+ * Content in memory, about which everything is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PreparedBytes {
+  readonly _tag: "Bytes"
+  readonly facts: Facts
+  readonly content: Canonical
+  readonly options: PrepareOptions
+}
+
+/**
+ * A stream that has given its first octets. It may serve several transactions, one after the other, on one session
+ * or on several.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PreparedStream<E, R> {
+  readonly _tag: "Stream"
+  /** What the program declared, for SIZE; `undefined` if nothing. */
+  readonly declaredSize: number | undefined
+  /** The program's promise, kept by every run. */
+  readonly content7bit: boolean
+  /** Whether it can be run more than once. */
+  readonly replayable: boolean
+  /** Pulls, and holds in memory, until the stream ends or at least `bound` octets are held. */
+  readonly peek: (bound: number) => Effect.Effect<Peek, ContentError | E, R>
+  readonly run: <E2, R2>(
+    options: RunOptions,
+    sink: Sink<E2, R2>
+  ) => Effect.Effect<Facts, ContentError | E | E2, R | R2>
+}
+
+/**
+ * What is known of a stream before it is sent: all, if it ended within the bound.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Peek {
+  readonly ended: boolean
+  readonly facts: Facts
+}
+
+/**
+ * @since 0.1.0
+ * @category conversions
+ */
+export const encodingOptions = (prepare: PrepareOptions, run: RunOptions): Options => ({
+  lineEnds: prepare.lineEnds,
+  longLines: prepare.longLines,
+  allowNul: prepare.allowNul,
+  binary: prepare.binary,
+  maxSize: run.maxSize,
+  require7bit: run.require7bit
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const empty = (): InvalidArgument =>
+  new InvalidArgument({ field: "content", reason: "is empty; set allowEmpty to send an empty message" })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const notContent = (): InvalidArgument =>
+  new InvalidArgument({ field: "content", reason: "is neither octets nor a string nor a Stream" })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const violated = ({ detail, reason }: ContentViolation): ContentError =>
+  new ContentError({ reason, detail })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const changed = (detail: string): ContentError => new ContentError({ reason: "Changed", detail })

@@ -1,0 +1,318 @@
+/**
+ * One run of a stream of content: its pieces are pulled, gathered into blocks, counted, and compared with the run
+ * before. Nothing is encoded here.
+ *
+ * @since 0.1.0
+ */
+import type * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { sliceLength } from "../protocol/Content.js"
+import type { Streamed } from "../SmtpContent.js"
+import { ContentError } from "../SmtpError.js"
+import { changed } from "./contentModel.js"
+import * as Fingerprints from "./fingerprint.js"
+
+/**
+ * From the opening of the stream's resources to their release.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Pass<E, R> {
+  readonly scope: Scope.CloseableScope
+  readonly pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>, R>
+  /** What the last pull gave, without empty pieces. */
+  pending: ReadonlyArray<Uint8Array>
+  /** The piece that goes into a block next, and how much of it went into the one before. */
+  piece: number
+  taken: number
+  /** Blocks that a look ahead has made and no sink was given. */
+  readonly peeked: Array<Uint8Array>
+  ended: boolean
+  started: boolean
+  /** Octets that blocks were made of. */
+  octets: number
+  readonly history: History | undefined
+  /** This run turned out to differ from the one before. */
+  differs: boolean
+}
+
+/** What a stream that can be run again is compared by. */
+interface History {
+  readonly begin: () => Fingerprints.Fingerprint
+  /** Of this run. */
+  readonly fingerprint: Fingerprints.Fingerprint
+  /** What a run before this one gave, all of it if that was complete. */
+  readonly expected: Expected | undefined
+  /** Of this run as far as the one before went; `undefined` from there on. */
+  comparing: Fingerprints.Fingerprint | undefined
+}
+
+interface Expected {
+  readonly octets: number
+  readonly fingerprint: string
+  readonly complete: boolean
+}
+
+/**
+ * Ends a wait for the producer that lasts too long. One fiber a run: none for each pull.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Watch {
+  readonly begin: () => void
+  readonly end: () => void
+  readonly now: () => number
+  readonly guard: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ContentError, R>
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
+  let waitingSince: number | undefined
+  const limitMillis = Duration.toMillis(limit)
+  const stalled: Effect.Effect<never, ContentError> = Effect.suspend(() => {
+    const waited = waitingSince === undefined ? 0 : clock.unsafeCurrentTimeMillis() - waitingSince
+    if (waited >= limitMillis) {
+      const detail = `the stream gave nothing for ${limitMillis} ms`
+      return Effect.fail(new ContentError({ reason: "Stalled", detail }))
+    }
+    return Effect.zipRight(clock.sleep(Duration.millis(limitMillis - waited)), stalled)
+  })
+  return {
+    begin: () => {
+      waitingSince = clock.unsafeCurrentTimeMillis()
+    },
+    end: () => {
+      waitingSince = undefined
+    },
+    now: () => clock.unsafeCurrentTimeMillis(),
+    guard: (effect) =>
+      Effect.suspend(() => {
+        waitingSince = undefined
+        return Number.isFinite(limitMillis)
+          ? Effect.raceFirst(Effect.interruptible(effect), Effect.interruptible(stalled))
+          : effect
+      })
+  }
+}
+
+/**
+ * Opens the stream, for the first time or after `before`, whose octets it is held to; `complete` says whether any
+ * run has given all of them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const openPass = <E, R>(
+  content: Streamed<E, R>,
+  parent: Scope.Scope,
+  before: Pass<E, R> | undefined,
+  complete: boolean
+): Effect.Effect<Pass<E, R>, ContentError, R> =>
+  Effect.gen(function* () {
+    if (!content.claim()) {
+      return yield* new ContentError({
+        reason: "UsedTwice",
+        detail: "it is a stream that can be run only once, and a second run was needed"
+      })
+    }
+    const { toPull } = yield* Effect.promise(() => import("effect/Stream"))
+    const history = content.replayable ? yield* makeHistory(before, complete) : undefined
+    const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+    const pull = yield* Scope.extend(toPull(content.stream), scope)
+    return {
+      scope,
+      pull,
+      pending: [],
+      piece: 0,
+      taken: 0,
+      peeked: [],
+      ended: false,
+      started: false,
+      octets: 0,
+      history,
+      differs: false
+    }
+  })
+
+const makeHistory = <E, R>(before: Pass<E, R> | undefined, complete: boolean): Effect.Effect<History> =>
+  Effect.map(
+    before?.history === undefined ? Fingerprints.makeBegin : Effect.succeed(before.history.begin),
+    (begin) => {
+      const expected = before === undefined ? undefined : expectation(before, complete)
+      return {
+        begin,
+        fingerprint: begin(),
+        expected,
+        comparing: expected === undefined || expected.octets === 0 ? undefined : begin()
+      }
+    }
+  )
+
+/** What the next run is held to: the longest run so far. */
+const expectation = <E, R>(pass: Pass<E, R>, complete: boolean): Expected | undefined => {
+  const { differs, history, octets } = pass
+  return differs || history === undefined || octets < (history.expected?.octets ?? 0)
+    ? history?.expected
+    : { octets, fingerprint: history.fingerprint.value(), complete }
+}
+
+/**
+ * Pulls until there are octets or the stream has ended.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const untilOctets = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, R> =>
+  Effect.whileLoop({
+    while: () => !pass.ended && pass.piece === pass.pending.length,
+    body: () => pullOnce(pass, watch),
+    step: () => undefined
+  })
+
+const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, R> =>
+  Effect.suspend(() => {
+    watch.begin()
+    return Effect.matchEffect(pass.pull, {
+      onFailure: (failure) => {
+        watch.end()
+        if (Option.isSome(failure)) return Effect.fail(failure.value)
+        pass.ended = true
+        return Effect.void
+      },
+      onSuccess: (chunk) => {
+        watch.end()
+        pass.pending = Array.from(chunk).filter((octets) => octets.length > 0)
+        pass.piece = 0
+        return Effect.void
+      }
+    })
+  })
+
+/**
+ * Octets of a stream are gathered into blocks of this length, whatever pieces they come in: what the encoder takes
+ * in one scan.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const blockLength = sliceLength
+
+// A block that fills more slowly than this goes out as it is, so that the server sees a slow producer alive.
+const blockMillis = 5_000
+
+/**
+ * The next block of at most `blockLength` octets, copied from what the stream gives to memory of `allocate`, which
+ * is known to go on as the run before did and as it was declared; `undefined` at the end.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const nextBlock = <E, R>(
+  pass: Pass<E, R>,
+  watch: Watch,
+  limits: { readonly declared: number | undefined; readonly allowEmpty: boolean },
+  allocate: (length: number) => Uint8Array
+): Effect.Effect<Uint8Array | undefined, ContentError | E, R> =>
+  Effect.flatMap(gather(pass, watch, allocate), (block) => {
+    const wrong =
+      block === undefined
+        ? accountEnd(pass, limits.declared, limits.allowEmpty)
+        : account(pass, block, limits.declared)
+    return wrong === undefined ? Effect.succeed(block) : Effect.fail(wrong)
+  })
+
+const gather = <E, R>(
+  pass: Pass<E, R>,
+  watch: Watch,
+  allocate: (length: number) => Uint8Array
+): Effect.Effect<Uint8Array | undefined, E, R> =>
+  Effect.suspend(() => {
+    if (pass.ended && pass.piece === pass.pending.length) return Effect.succeed(undefined)
+    const block = allocate(blockLength)
+    const since = watch.now()
+    let filled = fill(block, 0, pass)
+    const pulling = Effect.whileLoop({
+      while: () => filled < blockLength && !pass.ended && (filled === 0 || watch.now() - since < blockMillis),
+      body: () => pullOnce(pass, watch),
+      step: () => {
+        filled = fill(block, filled, pass)
+      }
+    })
+    return Effect.map(pulling, () => (filled === 0 ? undefined : block.subarray(0, filled)))
+  })
+
+const fill = <E, R>(block: Uint8Array, offset: number, pass: Pass<E, R>): number => {
+  let filled = offset
+  for (;;) {
+    const octets = pass.pending[pass.piece]
+    if (octets === undefined || filled === block.length) break
+    const length = Math.min(block.length - filled, octets.length - pass.taken)
+    block.set(length === octets.length ? octets : octets.subarray(pass.taken, pass.taken + length), filled)
+    filled += length
+    pass.taken += length
+    if (pass.taken < octets.length) break
+    pass.piece++
+    pass.taken = 0
+  }
+  return filled
+}
+
+/** Counts a block; says how the content differs from what it should be, as soon as it does. */
+const account = <E, R>(
+  pass: Pass<E, R>,
+  block: Uint8Array,
+  declared: number | undefined
+): ContentError | undefined => {
+  const before = pass.octets
+  const total = before + block.length
+  if (declared !== undefined && total > declared) {
+    return changed(`it has more than the ${declared} octets that were declared`)
+  }
+  const { history } = pass
+  if (history?.expected?.complete === true && total > history.expected.octets) return differs(pass)
+  pass.octets = total
+  if (history === undefined) return undefined
+  history.fingerprint.update(block)
+  return agrees(history, block, before) ? undefined : differs(pass)
+}
+
+/** Whether a block that begins `before` octets into the run goes on as the run before did, as far as can be said. */
+const agrees = (history: History, block: Uint8Array, before: number): boolean => {
+  const { comparing, expected } = history
+  if (comparing === undefined || expected === undefined) return true
+  const left = expected.octets - before
+  comparing.update(block.subarray(0, left))
+  if (block.length < left) return true
+  history.comparing = undefined
+  return comparing.value() === expected.fingerprint
+}
+
+const differs = <E, R>(pass: Pass<E, R>): ContentError => {
+  pass.differs = true
+  return changed(
+    "a second run of the stream gave other octets than the first; give a stream that can be run again"
+  )
+}
+
+/** What is wrong once the stream has ended. */
+const accountEnd = <E, R>(
+  pass: Pass<E, R>,
+  declared: number | undefined,
+  allowEmpty: boolean
+): ContentError | undefined => {
+  if (declared !== undefined && pass.octets < declared) {
+    return changed(`it has ${pass.octets} octets where ${declared} were declared`)
+  }
+  const least = pass.history?.expected?.octets ?? (allowEmpty ? 0 : 1)
+  return pass.octets < least || (pass.octets === 0 && !allowEmpty) ? differs(pass) : undefined
+}
