@@ -11,7 +11,6 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import { sliceLength } from "../protocol/Content.js"
 import type { Streamed } from "../SmtpContent.js"
 import { ContentError } from "../SmtpError.js"
 import { changed } from "./contentModel.js"
@@ -198,21 +197,12 @@ const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, 
     })
   })
 
-/**
- * Octets of a stream are gathered into blocks of this length, whatever pieces they come in: what the encoder takes
- * in one scan.
- *
- * @since 0.1.0
- * @category constants
- */
-export const blockLength = sliceLength
-
 // A block that fills more slowly than this goes out as it is, so that the server sees a slow producer alive.
 const blockMillis = 5_000
 
 /**
- * The next block of at most `blockLength` octets, copied from what the stream gives to memory of `allocate`, which
- * is known to go on as the run before did and as it was declared; `undefined` at the end.
+ * The next block, copied from what the stream gives to memory of `allocate` until that is full: it goes on as the
+ * run before did, as far as can be said, and as was declared. `undefined` at the end.
  *
  * @since 0.1.0
  * @category combinators
@@ -221,7 +211,7 @@ export const nextBlock = <E, R>(
   pass: Pass<E, R>,
   watch: Watch,
   limits: { readonly declared: number | undefined; readonly allowEmpty: boolean },
-  allocate: (length: number) => Uint8Array
+  allocate: () => Uint8Array
 ): Effect.Effect<Uint8Array | undefined, ContentError | E, R> =>
   Effect.flatMap(gather(pass, watch, allocate), (block) => {
     const wrong =
@@ -234,15 +224,16 @@ export const nextBlock = <E, R>(
 const gather = <E, R>(
   pass: Pass<E, R>,
   watch: Watch,
-  allocate: (length: number) => Uint8Array
+  allocate: () => Uint8Array
 ): Effect.Effect<Uint8Array | undefined, E, R> =>
   Effect.suspend(() => {
     if (pass.ended && pass.piece === pass.pending.length) return Effect.succeed(undefined)
-    const block = allocate(blockLength)
+    const block = allocate()
     const since = watch.now()
     let filled = fill(block, 0, pass)
     const pulling = Effect.whileLoop({
-      while: () => filled < blockLength && !pass.ended && (filled === 0 || watch.now() - since < blockMillis),
+      while: () =>
+        filled < block.length && !pass.ended && (filled === 0 || watch.now() - since < blockMillis),
       body: () => pullOnce(pass, watch),
       step: () => {
         filled = fill(block, filled, pass)

@@ -1,6 +1,6 @@
 /**
  * Streams of content made ready for transactions: the first octets are pulled, and each run goes block by block
- * through the encoder to the sink, with no more in memory than three blocks (RFC 5321 section 4.5.2, RFC 3030).
+ * through the encoder to the sink, with no more than three blocks in memory (RFC 5321 section 4.5.2, RFC 3030).
  *
  * @since 0.1.0
  */
@@ -43,8 +43,13 @@ export const prepareStream = <E, R>(
     return streamRuns(content, options, scope, watch, first)
   })
 
+// Octets of the blocks that a stream is gathered into, whatever pieces it gives: little for the first, since most
+// streams end in it, and much for the others, since each costs a call of the sink.
+const firstLength = 65_536
+const blockLength = 262_144
+
 // What was looked at waits for the run, however long.
-const keepable = (length: number): Uint8Array => Buffer.allocUnsafe(length)
+const keepable = (): Uint8Array => Buffer.allocUnsafe(firstLength)
 
 const streamRuns = <E, R>(
   content: Streamed<E, R>,
@@ -99,10 +104,11 @@ const streamRuns = <E, R>(
         encodingOptions(prepareOptions, { ...options, require7bit }),
         memory.allocate
       )
+      const allocate = () => memory.allocate(pass.octets === 0 ? firstLength : blockLength)
       // One piece is always kept back: none is the last before the stream has ended.
       let kept: ReadonlyArray<Uint8Array> = []
       for (;;) {
-        const block = pass.peeked.shift() ?? (yield* nextBlock(pass, watch, limits, memory.allocate))
+        const block = pass.peeked.shift() ?? (yield* nextBlock(pass, watch, limits, allocate))
         if (block === undefined) break
         const encoded = encoder.push(block)
         if ("_tag" in encoded) return yield* violated(encoded)

@@ -41,6 +41,21 @@ const recorder = () => {
   return { writes, sink, wire: () => writes.map((write) => write.text).join("") }
 }
 
+/** Looks at the octets of a call as late as it may: when the next call ends, or with the last. */
+const lateRecorder = () => {
+  let before: ReadonlyArray<Uint8Array> = []
+  const read: Array<string> = []
+  const memories = new Set<ArrayBufferLike>()
+  const sink = (arrays: ReadonlyArray<Uint8Array>, last: boolean) =>
+    Effect.sync(() => {
+      for (const array of arrays) memories.add(array.buffer)
+      read.push(...before.map(text))
+      before = arrays
+      if (last) read.push(...arrays.map(text))
+    })
+  return { sink, memories, wire: () => read.join("") }
+}
+
 const data: Content.RunOptions = { framing: "data" }
 
 /** A stream that gives the next of these texts each time it is run. */
@@ -86,6 +101,23 @@ describe("prepare, of content in memory", () => {
       expect(wire()).toBe("\xe2\x82\xac\r\n.\r\n")
     })
   )
+
+  it("makes of a string what it makes of the string's octets in UTF-8", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.string({ unit: "grapheme" }), FastCheck.boolean(), (start, long) => {
+        const given = `${start}\n.${long ? `${start}\r\n.`.repeat(70_000 / (start.length + 3)) : ""}`
+        const fromString = Content.prepareBytes(given, options)
+        const fromOctets = Content.prepareBytes(new TextEncoder().encode(given), options)
+        if (fromString._tag !== "Bytes" || fromOctets._tag !== "Bytes") {
+          expect(fromString).toEqual(fromOctets)
+          return
+        }
+        expect(fromString.facts).toEqual(fromOctets.facts)
+        expect(Buffer.compare(fromString.content.octets, fromOctets.content.octets)).toBe(0)
+        expect(Buffer.compare(fromString.content.withEndOfData, fromOctets.content.withEndOfData)).toBe(0)
+      })
+    )
+  })
 
   it.scoped("refuses a string that UTF-8 cannot express, and lets a real U+FFFD pass", () =>
     Effect.gen(function* () {
@@ -173,6 +205,17 @@ describe("run, of content in memory", () => {
       yield* Content.run(yield* Content.prepare(content, options), data, sink)
       expect(wire() === `${"..a\r\n".repeat(200_000)}.\r\n`).toBe(true)
       expect(writes.map((write) => write.last)).toEqual([false, false, false, true])
+    })
+  )
+
+  it.scoped("leaves the octets of a call alone until the next call has ended", () =>
+    Effect.gen(function* () {
+      const lines = Array.from({ length: 150_000 }, (_, line) => `.${line}\r\n`)
+      const { memories, sink, wire } = lateRecorder()
+      yield* Content.run(yield* Content.prepare(lines.join(""), options), data, sink)
+      expect(wire() === `${lines.map((line) => `.${line}`).join("")}.\r\n`).toBe(true)
+      // Four slices for each of three calls, and the end of data.
+      expect(memories.size).toBeLessThanOrEqual(3 * 4 + 1)
     })
   )
 
@@ -340,8 +383,8 @@ describe("run, of a stream", () => {
         const { sink, wire, writes } = recorder()
         yield* Content.run(yield* Content.prepare(stream, options), data, sink)
         expect(wire() === `${"12345678\r\n".repeat(20_000)}.\r\n`).toBe(true)
-        expect(writes.map((write) => write.last)).toEqual([false, false, false, true])
-        expect(Math.max(...writes.map((write) => write.text.length))).toBeLessThanOrEqual(65_536 + 3)
+        expect(writes.map((write) => write.text.length)).toEqual([65_536, 200_000 - 65_536 + 3])
+        expect(writes.map((write) => write.last)).toEqual([false, true])
       }
     })
   )
@@ -362,6 +405,50 @@ describe("run, of a stream", () => {
     })
   )
 
+  it.scoped(
+    "leaves the octets of a call alone until the next call has ended, and takes no fresh memory",
+    () =>
+      Effect.gen(function* () {
+        for (const framing of ["data", "bdat"] as const) {
+          const lines = Array.from({ length: 400_000 }, (_, line) => `${line % 7 === 0 ? "." : ""}${line}`)
+          const wireEnds = lines.map((line) =>
+            framing === "data" && line.startsWith(".") ? `.${line}` : line
+          )
+          const stream = Stream.fromIterable(lines).pipe(
+            Stream.grouped(1000),
+            Stream.map((group) => octets(`${Array.from(group).join("\r\n")}\r\n`)),
+            Stream.rechunk(1)
+          )
+          const { memories, sink, wire } = lateRecorder()
+          yield* Content.run(yield* Content.prepare(stream, options), { framing }, sink)
+          expect(wire() === `${wireEnds.join("\r\n")}\r\n${framing === "data" ? ".\r\n" : ""}`).toBe(true)
+          // A first block, and for each of three turns a block and what its slices became.
+          expect(memories.size).toBeLessThanOrEqual(1 + 3 * (1 + 4) + 1)
+        }
+      })
+  )
+
+  it.effect("does so where blocks are short, or give nothing but a CR that is held", () =>
+    Effect.gen(function* () {
+      const pieces = ["a\r\n", "\r", "\r", "\n.b", "\r", "c\r", "\n", ".\r", "\r", "d", "\r", "\n"]
+      const stream = Stream.fromIterable(pieces).pipe(
+        Stream.rechunk(1),
+        Stream.tap(() => Effect.sleep("6 seconds")),
+        Stream.map(octets)
+      )
+      const { sink, wire } = lateRecorder()
+      const sending = Effect.flatMap(Content.prepare(stream, options), (prepared) =>
+        Content.run(prepared, data, sink)
+      )
+      const fiber = yield* Effect.fork(Effect.scoped(sending))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(fiber)
+      const whole = Content.prepareBytes(octets(pieces.join("")), options)
+      const wanted = whole._tag === "Bytes" ? Content.whole(whole, "data", 1024) : undefined
+      expect(wire()).toBe(wanted && text(wanted))
+    })
+  )
+
   it.scoped("pulls no further while the sink is busy", () =>
     Effect.gen(function* () {
       let pulled = 0
@@ -373,15 +460,16 @@ describe("run, of a stream", () => {
       const reached = yield* Deferred.make<number>()
       const sink = () => Effect.zipRight(Deferred.succeed(reached, pulled), Effect.never)
       const fiber = yield* Effect.fork(Content.run(yield* Content.prepare(stream, options), data, sink))
-      expect(yield* Deferred.await(reached)).toBe(2)
+      // The first block, and the one that it waits for to know that it is not the last.
+      expect(yield* Deferred.await(reached)).toBe(1 + 4)
       yield* Fiber.interrupt(fiber)
-      expect(pulled).toBe(2)
+      expect(pulled).toBe(1 + 4)
     })
   )
 
   it.scoped("never writes the end of the message of a stream that fails", () =>
     Effect.gen(function* () {
-      const stream = Stream.make(octets("a\r\n".repeat(100_000))).pipe(
+      const stream = Stream.make(octets("a\r\n".repeat(200_000))).pipe(
         Stream.concat(Stream.fail("broken off"))
       )
       const { sink, writes } = recorder()
@@ -415,7 +503,8 @@ describe("run, of a stream", () => {
   it.effect("ends a stream that stalls in the middle, and never while the sink is what is waited for", () =>
     Effect.gen(function* () {
       const piece = octets(`${"a".repeat(65_534)}\r\n`)
-      const stream = Stream.make(piece, piece).pipe(Stream.rechunk(1), Stream.concat(Stream.never))
+      const pieces = new Array<Uint8Array>(1 + 4).fill(piece)
+      const stream = Stream.fromIterable(pieces).pipe(Stream.rechunk(1), Stream.concat(Stream.never))
       const prepared = yield* Content.prepare(stream, options)
       const sink = () => Effect.sleep("10 minutes")
       const fiber = yield* Effect.fork(Effect.flip(Content.run(prepared, data, sink)))
@@ -579,6 +668,23 @@ describe("a second run of a stream", () => {
     })
   )
 
+  it.scoped("is held to the longest run before it, cut anywhere", () =>
+    Effect.gen(function* () {
+      const first = "a\r\n".repeat(250_000)
+      const prepared = yield* prepareStream(
+        runsOf(`${first}b`, `${first}b`, `${first}c`, `${first.slice(0, -3)}x\r\nb`, `${first}b`)
+      )
+      // The first run breaks after its first write, the second is whole.
+      yield* Effect.flip(prepared.run(data, () => Effect.fail("lost")))
+      const outcomes: Array<string> = []
+      for (let run = 1; run < 5; run++) {
+        const exit = yield* Effect.exit(prepared.run(data, recorder().sink))
+        outcomes.push(reasonOf(exit) ?? "Sent")
+      }
+      expect(outcomes).toEqual(["Sent", "Changed", "Changed", "Sent"])
+    })
+  )
+
   it.scoped("of a stream for one use ends in UsedTwice, and writes nothing", () =>
     Effect.gen(function* () {
       const { exit, wire } = yield* twice(SmtpContent.once(Stream.make(octets("a"))))
@@ -613,7 +719,7 @@ describe("peek", () => {
       expect([peek.ended, peek.facts.octets, pulled]).toEqual([false, 3 * 65_536, 3])
       const { sink, writes } = recorder()
       expect((yield* prepared.run(data, sink)).octets).toBe(100 * 65_536)
-      expect(writes.length).toBe(100)
+      expect(writes.length).toBe(3 + Math.ceil(97 / 4))
     })
   )
 
