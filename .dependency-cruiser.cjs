@@ -3,6 +3,8 @@
 const effectBarrels =
   "^node_modules/(effect|@effect/platform|@effect/platform-node)/(src|dist/[a-z]+)/index\\."
 const optionalPeers = "^node_modules/(@effect/platform-node|@effect/experimental|nodemailer)/"
+// Modules that need an optional peer, and are subpaths only.
+const composition = "^src/(MailMessage|Dkim|internal/(mail|dkim)[^/]*)\\.ts$"
 
 module.exports = {
   forbidden: [
@@ -57,8 +59,16 @@ module.exports = {
       comment:
         "A program without this package could not import the module. Give it a subpath and an exception here.",
       severity: "error",
-      from: { path: "^src/" },
+      from: { path: "^src/", pathNot: composition },
       to: { path: optionalPeers }
+    },
+    {
+      name: "composition-is-apart",
+      comment:
+        "Neither session nor client depends on composition: they take a submission, wherever it comes from.",
+      severity: "error",
+      from: { path: "^src/", pathNot: composition },
+      to: { path: composition }
     },
     {
       name: "only-declared-packages",

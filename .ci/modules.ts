@@ -12,6 +12,8 @@ export const root = fileURLToPath(new URL("..", import.meta.url))
 /** Modules that are subpaths only, and why the barrel leaves them out. */
 export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["CapabilityCacheKeyValue", "it reads what is stored with Schema, which costs over 100 ms to import"],
+  ["Dkim", "it needs nodemailer, which is an optional peer"],
+  ["MailMessage", "it needs nodemailer and @effect/platform-node, which are optional peers, and Schema"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
   ["SmtpSchema", "importing Schema costs over 100 ms"],
   ["SmtpTest", "programs under test want it, programs in production do not"]

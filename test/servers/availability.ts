@@ -1,5 +1,5 @@
 /**
- * Which independent servers this machine can run, and what becomes of the suites that need one. The servers are
+ * Which independent servers and verifiers this machine can run, and what becomes of the suites that need one. They are
  * Debian's packages, unpacked into a folder by `.ci/install-servers`; nothing of the system's own mail set-up is
  * used or touched.
  */
@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
-export type ServerName = "Postfix" | "Exim" | "Dovecot" | "aiosmtpd"
+/** dkimpy is no server: it verifies DKIM signatures. */
+export type ServerName = "Postfix" | "Exim" | "Dovecot" | "aiosmtpd" | "dkimpy"
 
 /** The server is not installed, this user cannot run it, or it did not start; `reason` says which and why. */
 export class ServerUnavailable extends Data.TaggedError("ServerUnavailable")<{
@@ -36,8 +37,12 @@ const programs: Record<ServerName, ReadonlyArray<string>> = {
   Postfix: ["usr/lib/postfix/sbin/master", "usr/lib/postfix/sbin/smtpd", "usr/sbin/dovecot"],
   Exim: ["usr/sbin/exim4"],
   Dovecot: ["usr/sbin/dovecot", "usr/lib/dovecot/lmtp"],
-  aiosmtpd: ["usr/lib/python3/dist-packages/aiosmtpd/smtp.py"]
+  aiosmtpd: ["usr/lib/python3/dist-packages/aiosmtpd/smtp.py"],
+  dkimpy: ["usr/lib/python3/dist-packages/dkim/__init__.py", "usr/lib/python3/dist-packages/nacl/__init__.py"]
 }
+
+/** What runs on Python, as any user. */
+const onPython: ReadonlyArray<ServerName> = ["aiosmtpd", "dkimpy"]
 
 const howToInstall = "run .ci/install-servers as root"
 
@@ -47,7 +52,8 @@ const absence = (server: ServerName): string | undefined => {
   if (programs[server].some((program) => !existsSync(join(root, program)))) {
     return `parts of it are missing; remove the folder of the servers and ${howToInstall}`
   }
-  if (server === "aiosmtpd") return existsSync(python) ? undefined : `${python} is missing; ${howToInstall}`
+  if (onPython.includes(server))
+    return existsSync(python) ? undefined : `${python} is missing; ${howToInstall}`
   return process.getuid?.() === 0 ? undefined : "it runs as root only, and the tests do not"
 }
 

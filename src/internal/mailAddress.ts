@@ -1,0 +1,181 @@
+/**
+ * Addresses of a header: what a program or a field gives, read with nodemailer's parser and held to the rules of
+ * src/protocol/Mailbox (RFC 5322 section 3.4, RFC 6532).
+ *
+ * @since 0.1.0
+ */
+import type { Address as Parsed } from "nodemailer/lib/addressparser"
+import addressparser from "nodemailer/lib/addressparser"
+import type { Invalid } from "../protocol/Invalid.js"
+import { invalid, isInvalid } from "../protocol/Invalid.js"
+import * as Mailboxes from "../protocol/Mailbox.js"
+import type { Address, AddressesInput, AddressInput, Group, Mailbox } from "./mailModel.js"
+import { displayFault } from "./mailText.js"
+
+/**
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isGroup = (address: Address): address is Group => "group" in address
+
+/**
+ * The mailboxes of a field, those of its groups included.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const mailboxes = (addresses: ReadonlyArray<Address>): ReadonlyArray<Mailbox> =>
+  addresses.flatMap((address) => (isGroup(address) ? address.members : [address]))
+
+const withName = (address: string, name: string | undefined): Mailbox =>
+  name === undefined || name === "" ? { address } : { name, address }
+
+const readMailbox = ({ address, name }: Mailbox, field: string): Mailbox | Invalid => {
+  if (typeof address !== "string") return invalid(field, "has no address")
+  const fault = displayFault(name)
+  if (fault !== undefined) return invalid(field, `has a display name that ${fault}`)
+  const mailbox = Mailboxes.parse(address, field)
+  return isInvalid(mailbox) ? mailbox : withName(address, name)
+}
+
+// Plain JavaScript knows no types.
+const isArray = (value: unknown): boolean => Array.isArray(value)
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null
+
+const readGroup = ({ group, members }: Group, field: string): Group | Invalid => {
+  const fault = typeof group === "string" && group !== "" ? displayFault(group) : "is empty"
+  if (fault !== undefined) return invalid(field, `has a group name that ${fault}`)
+  if (!isArray(members)) return invalid(field, "has no list of members")
+  const read: Array<Mailbox> = []
+  for (const [position, member] of members.entries()) {
+    const mailbox = readMailbox(member, `${field}.members[${position}]`)
+    if (isInvalid(mailbox)) return mailbox
+    read.push(mailbox)
+  }
+  return { group, members: read }
+}
+
+const fromParsed = (parsed: Parsed): Address =>
+  parsed.group === undefined
+    ? { name: parsed.name, address: parsed.address }
+    : {
+        group: parsed.name,
+        members: parsed.group.flatMap((member) =>
+          member.group === undefined ? [{ name: member.name, address: member.address }] : []
+        )
+      }
+
+const readObject = (address: Address, field: string): Address | Invalid =>
+  isGroup(address) ? readGroup(address, field) : readMailbox(address, field)
+
+// The parser makes the best of anything; what a program writes has to have one meaning only.
+const outsideQuotes = (text: string): string => text.replace(/"(?:[^"\\]|\\.)*"/g, '""').trim()
+
+const isWellFormed = (outside: string, parsed: Parsed): boolean => {
+  if (parsed.group !== undefined) return /^[^:;<>]*:[^:;]*;$/.test(outside)
+  return /^[^<>]*<[^<>]*>$/.test(outside)
+}
+
+/** A string may be nothing but an address, which no parser need take apart. */
+const readString = (text: string, field: string): Address | Invalid => {
+  const bare = Mailboxes.parse(text, field)
+  if (!isInvalid(bare)) return { address: text }
+  const fault = displayFault(text)
+  if (fault !== undefined) return invalid(field, fault)
+  const parsed = addressparser(text)
+  const [only, ...others] = parsed
+  if (only === undefined) return bare
+  if (others.length > 0) return invalid(field, "holds several addresses; give each on its own")
+  const outside = outsideQuotes(text)
+  if (only.group === undefined && !outside.includes("<")) return bare
+  if (!isWellFormed(outside, only))
+    return invalid(field, "is not written as `Name <address>` or `group: addresses;`")
+  return readObject(fromParsed(only), field)
+}
+
+/**
+ * Reads one address.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readAddress = (input: AddressInput, field: string): Address | Invalid => {
+  if (typeof input === "string") return readString(input, field)
+  if (!isObject(input)) return invalid(field, "is neither a string nor an address")
+  return readObject(input, field)
+}
+
+const isList = (input: AddressesInput): input is ReadonlyArray<AddressInput> => Array.isArray(input)
+
+/**
+ * Reads one address or several; a list names each by its position.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readAddresses = (
+  input: AddressesInput | undefined,
+  field: string
+): ReadonlyArray<Address> | Invalid => {
+  if (input === undefined) return []
+  const list = isList(input) ? input : [input]
+  const read: Array<Address> = []
+  for (const [position, item] of list.entries()) {
+    const address = readAddress(item, isList(input) ? `${field}[${position}]` : field)
+    if (isInvalid(address)) return address
+    read.push(address)
+  }
+  return read
+}
+
+/**
+ * Reads a field that takes no groups, such as From and Sender.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readMailboxes = (
+  input: AddressesInput | undefined,
+  field: string
+): ReadonlyArray<Mailbox> | Invalid => {
+  const read = readAddresses(input, field)
+  if (isInvalid(read)) return read
+  const named: Array<Mailbox> = []
+  for (const address of read) {
+    if (isGroup(address)) return invalid(field, "holds a group, where only mailboxes may stand")
+    named.push(address)
+  }
+  return named
+}
+
+/**
+ * Reads an address list as a header field writes it: names, comments, groups, and as many addresses as there are.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parseList = (text: string, field: string): ReadonlyArray<Address> | Invalid => {
+  const fault = displayFault(text)
+  if (fault !== undefined) return invalid(field, fault)
+  return readAddresses(addressparser(text).map(fromParsed), field)
+}
+
+/**
+ * The address as a header writes it: the domain as A-labels, which every program understands.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const addrSpec = ({ address }: Mailbox): string => {
+  const mailbox = Mailboxes.parse(address, "address")
+  return isInvalid(mailbox) ? address : `${mailbox.localPart}@${mailbox.asciiDomain}`
+}
+
+/**
+ * Whether a header that names these addresses goes beyond ASCII.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const needsSmtpUtf8 = (addresses: ReadonlyArray<Address>): boolean =>
+  mailboxes(addresses).some((mailbox) => /\P{ASCII}/u.test(addrSpec(mailbox)))

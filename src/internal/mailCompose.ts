@@ -1,0 +1,179 @@
+/**
+ * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and gets
+ * neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
+ *
+ * @since 0.1.0
+ */
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { MailComposerAttachment, MailComposerOptions } from "nodemailer/lib/mail-composer"
+import MailComposer from "nodemailer/lib/mail-composer"
+import { Readable } from "node:stream"
+import { headerText } from "./mailFields.js"
+import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./mailModel.js"
+import { withLineEnds } from "./mailText.js"
+import { mayNotBeEncoded, mediaType, streamedMediaType } from "./mailType.js"
+
+// Neither quoted-printable nor base64 can hold "=_" (RFC 2045 section 6.7).
+const boundaryPrefix = "=_"
+
+// Octets in memory are encoded in pieces of this length, each a whole number of base64 lines.
+const pieceLength = 57 * 1024
+
+function* pieces(octets: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < octets.length; start += pieceLength) {
+    yield octets.subarray(start, start + pieceLength)
+  }
+}
+
+const described = (
+  { cid, disposition, filename }: AttachmentOptions,
+  contentType: string
+): MailComposerAttachment => ({
+  // The composer would make up a name of its own.
+  filename: filename ?? false,
+  contentType,
+  contentDisposition: disposition ?? (cid === undefined ? "attachment" : "inline"),
+  contentTransferEncoding: mayNotBeEncoded(contentType) ? "7bit" : "base64",
+  ...(cid === undefined ? {} : { cid })
+})
+
+const withCharset = (contentType: string): string =>
+  /^text\//i.test(contentType) && !/;[ \t]*charset=/i.test(contentType)
+    ? `${contentType}; charset=utf-8`
+    : contentType
+
+const alternative = ({ content, contentType }: Alternative): Alternative => ({
+  contentType: withCharset(contentType),
+  content: withLineEnds(content)
+})
+
+const calendarEvent = ({ content, filename, method }: Calendar) => ({
+  method,
+  content: withLineEnds(content),
+  ...(filename === undefined ? {} : { filename })
+})
+
+const text = (value: string | undefined): string | undefined =>
+  value === undefined ? undefined : withLineEnds(value)
+
+const composerOptions = (
+  message: Message,
+  streamed: ReadonlyArray<MailComposerAttachment>
+): MailComposerOptions => ({
+  date: message.date,
+  messageId: message.messageId,
+  baseBoundary: message.boundary,
+  boundaryPrefix,
+  text: text(message.text),
+  html: text(message.html),
+  alternatives: message.alternatives.map(alternative),
+  ...(message.calendar === undefined ? {} : { icalEvent: calendarEvent(message.calendar) }),
+  attachments: [
+    ...message.attachments.map((attachment) => ({
+      ...described(attachment, mediaType(attachment)),
+      content: Readable.from(pieces(attachment.content), { objectMode: false })
+    })),
+    ...streamed
+  ],
+  disableFileAccess: true,
+  disableUrlAccess: true
+})
+
+/** What an attachment's stream has ended with, since Node's streams carry no causes. */
+interface Failure<E> {
+  cause: Cause.Cause<E> | undefined
+}
+
+const closed = (readable: Readable): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    if (readable.closed) {
+      resume(Effect.void)
+      return
+    }
+    readable.once("close", () => {
+      resume(Effect.void)
+    })
+    readable.destroy()
+  })
+
+/** An attachment's stream as the composer reads it: it runs while the scope is open, and only as fast as it is read. */
+const asReadable = <E, R>(
+  attachment: StreamedAttachment<E, R>,
+  failure: Failure<E>
+): Effect.Effect<MailComposerAttachment, never, R | Scope.Scope> => {
+  const noted = Stream.tapErrorCause(attachment.stream, (cause) =>
+    Effect.sync(() => {
+      failure.cause ??= cause
+    })
+  )
+  return Effect.acquireRelease(NodeStream.toReadable(noted), closed).pipe(
+    Effect.map((content) => ({
+      ...described(attachment, streamedMediaType(attachment)),
+      content
+    }))
+  )
+}
+
+/** Whatever ended the octets early: an attachment, with the error that is its own, or a defect. */
+const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E> =>
+  failure.cause === undefined ? Effect.die(error) : Effect.failCause(failure.cause)
+
+const bodyOf = (options: MailComposerOptions): Readable => {
+  const readable = new MailComposer(options).compile().createReadStream()
+  // An error that comes once nobody reads any more must not end the process.
+  readable.on("error", () => undefined)
+  return readable
+}
+
+/**
+ * The octets of a message. Each run composes it anew, and gives the same octets if the attachments' streams do.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const octets = <E = never, R = never>(
+  message: Message,
+  streamed: ReadonlyArray<StreamedAttachment<E, R>>
+): Stream.Stream<Uint8Array, E, R> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const failure: Failure<E> = { cause: undefined }
+      const contents = yield* Effect.forEach(streamed, (attachment) => asReadable(attachment, failure))
+      const body = NodeStream.fromReadable<Readonly<{ error: unknown }>>(
+        () => bodyOf(composerOptions(message, contents)),
+        (error) => ({ error })
+      )
+      const header = new TextEncoder().encode(headerText(message))
+      return Stream.concat(Stream.make(header), body).pipe(
+        Stream.catchAll(({ error }) => Stream.fromEffect(reason(failure, error)))
+      )
+    })
+  )
+
+/**
+ * The octets in one array if they are at most `bound`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const octetsWithin = (message: Message, bound: number): Effect.Effect<Uint8Array | undefined> => {
+  if (inMemory(message) > bound) return Effect.succeed(undefined)
+  return Stream.runCollect(octets(message, [])).pipe(
+    Effect.map((chunks) => Buffer.concat([...chunks])),
+    Effect.map((whole) => (whole.length > bound ? undefined : whole))
+  )
+}
+
+/** A lower bound of what the message takes. */
+const inMemory = (message: Message): number => {
+  const texts = [message.text, message.html, message.calendar?.content]
+  const characters = [...texts, ...message.alternatives.map(({ content }) => content)]
+  return [
+    ...characters.map((content) => content?.length ?? 0),
+    ...message.attachments.map(({ content }) => content.length)
+  ].reduce((sum, length) => sum + length, 0)
+}

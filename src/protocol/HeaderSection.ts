@@ -1,0 +1,242 @@
+/**
+ * The header section of a message as octets: where it ends and which fields it has (RFC 5322 section 2.2), and
+ * whether any header section of a message, those of its MIME parts included, goes beyond ASCII (RFC 6532). It decodes
+ * no field, builds no tree of parts, and changes nothing.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A field of the header section, folded lines included.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Field {
+  /** The name as it is written, in ASCII; of a line without a colon, the line. */
+  readonly name: string
+  /** What follows the colon, folds included, one character for each octet. */
+  readonly body: string
+  /** Where the field begins. */
+  readonly start: number
+  /** Where the next field begins: behind the last line end of this one. */
+  readonly end: number
+}
+
+/**
+ * The header section at the beginning of a message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Section {
+  readonly fields: ReadonlyArray<Field>
+  /** Octets up to the empty line that ends the section, which is not counted. */
+  readonly length: number
+}
+
+const LF = 0x0a
+const CR = 0x0d
+const SP = 0x20
+const HT = 0x09
+const colon = ":"
+
+const sliceLength = 8192
+
+/**
+ * A string with one character for each octet.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toLatin1 = (octets: Uint8Array): string => {
+  let text = ""
+  for (let start = 0; start < octets.length; start += sliceLength) {
+    text += String.fromCharCode(...octets.subarray(start, start + sliceLength))
+  }
+  return text
+}
+
+/**
+ * The octets of a string that has one character for each.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromLatin1 = (text: string): Uint8Array =>
+  Uint8Array.from(text, (character) => character.charCodeAt(0))
+
+/** Where the line that begins at `start` ends, and where the next one begins. CRLF, CR and LF end a line. */
+const lineAt = (octets: Uint8Array, start: number): { readonly end: number; readonly next: number } => {
+  let end = start
+  while (end < octets.length && octets[end] !== LF && octets[end] !== CR) end++
+  const pair = octets[end] === CR && octets[end + 1] === LF
+  return { end, next: Math.min(octets.length, end + (pair ? 2 : 1)) }
+}
+
+const makeField = (octets: Uint8Array, start: number, textEnd: number, end: number): Field => {
+  const text = toLatin1(octets.subarray(start, textEnd))
+  const at = text.indexOf(colon)
+  return at === -1
+    ? { name: text, body: "", start, end }
+    : { name: text.slice(0, at).replace(/[ \t]+$/, ""), body: text.slice(at + 1), start, end }
+}
+
+/**
+ * Reads the header section. CRLF, bare CR and bare LF all end a line, as they will once the content is canonical.
+ * `undefined` if the octets are not `complete` and the section may go on behind them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const read = (octets: Uint8Array, complete: boolean): Section | undefined => {
+  const fields: Array<Field> = []
+  let start = 0
+  let textEnd = 0
+  let position = 0
+  const finish = (): void => {
+    if (position > start) fields.push(makeField(octets, start, textEnd, position))
+  }
+  while (position < octets.length) {
+    const { end, next } = lineAt(octets, position)
+    // The octet behind the line end says whether this was half of a CRLF, and whether the field is continued.
+    if (!complete && next >= octets.length) return undefined
+    if (end === position) break
+    const continued = octets[position] === SP || octets[position] === HT
+    if (!continued || position === 0) {
+      finish()
+      start = position
+    }
+    textEnd = end
+    position = next
+  }
+  if (!complete && position >= octets.length) return undefined
+  finish()
+  return { fields, length: position }
+}
+
+/**
+ * The fields of a name, in any letter case, from top to bottom.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const named = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<Field> =>
+  fields.filter((field) => field.name.toLowerCase() === name.toLowerCase())
+
+/**
+ * The body of a field on one line (RFC 5322 section 2.2.3), without white space at its ends.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const unfold = (body: string): string =>
+  body.replace(/\r\n|\r|\n/g, "").replace(/^[ \t]+|[ \t]+$/g, "")
+
+/**
+ * Looks at a message piece by piece, whatever the pieces are.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Inspector {
+  /** Octets with canonical line ends. */
+  readonly push: (octets: Uint8Array) => void
+  /** Whether an octet over 127 was seen in a header section, of the message or of a part at any level. */
+  readonly nonAscii: () => boolean
+}
+
+// Enough of a line to tell a delimiter (RFC 2046 section 5.1.1) and to read the parameter that names it.
+const keptOfLine = 4096
+
+const boundaryOf = (contentType: string): string | undefined => {
+  if (!/^\s*multipart\//i.test(contentType)) return undefined
+  const found = /;\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/i.exec(contentType)
+  return found?.[1]?.replace(/\\(.)/g, "$1") ?? found?.[2]
+}
+
+/**
+ * An inspector of every header section of a message. It follows the delimiters of multipart types and enters
+ * message/rfc822 and message/global, which may not be encoded; what is encoded is not looked into.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeInspector = (): Inspector => {
+  let inHeader = true
+  let nonAscii = false
+  let contentType = ""
+  let encoding = ""
+  let current: "type" | "encoding" | "other" = "other"
+  let boundaries: ReadonlyArray<string> = []
+  // The beginning of the unfinished line.
+  let kept = ""
+  let highBit = false
+
+  const beginSection = (): void => {
+    inHeader = true
+    contentType = ""
+    encoding = ""
+    current = "other"
+  }
+
+  const endSection = (): void => {
+    const boundary = boundaryOf(contentType)
+    if (boundary !== undefined) boundaries = [...boundaries, boundary]
+    const nested = /^\s*message\/(rfc822|global)\b/i.test(contentType)
+    if (nested && !/base64|quoted-printable/i.test(encoding)) beginSection()
+    else inHeader = false
+  }
+
+  const headerLine = (line: string): void => {
+    if (line === "") {
+      endSection()
+      return
+    }
+    if (highBit) nonAscii = true
+    if (!/^[ \t]/.test(line)) {
+      const name = line.slice(0, line.indexOf(colon)).trim().toLowerCase()
+      current = name === "content-type" ? "type" : name === "content-transfer-encoding" ? "encoding" : "other"
+      line = line.slice(line.indexOf(colon) + 1)
+    }
+    if (current === "type") contentType += line
+    else if (current === "encoding") encoding += line
+  }
+
+  const delimiterLine = (line: string): boolean => {
+    if (!line.startsWith("--")) return false
+    const text = line.slice(2).replace(/[ \t]+$/, "")
+    const depth = boundaries.findLastIndex((boundary) => text === boundary || text === `${boundary}--`)
+    if (depth === -1) return false
+    const closing = text !== boundaries[depth]
+    boundaries = boundaries.slice(0, closing ? depth : depth + 1)
+    if (closing) inHeader = false
+    else beginSection()
+    return true
+  }
+
+  const line = (text: string): void => {
+    if (delimiterLine(text)) return
+    if (inHeader) headerLine(text)
+  }
+
+  const keep = (octets: Uint8Array): void => {
+    if (inHeader && !highBit) highBit = octets.some((octet) => octet > 127)
+    if (kept.length < keptOfLine) kept += toLatin1(octets.subarray(0, keptOfLine - kept.length))
+  }
+
+  return {
+    push: (octets) => {
+      let start = 0
+      for (let at = octets.indexOf(LF); at !== -1; at = octets.indexOf(LF, start)) {
+        keep(octets.subarray(start, at))
+        line(kept.replace(/\r$/, ""))
+        kept = ""
+        highBit = false
+        start = at + 1
+      }
+      keep(octets.subarray(start))
+    },
+    nonAscii: () => nonAscii || (inHeader && highBit)
+  }
+}
