@@ -27,8 +27,11 @@ export const isGroup = (address: Address): address is Group => "group" in addres
 export const mailboxes = (addresses: ReadonlyArray<Address>): ReadonlyArray<Mailbox> =>
   addresses.flatMap((address) => (isGroup(address) ? address.members : [address]))
 
-const withName = (address: string, name: string | undefined): Mailbox =>
-  name === undefined || name === "" ? { address } : { name, address }
+/** White space around and between the words of a name is no part of them: readers make one space of it. */
+const words = (name: string): string => name.trim().replace(/ {2,}/g, " ")
+
+const withName = (address: string, name = ""): Mailbox =>
+  words(name) === "" ? { address } : { name: words(name), address }
 
 const readMailbox = ({ address, name }: Mailbox, field: string): Mailbox | Invalid => {
   if (typeof address !== "string") return invalid(field, "has no address")
@@ -43,7 +46,7 @@ const isArray = (value: unknown): boolean => Array.isArray(value)
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null
 
 const readGroup = ({ group, members }: Group, field: string): Group | Invalid => {
-  const fault = typeof group === "string" && group !== "" ? displayFault(group) : "is empty"
+  const fault = displayFault(group) ?? (words(group) === "" ? "is empty" : undefined)
   if (fault !== undefined) return invalid(field, `has a group name that ${fault}`)
   if (!isArray(members)) return invalid(field, "has no list of members")
   const read: Array<Mailbox> = []
@@ -52,7 +55,7 @@ const readGroup = ({ group, members }: Group, field: string): Group | Invalid =>
     if (isInvalid(mailbox)) return mailbox
     read.push(mailbox)
   }
-  return { group, members: read }
+  return { group: words(group), members: read }
 }
 
 const fromParsed = (parsed: Parsed): Address =>

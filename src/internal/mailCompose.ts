@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { MailComposerAttachment, MailComposerOptions } from "nodemailer/lib/mail-composer"
 import MailComposer from "nodemailer/lib/mail-composer"
+import type MimeNode from "nodemailer/lib/mime-node"
 import { Readable } from "node:stream"
 import { headerText } from "./mailFields.js"
 import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./mailModel.js"
@@ -122,8 +123,24 @@ const asReadable = <E, R>(
 const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E> =>
   failure.cause === undefined ? Effect.die(error) : Effect.failCause(failure.cause)
 
+/**
+ * An asterisk may stand in a value without quotes (RFC 2045 section 5.1), but Python's email package ends the value there
+ * (RFC 2231 section 7 reserves it).
+ */
+const quoteAsterisks = (node: MimeNode): void => {
+  const { filename } = node
+  const disposition = node.getHeader("Content-Disposition")
+  if (typeof disposition === "string" && filename?.includes("*") === true && /^[ !#-[\]-~]{1,60}$/.test(filename)) {
+    const value = `${disposition}; filename="${filename}"`
+    node.setHeader("Content-Disposition", { prepared: true, foldLines: true, value })
+  }
+  node.childNodes.forEach(quoteAsterisks)
+}
+
 const bodyOf = (options: MailComposerOptions): Readable => {
-  const readable = new MailComposer(options).compile().createReadStream()
+  const root = new MailComposer(options).compile()
+  quoteAsterisks(root)
+  const readable = root.createReadStream()
   // An error that comes once nobody reads any more must not end the process.
   readable.on("error", () => undefined)
   return readable

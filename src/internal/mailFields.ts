@@ -30,7 +30,11 @@ const longestWord = (text: string): number =>
 const needsEncoding = (text: string, limit: number): boolean =>
   /[^ -~]|^ | $| {2}|=\?/.test(text) || longestWord(text) > limit
 
-const field = (name: string, body: string): string => foldLines(`${name}: ${body}`, foldLength)
+// Python's email package takes a fold right behind the colon for a part of the value: stands for the space there.
+const unbreakable = "\u0001"
+
+const field = (name: string, body: string): string =>
+  foldLines(`${name}:${unbreakable}${body}`, foldLength).replace(unbreakable, " ")
 
 const unstructured = (name: string, text: string): string =>
   text === ""
@@ -41,13 +45,18 @@ const unstructured = (name: string, text: string): string =>
 const phraseLimit = 200
 
 const phrase = (text: string): string => {
-  if (needsEncoding(text, phraseLimit)) return encoded(text)
+  // Readers take a quoted `;` for the one that ends a group.
+  if (needsEncoding(text, phraseLimit) || text.includes(";")) return encoded(text)
   return /^[A-Za-z0-9 ]+$/.test(text) ? text : quoteString(text)
 }
 
+// What readers take for an address without angle brackets, whatever they do with quotes and brackets.
+const plainAddress = /^[^\s"(),:;<>@[\\\]]+@[^\s"(),:;<>@[\\\]]+$/
+
 const mailboxText = (mailbox: Mailbox): string => {
   const address = addrSpec(mailbox)
-  return mailbox.name === undefined ? address : `${phrase(mailbox.name)} <${address}>`
+  if (mailbox.name !== undefined) return `${phrase(mailbox.name)} <${address}>`
+  return plainAddress.test(address) ? address : `<${address}>`
 }
 
 const addressText = (address: Address): string =>

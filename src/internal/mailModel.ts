@@ -70,7 +70,7 @@ export type Disposition = "attachment" | "inline"
  * @category models
  */
 export interface AttachmentOptions {
-  /** The name to save it under: any characters but control characters. */
+  /** The name to save it under: any characters but control characters, without white space at its ends. */
   readonly filename?: string | undefined
   /** The media type, with parameters if need be. It is guessed from the name where it is missing. */
   readonly contentType?: string | undefined

@@ -337,7 +337,7 @@ const fileNameFault = (name: string | undefined): string | undefined => {
   if (name === undefined) return undefined
   const held = displayFault(name)
   if (held !== undefined) return held
-  if (name === "") return "is empty"
+  if (name.trim() === "") return "is empty"
   return name.length > fileNameLimit ? `is longer than ${fileNameLimit} characters` : undefined
 }
 
@@ -407,7 +407,8 @@ const readAttachment = (input: AttachmentInput, field: string): Attachment | Inv
   const reason = typeof content === "string" ? bodyFault(content) : undefined
   if (reason !== undefined) return invalid(`${field}.content`, reason)
   const attachment = {
-    ...(filename === undefined ? {} : { filename }),
+    // White space around it is no part of a name: readers drop it.
+    ...(filename === undefined ? {} : { filename: filename.trim() }),
     ...(contentType === undefined ? {} : { contentType }),
     ...(cid === undefined ? {} : { cid }),
     ...(disposition === undefined ? {} : { disposition }),
@@ -459,7 +460,7 @@ const readCalendar = (input: Calendar | undefined): { readonly calendar?: Calend
   if (named !== method) {
     return invalid("calendar.method", `is ${method}, and the calendar object says ${named ?? "none"}`)
   }
-  return { calendar: { method, content, ...(filename === undefined ? {} : { filename }) } }
+  return { calendar: { method, content, ...(filename === undefined ? {} : { filename: filename.trim() }) } }
 }
 
 /** Octets that go out as they are: in base64 a boundary cannot occur. */

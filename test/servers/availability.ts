@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
-/** dkimpy is no server: it verifies DKIM signatures. */
-export type ServerName = "Postfix" | "Exim" | "Dovecot" | "aiosmtpd" | "dkimpy"
+/** Python and dkimpy are no servers: the one parses messages, the other verifies DKIM signatures. */
+export type ServerName = "Postfix" | "Exim" | "Dovecot" | "aiosmtpd" | "dkimpy" | "Python"
 
 /** The server is not installed, this user cannot run it, or it did not start; `reason` says which and why. */
 export class ServerUnavailable extends Data.TaggedError("ServerUnavailable")<{
@@ -38,11 +38,12 @@ const programs: Record<ServerName, ReadonlyArray<string>> = {
   Exim: ["usr/sbin/exim4"],
   Dovecot: ["usr/sbin/dovecot", "usr/lib/dovecot/lmtp"],
   aiosmtpd: ["usr/lib/python3/dist-packages/aiosmtpd/smtp.py"],
-  dkimpy: ["usr/lib/python3/dist-packages/dkim/__init__.py", "usr/lib/python3/dist-packages/nacl/__init__.py"]
+  dkimpy: ["usr/lib/python3/dist-packages/dkim/__init__.py", "usr/lib/python3/dist-packages/nacl/__init__.py"],
+  Python: []
 }
 
 /** What runs on Python, as any user. */
-const onPython: ReadonlyArray<ServerName> = ["aiosmtpd", "dkimpy"]
+const onPython: ReadonlyArray<ServerName> = ["aiosmtpd", "dkimpy", "Python"]
 
 const howToInstall = "run .ci/install-servers as root"
 
