@@ -130,7 +130,11 @@ const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E>
 const quoteAsterisks = (node: MimeNode): void => {
   const { filename } = node
   const disposition = node.getHeader("Content-Disposition")
-  if (typeof disposition === "string" && filename?.includes("*") === true && /^[ !#-[\]-~]{1,60}$/.test(filename)) {
+  if (
+    typeof disposition === "string" &&
+    filename?.includes("*") === true &&
+    /^[ !#-[\]-~]{1,60}$/.test(filename)
+  ) {
     const value = `${disposition}; filename="${filename}"`
     node.setHeader("Content-Disposition", { prepared: true, foldLines: true, value })
   }

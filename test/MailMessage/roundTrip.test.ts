@@ -68,7 +68,9 @@ interface Part {
 }
 
 /** Related parts stand with the HTML, before the others. */
-const sorted = <A extends { readonly cid: string | undefined }>(parts: ReadonlyArray<A>): ReadonlyArray<A> => [
+const sorted = <A extends { readonly cid: string | undefined }>(
+  parts: ReadonlyArray<A>
+): ReadonlyArray<A> => [
   ...parts.filter(({ cid }) => cid !== undefined),
   ...parts.filter(({ cid }) => cid === undefined)
 ]
@@ -92,7 +94,10 @@ const postalAddresses = (addresses: ReadonlyArray<MailMessage.Address>): Readonl
 const hex = (content: ArrayBuffer | Uint8Array | string): string =>
   typeof content === "string" ? content : Buffer.from(new Uint8Array(content)).toString("hex")
 
-const expectSameByPostalMime = async (octets: Uint8Array, message: MailMessage.MailMessage): Promise<void> => {
+const expectSameByPostalMime = async (
+  octets: Uint8Array,
+  message: MailMessage.MailMessage
+): Promise<void> => {
   const email = await PostalMime.parse(octets, { forceRfc822Attachments: true })
   expect(email.subject ?? "").toBe(message.subject ?? "")
   expect([email.from]).toEqual(postalAddresses(message.from.slice(0, 1)))
@@ -191,7 +196,9 @@ describe("a message of any kind", () => {
 
   it("is read back equal by postal-mime", { timeout: 600_000 }, () =>
     FastCheck.assert(
-      FastCheck.asyncProperty(messages({ encodedWords: false }), (given) => check(given, expectSameByPostalMime)),
+      FastCheck.asyncProperty(messages({ encodedWords: false }), (given) =>
+        check(given, expectSameByPostalMime)
+      ),
       { numRuns: runs }
     )
   )

@@ -66,7 +66,9 @@ export const startPythonMail: Effect.Effect<PythonMail, ServerUnavailable, Scope
   function* () {
     const env = yield* environment()
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => spawn(existsSync(python) ? python : "python3", [script], { env, stdio: ["pipe", "pipe", "inherit"] })),
+      Effect.sync(() =>
+        spawn(existsSync(python) ? python : "python3", [script], { env, stdio: ["pipe", "pipe", "inherit"] })
+      ),
       (running) => Effect.sync(() => running.kill("SIGKILL"))
     )
     const waiting: Array<(line: string) => void> = []

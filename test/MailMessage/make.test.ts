@@ -1,0 +1,268 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import * as MailMessage from "../../src/MailMessage.js"
+
+const from = "app@example.com"
+const to = "ann@example.net"
+
+const wrongField = (input: MailMessage.Input) =>
+  MailMessage.make(input).pipe(
+    Effect.flip,
+    Effect.map((error) => {
+      expect(error._tag).toBe("InvalidArgument")
+      return [error.field, error.reason]
+    })
+  )
+
+/** The field that is wrong, and why; each differs from a good message by one thing. */
+const mistakes: ReadonlyArray<readonly [Partial<MailMessage.Input>, string, RegExp]> = [
+  [{ from: [] }, "from", /^is empty/],
+  [{ from: "app" }, "from", /no @/],
+  [{ from: ["a@example.com", "b@example.com"] }, "sender", /^is missing/],
+  [{ from: { group: "Us", members: [] } }, "from", /holds a group/],
+  [{ sender: { group: "Us", members: [] } }, "sender", /holds a group/],
+  [{ to: ["ann@example.net", "bob"] }, "to[1]", /no @/],
+  [{ to: "ann@example.net, bob@example.net" }, "to", /several addresses/],
+  [{ to: "Ann <ann@example.net> <bob@example.net>" }, "to", /is not written as/],
+  [{ to: "Ann <ann@example.net" }, "to", /is not written as/],
+  [{ to: [{ name: "A\r\nBcc: x@example.net", address: to }] }, "to[0]", /a CR/],
+  [{ cc: { group: "Friends", members: [{ address: "x y@example.net" }] } }, "cc.members[0]", /space|quotes/],
+  [{ cc: { group: "", members: [] } }, "cc", /group name that is empty/],
+  [{ bcc: "a@b@c" }, "bcc", /more than one @/],
+  [{ replyTo: ["<>"] }, "replyTo[0]", /./],
+  [{ subject: "a\nb" }, "subject", /an LF/],
+  [{ subject: "a\u0000b" }, "subject", /a NUL/],
+  [{ subject: "a\u0085b" }, "subject", /U\+0085/],
+  [{ subject: "\ud800" }, "subject", /surrogate/],
+  [{ date: new Date(Number.NaN) }, "date", /no valid date/],
+  [{ date: new Date("+012026-01-01T00:00:00Z") }, "date", /1900 to 9999/],
+  [{ messageId: "no id" }, "messageId", /no message id/],
+  [{ messageId: "<a@b>\r\nX: y" }, "messageId", /no message id/],
+  [{ inReplyTo: ["<a@b>", "c"] }, "inReplyTo[1]", /no message id/],
+  [{ references: "<a@b> c" }, "references", /no message id/],
+  [{ text: "\udfff" }, "text", /surrogate/],
+  [
+    { alternatives: [{ contentType: "markdown", content: "" }] },
+    "alternatives[0].contentType",
+    /no media type/
+  ],
+  [
+    { alternatives: [{ contentType: "text/x; charset=iso-8859-1", content: "" }] },
+    "alternatives[0].contentType",
+    /another charset/
+  ],
+  [{ calendar: { method: "REQUEST", content: "METHOD:REPLY\r\n" } }, "calendar.method", /says REPLY/],
+  [{ calendar: { method: "REQUEST", content: "" } }, "calendar.method", /says none/],
+  [{ attachments: [{ filename: "a\r\nb", content: "" }] }, "attachments[0].filename", /a CR/],
+  [{ attachments: [{ filename: " ", content: "" }] }, "attachments[0].filename", /empty/],
+  [
+    { attachments: [{ contentType: "text/plain\r\nX: y", content: "" }] },
+    "attachments[0].contentType",
+    /no media type/
+  ],
+  [
+    { attachments: [{ contentType: "multipart/mixed", content: "" }] },
+    "attachments[0].contentType",
+    /multipart/
+  ],
+  [{ attachments: [{ cid: "<a@b>", content: "" }] }, "attachments[0].cid", /no content id/],
+  [
+    {
+      attachments: [
+        { cid: "a@b", content: "" },
+        { cid: "a@b", content: "" }
+      ]
+    },
+    "attachments[1].cid",
+    /attachments\[0\]/
+  ],
+  [
+    { attachments: [{ contentType: "message/rfc822", content: "Subject: ä\r\n\r\n" }] },
+    "attachments[0].contentType",
+    /not 7-bit.*message\/global/
+  ],
+  [{ list: { unsubscribe: "example.com" } }, "list.unsubscribe", /no absolute URI/],
+  [{ list: { help: ["https://a.test", "https://b.test/>\r\nX: y"] } }, "list.help[1]", /no URI/],
+  [{ list: { unsubscribe: "mailto:x@example.com", oneClick: true } }, "list.oneClick", /https/],
+  [{ list: { id: "no identifier" } }, "list.id", /no list identifier/],
+  [{ headers: { "X-Foo": "a\r\nBcc: b" } }, 'headers["X-Foo"]', /a CR/],
+  [{ headers: { "X-Foo": ["a", "b\0"] } }, 'headers["X-Foo"]', /a NUL/],
+  [{ headers: { "X Foo": "a" } }, 'headers["X Foo"]', /name/],
+  [{ headers: { "X-Foo:": "a" } }, 'headers["X-Foo:"]', /name/],
+  [{ headers: { Bcc: to } }, 'headers["Bcc"]', /option `bcc`/],
+  [{ headers: { "content-type": "text/html" } }, 'headers["content-type"]', /structure/],
+  [{ headers: [{ name: "Resent-Date", value: "now" }] }, 'headers["Resent-Date"]', /option `resent`/],
+  [{ headers: { "DKIM-Signature": "v=1" } }, 'headers["DKIM-Signature"]', /Dkim/],
+  [{ boundary: "a b" }, "boundary", /letters/],
+  [{ boundary: "b", text: "a\r\n--=_-b-Part_1\r\n" }, "boundary", /occurs/],
+  [{ resent: { from } }, "resent.to", /is empty/],
+  [{ resent: { from, to: "x" } }, "resent.to", /no @/],
+  [{ resent: { from: "x", to } }, "resent.from", /no @/]
+]
+
+describe("make", () => {
+  it.effect.each(mistakes)("refuses %j and names %s", ([wrong, field, reason]) =>
+    Effect.gen(function* () {
+      expect(yield* wrongField({ from, to, text: "x", ...wrong })).toEqual([
+        field,
+        expect.stringMatching(reason)
+      ])
+    })
+  )
+
+  it.effect("fixes date, id and boundary once, to the second of the clock", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1_700_000_000_999)
+      const first = yield* MailMessage.make({ from: "app@exämple.com", to })
+      const second = yield* MailMessage.make({ from: "app@exämple.com", to })
+      expect(first.date).toEqual(new Date(1_700_000_000_000))
+      expect(first.messageId).toMatch(/^<[0-9a-f]{32}@xn--exmple-cua\.com>$/)
+      expect(first.boundary).toMatch(/^[0-9a-f]{32}$/)
+      expect(second.messageId).not.toBe(first.messageId)
+      expect(second.boundary).not.toBe(first.boundary)
+    })
+  )
+
+  it.effect("reads addresses with names, quotes, groups and characters beyond ASCII", () =>
+    Effect.gen(function* () {
+      const message = yield* MailMessage.make({
+        from: '"Doe, John" <john@example.com>',
+        to: [
+          "ann@example.net",
+          "Jörg Müller <jörg@exämple.org>",
+          { name: "  Bob  B. ", address: '"b o b"@example.org' },
+          "Friends: Carol <carol@example.net>, dave@example.net;",
+          "undisclosed-recipients:;"
+        ]
+      })
+      expect(message.from).toEqual([{ name: "Doe, John", address: "john@example.com" }])
+      expect(message.to).toEqual([
+        { address: "ann@example.net" },
+        { name: "Jörg Müller", address: "jörg@exämple.org" },
+        { name: "Bob B.", address: '"b o b"@example.org' },
+        {
+          group: "Friends",
+          members: [{ name: "Carol", address: "carol@example.net" }, { address: "dave@example.net" }]
+        },
+        { group: "undisclosed-recipients", members: [] }
+      ])
+    })
+  )
+
+  it.effect("copies what it is given", () =>
+    Effect.gen(function* () {
+      const content = Uint8Array.of(1, 2, 3)
+      const recipients = ["ann@example.net"]
+      const message = yield* MailMessage.make({ from, to: recipients, attachments: [{ content }] })
+      content.fill(0)
+      recipients.push("bob@example.net")
+      expect(message.attachments[0]?.content).toEqual(Uint8Array.of(1, 2, 3))
+      expect(message.to).toEqual([{ address: "ann@example.net" }])
+    })
+  )
+
+  it.effect("reads ids with and without angle brackets, and those of another message's field", () =>
+    Effect.gen(function* () {
+      const message = yield* MailMessage.make({
+        from,
+        messageId: "a@b.test",
+        inReplyTo: ["c@d.test"],
+        references: " <e@f.test>\t<g@[192.0.2.1]> "
+      })
+      expect(message).toMatchObject({
+        messageId: "<a@b.test>",
+        inReplyTo: ["<c@d.test>"],
+        references: ["<e@f.test>", "<g@[192.0.2.1]>"]
+      })
+    })
+  )
+})
+
+describe("addresses", () => {
+  it.effect("reads a list as a header field writes it", () =>
+    Effect.gen(function* () {
+      expect(
+        yield* MailMessage.addresses("Ann <ann@example.net>, bob@example.org, Us: x@example.com;")
+      ).toEqual([
+        { name: "Ann", address: "ann@example.net" },
+        { address: "bob@example.org" },
+        { group: "Us", members: [{ address: "x@example.com" }] }
+      ])
+    })
+  )
+
+  it.effect("names the address that is wrong", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(MailMessage.addresses("ann@example.net, bob"))
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field: "addresses[1]" })
+      const injected = yield* Effect.flip(MailMessage.addresses("ann@example.net\r\nBcc: x@example.net"))
+      expect(injected).toMatchObject({ field: "addresses", reason: "holds a CR" })
+    })
+  )
+})
+
+describe("a stored message", () => {
+  const stored = MailMessage.make({
+    from: [{ name: "Ann", address: "ann@example.com" }, "bob@example.com"],
+    sender: "office@example.com",
+    to: [to, { group: "Friends", members: [{ address: "x@example.com" }] }],
+    bcc: "archive@example.com",
+    subject: "Grüße",
+    text: "Hello",
+    html: "<p>Hello</p>",
+    alternatives: [{ contentType: "text/markdown", content: "# Hello" }],
+    calendar: { method: "CANCEL", content: "METHOD:CANCEL\r\n" },
+    attachments: [{ filename: "a.bin", cid: "a@b", content: Uint8Array.of(0, 255, 13) }],
+    list: { id: "<dogs.example.com>", unsubscribe: "https://example.com/u", oneClick: true },
+    priority: "low",
+    headers: { "X-Foo": ["1", "2"] },
+    resent: { from: "eve@example.com", to: "fred@example.com" }
+  })
+
+  it.effect("is JSON, and comes back as the same message", () =>
+    Effect.gen(function* () {
+      const message = yield* stored
+      const json = JSON.stringify(yield* Schema.encode(MailMessage.MailMessage)(message))
+      expect(json).toContain('"content":"AP8N"')
+      const back = yield* Schema.decodeUnknown(Schema.parseJson(MailMessage.MailMessage))(json)
+      expect(back).toBeInstanceOf(MailMessage.MailMessage)
+      expect({ ...back }).toEqual({ ...message })
+    })
+  )
+
+  it.effect("that was changed into what make refuses is not decoded", () =>
+    Effect.gen(function* () {
+      const json = yield* Effect.flatMap(stored, Schema.encode(MailMessage.MailMessage))
+      const decode = Schema.decodeUnknown(MailMessage.MailMessage)
+      for (const change of [
+        { subject: "a\r\nBcc: x@example.com" },
+        { messageId: "a@b" },
+        { from: [] },
+        { headers: [{ name: "Bcc", value: "x" }] },
+        { attachments: [{ filename: "a\nb", content: "" }] },
+        {
+          attachments: [
+            { cid: "a@b", content: "" },
+            { cid: "a@b", content: "" }
+          ]
+        }
+      ]) {
+        expect((yield* Effect.flip(decode({ ...json, ...change })))._tag).toBe("ParseError")
+      }
+    })
+  )
+
+  it.effect("needs no more than its author, its identity and its boundary", () =>
+    Effect.gen(function* () {
+      const message = yield* Schema.decodeUnknown(MailMessage.MailMessage)({
+        date: "2026-01-01T00:00:00.000Z",
+        messageId: "<a@b>",
+        boundary: "x",
+        from: [{ address: from }]
+      })
+      expect(MailMessage.envelope(message)).toEqual({ from, to: [] })
+    })
+  )
+})
