@@ -111,7 +111,9 @@ const asReadable = <E, R>(
       failure.cause ??= cause
     })
   )
-  return Effect.acquireRelease(NodeStream.toReadable(noted), closed).pipe(
+  // The stream runs in a fiber with the runtime flags of this moment, and has to be interruptible whatever they are here.
+  return Effect.interruptible(NodeStream.toReadable(noted)).pipe(
+    Effect.tap((readable) => Effect.addFinalizer(() => closed(readable))),
     Effect.map((content) => ({
       ...described(attachment, streamedMediaType(attachment)),
       content

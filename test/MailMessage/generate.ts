@@ -103,8 +103,8 @@ const addresses = (maxLength: number) =>
 const fileName = FastCheck.oneof(
   headerText
     .map((text) => characters(text, 120))
-    // Python takes angle brackets around a value off, as it does quotes.
-    .filter((text) => text.trim() !== "" && wellFormed(text) && !/^<.*>$/.test(text.trim())),
+    // Python takes quotes and angle brackets around a decoded value off.
+    .filter((text) => text.trim() !== "" && wellFormed(text) && !/^(?:<.*>|".*")$/.test(text.trim())),
   FastCheck.constantFrom(
     "../../etc/passwd",
     "C:\\Users\\ann\\report.pdf",
