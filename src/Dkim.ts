@@ -379,7 +379,7 @@ export const signContent = <E = never, R = never>(
  * @since 0.1.0
  * @category conversions
  */
-export const sign = <E, R>(
+export const sign = <E = never, R = never>(
   submission: Submission<E, R>,
   options: Options
 ): Effect.Effect<Submission<E | ContentError, R>, ContentError | InvalidArgument | E, R> =>

@@ -737,7 +737,7 @@ const isSeveral = (to: Submission["to"]): to is Exclude<Submission["to"], string
  * @since 0.1.0
  * @category conversions
  */
-export const verp = <E, R>(
+export const verp = <E = never, R = never>(
   submission: Submission<E, R>,
   { delimiter, sender }: VerpOptions
 ): Effect.Effect<ReadonlyArray<Submission<E, R>>, InvalidArgument> =>

@@ -30,7 +30,7 @@ const residentBound = 128 * mebibyte
 
 const startSink = Effect.acquireRelease(
   Effect.sync(() =>
-    spawn(execPath, [fileURLToPath(new URL("./sink.mjs", import.meta.url))], {
+    spawn(execPath, ["--import", "tsx", fileURLToPath(new URL("./sink.ts", import.meta.url))], {
       stdio: ["ignore", "pipe", "inherit"]
     })
   ),

@@ -228,7 +228,7 @@ describe("a stored message", () => {
       expect(json).toContain('"content":"AP8N"')
       const back = yield* Schema.decodeUnknown(Schema.parseJson(MailMessage.MailMessage))(json)
       expect(back).toBeInstanceOf(MailMessage.MailMessage)
-      expect({ ...back }).toEqual({ ...message })
+      expect(back).toEqual(message)
     })
   )
 

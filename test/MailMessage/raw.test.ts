@@ -105,7 +105,7 @@ describe("the envelope of a raw message", () => {
     [header("To: a@example.net"), "From"],
     [header("From: a@example.com"), "To"],
     [header("From: a@example.com", "To: b"), "To"],
-    [header("From: a@example.com", "To: b@example.net", "Bcc: <c d@example.net>"), "Bcc"],
+    [header("From: a@example.com", "To: b@example.net", "Bcc: c@-.example"), "Bcc"],
     [
       header("Resent-Date: x", "Resent-From: r@example.com", "From: a@example.com", "To: b@example.net"),
       "Resent-To"

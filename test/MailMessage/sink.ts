@@ -1,14 +1,17 @@
 /** A server that throws content away, and tells its octets in the final reply. Prints its port. */
 import { createServer } from "node:net"
+import { stdout } from "node:process"
 
 const endOfData = Buffer.from("\r\n.\r\n")
 
-createServer((socket) => {
+const server = createServer((socket) => {
   let receiving = false
   let octets = 0
   let tail = Buffer.alloc(0)
-  const reply = (line) => socket.write(`${line}\r\n`)
-  const commands = (text) => {
+  const reply = (line: string): void => {
+    socket.write(`${line}\r\n`)
+  }
+  const commands = (text: string): void => {
     for (const line of text.split("\r\n")) {
       if (line.startsWith("EHLO")) reply("250-sink\r\n250-PIPELINING\r\n250 8BITMIME")
       else if (line === "QUIT") socket.end("221 bye\r\n")
@@ -21,7 +24,7 @@ createServer((socket) => {
     }
   }
   socket.on("error", () => undefined)
-  socket.on("data", (chunk) => {
+  socket.on("data", (chunk: Buffer) => {
     if (!receiving) {
       commands(chunk.toString("latin1"))
       return
@@ -33,6 +36,9 @@ createServer((socket) => {
     reply(`250 ${octets - 3} octets`)
   })
   reply("220 sink")
-}).listen(0, "127.0.0.1", function () {
-  process.stdout.write(`${this.address().port}\n`)
+})
+
+server.listen(0, "127.0.0.1", () => {
+  const address = server.address()
+  stdout.write(`${typeof address === "object" ? (address?.port ?? 0) : 0}\n`)
 })
