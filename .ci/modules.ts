@@ -19,6 +19,12 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["SmtpTest", "programs under test want it, programs in production do not"]
 ])
 
+/** Modules that cannot be imported without an optional peer, and which they need. */
+export const optionalPeers: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
+  ["Dkim", ["nodemailer"]],
+  ["MailMessage", ["nodemailer", "@effect/platform-node"]]
+])
+
 /** Every module directly in src, in alphabetical order, without the barrel. */
 export const publicModules = (): ReadonlyArray<string> =>
   readdirSync(`${root}src`)

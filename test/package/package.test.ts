@@ -1,21 +1,23 @@
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { env, execPath } from "node:process"
 import { promisify } from "node:util"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
-import { exportsMap, manifestText, publicModules, root } from "../../.ci/modules.js"
+import { exportsMap, manifestText, optionalPeers, publicModules, root } from "../../.ci/modules.js"
 
 // What a user gets: the tarball, unpacked into a project that has the required peers and no optional one.
 
 const run = promisify(execFile)
 const modules = publicModules()
+const needy = [...optionalPeers].map(([name, peers]) => [`effect-smtplib/${name}`, peers] as const)
 const subpaths = Object.entries(exportsMap())
   .filter(([, target]) => target !== null && typeof target === "object")
   .map(([subpath]) => subpath.replace(/^\./, "effect-smtplib"))
+  .filter((subpath) => !needy.some(([specifier]) => specifier === subpath))
 
 const manifest: unknown = JSON.parse(manifestText())
 const get = (value: unknown, key: string): unknown =>
@@ -27,6 +29,8 @@ const keysOf = (value: unknown): ReadonlyArray<string> =>
 const installed = ["effect", "@effect/platform", ...keysOf(get(manifest, "dependencies"))]
 
 let project = ""
+/** The same with the optional peers. */
+let complete = ""
 let tarball = ""
 
 // What a command printed says more than that it failed.
@@ -35,8 +39,8 @@ const fail = (error: unknown): never => {
   throw new Error(output, { cause: error })
 }
 
-const install = async (name: string): Promise<void> => {
-  const path = join(project, "node_modules", name)
+const install = async (folder: string, name: string): Promise<void> => {
+  const path = join(folder, "node_modules", name)
   await mkdir(dirname(path), { recursive: true })
   await symlink(join(root, "node_modules", name), path, "dir")
 }
@@ -50,10 +54,15 @@ beforeAll(async () => {
   tarball = join(project, name ?? "no tarball")
   await run("tar", ["-xzf", tarball, "-C", project])
   await rename(join(project, "package"), join(project, "node_modules", "effect-smtplib"))
-  for (const dependency of installed) await install(dependency)
+  for (const dependency of installed) await install(project, dependency)
+  complete = await mkdtemp(join(tmpdir(), "effect-smtplib-package-"))
+  const unpacked = join("node_modules", "effect-smtplib")
+  await cp(join(project, unpacked), join(complete, unpacked), { recursive: true })
+  const peers = new Set([...optionalPeers.values()].flat())
+  for (const dependency of [...installed, ...peers]) await install(complete, dependency)
 })
 
-afterAll(() => rm(project, { recursive: true, force: true }))
+afterAll(() => Promise.all([project, complete].map((folder) => rm(folder, { recursive: true, force: true }))))
 
 interface Imported {
   readonly ok: boolean
@@ -73,9 +82,9 @@ import(${JSON.stringify(specifier)}).then(
   (error) => { process.stdout.write(String(error.code) + " " + error.message) }
 )`
 
-const importInProject = async (specifier: string): Promise<Imported> => {
+const importInProject = async (specifier: string, cwd = project): Promise<Imported> => {
   const { stderr, stdout } = await run(execPath, ["--input-type=module", "--eval", script(specifier)], {
-    cwd: project,
+    cwd,
     env: { PATH: env["PATH"] },
     maxBuffer: 16_777_216
   })
@@ -139,6 +148,21 @@ describe("in a project without the optional peers", () => {
   ])("%s cannot be imported", async (specifier) => {
     const { code } = await importInProject(specifier)
     expect(code).toContain("ERR_PACKAGE_PATH_NOT_EXPORTED")
+  })
+
+  it.concurrent.each(needy)("%s names the one that it misses", async (specifier, peers) => {
+    const { code, ok } = await importInProject(specifier)
+    expect(ok).toBe(false)
+    expect(code).toMatch(/^ERR_MODULE_NOT_FOUND /)
+    expect(peers.some((peer) => code.includes(`'${peer}'`))).toBe(true)
+  })
+
+  it.concurrent.each(needy)("%s can be imported once they are there", async (specifier) => {
+    const { code, loaded, ok } = await importInProject(specifier, complete)
+    expect(ok, code).toBe(true)
+    expect(
+      loaded.filter((path) => /^(effect|@effect\/[^/]+)\/dist\/[^/]+\/index\.js$/.test(path))
+    ).toStrictEqual([])
   })
 
   it("only SmtpSchema loads Schema, which takes over 100 ms", async () => {
