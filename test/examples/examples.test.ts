@@ -11,6 +11,13 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
     "A group: 250, 250, 550",
     "  C: QUIT"
   ],
+  message: [
+    expect.stringMatching(/^ {2}archive@shop\.example\.com {2}accepted/),
+    expect.stringContaining("octets, unchanged"),
+    "  DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;",
+    "  To: =?UTF-8?Q?J=C3=B6rg_=3CJoe=3E_M=C3=BCller?= <joerg@example.net>",
+    "  List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+  ],
   service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
   testing: [
     '  captured: "Subject: Disk full\\r\\n\\r\\nPlease look.\\r\\n"',

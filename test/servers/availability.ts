@@ -38,7 +38,10 @@ const programs: Record<ServerName, ReadonlyArray<string>> = {
   Exim: ["usr/sbin/exim4"],
   Dovecot: ["usr/sbin/dovecot", "usr/lib/dovecot/lmtp"],
   aiosmtpd: ["usr/lib/python3/dist-packages/aiosmtpd/smtp.py"],
-  dkimpy: ["usr/lib/python3/dist-packages/dkim/__init__.py", "usr/lib/python3/dist-packages/nacl/__init__.py"],
+  dkimpy: [
+    "usr/lib/python3/dist-packages/dkim/__init__.py",
+    "usr/lib/python3/dist-packages/nacl/__init__.py"
+  ],
   Python: []
 }
 
