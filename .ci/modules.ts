@@ -15,6 +15,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["Dkim", "it needs nodemailer, which is an optional peer"],
   ["MailMessage", "it needs nodemailer and @effect/platform-node, which are optional peers, and Schema"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
+  ["SmtpOAuth", "it needs an HTTP client, which costs over 100 ms to import"],
   ["SmtpSchema", "importing Schema costs over 100 ms"],
   ["SmtpTest", "programs under test want it, programs in production do not"]
 ])

@@ -124,11 +124,17 @@ export interface Password extends PasswordOptions {
 export interface TokenRequest {
   /** The server has refused the token given before: a cache should be passed over. */
   readonly refresh: boolean
+  /**
+   * The token that was refused. A cache that has come to hold another one meanwhile, for another session, can give
+   * that and spare the endpoint a request.
+   */
+  readonly refused?: Redacted.Redacted | undefined
 }
 
 /**
  * Where an access token comes from: the token itself, an effect that obtains one, or a function that is told
- * whether the last one was refused.
+ * whether the last one was refused. An error of it with a property `isTransient` that is `true` is taken for one that
+ * may pass: `AuthenticationError` then has the reason `TokenUnavailable`, and is transient.
  *
  * @since 0.1.0
  * @category models
@@ -260,8 +266,8 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
 /**
  * An OAuth 2.0 access token, by OAUTHBEARER (RFC 7628) or XOAUTH2. The token effect is run at authentication; if
  * the server refuses the token it is run once more, with `refresh: true`, and a token other than the refused one
- * is tried once. An error of the effect becomes `AuthenticationError` with reason `Token` and the error as its
- * cause, so let no secret into it.
+ * is tried once. An error of the effect becomes `AuthenticationError` with reason `Token` (`TokenUnavailable` if it
+ * is transient by its own word) and the error as its cause, so let no secret into it.
  *
  * @since 0.1.0
  * @category constructors

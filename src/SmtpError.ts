@@ -280,6 +280,7 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
  * - `Insecure`: the session has no TLS, or opportunistic TLS that verified nobody, and `allowInsecureAuth` is not
  *   set; nothing was sent
  * - `Token`: the program's token effect failed
+ * - `TokenUnavailable`: it failed with an error whose property `isTransient` is `true`: the token may be had later
  * - `Challenge`: the server's challenge could not be understood
  * - `ServerNotVerified`: the server did not prove that it knows the password (SCRAM)
  *
@@ -294,6 +295,7 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
     | "NotOffered"
     | "Insecure"
     | "Token"
+    | "TokenUnavailable"
     | "Challenge"
     | "ServerNotVerified"
   /** The mechanism that was tried last. */
@@ -319,6 +321,8 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
         return `Credentials are not sent without TLS, nor over opportunistic TLS that verified nobody: choose tls "starttls" or "implicit", or set allowInsecureAuth`
       case "Token":
         return `The access token could not be obtained${causeText(this.cause)}${detail}; check the effect that gives it`
+      case "TokenUnavailable":
+        return `The access token could not be obtained for now${causeText(this.cause)}${detail}; try again later`
       case "Challenge":
         return `The server's challenge could not be used${how}${words}; try another mechanism`
       case "ServerNotVerified":
@@ -581,7 +585,7 @@ export const isTransient = (error: SmtpError): boolean => {
         ? error.recipients.every(({ reply }) => isTransientReply(reply))
         : error.recipients.some(({ reply }) => isTransientReply(reply))
     case "AuthenticationError":
-      return error.reason === "Temporary"
+      return error.reason === "Temporary" || error.reason === "TokenUnavailable"
     case "ProtocolError":
     case "NotSupported":
     case "ContentError":

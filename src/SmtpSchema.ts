@@ -265,6 +265,7 @@ export const AuthenticationError = codec(
       "NotOffered",
       "Insecure",
       "Token",
+      "TokenUnavailable",
       "Challenge",
       "ServerNotVerified"
     ),

@@ -5,6 +5,7 @@
  * - `effect-smtplib/Dkim`: it needs nodemailer, which is an optional peer
  * - `effect-smtplib/MailMessage`: it needs nodemailer and @effect/platform-node, which are optional peers, and Schema
  * - `effect-smtplib/NodeSmtpTest`: programs under test want it, programs in production do not
+ * - `effect-smtplib/SmtpOAuth`: it needs an HTTP client, which costs over 100 ms to import
  * - `effect-smtplib/SmtpSchema`: importing Schema costs over 100 ms
  * - `effect-smtplib/SmtpTest`: programs under test want it, programs in production do not
  *

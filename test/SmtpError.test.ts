@@ -93,6 +93,13 @@ describe("delivery and isTransient", () => {
       "NotSent",
       true
     ],
+    ["a token that cannot be had", new AuthenticationError({ reason: "Token" }), "NotSent", false],
+    [
+      "a token that cannot be had for now",
+      new AuthenticationError({ reason: "TokenUnavailable" }),
+      "NotSent",
+      true
+    ],
     [
       "a server that did not prove itself",
       new AuthenticationError({ reason: "ServerNotVerified" }),

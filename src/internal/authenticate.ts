@@ -299,18 +299,25 @@ const passwordCandidates = (
 
 // Tokens
 
+/** What an error says of itself, as those of SmtpOAuth do. */
+const saysItMayPass = (cause: unknown): boolean =>
+  typeof cause === "object" && cause !== null && "isTransient" in cause && cause.isTransient === true
+
 const askForToken = (
   credentials: OAuth2,
-  refresh: boolean
+  refused: Redacted.Redacted | undefined
 ): Effect.Effect<Redacted.Redacted, AuthenticationError | InvalidArgument> => {
   const { token } = credentials
   const asked = Redacted.isRedacted(token)
     ? Effect.succeed(token)
     : Effect.isEffect(token)
       ? token
-      : Effect.suspend(() => token({ refresh }))
+      : Effect.suspend(() => token({ refresh: refused !== undefined, refused }))
   return asked.pipe(
-    Effect.mapError((cause) => new AuthenticationError({ reason: "Token", cause })),
+    Effect.mapError(
+      (cause) =>
+        new AuthenticationError({ reason: saysItMayPass(cause) ? "TokenUnavailable" : "Token", cause })
+    ),
     Effect.tap((value) => {
       const wrong = checkToken("token", Redacted.value(value))
       return wrong === undefined ? Effect.void : Effect.fail(invalidArgument(wrong))
@@ -326,7 +333,7 @@ const tokenCandidates = (
   Effect.gen(function* () {
     const wanted = upperCase(credentials.mechanisms ?? oauth2Mechanisms)
     const common = yield* inCommon(wanted, port)
-    const first = yield* askForToken(credentials, false)
+    const first = yield* askForToken(credentials, undefined)
     const candidate = (name: string, token: Redacted.Redacted): Candidate => ({
       name,
       initialResponse: credentials.initialResponse ?? true,
@@ -342,7 +349,7 @@ const tokenCandidates = (
     const refreshed = (name: string): Candidate["afterRefusal"] =>
       Redacted.isRedacted(credentials.token)
         ? undefined
-        : Effect.map(askForToken(credentials, true), (token) =>
+        : Effect.map(askForToken(credentials, first), (token) =>
             Redacted.value(token) === Redacted.value(first) ? [] : [candidate(name, token)]
           )
     return Arr.map(common, (name) => ({ ...candidate(name, first), afterRefusal: refreshed(name) }))

@@ -857,6 +857,39 @@ describe("bearer tokens", () => {
     )
   )
 
+  it.effect.each([true, "true", undefined])(
+    "that cannot be had say by isTransient whether to try again: %s",
+    (isTransient) => {
+      const cause = { message: "the endpoint answered 503", isTransient }
+      return refused(
+        SmtpAuth.oauth2({ username: "ann", token: Effect.fail(cause) }),
+        [],
+        { reason: isTransient === true ? "TokenUnavailable" : "Token", cause },
+        options
+      )
+    }
+  )
+
+  it.effect("are asked for with the one that was refused", () =>
+    Effect.gen(function* () {
+      const refusedTokens: Array<string | undefined> = []
+      const token = ({ refused }: SmtpAuth.TokenRequest) =>
+        Effect.sync(() => {
+          refusedTokens.push(refused === undefined ? undefined : Redacted.value(refused))
+          return Redacted.make(`token-${refusedTokens.length}`)
+        })
+      yield* accepted(
+        SmtpAuth.oauth2({ username: "ann", token }),
+        [
+          [xoauth2("token-1"), "535 no"],
+          [xoauth2("token-2"), "235 ok"]
+        ],
+        options
+      )
+      expect(refusedTokens).toEqual([undefined, "token-1"])
+    })
+  )
+
   it.effect("that are longer than an AUTH line take the two-line form", () => {
     const token = "x".repeat(600)
     return accepted(

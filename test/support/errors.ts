@@ -112,6 +112,7 @@ export const byTag = {
       "NotOffered",
       "Insecure",
       "Token",
+      "TokenUnavailable",
       "Challenge",
       "ServerNotVerified"
     ),
