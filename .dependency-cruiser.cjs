@@ -59,7 +59,7 @@ module.exports = {
       comment:
         "A program without this package could not import the module. Give it a subpath and an exception here.",
       severity: "error",
-      from: { path: "^src/", pathNot: composition },
+      from: { path: "^src/", pathNot: [composition, "^src/SmtpRateLimitStore\\.ts$"] },
       to: { path: optionalPeers }
     },
     {

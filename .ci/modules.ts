@@ -16,6 +16,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["MailMessage", "it needs nodemailer and @effect/platform-node, which are optional peers, and Schema"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
   ["SmtpOAuth", "it needs an HTTP client, which costs over 100 ms to import"],
+  ["SmtpRateLimitStore", "it needs @effect/experimental"],
   ["SmtpSchema", "importing Schema costs over 100 ms"],
   ["SmtpTest", "programs under test want it, programs in production do not"]
 ])
@@ -23,7 +24,8 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
 /** Modules that cannot be imported without an optional peer, and which they need. */
 export const optionalPeers: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
   ["Dkim", ["nodemailer"]],
-  ["MailMessage", ["nodemailer", "@effect/platform-node"]]
+  ["MailMessage", ["nodemailer", "@effect/platform-node"]],
+  ["SmtpRateLimitStore", ["@effect/experimental"]]
 ])
 
 /** Every module directly in src, in alphabetical order, without the barrel. */

@@ -6,6 +6,7 @@
  * - `effect-smtplib/MailMessage`: it needs nodemailer and @effect/platform-node, which are optional peers, and Schema
  * - `effect-smtplib/NodeSmtpTest`: programs under test want it, programs in production do not
  * - `effect-smtplib/SmtpOAuth`: it needs an HTTP client, which costs over 100 ms to import
+ * - `effect-smtplib/SmtpRateLimitStore`: it needs @effect/experimental
  * - `effect-smtplib/SmtpSchema`: importing Schema costs over 100 ms
  * - `effect-smtplib/SmtpTest`: programs under test want it, programs in production do not
  *
@@ -17,6 +18,7 @@ export * as SmtpAuth from "./SmtpAuth.js"
 export * as SmtpCommand from "./SmtpCommand.js"
 export * as SmtpContent from "./SmtpContent.js"
 export * as SmtpError from "./SmtpError.js"
+export * as SmtpRateLimit from "./SmtpRateLimit.js"
 export * as SmtpReceipt from "./SmtpReceipt.js"
 export * as SmtpReply from "./SmtpReply.js"
 export * as SmtpSession from "./SmtpSession.js"
