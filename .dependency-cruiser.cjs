@@ -2,7 +2,7 @@
 
 const effectBarrels =
   "^node_modules/(effect|@effect/platform|@effect/platform-node)/(src|dist/[a-z]+)/index\\."
-const optionalPeers = "^node_modules/(@effect/platform-node|@effect/experimental|nodemailer)/"
+const optionalPeers = "^node_modules/(@effect/platform-node|@effect/experimental|nodemailer|socks)/"
 // Modules that need an optional peer, and are subpaths only.
 const composition = "^src/(MailMessage|Dkim|internal/(mail|dkim)[^/]*)\\.ts$"
 
@@ -36,7 +36,7 @@ module.exports = {
       comment:
         "Only NodeSmtp* and internal/node* know node:net and node:tls; others take SmtpSocket and TlsUpgrade.",
       severity: "error",
-      from: { path: "^src/", pathNot: "^src/(NodeSmtp(Test)?|internal/node[^/]*)\\.ts$" },
+      from: { path: "^src/", pathNot: "^src/(NodeSmtp[^/]*|internal/node[^/]*)\\.ts$" },
       to: { path: "^(node:)?(net|tls|dgram|dns|http|https|http2)$" }
     },
     {
@@ -45,7 +45,9 @@ module.exports = {
         "Machinery imports no module that is built on it: types go through protocol or a service module.",
       severity: "error",
       from: { path: "^src/internal/" },
-      to: { path: "^src/(index|NodeSmtpTest|SmtpClient|SmtpSchema|SmtpTest)\\.ts$" }
+      to: {
+        path: "^src/(index|NodeSmtpHttpProxy|NodeSmtpSocks|NodeSmtpTest|SmtpClient|SmtpSchema|SmtpTest)\\.ts$"
+      }
     },
     {
       name: "no-barrels",
@@ -59,7 +61,7 @@ module.exports = {
       comment:
         "A program without this package could not import the module. Give it a subpath and an exception here.",
       severity: "error",
-      from: { path: "^src/", pathNot: [composition, "^src/SmtpRateLimitStore\\.ts$"] },
+      from: { path: "^src/", pathNot: [composition, "^src/(SmtpRateLimitStore|internal/nodeSocks)\\.ts$"] },
       to: { path: optionalPeers }
     },
     {

@@ -14,6 +14,8 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["CapabilityCacheKeyValue", "it reads what is stored with Schema, which costs over 100 ms to import"],
   ["Dkim", "it needs nodemailer, which is an optional peer"],
   ["MailMessage", "it needs nodemailer and @effect/platform-node, which are optional peers, and Schema"],
+  ["NodeSmtpHttpProxy", "few programs need it, and it imports node:http"],
+  ["NodeSmtpSocks", "it needs socks"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
   ["SmtpOAuth", "it needs an HTTP client, which costs over 100 ms to import"],
   ["SmtpRateLimitStore", "it needs @effect/experimental"],
@@ -25,6 +27,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
 export const optionalPeers: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
   ["Dkim", ["nodemailer"]],
   ["MailMessage", ["nodemailer", "@effect/platform-node"]],
+  ["NodeSmtpSocks", ["socks"]],
   ["SmtpRateLimitStore", ["@effect/experimental"]]
 ])
 

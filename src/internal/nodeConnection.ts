@@ -66,8 +66,9 @@ const ignore = () => undefined
 /**
  * Node destroys a socket whose write failed, and with it every octet that the kernel still holds for reading.
  * Here the failure is reported to `failed` instead, and the socket goes on reading until its end, error or close.
+ * Gives what undoes it, for the next owner of the socket.
  */
-const reportWriteErrors = (socket: Net.Socket, failed: (cause: unknown) => boolean): void => {
+const reportWriteErrors = (socket: Net.Socket, failed: (cause: unknown) => boolean): (() => void) => {
   type Callback = (error?: Error | null) => void
   const guarded =
     (callback: Callback): Callback =>
@@ -76,10 +77,14 @@ const reportWriteErrors = (socket: Net.Socket, failed: (cause: unknown) => boole
       else callback()
     }
   const write = socket._write.bind(socket)
-  socket._write = (chunk: unknown, encoding, callback) => write(chunk, encoding, guarded(callback))
   const writev = socket._writev?.bind(socket)
-  if (writev === undefined) return
-  socket._writev = (chunks, callback) => writev(chunks, guarded(callback))
+  socket._write = (chunk: unknown, encoding, callback) => write(chunk, encoding, guarded(callback))
+  if (writev !== undefined) socket._writev = (chunks, callback) => writev(chunks, guarded(callback))
+  // What is the class's own comes to light again.
+  return () => {
+    Reflect.deleteProperty(socket, "_write")
+    Reflect.deleteProperty(socket, "_writev")
+  }
 }
 
 const addressesOf = (socket: Net.Socket): Addresses => ({
@@ -125,7 +130,7 @@ export const fromNodeSocket = (
   }
   const onClose = () => onError(new Error("the connection is closed"))
 
-  reportWriteErrors(socket, (cause) => {
+  const restoreWrites = reportWriteErrors(socket, (cause) => {
     if (socket.destroyed) return false
     failWrites(cause)
     return true
@@ -242,6 +247,7 @@ export const fromNodeSocket = (
     socket,
     detach: () => {
       unusable ??= new Error("the connection was handed to TLS")
+      restoreWrites()
       socket.off("readable", onReadable)
       socket.off("end", onReadable)
       wakeAll()

@@ -6,6 +6,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { lookup } from "node:dns"
 import * as Net from "node:net"
 import { ConnectError } from "../SmtpError.js"
@@ -41,18 +42,32 @@ export const systemResolve: Resolve = (host) =>
  */
 export const makeService = (resolve: Resolve): Service => ({
   dial: (endpoint, options) =>
-    Effect.gen(function* () {
-      const attempts: Array<Net.Socket> = []
-      const destroyAllBut = (winner: Net.Socket | undefined) =>
-        Effect.sync(() => {
-          for (const attempt of attempts) if (attempt !== winner) destroySocket(attempt)
-        })
-      yield* Effect.addFinalizer(() => destroyAllBut(undefined))
-      const socket = yield* connectWithin(endpoint, options, resolve, attempts)
-      yield* destroyAllBut(socket)
-      return fromNodeSocket(socket)
-    })
+    Effect.map(dialSocket(endpoint, options, resolve), (socket) => fromNodeSocket(socket))
 })
+
+/**
+ * The connected socket itself, paused: for whoever has something to say before the connection is the session's. It is
+ * destroyed when the scope closes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const dialSocket = (
+  endpoint: Endpoint,
+  options: DialOptions,
+  resolve: Resolve
+): Effect.Effect<Net.Socket, ConnectError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const attempts: Array<Net.Socket> = []
+    const destroyAllBut = (winner: Net.Socket | undefined) =>
+      Effect.sync(() => {
+        for (const attempt of attempts) if (attempt !== winner) destroySocket(attempt)
+      })
+    yield* Effect.addFinalizer(() => destroyAllBut(undefined))
+    const socket = yield* connectWithin(endpoint, options, resolve, attempts)
+    yield* destroyAllBut(socket)
+    return socket
+  })
 
 const connectWithin = (
   endpoint: Endpoint,

@@ -133,7 +133,8 @@ const handshake = (
     socket.once("secureConnect", () => {
       const certificate = certificateOfSession()
       secured = fromNodeSocket(socket, { addresses: connection.addresses, onDestroy: () => below.destroy() })
-      resume(Effect.succeed({ ...secured, tls: infoOf(socket, plan, certificate) }))
+      // The same object, since its socket may be handed over once more: to TLS with a server behind a proxy.
+      resume(Effect.succeed(Object.assign(secured, { tls: infoOf(socket, plan, certificate) })))
     })
     return Effect.sync(() => {
       destroySocket(socket)

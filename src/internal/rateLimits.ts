@@ -111,4 +111,6 @@ export const limitConfig = (key: string): Config.Config<Limit | undefined> =>
   )
 
 const missing = (key: string) =>
-  Either.left(ConfigError.MissingData([key], `Expected ${key} to exist: a limit has a number and an interval`))
+  Either.left(
+    ConfigError.MissingData([key], `Expected ${key} to exist: a limit has a number and an interval`)
+  )

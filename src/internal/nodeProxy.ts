@@ -1,0 +1,158 @@
+/**
+ * Dialling through a proxy: the socket to the proxy, TLS with it if it wants that, and a tunnel whose protocol is a
+ * parameter. What comes out is a connection like any other, so that TLS with the server runs over its socket.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import type { Invalid } from "../protocol/Invalid.js"
+import { invalid } from "../protocol/Invalid.js"
+import { ConnectError } from "../SmtpError.js"
+import type { DialOptions, Service, TcpEndpoint } from "../SmtpSocket.js"
+import type { TlsOptions } from "../TlsUpgrade.js"
+import { formatEndpoint } from "./connection.js"
+import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
+import type { Resolve } from "./nodeDial.js"
+import { dialSocket } from "./nodeDial.js"
+import * as NodeTls from "./nodeTls.js"
+import { ProxyError } from "./proxyError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Proxy {
+  readonly host: string
+  readonly port: number
+  readonly resolve: Resolve
+  /** TLS with the proxy itself. */
+  readonly tls: TlsOptions | undefined
+}
+
+/**
+ * Asks the proxy for a way to the server. The socket is paused, and has to be left so, with all that is behind the
+ * proxy's answer still to be read. Its interruption leaves the socket to be destroyed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Tunnel = (
+  socket: Net.Socket,
+  destination: TcpEndpoint,
+  limit: DialOptions["timeout"]
+) => Effect.Effect<void, ProxyError>
+
+/**
+ * What is wrong with the host or port of a proxy.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const wrongEndpoint = ({
+  host,
+  port
+}: {
+  readonly host: string
+  readonly port: number
+}): Invalid | undefined => {
+  if (host === "" || /[\s\p{Cc}\p{Cs}/@<>[\]]/u.test(host)) {
+    return invalid("host", "is neither a name nor an address; give no URL")
+  }
+  return Number.isInteger(port) && port >= 1 && port <= 65_535
+    ? undefined
+    : invalid("port", "is not a port: a whole number from 1 to 65535")
+}
+
+/**
+ * @since 0.1.0
+ * @category accessors
+ */
+export const nameOf = ({ host, port }: { readonly host: string; readonly port: number }): string =>
+  formatEndpoint({ _tag: "Tcp", host, port })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service> =>
+  Effect.map(NodeTls.makeService(proxy.tls ?? {}), (tls): Service => {
+    const through = (below: Net.Socket, endpoint: TcpEndpoint, options: DialOptions) =>
+      Effect.gen(function* () {
+        const socket = proxy.tls === undefined ? below : yield* secure(tls, proxy, below, options)
+        yield* tunnel(socket, endpoint, options.timeout)
+        // Whose address the proxy has chosen is not known: the one at the other end is the proxy's own.
+        const { localAddress, localPort } = below
+        const addresses = { remoteAddress: undefined, remotePort: undefined, localAddress, localPort }
+        const connection = fromNodeSocket(socket, { addresses, onDestroy: () => destroySocket(below) })
+        yield* Effect.addFinalizer(() => connection.destroy)
+        return connection
+      })
+    return {
+      dial: (endpoint, options) =>
+        Effect.gen(function* () {
+          if (endpoint._tag === "Unix") {
+            const detail = "it cannot reach a UNIX socket"
+            return yield* new ProxyError({ reason: "NotSupported", proxy: nameOf(proxy), detail })
+          }
+          const below = yield* connect(proxy, endpoint, options)
+          return yield* Effect.onError(through(below, endpoint, options), () =>
+            Effect.sync(() => destroySocket(below))
+          )
+        }).pipe(
+          Effect.mapError((cause) => {
+            const reason = isTimeout(cause) ? "Timeout" : "Unreachable"
+            return new ConnectError({ endpoint: formatEndpoint(endpoint), reason, cause })
+          }),
+          // So that the limit holds in an uninterruptible region too.
+          Effect.interruptible,
+          Effect.timeoutFail({
+            duration: options.timeout,
+            onTimeout: () =>
+              new ConnectError({
+                endpoint: formatEndpoint(endpoint),
+                reason: "Timeout",
+                cause: `the proxy ${nameOf(proxy)} was not through`
+              })
+          })
+        )
+    }
+  })
+
+const isTimeout = ({ cause }: ProxyError): boolean =>
+  typeof cause === "object" && cause !== null && "reason" in cause && cause.reason === "Timeout"
+
+const unreachable = (proxy: Proxy) => (cause: unknown) =>
+  new ProxyError({ reason: "Unreachable", proxy: nameOf(proxy), cause })
+
+// An address that a server was reached at says nothing about the proxy: `except` is not for it.
+const connect = (
+  proxy: Proxy,
+  { localAddress, localPort }: TcpEndpoint,
+  { timeout }: DialOptions
+): Effect.Effect<Net.Socket, ProxyError, Scope.Scope> =>
+  Effect.mapError(
+    dialSocket(
+      { _tag: "Tcp", host: proxy.host, port: proxy.port, localAddress, localPort },
+      { timeout },
+      proxy.resolve
+    ),
+    unreachable(proxy)
+  )
+
+const secure = (
+  tls: Effect.Effect.Success<ReturnType<typeof NodeTls.makeService>>,
+  proxy: Proxy,
+  below: Net.Socket,
+  { timeout }: DialOptions
+): Effect.Effect<Net.Socket, ProxyError, Scope.Scope> =>
+  tls.upgrade(fromNodeSocket(below), { host: proxy.host, port: proxy.port, timeout, tls: {} }).pipe(
+    Effect.flatMap((secured) => {
+      const socket = takeSocket(secured)
+      return socket === undefined
+        ? Effect.fail(new Error("the connection has no socket"))
+        : Effect.succeed(socket)
+    }),
+    Effect.mapError(unreachable(proxy))
+  )

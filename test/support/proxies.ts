@@ -1,0 +1,462 @@
+/**
+ * Proxies on loopback that share nothing with this library or with the packages it uses, and what every one of them
+ * has to do for a session. They know the names that they are given, and no others.
+ */
+import { expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import * as Http from "node:http"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
+import * as CapabilityCache from "../../src/CapabilityCache.js"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import type { InvalidArgument } from "../../src/SmtpError.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import type { DialOptions, Service } from "../../src/SmtpSocket.js"
+import { SmtpSocket } from "../../src/SmtpSocket.js"
+import { bytes, eventually, listen, openHandles, pullText } from "./loopback.js"
+import { resourcesLeftBy } from "./resources.js"
+import { startSmtpServer } from "./smtpServer.js"
+
+/** What a proxy was asked for. */
+export interface Asked {
+  readonly host: string
+  readonly port: number
+  /** As it came: user and password, or the header. */
+  readonly credentials: string | undefined
+}
+
+export interface RunningProxy {
+  readonly port: number
+  readonly asked: ReadonlyArray<Asked>
+  /** The connections of clients. */
+  readonly sockets: ReadonlyArray<Net.Socket>
+}
+
+export interface ProxyOptions {
+  /** The names that it knows, all of them on this host. */
+  readonly names?: ReadonlyArray<string> | undefined
+  /** As in `Asked`; others are turned away. */
+  readonly credentials?: string | undefined
+  /** Octets that the proxy sends in the same write as its answer. */
+  readonly glued?: string | undefined
+}
+
+const knows = ({ names = [] }: ProxyOptions, host: string): boolean =>
+  host === "127.0.0.1" || names.includes(host)
+
+/** Joins both sides, and ends each with the other. */
+const join = (one: Net.Socket, other: Net.Socket): void => {
+  for (const socket of [one, other]) socket.on("error", () => undefined)
+  one.pipe(other).pipe(one)
+  one.on("close", () => other.destroy())
+  other.on("close", () => one.destroy())
+}
+
+/** Reads exactly as many octets. */
+const take = async (socket: Net.Socket, count: number): Promise<Buffer> => {
+  for (;;) {
+    const octets: unknown = socket.read(count)
+    if (octets instanceof Buffer) return octets
+    if (socket.readableEnded) throw new Error("the client has gone")
+    await new Promise((resolve, reject) => {
+      socket.once("readable", resolve)
+      socket.once("end", resolve)
+      socket.once("close", reject)
+    })
+  }
+}
+
+const takeUntilNul = async (socket: Net.Socket): Promise<string> => {
+  let text = ""
+  for (;;) {
+    const octet = (await take(socket, 1)).toString("latin1")
+    if (octet === "\0") return text
+    text += octet
+  }
+}
+
+const serveSocks4 = async (socket: Net.Socket, options: ProxyOptions, asked: Array<Asked>): Promise<void> => {
+  const head = await take(socket, 7)
+  const userId = await takeUntilNul(socket)
+  const port = head.readUInt16BE(1)
+  const address = [...head.subarray(3, 7)].join(".")
+  const host = address.startsWith("0.0.0.") ? await takeUntilNul(socket) : address
+  asked.push({ host, port, credentials: userId === "" ? undefined : userId })
+  const code = userId === (options.credentials ?? userId) ? (knows(options, host) ? 0x5a : 0x5b) : 0x5d
+  const answer = Buffer.from([0, code, 0, 0, 0, 0, 0, 0])
+  if (code === 0x5a) await connect(socket, port, answer, options)
+  else socket.end(answer)
+}
+
+const connect = (
+  socket: Net.Socket,
+  port: number,
+  answer: Buffer,
+  { glued = "" }: ProxyOptions
+): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const server = Net.connect({ host: "127.0.0.1", port, allowHalfOpen: true }, () => {
+      socket.write(Buffer.concat([answer, bytes(glued)]))
+      join(socket, server)
+      resolve()
+    })
+    server.once("error", reject)
+  })
+
+const authenticateSocks5 = async (
+  socket: Net.Socket,
+  { credentials }: ProxyOptions
+): Promise<string | undefined> => {
+  const [count = 0] = await take(socket, 1)
+  const methods = [...(await take(socket, count))]
+  const method = credentials === undefined ? 0 : 2
+  socket.write(Buffer.from([5, methods.includes(method) ? method : 0xff]))
+  if (method === 0) return undefined
+  const text = async (): Promise<string> => (await take(socket, (await take(socket, 1))[0] ?? 0)).toString()
+  await take(socket, 1)
+  const given = `${await text()}:${await text()}`
+  socket.write(Buffer.from([1, given === credentials ? 0 : 1]))
+  return given
+}
+
+const serveSocks5 = async (socket: Net.Socket, options: ProxyOptions, asked: Array<Asked>): Promise<void> => {
+  const credentials = await authenticateSocks5(socket, options)
+  const [, , , type] = await take(socket, 4)
+  const host =
+    type === 3
+      ? (await take(socket, (await take(socket, 1))[0] ?? 0)).toString()
+      : type === 1
+        ? [...(await take(socket, 4))].join(".")
+        : (await take(socket, 16)).toString("hex")
+  const port = (await take(socket, 2)).readUInt16BE(0)
+  asked.push({ host, port, credentials })
+  if (knows(options, host))
+    await connect(socket, port, Buffer.from([5, 0, 0, 1, 127, 0, 0, 1, 0, 1]), options)
+  else socket.end(Buffer.from([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]))
+}
+
+/** A SOCKS proxy that speaks the version that its client does. */
+export const socksProxy = (options: ProxyOptions = {}): Effect.Effect<RunningProxy, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const asked: Array<Asked> = []
+    const serve = async (socket: Net.Socket): Promise<void> => {
+      const [version] = await take(socket, 1)
+      await (version === 4 ? serveSocks4 : serveSocks5)(socket, options, asked)
+    }
+    return Effect.map(
+      listen((socket) => void serve(socket).catch(() => socket.destroy())),
+      ({ port, sockets }) => ({ port, sockets, asked })
+    )
+  })
+
+/** A proxy that knows CONNECT and nothing else, in clear or, with a certificate, over TLS. */
+export const httpProxy = (
+  options: ProxyOptions & { readonly tls?: Tls.TlsOptions | undefined } = {}
+): Effect.Effect<RunningProxy, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const asked: Array<Asked> = []
+    const http = Http.createServer()
+    http.on("connect", (request, socket: Net.Socket) => {
+      const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(request.url ?? "") ?? []
+      const credentials = request.headers["proxy-authorization"]
+      asked.push({ host, port: Number(port), credentials })
+      if (credentials !== options.credentials) {
+        socket.end(
+          "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 4\r\n\r\nno\r\n"
+        )
+      } else if (knows(options, host)) {
+        connect(
+          socket,
+          Number(port),
+          Buffer.from("HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n"),
+          options
+        ).catch(() => socket.destroy())
+      } else socket.end("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+    })
+    const secure = options.tls
+    return Effect.map(
+      listen((socket) => {
+        if (secure === undefined) http.emit("connection", socket)
+        else {
+          const secured = new Tls.TLSSocket(socket, { isServer: true, ...secure })
+          secured.on("error", () => socket.destroy())
+          http.emit("connection", secured)
+        }
+      }),
+      ({ port, sockets }) => ({ port, sockets, asked })
+    )
+  })
+
+/** A proxy that says what it is told, whatever it is asked: each part after so many octets of the client's. */
+export const hostileProxy = (onSocket: (socket: Net.Socket) => void) =>
+  Effect.map(listen(onSocket), ({ port, sockets }): RunningProxy => ({ port, sockets, asked: [] }))
+
+/** How a test makes a dialler of a proxy's port. */
+export type MakeDialler = (port: number) => Effect.Effect<Service, InvalidArgument>
+
+export const dialThrough = (
+  service: Service,
+  port: number,
+  options: Partial<DialOptions> & { readonly host?: string } = {}
+) => {
+  const { host = "127.0.0.1", ...rest } = options
+  return service.dial({ _tag: "Tcp", host, port }, { timeout: Duration.seconds(10), ...rest })
+}
+
+const layerOf = (service: Service) =>
+  Layer.mergeAll(Layer.succeed(SmtpSocket, service), NodeSmtp.layerTls, CapabilityCache.layerMemory)
+
+/** What holds for every kind of proxy. */
+export const behavesAsADialler = (
+  start: (options?: ProxyOptions) => Effect.Effect<RunningProxy, never, Scope.Scope>,
+  make: MakeDialler
+): void => {
+  const policies = ["starttls", "implicit", "none"] as const
+  for (const tls of policies) {
+    it.scopedLive(`carries a whole session with tls "${tls}", to a name that only the proxy knows`, () =>
+      Effect.gen(function* () {
+        const server = yield* startSmtpServer()
+        const proxy = yield* start({ names: ["mail.test"] })
+        const session = yield* SmtpSession.make({
+          host: "mail.test",
+          port: tls === "implicit" ? server.tlsPort : server.port,
+          tls,
+          tlsOptions: { ca: server.certificates.ca, servername: "localhost" }
+        }).pipe(Effect.provide(layerOf(yield* make(proxy.port))))
+        yield* session.send({ from: "a@x.test", to: "ann@example.test", content: "Subject: x\r\n\r\nx\r\n" })
+        expect(proxy.asked).toMatchObject([
+          { host: "mail.test", port: session.endpoint._tag === "Tcp" ? session.endpoint.port : 0 }
+        ])
+        expect(yield* server.accepted).toMatchObject([{ secure: tls !== "none" }])
+        expect(session.addresses.remoteAddress).toBeUndefined()
+      })
+    )
+  }
+
+  it.scopedLive("loses no octet that is glued to the proxy's answer", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen((socket) => socket.write("250 later\r\n"))
+      const proxy = yield* start({ glued: "220 first\r\n" })
+      const connection = yield* dialThrough(yield* make(proxy.port), port)
+      let text = ""
+      while (!text.includes("later")) text += (yield* pullText(connection)) ?? ""
+      expect(text).toBe("220 first\r\n250 later\r\n")
+    })
+  )
+
+  it.scopedLive("tells of what is glued to it before anybody pulls, so that STARTTLS can refuse it", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen(() => undefined)
+      const proxy = yield* start({ glued: "220 first\r\n" })
+      const connection = yield* dialThrough(yield* make(proxy.port), port)
+      yield* eventually(() => connection.buffered() === 11)
+    })
+  )
+
+  it.scopedLive("carries megabytes both ways without changing an octet", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen((socket) => socket.pipe(socket))
+      const proxy = yield* start()
+      const connection = yield* dialThrough(yield* make(proxy.port), port)
+      const sent = new Uint8Array(4 * 1024 * 1024).map((_, index) => (index * 7 + (index >> 8)) & 0xff)
+      yield* Effect.fork(connection.write([sent.subarray(0, 1000), sent.subarray(1000)]))
+      const received: Array<Uint8Array> = []
+      let count = 0
+      while (count < sent.length) {
+        const octets = yield* connection.pull
+        if (octets === undefined) break
+        received.push(octets)
+        count += octets.length
+      }
+      expect(Buffer.concat(received).equals(sent)).toBe(true)
+    })
+  )
+
+  it.scopedLive("fails a write after the proxy has gone, and gives what came before", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen((socket) => socket.write("421 bye\r\n"))
+      const proxy = yield* start()
+      const connection = yield* dialThrough(yield* make(proxy.port), port)
+      yield* eventually(() => connection.buffered() > 0)
+      for (const socket of proxy.sockets) socket.resetAndDestroy()
+      yield* eventually(() => proxy.sockets.every(({ closed }) => closed))
+      expect(yield* pullText(connection)).toBe("421 bye\r\n")
+      let error = undefined
+      while (error === undefined) {
+        error = yield* Effect.match(connection.write([bytes("NOOP\r\n")]), {
+          onFailure: (lost) => lost,
+          onSuccess: () => undefined
+        })
+        yield* Effect.yieldNow()
+      }
+      expect(error).toMatchObject({ _tag: "ConnectionLost", operation: "write" })
+    })
+  )
+
+  it.scopedLive("is a ConnectError that names server and proxy when the proxy is not there", () =>
+    Effect.gen(function* () {
+      const gone = yield* Effect.scoped(start())
+      const error = yield* Effect.flip(dialThrough(yield* make(gone.port), 25, { host: "mail.test" }))
+      expect(error).toMatchObject({
+        _tag: "ConnectError",
+        reason: "Unreachable",
+        endpoint: "mail.test:25",
+        cause: { _tag: "ProxyError", reason: "Unreachable", proxy: `127.0.0.1:${gone.port}` }
+      })
+      expect(error.message).toContain(`the proxy 127.0.0.1:${gone.port} could not be reached`)
+      expect(error.message).toContain("ECONNREFUSED")
+    })
+  )
+
+  it.scopedLive("is a ConnectError that says so when the proxy refuses", () =>
+    Effect.gen(function* () {
+      const proxy = yield* start()
+      const error = yield* Effect.flip(dialThrough(yield* make(proxy.port), 25, { host: "elsewhere.test" }))
+      expect(error).toMatchObject({
+        reason: "Unreachable",
+        endpoint: "elsewhere.test:25",
+        cause: { _tag: "ProxyError", reason: "Refused", proxy: `127.0.0.1:${proxy.port}` }
+      })
+      yield* eventually(() => proxy.sockets.every((socket) => socket.closed || socket.readableEnded))
+    })
+  )
+
+  it.scopedLive("cannot reach a UNIX socket", () =>
+    Effect.gen(function* () {
+      const service = yield* make(1)
+      const error = yield* Effect.flip(
+        service.dial({ _tag: "Unix", path: "/run/lmtp" }, { timeout: Duration.seconds(1) })
+      )
+      expect(error).toMatchObject({ endpoint: "/run/lmtp", cause: { reason: "NotSupported" } })
+    })
+  )
+
+  it.scopedLive("ends when the proxy closes at once, or after half an answer", () =>
+    Effect.gen(function* () {
+      for (const words of ["", "H", "\u0005"]) {
+        const proxy = yield* hostileProxy((socket) => {
+          socket.once("data", () => socket.end(words, "latin1"))
+        })
+        const error = yield* Effect.flip(dialThrough(yield* make(proxy.port), 25))
+        expect([words, error.reason]).toEqual([words, "Unreachable"])
+        expect(error).toMatchObject({ cause: { _tag: "ProxyError" } })
+      }
+    })
+  )
+
+  it.scopedLive("ends when the proxy resets", () =>
+    Effect.gen(function* () {
+      const proxy = yield* hostileProxy((socket) => socket.once("data", () => socket.resetAndDestroy()))
+      const error = yield* Effect.flip(dialThrough(yield* make(proxy.port), 25))
+      // Where there is TLS with the proxy, it was still to come.
+      expect(error).toMatchObject({ reason: "Unreachable", cause: { _tag: "ProxyError" } })
+      expect(error.message).toMatch(/closed the connection|could not be reached/)
+    })
+  )
+
+  it.scopedLive("ends when the proxy talks garbage, and reads no more of it than it must", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const proxy = yield* hostileProxy((socket) => {
+        const flood = () => {
+          sent += 65_536
+          socket.write(Buffer.alloc(65_536, "z"), (error) => {
+            if (error === null || error === undefined) flood()
+          })
+        }
+        flood()
+      })
+      const error = yield* Effect.flip(dialThrough(yield* make(proxy.port), 25))
+      expect(error).toMatchObject({ reason: "Unreachable", cause: { _tag: "ProxyError" } })
+      expect(sent).toBeLessThan(64 * 1024 * 1024)
+    })
+  )
+
+  it.scopedLive("ends at the time limit when the proxy is silent or slow, and leaves nothing open", () =>
+    Effect.gen(function* () {
+      const drip = (socket: Net.Socket) => {
+        const timer = setInterval(() => socket.write("H"), 5)
+        socket.on("close", () => clearInterval(timer))
+      }
+      for (const behaviour of [() => undefined, drip]) {
+        const proxy = yield* hostileProxy((socket) => {
+          socket.resume()
+          if (behaviour === drip) setTimeout(() => drip(socket), 1000)
+        })
+        const service = yield* make(proxy.port)
+        const left = yield* resourcesLeftBy(
+          Effect.gen(function* () {
+            const error = yield* Effect.flip(
+              Effect.scoped(dialThrough(service, 25, { timeout: Duration.millis(100) }))
+            )
+            expect(error).toMatchObject({ _tag: "ConnectError", reason: "Timeout" })
+            expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port}`)
+            yield* eventually(() => proxy.sockets.every(({ readableEnded }) => readableEnded))
+            for (const socket of proxy.sockets) socket.destroy()
+          })
+        )
+        expect(left).toEqual({})
+      }
+    })
+  )
+
+  it.scoped("has its time limit by the Clock", () =>
+    Effect.gen(function* () {
+      const proxy = yield* hostileProxy((socket) => socket.resume())
+      const service = yield* make(proxy.port)
+      const dialling = yield* Effect.fork(
+        Effect.uninterruptible(Effect.flip(dialThrough(service, 25, { timeout: Duration.minutes(5) })))
+      )
+      yield* eventually(() => proxy.sockets.length === 1)
+      yield* TestClock.adjust("299 seconds")
+      expect(yield* Fiber.poll(dialling)).toMatchObject({ _tag: "None" })
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(dialling)).toMatchObject({ reason: "Timeout", endpoint: "127.0.0.1:25" })
+    })
+  )
+
+  it.scopedLive("leaves nothing open when it is interrupted at any point", () =>
+    Effect.gen(function* () {
+      const server = yield* listen((socket) => socket.resume().on("end", () => socket.destroy()))
+      const proxy = yield* start()
+      const service = yield* make(proxy.port)
+      const before = openHandles()
+      for (let turns = 0; turns < 60; turns++) {
+        const dialling = yield* Effect.fork(
+          Effect.scoped(Effect.zipRight(dialThrough(service, server.port), Effect.never))
+        )
+        for (let turn = 0; turn < turns; turn++) {
+          yield* turn % 2 === 0
+            ? Effect.yieldNow()
+            : Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        }
+        yield* Fiber.interrupt(dialling)
+      }
+      yield* eventually(() => openHandles() <= before)
+      expect(openHandles()).toBeLessThanOrEqual(before)
+    })
+  )
+
+  it.scopedLive("closes the connection with its scope, and at once when it is destroyed", () =>
+    Effect.gen(function* () {
+      const server = yield* listen((socket) => socket.resume())
+      const proxy = yield* start()
+      const service = yield* make(proxy.port)
+      const scope = yield* Scope.make()
+      const one = yield* Scope.extend(dialThrough(service, server.port), scope)
+      const other = yield* Scope.extend(dialThrough(service, server.port), scope)
+      yield* eventually(() => server.sockets.length === 2)
+      yield* other.destroy
+      yield* eventually(() => server.sockets.some(({ readableEnded }) => readableEnded))
+      yield* Scope.close(scope, Exit.void)
+      yield* eventually(() => server.sockets.every(({ readableEnded }) => readableEnded))
+      expect(yield* Effect.flip(one.pull)).toMatchObject({ operation: "read" })
+    })
+  )
+}
