@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { inClear, invalidArgument, notYours, refusedLocally } from "./internal/failure.js"
+import { inClear, invalidArgument, notSupported, notYours, refusedLocally } from "./internal/failure.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Command, Place } from "./protocol/Command.js"
 import * as Commands from "./protocol/Command.js"
@@ -15,6 +15,8 @@ import type { MailParameters, RecipientParameters } from "./protocol/Parameters.
 import { mailLine, parseMail, parseRecipient, recipientLine } from "./protocol/Parameters.js"
 import type { Reply } from "./protocol/Reply.js"
 import { isRefusal } from "./protocol/Reply.js"
+import type { ClientAttributes } from "./protocol/Xclient.js"
+import * as Xclient from "./protocol/Xclient.js"
 import {
   CommandRefused,
   InvalidArgument,
@@ -39,6 +41,16 @@ export type {
    */
   Place
 } from "./protocol/Command.js"
+
+export type {
+  /**
+   * What XCLIENT tells of the client that is spoken for.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ClientAttributes
+} from "./protocol/Xclient.js"
 
 /**
  * A command. `P` says whether others may follow it in its group, `E` what a refusal becomes, `L` what it can fail with
@@ -247,6 +259,35 @@ export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> =>
       : Effect.fail(invalidArgument(problem))
   },
   refuse: unrefused
+})
+
+/**
+ * XCLIENT: tells a Postfix that trusts this client whom it speaks for (Postfix, XCLIENT_README). The server begins the
+ * session anew with it, so say EHLO again, and let it come before AUTH: `xclient` in the options of a session does both
+ * by itself. `NotSupported` where the server does not offer it, or an attribute of it.
+ *
+ * @example
+ * ```ts
+ * import { SmtpCommand } from "effect-smtplib"
+ *
+ * SmtpCommand.xclient({ name: "client.example.net", address: "2001:db8::7", login: "ann" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const xclient = (
+  client: ClientAttributes
+): SmtpCommand<"Last", CommandRefused, InvalidArgument | NotSupported> => ({
+  place: "Last",
+  prepare: ({ capabilities }) => {
+    const made = Xclient.make(client, "client")
+    if (isInvalid(made)) return Effect.fail(invalidArgument(made))
+    const missing = Xclient.unsupported(made, capabilities)
+    return missing === undefined ? Effect.succeed(made) : Effect.fail(notSupported(missing))
+  },
+  refuse: (reply) =>
+    isRefusal(reply) ? new CommandRefused({ command: "XCLIENT", phase: "command", reply }) : undefined
 })
 
 /**

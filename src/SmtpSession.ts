@@ -22,7 +22,8 @@ import type { MailParameters, RecipientParameters } from "./protocol/Parameters.
 import type { Limits, Reply } from "./protocol/Reply.js"
 import type { Chunking, Pipelining } from "./protocol/Plan.js"
 import type { Credentials } from "./SmtpAuth.js"
-import type { SmtpCommand } from "./SmtpCommand.js"
+import type { ProxyHeader } from "./protocol/ProxyHeader.js"
+import type { ClientAttributes, SmtpCommand } from "./SmtpCommand.js"
 import type { Content } from "./SmtpContent.js"
 import type {
   AuthenticationError,
@@ -82,6 +83,23 @@ export type {
    */
   Limits
 } from "./protocol/Reply.js"
+
+export type {
+  /**
+   * The header of the PROXY protocol.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ProxyHeader,
+  /**
+   * An end of the connection that a PROXY header speaks of.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ProxyAddress
+} from "./protocol/ProxyHeader.js"
 
 export type {
   /**
@@ -145,6 +163,16 @@ export interface Options {
   /** The local address to connect from. */
   readonly localAddress?: string | undefined
   readonly localPort?: number | undefined
+  /**
+   * The header of the PROXY protocol, written before all else, TLS included: it tells a server that expects one whom
+   * the program speaks for. A server that does not expect it takes it for commands.
+   */
+  readonly proxyHeader?: ProxyHeader | undefined
+  /**
+   * Told by XCLIENT to a Postfix that trusts this client, in `make`: after TLS and before AUTH. A server that does not
+   * offer it ends `make` with `NotSupported`.
+   */
+  readonly xclient?: ClientAttributes | undefined
   /** `"lmtp"` for a mail store (RFC 2033): LHLO, and one reply per recipient after the content. */
   readonly dialect?: "smtp" | "lmtp" | undefined
   /**

@@ -137,6 +137,23 @@ const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
 const spendsCommands = ({ chunking, pipelining }: Settings): boolean =>
   pipelining === "overlap" || chunking === "eager"
 
+/** The PROXY header comes before all else: the server does not greet before it has read it. */
+const announceClient = (
+  connection: Connection,
+  { endpoint, limits, proxyHeader }: Settings
+): Effect.Effect<void, ConnectError> =>
+  proxyHeader === undefined
+    ? Effect.void
+    : connection.write([proxyHeader]).pipe(
+        Effect.mapError(
+          (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
+        ),
+        Effect.timeoutFail({
+          duration: limits.connect,
+          onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
+        })
+      )
+
 /** One address of the host: dialled, secured if that comes first, and greeted by. */
 const attempt = (
   surroundings: Surroundings,
@@ -154,6 +171,7 @@ const attempt = (
       })
       const { remoteAddress } = dialled.addresses
       if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
+      yield* announceClient(dialled, settings)
       const secured =
         settings.tls === "implicit" ? yield* secure(surroundings, settings, options, dialled) : undefined
       const { exchange, greeting } = yield* readGreeting(surroundings, secured ?? dialled, settings, options)

@@ -6,6 +6,8 @@
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as ProxyHeader from "../protocol/ProxyHeader.js"
+import * as Xclient from "../protocol/Xclient.js"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import { parseClientName } from "../protocol/Mailbox.js"
@@ -38,6 +40,8 @@ export interface Settings {
   readonly resetBetween: boolean
   /** In milliseconds. */
   readonly eagerWithin: number
+  /** The octets of the PROXY header. */
+  readonly proxyHeader: Uint8Array | undefined
 }
 
 const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
@@ -69,6 +73,11 @@ export const read = (options: Options): Settings | Invalid => {
   if (isInvalid(window)) return window
   const eagerWithin = Duration.decodeUnknown(options.eagerWithin ?? "2 seconds")
   if (Option.isNone(eagerWithin)) return invalid("eagerWithin", notADuration)
+  const proxyHeader =
+    options.proxyHeader === undefined ? undefined : ProxyHeader.encode(options.proxyHeader, "proxyHeader")
+  if (isInvalid(proxyHeader)) return proxyHeader
+  const xclient = options.xclient === undefined ? undefined : Xclient.make(options.xclient, "xclient")
+  if (isInvalid(xclient)) return xclient
   return {
     ...target,
     dialect,
@@ -80,7 +89,8 @@ export const read = (options: Options): Settings | Invalid => {
     chunking: options.chunking ?? "off",
     window,
     resetBetween: options.resetBetween ?? true,
-    eagerWithin: Duration.toMillis(eagerWithin.value)
+    eagerWithin: Duration.toMillis(eagerWithin.value),
+    proxyHeader
   }
 }
 

@@ -16,6 +16,7 @@ import { secure } from "./connect.js"
 import type { Core } from "./core.js"
 import { destroyOnInterrupt } from "./core.js"
 import type { Hello } from "./hello.js"
+import { introduce } from "./xclient.js"
 
 const tlsError = ({ settings: { endpoint } }: Core, reason: TlsError["reason"]): TlsError =>
   new TlsError({ endpoint: formatEndpoint(endpoint), reason })
@@ -74,15 +75,15 @@ export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =
   )
 
 /**
- * Brings a session to TLS as its policy says.
+ * Brings a session to TLS as its policy says, and then tells the server whom it speaks for, if it is to.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const byPolicy = (
-  core: Core,
-  { ehloOrHeloIfNeeded, startTls }: Pick<Service, "ehloOrHeloIfNeeded" | "startTls">
-): Effect.Effect<void, SetupError> => {
+export const byPolicy = (core: Core, service: Service): Effect.Effect<void, SetupError> =>
+  Effect.zipRight(toTls(core, service), introduce(core, service))
+
+const toTls = (core: Core, { ehloOrHeloIfNeeded, startTls }: Service): Effect.Effect<void, SetupError> => {
   switch (core.settings.tls) {
     case "none":
     case "implicit":

@@ -145,6 +145,15 @@ export const helo = (clientName: string): Command =>
   make("Helo", "HELO", `HELO ${clientName}`, "Last", "ehlo")
 
 /**
+ * XCLIENT, as its whole line. Like HELO it begins the session anew: what was announced before is forgotten, and EHLO
+ * has to be said again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const xclient = (line: string): Command => make("Helo", "XCLIENT", line, "Last", "command")
+
+/**
  * STARTTLS (RFC 3207).
  *
  * @since 0.1.0
@@ -255,6 +264,7 @@ const known: Readonly<Record<string, (line: string) => Command>> = {
   HELO: (line) => make("Helo", "HELO", line, "Last", "ehlo"),
   MAIL: mail,
   RCPT: rcpt,
+  XCLIENT: (line) => xclient(line),
   RSET: (line) => make("Rset", "RSET", line, "Anywhere", "rset"),
   QUIT: (line) => make("Quit", "QUIT", line, "Last", "quit")
 }

@@ -134,6 +134,88 @@ suite("Postfix", ["Postfix"], () => {
 
   layer(
     Layer.merge(
+      postfixLayer({ overrides: { smtpd_upstream_proxy_protocol: "haproxy", inet_protocols: "all" } }),
+      NodeSmtp.layer
+    ),
+    { excludeTestServices: true }
+  )("behind a proxy's header and a session", (it) => {
+    const headers: ReadonlyArray<SmtpSession.ProxyHeader> = ([1, 2] as const).flatMap((version) => [
+      {
+        version,
+        source: { address: "192.0.2.7", port: 4711 },
+        destination: { address: "198.51.100.2", port: 25 }
+      },
+      {
+        version,
+        source: { address: "2001:db8::7", port: 4711 },
+        destination: { address: "2001:db8::25", port: 25 }
+      }
+    ])
+    for (const [index, proxyHeader] of headers.entries()) {
+      for (const tls of ["none", "implicit", "starttls"] as const) {
+        const address = proxyHeader.source?.address ?? ""
+        it.scoped(`agree on whom version ${proxyHeader.version} speaks for: ${address}, tls "${tls}"`, () =>
+          Effect.gen(function* () {
+            const { awaitMessages, ca, host, port, tlsPort } = yield* Postfix
+            const smtp = yield* SmtpSession.make({
+              host,
+              port: tls === "implicit" ? tlsPort : port,
+              tls,
+              tlsOptions: { ca },
+              proxyHeader
+            })
+            const recipient = user(460 + index)
+            const before = yield* smtp.send({ from: bob, to: recipient, content })
+            expect(before.accepted.length).toBe(1)
+            const messages = yield* awaitMessages(recipient)
+            expect(messages.at(-1)?.trace.join("\n")).toContain(address)
+          })
+        )
+      }
+    }
+  })
+
+  layer(
+    Layer.merge(
+      postfixLayer({ overrides: { smtpd_authorized_xclient_hosts: "127.0.0.1", inet_protocols: "all" } }),
+      NodeSmtp.layer
+    ),
+    { excludeTestServices: true }
+  )("that trusts XCLIENT and a session", (it) => {
+    for (const tls of ["none", "starttls", "implicit"] as const) {
+      it.scoped(`agree on whom it speaks for, tls "${tls}"`, () =>
+        Effect.gen(function* () {
+          const { awaitMessages, ca, credentials, host, port, tlsPort } = yield* Postfix
+          const { password, username } = credentials
+          const smtp = yield* SmtpSession.make({
+            host,
+            port: tls === "implicit" ? tlsPort : port,
+            tls,
+            tlsOptions: { ca },
+            ...(tls === "none"
+              ? {}
+              : { auth: SmtpAuth.password({ username, password: Redacted.make(password) }) }),
+            xclient: {
+              name: "client.example.net",
+              address: "2001:db8::9",
+              port: 4711,
+              helo: "spoken-for.example.net",
+              protocol: "ESMTP"
+            }
+          })
+          expect((yield* smtp.capabilities).has("SIZE")).toBe(true)
+          const recipient = user({ none: 470, starttls: 471, implicit: 472 }[tls])
+          yield* smtp.send({ from: bob, to: recipient, content })
+          const [message] = yield* awaitMessages(recipient)
+          expect(message?.trace.join("\n")).toContain("client.example.net")
+          expect(message?.trace.join("\n")).toMatch(/2001:db8::9/i)
+        })
+      )
+    }
+  })
+
+  layer(
+    Layer.merge(
       postfixLayer({ overrides: { smtpd_recipient_limit: "10", message_size_limit: "20000" } }),
       NodeSmtp.layer
     ),

@@ -205,7 +205,13 @@ export const start = (
       authentication.log,
       (postfix, dovecot) => `${dovecot}${postfix}`
     )
-    yield* awaitReady("Postfix", running, { greeting: [port], silent: [tlsPort], log })
+    // Behind a proxy it greets nobody before the proxy's header.
+    const proxied = options.overrides?.["smtpd_upstream_proxy_protocol"] !== undefined
+    yield* awaitReady("Postfix", running, {
+      greeting: proxied ? [] : [port],
+      silent: proxied ? [port, tlsPort] : [tlsPort],
+      log
+    })
     const messages = (recipient: string) => readMaildir(join(folder, "mail", localPartOf(recipient)))
     return {
       ...makeRunning({ folder, files, log, messages }),

@@ -1,0 +1,226 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Tls from "node:tls"
+import * as NodeSmtp from "../../src/NodeSmtp.js"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpCommand from "../../src/SmtpCommand.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import * as Certificates from "../servers/certificates.js"
+import { listen } from "../support/loopback.js"
+import { agreed, bye, clientName, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
+
+const { expect: says, reply, script } = SmtpTest
+
+const client = { address: "192.0.2.1", port: 4711 }
+const destination = { address: "198.51.100.2", port: 25 }
+const certificate = Effect.runSync(Effect.cached(Certificates.makeCertificates()))
+
+describe("A PROXY header", () => {
+  it.scopedLive("of version 1 is said before the greeting", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(says("PROXY TCP4 192.0.2.1 198.51.100.2 4711 25"), greet, hello(), bye),
+        {},
+        (options) =>
+          SmtpSession.make({
+            ...options,
+            tls: "none",
+            proxyHeader: { version: 1, source: client, destination }
+          })
+      )
+      agreed(met)
+    })
+  )
+
+  it.scopedLive("of version 2 is said before the greeting, in one piece with nothing behind it", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(SmtpTest.expectOctets(28), SmtpTest.expectNothing("20 millis"), greet, hello(), bye),
+        {},
+        (options) =>
+          SmtpSession.make({
+            ...options,
+            tls: "none",
+            proxyHeader: { version: 2, source: client, destination }
+          })
+      )
+      agreed(met)
+      expect(met.received.slice(0, 12)).toBe("\r\n\r\n\0\r\nQUIT\n")
+    })
+  )
+
+  it.scopedLive("is said in clear before implicit TLS", () =>
+    Effect.gen(function* () {
+      const { ca, certificate: cert, key } = yield* certificate
+      const header = "PROXY UNKNOWN\r\n"
+      const said: Array<string> = []
+      const { port } = yield* listen((socket) => {
+        socket.once("readable", () => {
+          const first: unknown = socket.read(header.length)
+          said.push(String(first))
+          const secured = new Tls.TLSSocket(socket, { isServer: true, cert, key })
+          secured.write("220 mx.test ESMTP\r\n")
+          secured.on("data", (octets: Buffer) => {
+            said.push(octets.toString())
+            secured.write(octets.toString().startsWith("QUIT") ? "221 bye\r\n" : "250 mx.test\r\n")
+          })
+        })
+      })
+      const open = SmtpSession.make({
+        host: "127.0.0.1",
+        port,
+        clientName,
+        tls: "implicit",
+        tlsOptions: { ca },
+        proxyHeader: { version: 1 }
+      })
+      yield* Effect.scoped(open).pipe(Effect.provide(NodeSmtp.layer))
+      expect(said).toEqual([header, `EHLO ${clientName}\r\n`, "QUIT\r\n"])
+    })
+  )
+
+  it.effect("that cannot be is InvalidArgument before anything is dialled", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        Effect.scoped(SmtpSession.make({ host: "mx.test", proxyHeader: { version: 1, source: client } }))
+      )
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field: "proxyHeader.destination" })
+    }).pipe(Effect.provide(SmtpTest.layer()))
+  )
+})
+
+describe("XCLIENT in the options of a session", () => {
+  const xclient = { name: "client.example.net", address: "2001:db8::1" }
+  const introduced = script(
+    says("XCLIENT NAME=client.example.net ADDR=IPV6:2001:db8::1"),
+    reply("220 mx.test ESMTP")
+  )
+
+  it.scopedLive("is said before AUTH, and EHLO again behind it, whose answer counts", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(
+          greet,
+          hello("XCLIENT NAME ADDR PORT", "SIZE 1"),
+          introduced,
+          hello("AUTH PLAIN", "SIZE 2"),
+          says(/^AUTH PLAIN /),
+          reply("235 welcome"),
+          bye
+        ),
+        {},
+        (options) =>
+          SmtpSession.make({
+            ...options,
+            tls: "none",
+            allowInsecureAuth: true,
+            auth: SmtpAuth.password({ username: "a", password: Redacted.make("b") }),
+            xclient
+          }).pipe(Effect.flatMap((session) => session.capabilities))
+      )
+      expect(agreed(met).size).toBe(2)
+    })
+  )
+
+  it.scopedLive("is said after STARTTLS", () =>
+    Effect.gen(function* () {
+      const authority = yield* certificate
+      const met = yield* meet(
+        script(
+          greet,
+          hello("STARTTLS", "XCLIENT NAME ADDR"),
+          startTls,
+          hello("XCLIENT NAME ADDR"),
+          introduced,
+          hello(),
+          bye
+        ),
+        serverTls(authority),
+        (options) => SmtpSession.make({ ...options, tlsOptions: { ca: authority.ca }, xclient })
+      )
+      agreed(met)
+    })
+  )
+
+  it.scopedLive(
+    "is NotSupported where it is not announced, or not with every attribute, and nothing is said",
+    () =>
+      Effect.gen(function* () {
+        for (const announced of ["SIZE", "XCLIENT NAME"]) {
+          const met = yield* meet(script(greet, hello(announced), bye), {}, (options) =>
+            SmtpSession.make({ ...options, tls: "none", xclient })
+          )
+          expect(refusedBy(met)).toMatchObject({ _tag: "NotSupported", extension: "XCLIENT" })
+        }
+      })
+  )
+
+  it.scopedLive("is CommandRefused where the server does not believe this client", () =>
+    Effect.gen(function* () {
+      const met = yield* meet(
+        script(
+          greet,
+          hello("XCLIENT NAME ADDR"),
+          says(/^XCLIENT /),
+          reply("550 5.7.0 insufficient authorization"),
+          bye
+        ),
+        {},
+        (options) => SmtpSession.make({ ...options, tls: "none", xclient })
+      )
+      expect(refusedBy(met)).toMatchObject({
+        _tag: "CommandRefused",
+        command: "XCLIENT",
+        reply: { code: 550 }
+      })
+    })
+  )
+
+  it.effect("that cannot be is InvalidArgument before anything is dialled", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        Effect.scoped(SmtpSession.make({ host: "mx.test", xclient: { address: "mx.test" } }))
+      )
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field: "xclient.address" })
+    }).pipe(Effect.provide(SmtpTest.layer()))
+  )
+})
+
+describe("XCLIENT as a command", () => {
+  it.scopedLive("takes away what was announced, by whichever words it was said", () =>
+    Effect.gen(function* () {
+      const once = script(
+        says("XCLIENT NAME=x.test"),
+        reply("220 mx.test ESMTP"),
+        hello("XCLIENT NAME", "SIZE 1")
+      )
+      const met = yield* meet(
+        script(
+          greet,
+          hello("XCLIENT NAME"),
+          once,
+          once,
+          says(`EHLO ${clientName}`),
+          reply("250 mx.test"),
+          bye
+        ),
+        {},
+        (options) =>
+          Effect.gen(function* () {
+            const session = yield* SmtpSession.make({ ...options, tls: "none" })
+            const seen: Array<boolean> = []
+            const look = Effect.map(session.capabilities, ({ has }) => void seen.push(has("XCLIENT")))
+            yield* session.run(SmtpCommand.xclient({ name: "x.test" }))
+            yield* Effect.zipRight(look, session.ehlo)
+            yield* session.command("XCLIENT", "NAME=x.test")
+            yield* Effect.zipRight(look, session.ehlo)
+            yield* Effect.zipRight(look, session.ehlo)
+            return seen
+          })
+      )
+      expect(agreed(met)).toEqual([false, false, true])
+    })
+  )
+})
