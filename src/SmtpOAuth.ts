@@ -370,6 +370,8 @@ export const make = (
   })
 
 /**
+ * Credentials as a service; see `make`.
+ *
  * @since 0.1.0
  * @category layers
  */
