@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../protocol/Invalid.js"
 import type { Reply } from "../protocol/Reply.js"
+import { printable } from "../protocol/Printable.js"
 import { isPermanent, isRefusal, isTransient } from "../protocol/Reply.js"
 import { decode, encode } from "../protocol/sasl/Base64.js"
 import { oauthBearer, xoauth2 } from "../protocol/sasl/Bearer.js"
@@ -55,6 +56,10 @@ export interface Port {
   readonly exchange: (line: string) => Effect.Effect<Reply, Disconnection>
   /** Ends the session because of a reply that has no place in the exchange. */
   readonly abandon: (reply: Reply, reason: string) => Effect.Effect<never, Disconnection>
+  /** Keeps a secret out of all replies to come, and out of what `withhold` gives. */
+  readonly guard: (secret: Redacted.Redacted) => void
+  /** Text of the server without what it repeats of this exchange and of those before it. */
+  readonly withhold: (text: string) => string
   /** The mechanisms of the latest EHLO. */
   readonly mechanisms: ReadonlyArray<string>
   readonly tls:
@@ -84,6 +89,8 @@ export const maximumChallenges = 16
 const commandLength = 510
 const lineLength = 12_286
 
+const maximumExplanation = 200
+
 /**
  * Whether the session must not be used after the error: the server at the other end may be a false one, or the
  * session counts as authenticated there and not here.
@@ -107,6 +114,10 @@ interface Candidate {
   /** The argument to blame for an initial response that no line can hold. */
   readonly field: string
   readonly begin: Effect.Effect<Responder, AuthenticationError | InvalidArgument>
+  /** What no reply may quote. */
+  readonly secrets: ReadonlyArray<Redacted.Redacted>
+  /** Whether its responses, decoded, say only who somebody is, or what is among `secrets`. */
+  readonly quotable: boolean
   /** What else to try after the credentials were refused. */
   readonly afterRefusal?:
     Effect.Effect<ReadonlyArray<Candidate>, AuthenticationError | InvalidArgument> | undefined
@@ -291,6 +302,8 @@ const passwordCandidates = (
       name,
       initialResponse: credentials.initialResponse ?? true,
       field: "password",
+      secrets: [credentials.password, prepared.password],
+      quotable: name === "LOGIN",
       begin: Effect.flatMap(isScram(name) ? crypto.nonce : Effect.succeed(""), (nonce) =>
         fromMachine(crypto, passwordMachine(name, credentials, prepared, port, nonce))
       )
@@ -338,6 +351,8 @@ const tokenCandidates = (
       name,
       initialResponse: credentials.initialResponse ?? true,
       field: "token",
+      secrets: [token],
+      quotable: false,
       begin: Effect.suspend(() => {
         const options = { username: credentials.username, token: Redacted.value(token) }
         return fromMachine(
@@ -369,7 +384,7 @@ const inCommon = <Name extends string>(
     : Effect.fail(
         new AuthenticationError({
           reason: "NoCommonMechanism",
-          detail: `it announces ${list(upperCase(port.mechanisms))}; usable here: ${list(usable)}`
+          detail: `it announces ${printable(list(upperCase(port.mechanisms)))}; usable here: ${list(usable)}`
         })
       )
 }
@@ -381,7 +396,14 @@ const single = (
   begin: Candidate["begin"]
 ): Effect.Effect<Arr.NonEmptyReadonlyArray<Candidate>, AuthenticationError> =>
   Effect.as(inCommon([name], port), [
-    { name, initialResponse: credentials.initialResponse ?? true, field: "initialResponse", begin }
+    {
+      name,
+      initialResponse: credentials.initialResponse ?? true,
+      field: "initialResponse",
+      secrets: [],
+      quotable: credentials._tag !== "ProgramMechanism",
+      begin
+    }
   ])
 
 const candidates = (
@@ -469,14 +491,24 @@ const cancel = (
         : port.abandon(reply, "the server did not end the AUTH exchange that was cancelled")
   })
 
+const guardResponse = ({ quotable }: Candidate, octets: Uint8Array, port: Port): void => {
+  if (!quotable) port.guard(Redacted.make(new TextDecoder().decode(octets)))
+}
+
+// Cut last: part of a secret would not be known as one.
+const explanation = (remark: string, port: Port): string =>
+  printable(port.withhold(remark)).slice(0, maximumExplanation)
+
 const attempt = (
   candidate: Candidate,
   port: Port
 ): Effect.Effect<Outcome, AuthenticationError | InvalidArgument | Disconnection> =>
   Effect.gen(function* () {
     const { name } = candidate
+    candidate.secrets.forEach(port.guard)
     const responder = yield* candidate.begin
     const initial = responder.initialResponse
+    if (initial !== undefined) guardResponse(candidate, initial, port)
     if (initial !== undefined && encode(initial).length > lineLength) {
       const reason = `is too long: no line of AUTH may exceed ${lineLength + 2} octets`
       return yield* new InvalidArgument({ field: candidate.field, reason })
@@ -502,7 +534,8 @@ const attempt = (
           ? yield* Effect.catchAll(responder.respond(challenge), (error) => cancel(error, port))
           : respond(unsent)
       unsent = undefined
-      remark = response.remark ?? remark
+      remark = response.remark === undefined ? remark : explanation(response.remark, port)
+      guardResponse(candidate, response.octets, port)
       const encoded = encode(response.octets)
       if (encoded.length > lineLength) {
         return yield* cancel(challengeError(name, "the response is too long for a line of AUTH"), port)

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../CapabilityCache.js"
 import type { Place } from "../protocol/Command.js"
@@ -158,6 +159,8 @@ const authenticationPort = ({ channel, exchange, memory, options, settings }: Co
       exchange.fail(failure)
       return Effect.fail(disconnection(failure, "auth", exchange.tape))
     }),
+  guard: (secret) => exchange.dialogue.secrets.guard(Redacted.value(secret)),
+  withhold: exchange.dialogue.secrets.withhold,
   get mechanisms() {
     return exchange.dialogue.capabilities().authMechanisms
   },

@@ -87,7 +87,7 @@ export interface Command {
   readonly line: string
   readonly place: Place
   readonly phase: Phase
-  /** Whether the line, and the reply to it, must never be shown. */
+  /** Whether the line, and a challenge in reply to it, must never be shown. */
   readonly secret: boolean
   /** Octets that follow the line: the chunk of BDAT. */
   readonly octets: ReadonlyArray<Uint8Array>
@@ -386,32 +386,10 @@ const meanings: Readonly<Record<Kind, Meanings>> = {
  */
 export const meaning = (kind: Kind, reply: Reply): Meaning => meanings[kind](reply.code)
 
-/** What of a secret line no reply may repeat: the response, in base64 (RFC 4954 section 4). */
-const responseOf = ({ kind, line }: Command): string => (kind === "Auth" ? (line.split(" ")[2] ?? "") : line)
-
-// Shorter words of a reply may be a piece of a response by chance; a whole response counts at any length.
-const tellingLength = 8
-
 /**
- * The reply as it may be shown: without what it repeats of a secret line, whole or in part. Servers answer what they
- * do not understand by quoting it.
+ * Whether a 334 in reply is a challenge, for a mechanism octet for octet: it is not after `*` (RFC 4954 section 4).
  *
  * @since 0.1.0
- * @category combinators
+ * @category predicates
  */
-export const withholdSecret = (command: Command, reply: Reply): Reply => {
-  // A challenge is for the mechanism, octet for octet, and is never shown.
-  if (!command.secret || reply.code === 334) return reply
-  const response = responseOf(command).toLowerCase()
-  if (response === "") return reply
-  const withhold = (text: string): string =>
-    text.replace(/[A-Za-z0-9+/=]{2,}/g, (word) => {
-      const found = word.toLowerCase()
-      const repeats =
-        found === response ||
-        (response.length >= tellingLength && found.includes(response)) ||
-        (found.length >= tellingLength && response.includes(found))
-      return repeats ? "[redacted]" : word
-    })
-  return { ...reply, lines: reply.lines.map(withhold), text: withhold(reply.text) }
-}
+export const mayBeChallenged = ({ line, secret }: Command): boolean => secret && line !== "*"

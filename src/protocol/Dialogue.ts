@@ -15,6 +15,8 @@ import { invalid } from "./Invalid.js"
 import * as Outboxes from "./Outbox.js"
 import type { Limits, Reply } from "./Reply.js"
 import { defaultLimits, isViolation, makeParser } from "./Reply.js"
+import type { Secrets } from "./Secrets.js"
+import * as Secret from "./Secrets.js"
 
 /**
  * What may be written next.
@@ -98,6 +100,8 @@ export interface Dialogue<Owner> {
   readonly capabilities: () => Capabilities
   readonly secured: () => boolean
   readonly authenticated: () => boolean
+  /** What was said in AUTH: every reply is given without it, save the challenges of an exchange. */
+  readonly secrets: Secrets
   /** How many MAIL commands were given to the wire (RFC 9422 section 4). */
   readonly mails: () => number
   /** Whether the server holds, or may come to hold, an envelope. */
@@ -209,6 +213,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   let turnedAway = false
   let secured = false
   let authenticated = false
+  const secrets = Secret.make()
   let mails = 0
   // The envelope that the commands written last belong to.
   let envelope: Envelope | undefined
@@ -238,6 +243,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     }
     expect(owner, command, output.put())
     writer = owner
+    if (command.secret) secrets.keep(command)
     options.sent?.(command, owner)
     if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
     if (command.place === "Last") state = "Waiting"
@@ -420,9 +426,9 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     if (reply === undefined) return undefined
     if (isViolation(reply)) return violated(reply.reason, undefined)
     const expectation = expected[0]
-    return expectation === undefined || !hasLeft(expectation)
-      ? unsolicited(reply)
-      : answer(expectation, Commands.withholdSecret(expectation.command, reply))
+    if (expectation === undefined || !hasLeft(expectation)) return unsolicited(secrets.withholdFrom(reply))
+    const isChallenge = Commands.mayBeChallenged(expectation.command) && reply.code === 334
+    return answer(expectation, isChallenge ? reply : secrets.withholdFrom(reply))
   }
 
   // A reply that was there before its command answers something else. Content is answerable from its beginning.
@@ -437,6 +443,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     capabilities: () => capabilities,
     secured: () => secured,
     authenticated: () => authenticated,
+    secrets,
     mails: () => mails,
     inTransaction,
     resetting: () => (unsent.at(-1) ?? expected.at(-1))?.command.kind === "Rset",

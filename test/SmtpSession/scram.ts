@@ -6,7 +6,7 @@ import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from "node:crypto
 import * as SmtpTest from "../../src/SmtpTest.js"
 
 export interface ScramOptions {
-  readonly mechanism: "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS"
+  readonly mechanism: `SCRAM-SHA-${1 | 256 | 512}${"" | "-PLUS"}`
   readonly password: string
   /** What the server says instead of its signature. */
   readonly signature?: string | undefined
@@ -19,9 +19,21 @@ export interface ScramRecord {
   proven: boolean
 }
 
-const hash = (octets: Buffer): Buffer => createHash("sha256").update(octets).digest()
+interface Hashing {
+  readonly hash: (octets: Buffer) => Buffer
+  readonly hmac: (key: Buffer, text: string) => Buffer
+  readonly salted: (password: string, salt: Buffer) => Buffer
+}
 
-const hmac = (key: Buffer, text: string): Buffer => createHmac("sha256", key).update(text).digest()
+const hashingOf = (mechanism: ScramOptions["mechanism"]): Hashing => {
+  const name = `sha${mechanism.split("-")[2] ?? ""}`
+  const { length } = createHash(name).digest()
+  return {
+    hash: (octets) => createHash(name).update(octets).digest(),
+    hmac: (key, text) => createHmac(name, key).update(text).digest(),
+    salted: (password, salt) => pbkdf2Sync(password, salt, 4096, length, name)
+  }
+}
 
 const fromBase64 = (text: string): string => Buffer.from(text, "base64").toString()
 
@@ -43,7 +55,8 @@ export const scramServer = (
 ): { readonly script: SmtpTest.Script; readonly record: ScramRecord } => {
   const record: ScramRecord = { binding: Buffer.alloc(0), proven: false }
   const salt = Buffer.from("a salt of sixteen")
-  const salted = pbkdf2Sync(password, salt, 4096, 32, "sha256")
+  const { hash, hmac, salted: saltedPassword } = hashingOf(mechanism)
+  const salted = saltedPassword(password, salt)
   const clientKey = hmac(salted, "Client Key")
   const storedKey = hash(clientKey)
 

@@ -47,6 +47,8 @@ const server = (script: Script, options: Partial<Port> = {}): Scripted => {
             : Effect.succeed(reply(step[1]))
         }),
       abandon: (_, reason) => Effect.fail(new ProtocolError({ phase: "auth", reason })),
+      guard: () => undefined,
+      withhold: (text) => text,
       mechanisms: ["PLAIN"],
       tls: verifiedTls,
       endpoint: { host: "mail.example.com", port: 587 },

@@ -163,47 +163,12 @@ describe("lines", () => {
   })
 })
 
-describe("a reply to a secret line", () => {
-  const response = "AGFubgBzZWNyZXQ="
-  const shown = (command: Command.Command, ...lines: ReadonlyArray<string>): ReadonlyArray<string> =>
-    Command.withholdSecret(command, make(500, lines)).lines
-
-  it.each([
-    [
-      `5.5.1 Command unrecognized: "AUTH PLAIN ${response}"`,
-      '5.5.1 Command unrecognized: "AUTH PLAIN [redacted]"'
-    ],
-    [`cannot decode ${response.slice(0, 12)}...`, "cannot decode [redacted]..."],
-    [`AUTH PLAIN ${response.toUpperCase()}?`, "AUTH PLAIN [redacted]?"],
-    [`x${response}x`, "[redacted]"]
-  ])("does not repeat it: %j", (line, expected) => {
-    expect(shown(Command.auth(`PLAIN ${response}`), line)).toEqual([expected])
-    expect(shown(Command.authResponse(response), "first", line)).toEqual(["first", expected])
-  })
-
-  it("has its text without it, too", () => {
-    const reply = Command.withholdSecret(Command.authResponse(response), make(501, [`5.5.2 ${response}`]))
-    expect(reply).toMatchObject({ code: 501, text: "[redacted]", enhancedCode: { subject: 5, detail: 2 } })
-  })
-
-  it("does not repeat a response that is short, and keeps words that only look like a piece of it", () => {
-    expect(shown(Command.authResponse("YQ=="), "YQ== is a, and AQ== is not")).toEqual([
-      "[redacted] is a, and AQ== is not"
-    ])
-    expect(shown(Command.auth(`PLAIN ${response}`), "5.7.8 Authentication failed: bad credentials")).toEqual([
-      "5.7.8 Authentication failed: bad credentials"
-    ])
-  })
-
-  it("is left as it is when it is a challenge, which the mechanism needs (RFC 4954 section 4)", () => {
-    const challenge = make(334, [response])
-    expect(Command.withholdSecret(Command.authResponse(response), challenge)).toBe(challenge)
-  })
-
-  it("is left as it is where nothing was secret", () => {
-    const reply = make(500, [`NOOP ${response}`])
-    expect(Command.withholdSecret(custom("NOOP", response), reply)).toBe(reply)
-    expect(Command.withholdSecret(Command.auth("LOGIN"), reply)).toBe(reply)
+describe("a 334 in reply", () => {
+  it("is a challenge to AUTH and its responses, and to nothing else (RFC 4954 section 4)", () => {
+    expect(Command.mayBeChallenged(Command.auth("LOGIN"))).toBe(true)
+    expect(Command.mayBeChallenged(Command.authResponse(""))).toBe(true)
+    expect(Command.mayBeChallenged(Command.authResponse("*"))).toBe(false)
+    expect(Command.mayBeChallenged(Command.noop)).toBe(false)
   })
 })
 

@@ -6,7 +6,7 @@
  */
 import { header } from "./Gs2.js"
 import type { Mechanism } from "./Mechanism.js"
-import { make, printable, respond } from "./Mechanism.js"
+import { make, respond } from "./Mechanism.js"
 
 /**
  * @since 0.1.0
@@ -39,7 +39,7 @@ export const oauthBearer = (options: BearerOptions): Mechanism =>
       ]
       const message = [header({ _tag: "Unsupported" }, options.username), ...pairs, "", ""].join(separator)
       const error = yield respond(new TextEncoder().encode(message))
-      return respond(Uint8Array.of(1), printable(error))
+      return respond(Uint8Array.of(1), new TextDecoder().decode(error))
     }
   })
 
@@ -56,6 +56,6 @@ export const xoauth2 = (options: { readonly username: string; readonly token: st
     *script() {
       const message = [`user=${options.username}`, `auth=Bearer ${options.token}`, "", ""].join(separator)
       const error = yield respond(new TextEncoder().encode(message))
-      return respond(new Uint8Array(0), printable(error))
+      return respond(new Uint8Array(0), new TextDecoder().decode(error))
     }
   })

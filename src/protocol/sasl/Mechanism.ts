@@ -44,7 +44,7 @@ export type Request =
 export interface Respond {
   readonly _tag: "Respond"
   readonly octets: Uint8Array
-  /** What the server said went wrong, where the mechanism can tell; a refusal follows. Printable ASCII. */
+  /** What the server said went wrong, as it said it, where the mechanism can tell; a refusal follows. */
   readonly remark?: string | undefined
 }
 
@@ -190,12 +190,3 @@ export const make = (options: Options): Mechanism => {
     }
   }
 }
-
-/**
- * Octets that a server sent to explain itself, fit for a message: printable ASCII, 200 characters at most.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const printable = (octets: Uint8Array): string =>
-  new TextDecoder().decode(octets.subarray(0, 200)).replaceAll(/[^\x20-\x7e]/g, "?")

@@ -9,7 +9,7 @@ import { decode, encode } from "./Base64.js"
 import type { Binding } from "./Gs2.js"
 import { header, saslName } from "./Gs2.js"
 import type { Fail, Mechanism, Script } from "./Mechanism.js"
-import { compute, fail, make, printable, respond } from "./Mechanism.js"
+import { compute, fail, make, respond } from "./Mechanism.js"
 
 /**
  * @since 0.1.0
@@ -114,12 +114,11 @@ const concatenate = (left: Uint8Array, right: Uint8Array): Uint8Array => {
 
 // An error attribute is answered with nothing, and the refusal follows.
 function* refused(error: string): Script {
-  const remark = printable(encoder.encode(error))
   if (tampering.includes(error)) {
-    return fail("ServerNotVerified", `the server says ${remark}, as if someone had changed the exchange`)
+    return fail("ServerNotVerified", `the server says ${error}, as if someone had changed the exchange`)
   }
-  yield respond(new Uint8Array(0), remark)
-  return fail("Challenge", `the server goes on after the error ${remark}`)
+  yield respond(new Uint8Array(0), error)
+  return fail("Challenge", "the server goes on after an error")
 }
 
 function* exchange(options: ScramOptions): Script {

@@ -1,0 +1,23 @@
+/**
+ * Text of a peer as it may stand in a message or a log. It changes nothing of what a program reads from a reply.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * The text with escapes in place of what would act instead of being seen: control characters (C0, DEL, C1), separators
+ * of lines and paragraphs, and those that turn the direction of writing.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const printable = (text: string): string => text.replaceAll(acting, escape)
+
+const acting = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
+
+const escape = (character: string): string => {
+  const code = character.charCodeAt(0)
+  return code < 0x100
+    ? `\\x${code.toString(16).padStart(2, "0")}`
+    : `\\u${code.toString(16).padStart(4, "0")}`
+}
