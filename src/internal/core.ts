@@ -4,7 +4,9 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import type { Command } from "../protocol/Command.js"
@@ -112,16 +114,24 @@ export const make = (
 const isAccepted = (replies: Replies | undefined): boolean => replies !== undefined && isSuccess(replies[0])
 
 /**
- * Half an AUTH or a handshake is no state that anybody could go on from.
+ * Half an AUTH or a handshake is no state that anybody could go on from: neither after an interruption, nor after a
+ * defect of a part that a program has plugged in. Only a typed error may leave the session in order.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const destroyOnInterrupt = <A, E, R>(
+export const destroyUnlessInOrder = <A, E, R>(
   { exchange }: Core,
   what: string,
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.onInterrupt(use, () =>
-    Effect.sync(() => exchange.fail({ _tag: "Abandoned", reason: `${what} was interrupted` }))
+  Effect.onExit(use, (exit) =>
+    Effect.sync(() => {
+      if (Exit.isSuccess(exit)) return
+      if (Cause.isInterrupted(exit.cause)) {
+        exchange.fail({ _tag: "Abandoned", reason: `${what} was interrupted` })
+      } else if (Cause.isDie(exit.cause)) {
+        exchange.fail({ _tag: "Abandoned", reason: `${what} ended in a defect` })
+      }
+    })
   )

@@ -198,7 +198,7 @@ const makeAuthenticate =
           return yield* new InvalidArgument({ field: "session", reason: "is in a mail transaction" })
         }
         yield* ehloIfNeeded
-        return yield* Cores.destroyOnInterrupt(core, "authentication", authenticate)
+        return yield* Cores.destroyUnlessInOrder(core, "authentication", authenticate)
       })
     )
   }

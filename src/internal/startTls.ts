@@ -14,7 +14,7 @@ import { formatEndpoint } from "../SmtpSocket.js"
 import type { TlsInfo } from "../TlsUpgrade.js"
 import { secure } from "./connect.js"
 import type { Core } from "./core.js"
-import { destroyOnInterrupt } from "./core.js"
+import { destroyUnlessInOrder } from "./core.js"
 import type { Hello } from "./hello.js"
 import { introduce } from "./xclient.js"
 
@@ -70,7 +70,7 @@ export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =
         const reason = `the server does not offer it; check the port: 587 for STARTTLS, 465 for tls "implicit"`
         return yield* new NotSupported({ extension: "STARTTLS", reason })
       }
-      return yield* destroyOnInterrupt(core, "STARTTLS", Effect.zipRight(request(core), shakeHands(core)))
+      return yield* destroyUnlessInOrder(core, "STARTTLS", Effect.zipRight(request(core), shakeHands(core)))
     })
   )
 

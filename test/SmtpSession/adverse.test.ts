@@ -3,9 +3,12 @@
  * other's way, programs that are wrong.
  */
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
@@ -15,6 +18,7 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { TlsUpgrade } from "../../src/TlsUpgrade.js"
 import {
   ask,
   content,
@@ -24,6 +28,7 @@ import {
   octets,
   opened,
   outcomes,
+  silentEnd,
   withConnection,
   withSession
 } from "./dialogue.js"
@@ -556,6 +561,78 @@ describe("the order of things", () => {
             _tag: "HeloError",
             command: "EHLO"
           })
+        }),
+      { allowInsecureAuth: true }
+    )
+  )
+})
+
+describe("a part that the program has plugged in, and that is defective", () => {
+  const broken = (): never => {
+    throw new Error("broken")
+  }
+
+  const closedBy = (reason: string) => ({ _tag: "ServerDisconnected", phase: "idle", cause: reason })
+
+  /** The defect reaches the caller, and the session says that it is over. */
+  const endsTheSession = <E>(smtp: SmtpSession.Service, use: Effect.Effect<unknown, E>, reason: string) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(use)
+      expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+      expect(yield* smtp.state).toBe("Closed")
+      expect(yield* Effect.flip(smtp.noop)).toMatchObject(closedBy(reason))
+      expect(yield* smtp.awaitClosed).toMatchObject(closedBy(reason))
+    })
+
+  for (const [what, respond] of [
+    ["dies", () => Effect.die("broken")],
+    ["throws", () => broken()]
+  ] as const) {
+    it.effect(`ends the session in the middle of AUTH: a mechanism that ${what}`, () =>
+      withConnection(
+        SmtpTest.script(opened("AUTH X-OWN"), ask("AUTH X-OWN", "334 "), silentEnd),
+        (smtp) =>
+          endsTheSession(
+            smtp,
+            smtp.authenticate(SmtpAuth.mechanism({ name: "X-OWN", begin: Effect.succeed({ respond }) })),
+            "authentication ended in a defect"
+          ),
+        { allowInsecureAuth: true }
+      )
+    )
+  }
+
+  it.scoped("ends the session behind the 220 of STARTTLS: a TlsUpgrade that dies", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(opened("STARTTLS"), ask("STARTTLS", "220 go"), silentEnd)
+      )
+      const tls = Layer.succeed(TlsUpgrade, { upgrade: () => Effect.die("broken") })
+      const client = Effect.flatMap(
+        SmtpSession.connect({ host: "mx.test", clientName: "client.test" }),
+        (smtp) => endsTheSession(smtp, smtp.startTls, "STARTTLS ended in a defect")
+      )
+      yield* server.verify(Effect.provide(Effect.scoped(client), Layer.merge(server.layer, tls)))
+    })
+  )
+
+  it.effect("leaves the session in order after a typed error, as a mechanism's that gives up", () =>
+    withConnection(
+      SmtpTest.script(
+        opened("AUTH X-OWN"),
+        ask("AUTH X-OWN", "334 "),
+        ask("*", "501 cancelled"),
+        ask("NOOP", "250 ok"),
+        goodbye
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          const own = SmtpAuth.mechanism({
+            name: "X-OWN",
+            begin: Effect.succeed({ respond: () => Effect.fail("no ticket") })
+          })
+          expect(yield* Effect.flip(smtp.authenticate(own))).toMatchObject({ _tag: "AuthenticationError" })
+          yield* smtp.noop
         }),
       { allowInsecureAuth: true }
     )
