@@ -38,3 +38,35 @@ describe("a session of connect under the policy starttls", () => {
     })
   )
 })
+
+describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
+  for (const [what, separate] of [
+    ["in the same segment", false],
+    ["in a segment of its own", true]
+  ] as const) {
+    it.scoped(`ends the session, and no handshake begins: ${what}`, () =>
+      Effect.gen(function* () {
+        const injected = "250-mail.test\r\n250 AUTH PLAIN\r\n"
+        const server = yield* SmtpTest.scripted(
+          SmtpTest.script(
+            SmtpTest.reply("220 mail.test"),
+            SmtpTest.expect("EHLO client.test"),
+            SmtpTest.reply("250-mail.test", "250 STARTTLS"),
+            SmtpTest.expect("STARTTLS"),
+            SmtpTest.inject(separate ? "220 go\r\n" : `220 go\r\n${injected}`),
+            separate ? SmtpTest.inject(injected) : SmtpTest.script(),
+            SmtpTest.expectEnd
+          )
+        )
+        const [error, state] = yield* server.verify(
+          Effect.gen(function* () {
+            const smtp = yield* connected
+            return [yield* Effect.flip(smtp.startTls), yield* smtp.state] as const
+          }).pipe(Effect.scoped, Effect.provide(server.layer))
+        )
+        expect(error).toMatchObject({ _tag: "TlsError", reason: "Injection" })
+        expect(state).toBe("Closed")
+      })
+    )
+  }
+})
