@@ -46,8 +46,15 @@ module.exports = {
       severity: "error",
       from: { path: "^src/internal/" },
       to: {
-        path: "^src/(index|NodeSmtpHttpProxy|NodeSmtpSocks|NodeSmtpTest|SmtpClient|SmtpSchema|SmtpTest)\\.ts$"
+        path: "^src/(index|NodeSmtpHttpProxy|NodeSmtpSocks|NodeSmtpTest|SmtpSchema|SmtpTest)\\.ts$"
       }
+    },
+    {
+      name: "sessions-know-no-client",
+      comment: "A session is one connection: what many of them need is in internal/client.",
+      severity: "error",
+      from: { path: "^src/internal/[^/]+$" },
+      to: { path: "^src/(SmtpClient\\.ts$|internal/client/)" }
     },
     {
       name: "no-barrels",

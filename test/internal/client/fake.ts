@@ -1,0 +1,179 @@
+/**
+ * Sessions that only count: where they come from, how many are open, and what the test does to them.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type {
+  Bounds,
+  Conduct,
+  Lease,
+  Observer,
+  Pool,
+  Restore,
+  Retirement
+} from "../../../src/internal/client/pool.js"
+import * as Pools from "../../../src/internal/client/pool.js"
+import type { Source } from "../../../src/internal/client/sources.js"
+
+export class Refused extends Data.TaggedError("Refused")<{
+  readonly by: string
+  readonly forGood: boolean
+}> {}
+
+export interface FakeSession {
+  readonly name: string
+  readonly ended: Deferred.Deferred<Retirement>
+  users: number
+  isOpen: boolean
+}
+
+export type FakeSource = Source<FakeSession, Refused>
+export type FakePool = Pool<FakeSession, Refused>
+export type FakeLease = Lease<FakeSession, Refused>
+
+/** What opening does: takes so long, and then succeeds or not. */
+export interface Behaviour {
+  readonly opens: "succeeds" | "refuses" | "refusesForGood" | "hangs"
+  readonly takes?: Duration.DurationInput
+  readonly maxMessages?: number
+}
+
+export interface Relay {
+  readonly source: FakeSource
+  behaviour: Behaviour
+  readonly sessions: Array<FakeSession>
+  attempts: number
+}
+
+export const relay = (
+  name: string,
+  own: Partial<Pick<FakeSource, "priority" | "maxSessions" | "slots">> & {
+    readonly behaviour?: Behaviour
+  } = {}
+): Relay => {
+  const made: Relay = {
+    behaviour: own.behaviour ?? { opens: "succeeds" },
+    sessions: [],
+    attempts: 0,
+    source: {
+      name,
+      priority: own.priority ?? 0,
+      maxSessions: own.maxSessions ?? Infinity,
+      slots: own.slots ?? 1,
+      isPermanent: (cause) => {
+        const failure = Cause.failureOption(cause)
+        return failure._tag === "Some" && failure.value.forGood
+      },
+      open: Effect.suspend(() => opening(made))
+    }
+  }
+  return made
+}
+
+const opening = (made: Relay) =>
+  Effect.gen(function* () {
+    made.attempts += 1
+    const { maxMessages, opens, takes } = made.behaviour
+    const { name } = made.source
+    if (takes !== undefined) yield* Effect.sleep(takes)
+    if (opens === "hangs") return yield* Effect.never
+    if (opens !== "succeeds") return yield* new Refused({ by: name, forGood: opens === "refusesForGood" })
+    const ended = yield* Deferred.make<Retirement>()
+    const session = { name: `${name}${made.sessions.length + 1}`, ended, users: 0, isOpen: true }
+    made.sessions.push(session)
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        session.isOpen = false
+      })
+    )
+    return { session, maxMessages }
+  })
+
+export const isOpen = ({ isOpen }: FakeSession): boolean => isOpen
+
+export const openAt = ({ sessions }: Relay): ReadonlyArray<string> =>
+  sessions.filter(isOpen).map(({ name }) => name)
+
+export const generous: Bounds = {
+  maxSessions: 2,
+  maxWaiting: Infinity,
+  maxMessages: Infinity,
+  maxAgeMillis: Infinity,
+  idleMillis: Infinity,
+  longestPauseMillis: 8000
+}
+
+export interface Events {
+  readonly retired: Array<string>
+  readonly pauses: Array<number>
+  mostOpen: number
+}
+
+export interface Made {
+  readonly pool: FakePool
+  readonly events: Events
+}
+
+export const makePool = (
+  relays: ReadonlyArray<Relay>,
+  own: Partial<Bounds> = {},
+  conduct: Partial<Conduct<FakeSession>> = {}
+): Effect.Effect<Made, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const events: Events = { retired: [], pauses: [], mostOpen: 0 }
+    const observer: Observer<FakeSession, Refused> = {
+      opened: () => {
+        const open = relays.flatMap(({ sessions }) => sessions.filter(isOpen)).length
+        events.mostOpen = Math.max(events.mostOpen, open)
+      },
+      openingFailed: (_source, _cause, pauseMillis) => events.pauses.push(pauseMillis),
+      retired: ({ name }, reason) => events.retired.push(`${name} ${reason}`),
+      counted: () => undefined,
+      waited: () => undefined,
+      waiting: () => undefined
+    }
+    const pool = yield* Pools.make(
+      relays.map(({ source }) => source),
+      { ...generous, ...own },
+      {
+        awaitEnd: ({ ended }) => Deferred.await(ended),
+        prove: ({ isOpen }) => Effect.succeed(isOpen),
+        ...conduct
+      },
+      observer
+    )
+    yield* Effect.addFinalizer(() => pool.close(0))
+    return { pool, events }
+  })
+
+export const anything = { except: new Set<FakeSource>(), aliveAfter: undefined }
+
+/** Uses a session and leaves it clean; gives its name. */
+export const useOne = <A, E, R>(
+  pool: FakePool,
+  work: (lease: FakeLease) => Effect.Effect<A, E, R>,
+  wish: Parameters<FakePool["use"]>[0] = anything,
+  limitMillis?: number
+) =>
+  pool.use(wish, limitMillis, (lease, restore: Restore) =>
+    Effect.gen(function* () {
+      lease.session.users += 1
+      yield* restore(work(lease)).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            lease.session.users -= 1
+          })
+        )
+      )
+      lease.release({ _tag: "Clean" })
+      return lease.session.name
+    })
+  )
+
+export const pass = (pool: FakePool) => useOne(pool, () => Effect.void)
+
+export const stay = (pool: FakePool, time: Duration.DurationInput) => useOne(pool, () => Effect.sleep(time))
