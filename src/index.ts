@@ -17,6 +17,7 @@
 export * as CapabilityCache from "./CapabilityCache.js"
 export * as NodeSmtp from "./NodeSmtp.js"
 export * as SmtpAuth from "./SmtpAuth.js"
+export * as SmtpClient from "./SmtpClient.js"
 export * as SmtpCommand from "./SmtpCommand.js"
 export * as SmtpContent from "./SmtpContent.js"
 export * as SmtpError from "./SmtpError.js"

@@ -7,11 +7,11 @@
 import { isRefusal, isSuccess } from "../protocol/Reply.js"
 import type { PlannedRecipient, RecipientsPolicy } from "../protocol/Plan.js"
 import type { Verdict } from "../protocol/Transaction.js"
-import type { RefusedRecipient } from "../SmtpError.js"
+import type { Disconnection, RefusedRecipient, SmtpError } from "../SmtpError.js"
 import { DataError, RecipientsRefused, SenderRefused } from "../SmtpError.js"
 import type { ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
 import * as Receipts from "../SmtpReceipt.js"
-import type { NotSentCause, SendError } from "../SmtpSession.js"
+import type { NotSentCause } from "../SmtpSession.js"
 import type { Failure } from "./exchange.js"
 import { disconnection } from "./failure.js"
 import type { Request } from "./request.js"
@@ -163,11 +163,11 @@ export const noAccount = (): Account => ({ outcomes: new Map(), content: undefin
  * @since 0.1.0
  * @category accessors
  */
-export const failureOf = (
+export const failureOf = <Cause extends SmtpError = NotSentCause>(
   from: string,
-  receipt: Receipt,
+  receipt: AnyReceipt<Cause>,
   policy: RecipientsPolicy
-): SendError | undefined => {
+): Cause | Disconnection | SenderRefused | RecipientsRefused | DataError | undefined => {
   if (receipt.accepted.length > 0) return undefined
   const [doubtful] = receipt.unknown
   if (doubtful !== undefined) return doubtful.cause

@@ -102,7 +102,8 @@ export type Verdict =
   | { readonly _tag: "Unused" }
   /** It has to be proven; `proven` hears when that has come to an end, whatever the end. */
   | { readonly _tag: "Doubtful"; readonly proven?: (() => void) | undefined }
-  | { readonly _tag: "Spent"; readonly reason: Retirement }
+  /** It is of no use any more; `didWork` says whether it was of any to this user. */
+  | { readonly _tag: "Spent"; readonly reason: Retirement; readonly didWork: boolean }
 
 /**
  * @since 0.1.0
@@ -170,8 +171,8 @@ interface Entry<S, E> {
   readonly session: S
   readonly scope: Scope.CloseableScope
   readonly openedAt: number
+  /** How many messages the server allows. */
   readonly maxMessages: number
-  readonly isLimited: boolean
   /** How often its source had failed when it began to be opened. */
   readonly failuresBefore: number
   phase: "Open" | "Closing"
@@ -262,8 +263,12 @@ const build = <S, E>(
   const dueAt = ({ idleSince, openedAt }: Entry<S, E>): number =>
     Math.min(idleSince + bounds.idleMillis, openedAt + bounds.maxAgeMillis)
 
+  const isFull = ({ maxMessages, messages }: Entry<S, E>): boolean =>
+    messages >= Math.min(maxMessages, bounds.maxMessages)
+
   const reasonToRetire = (entry: Entry<S, E>, at: number): Retirement | undefined => {
-    if (entry.messages >= entry.maxMessages) return entry.isLimited ? "mailmax" : "messages"
+    if (entry.messages >= entry.maxMessages) return "mailmax"
+    if (entry.messages >= bounds.maxMessages) return "messages"
     if (at >= entry.openedAt + bounds.maxAgeMillis) return "age"
     return at >= entry.idleSince + bounds.idleMillis ? "idle" : undefined
   }
@@ -320,7 +325,7 @@ const build = <S, E>(
         doubt(entry, verdict.proven ?? (() => undefined))
         break
       case "Spent":
-        spend(entry, verdict.reason, at)
+        spend(entry, verdict, at)
         break
     }
     report(entry.tracked)
@@ -344,10 +349,14 @@ const build = <S, E>(
   }
 
   // A session that fails its first user says as much about its source as one that cannot be opened.
-  const spend = (entry: Entry<S, E>, reason: Retirement, at: number): void => {
-    const wasNoUse = entry.messages <= 1 && (reason === "failed" || reason === "goodbye" || reason === "lost")
+  const spend = (
+    entry: Entry<S, E>,
+    { didWork, reason }: Extract<Verdict, { readonly _tag: "Spent" }>,
+    at: number
+  ): void => {
     retire(entry, reason)
-    if (wasNoUse)
+    if (didWork) Sources.worked(entry.tracked, entry.failuresBefore)
+    else if (entry.messages <= 1)
       Sources.failed(entry.tracked, entry.failuresBefore, undefined, at, bounds.longestPauseMillis)
   }
 
@@ -390,7 +399,7 @@ const build = <S, E>(
         session: entry.session,
         source: entry.tracked.source,
         isUsed,
-        isLimited: entry.isLimited,
+        isLimited: entry.maxMessages < Infinity,
         release: (verdict) => {
           if (released) return
           released = true
@@ -417,8 +426,7 @@ const build = <S, E>(
       session,
       scope,
       openedAt: at,
-      maxMessages: Math.min(bounds.maxMessages, maxMessages ?? Infinity),
-      isLimited: maxMessages !== undefined && maxMessages <= bounds.maxMessages,
+      maxMessages: maxMessages ?? Infinity,
       failuresBefore,
       phase: "Open",
       leases: 0,
@@ -519,8 +527,7 @@ const build = <S, E>(
     for (const entry of entries) {
       const { slots } = entry.tracked.source
       if (slots === 1 || !isReady(entry) || entry.leases >= slots) continue
-      if (entry.messages >= entry.maxMessages || !places.includes(entry.tracked) || !suits(entry, waiter))
-        continue
+      if (isFull(entry) || !places.includes(entry.tracked) || !suits(entry, waiter)) continue
       if (best === undefined || entry.leases < best.leases) best = entry
     }
     return best

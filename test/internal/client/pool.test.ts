@@ -314,7 +314,7 @@ describe("a pool whose source fails", () => {
       const a = relay("a")
       const { pool } = yield* makePool([a], { maxSessions: 1 })
       const failing = pool.use(anything, undefined, (lease) =>
-        Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed" }))
+        Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed", didWork: false }))
       )
       yield* failing
       const user = yield* Effect.fork(failing)
@@ -598,7 +598,7 @@ describe("a pool under random schedules of users, interruptions and failures", (
                   yield* Effect.fork(
                     pool.use(anything, undefined, (lease, restore) =>
                       Effect.map(restore(Effect.sleep(each.millis)), () =>
-                        lease.release({ _tag: "Spent", reason: "failed" })
+                        lease.release({ _tag: "Spent", reason: "failed", didWork: false })
                       )
                     )
                   )

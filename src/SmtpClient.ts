@@ -1,0 +1,410 @@
+/**
+ * Many messages, over sessions that it keeps: the service that a backend depends on. It bounds sessions and queue,
+ * replaces sessions that end, goes to another relay, tries again what may be tried again, and accounts for every
+ * recipient. What is on the wire is the business of SmtpSession.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { Stream } from "effect/Stream"
+import type { CapabilityCache } from "./CapabilityCache.js"
+import * as internal from "./internal/client/client.js"
+import * as Configs from "./internal/client/config.js"
+import * as Retries from "./internal/client/retry.js"
+import * as Urls from "./internal/client/url.js"
+import type { ClientUnavailable, CommandRefused, Disconnection, InvalidArgument } from "./SmtpError.js"
+import type { Keyed as KeyedReceipt, Outcome as AnyOutcome, Receipt as AnyReceipt } from "./SmtpReceipt.js"
+import type * as SmtpSession from "./SmtpSession.js"
+import type { SmtpSocket } from "./SmtpSocket.js"
+import type { Keyed, Submission } from "./SmtpSubmission.js"
+import type { TlsUpgrade } from "./TlsUpgrade.js"
+
+/**
+ * A client.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SmtpClient extends Context.Tag("effect-smtplib/SmtpClient")<SmtpClient, Service>() {}
+
+/**
+ * A server to send through, with whatever of its session differs from the client's options.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Relay extends SmtpSession.Options {
+  /** The lowest goes first; equal ones share the load. Default 0. */
+  readonly priority?: number | undefined
+  /** How many sessions may be open at this relay. Default: as many as the client may have. */
+  readonly maxSessions?: number | undefined
+}
+
+/**
+ * How to try again what was refused for now or not sent.
+ *
+ * - `"off"`: never
+ * - `"briefly"` (default): `retryBriefly`
+ * - `"greylisted"`: `retryGreylisted`
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Retry = "off" | "briefly" | "greylisted" | RetryOptions
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryOptions {
+  /** Its input is the receipt as it stands before the next attempt. Default `"briefly"`. */
+  readonly schedule?: "off" | "briefly" | "greylisted" | Schedule.Schedule<unknown, Receipt> | undefined
+  /**
+   * Tries again where the outcome is `Unknown` too, though the message may have been delivered: with this option
+   * recipients may get it twice. Default false.
+   */
+  readonly mayDuplicate?: boolean | undefined
+}
+
+/**
+ * Those of a session, for every relay, and those of the client.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends SmtpSession.Options {
+  /** Several relays, in place of `host` or `path`; the options of a session beside them are defaults for all. */
+  readonly relays?: ReadonlyArray<Relay> | undefined
+  /** How many sessions may be open at once, those that are being closed included. Default 5. */
+  readonly maxSessions?: number | undefined
+  /** How many messages may wait for a session; one more is `ClientUnavailable`. Default: no bound, senders wait. */
+  readonly maxWaiting?: number | undefined
+  /** How many messages a session carries before another takes its place. Default 1000. */
+  readonly maxMessages?: number | undefined
+  /** How long a session is used. Default 15 minutes. */
+  readonly maxAge?: Duration.DurationInput | undefined
+  /** How long a session is kept that nobody uses; let it be shorter than the server's patience. Default 30 seconds. */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+  /** The longest time for which a relay is left alone after it has failed, beginning at half a second. Default 30 seconds. */
+  readonly maxPause?: Duration.DurationInput | undefined
+  /** Default `"briefly"`. */
+  readonly retry?: Retry | undefined
+  /** The limit of whole sends that give none of their own. Default: none. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** How long messages under way may take when the client is closed. Default 30 seconds. */
+  readonly shutdownTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * What goes with a URL: options that cannot be written down, or outrank it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UrlOptions extends Options {
+  /** Of the user that the URL names. */
+  readonly password?: Redacted.Redacted | undefined
+}
+
+/**
+ * What can keep a message from being sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NotSentCause = SmtpSession.NotSentCause | SmtpSession.SetupError | ClientUnavailable
+
+/**
+ * The account of one message over all its attempts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Receipt = AnyReceipt<NotSentCause>
+
+/**
+ * What became of the message for one recipient.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = AnyOutcome<NotSentCause>
+
+/**
+ * What a send can fail with, besides the content's own errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SendError = SmtpSession.SendError | SmtpSession.SetupError | ClientUnavailable
+
+/**
+ * What a check can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CheckError = SmtpSession.SetupError | CommandRefused | Disconnection | ClientUnavailable
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SendOptions {
+  /** In place of the client's. */
+  readonly retry?: Retry | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SendAllOptions extends SendOptions {
+  /**
+   * How many messages may be under way at once, those that wait between attempts included. Default: twice as many as
+   * the client's sessions take.
+   */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * What a client has at a moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface State {
+  readonly isClosed: boolean
+  /** Sessions, those that are being closed included. */
+  readonly open: number
+  readonly idle: number
+  /** Sessions that are being opened. */
+  readonly opening: number
+  /** Messages that wait for a session. */
+  readonly waiting: number
+  readonly relays: ReadonlyArray<RelayState>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RelayState {
+  /** Host and port, or the path. */
+  readonly name: string
+  readonly priority: number
+  /** Whether sessions can be expected there: some are open, or nothing has failed lately. */
+  readonly isTrusted: boolean
+  readonly open: number
+  readonly idle: number
+  readonly opening: number
+}
+
+/**
+ * A client, for any number of fibers at once.
+ *
+ * Interruption: who waits gives up the place, and nothing was sent. Who is interrupted in the middle of a message does
+ * not send it, if it was not complete; what became of a complete one is told to `onOutcome` as soon as it is known.
+ * `onOutcome` hears of every message that was interrupted on its way, once. The session is used by nobody else before
+ * it has proven clean, which takes a NOOP.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /**
+   * `deliver` that fails when nobody was accepted, with the cause behind the most doubtful outcome. What may be tried
+   * again was tried again, by `retry`: do not wrap it in `Effect.retry` or `Effect.timeout`, which cannot know what
+   * had left. `timeout` in the submission covers waiting, every attempt and the pauses between them.
+   */
+  readonly send: <E = never, R = never>(
+    submission: Submission<E, R>,
+    options?: SendOptions
+  ) => Effect.Effect<Receipt, SendError | NoInfer<E>, NoInfer<R>>
+  /**
+   * Sends a message and accounts for every recipient: one outcome each, in the order given. It fails only for what is
+   * wrong locally (`InvalidArgument`) and for the content's own errors; all that relays, connections and the client
+   * itself can do is in the receipt.
+   *
+   * The message is the same in every attempt: its octets are given once, or a stream is run again and compared.
+   * `SmtpContent.once` cannot be: its first attempt is its last.
+   */
+  readonly deliver: <E = never, R = never>(
+    submission: Submission<E, R>,
+    options?: SendOptions
+  ) => Effect.Effect<Receipt, InvalidArgument | NoInfer<E>, NoInfer<R>>
+  /**
+   * Delivers every submission of a stream, and gives their receipts as they are known. What is wrong with one of them
+   * is in its own receipt, and never ends the stream. Submissions are pulled no faster than they are sent and their
+   * receipts are read, so that any number of them flows through constant memory. An effect, since effect/Stream is
+   * loaded only when it is needed.
+   *
+   * @example
+   * ```ts
+   * import * as Effect from "effect/Effect"
+   * import * as Stream from "effect/Stream"
+   * import type { SmtpSubmission } from "effect-smtplib"
+   * import { SmtpClient } from "effect-smtplib"
+   *
+   * const mailing = (submissions: Stream.Stream<SmtpSubmission.Keyed<string>>) =>
+   *   Effect.gen(function* () {
+   *     const client = yield* SmtpClient.SmtpClient
+   *     const receipts = yield* client.sendAll(submissions)
+   *     yield* Stream.runForEach(receipts, ({ key, receipt }) => Effect.log(key, receipt.outcomes))
+   *   })
+   * ```
+   */
+  readonly sendAll: <K, E = never, R = never, E2 = never, R2 = never>(
+    submissions: Stream<Keyed<K, E, R>, E2, R2>,
+    options?: SendAllOptions
+  ) => Effect.Effect<Stream<KeyedReceipt<K, E, NotSentCause>, E2, R | R2>>
+  /** Whether mail could be sent now: a session that is open or can be opened, authentication included, and NOOP. */
+  readonly check: Effect.Effect<void, CheckError>
+  readonly state: Effect.Effect<State>
+  /**
+   * Ends the client, as the end of its scope does: new sends are `ClientUnavailable`, and so are those that wait;
+   * those under way may finish within `shutdownTimeout`; then every session says QUIT. Who calls it again waits for
+   * the same end.
+   */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * A client that lives as long as the scope. Nothing is opened before the first message.
+ *
+ * Fails with `InvalidArgument` for options that cannot be.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { NodeSmtp, SmtpClient } from "effect-smtplib"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* SmtpClient.make({ host: "mail.example.com", maxSessions: 10 })
+ *   return yield* client.send({
+ *     from: "app@example.com",
+ *     to: "ann@example.net",
+ *     content: "Subject: Hello\r\n\r\nHello.\r\n"
+ *   })
+ * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<Service, InvalidArgument, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =
+  internal.make
+
+/**
+ * A client as a layer.
+ *
+ * @example
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as Redacted from "effect/Redacted"
+ * import { NodeSmtp, SmtpAuth, SmtpClient } from "effect-smtplib"
+ *
+ * const live = SmtpClient.layer({
+ *   auth: SmtpAuth.password({ username: "app", password: Redacted.make("secret") }),
+ *   relays: [{ host: "mx1.example.com" }, { host: "mx2.example.com", priority: 1 }]
+ * }).pipe(Layer.provide(NodeSmtp.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<SmtpClient, InvalidArgument, SmtpSocket | TlsUpgrade | CapabilityCache> =>
+  Layer.scoped(SmtpClient, make(options))
+
+/**
+ * A client from configuration: a Config for each option, or one for all, such as `config` gives.
+ *
+ * @example
+ * ```ts
+ * import { SmtpClient } from "effect-smtplib"
+ *
+ * // SMTP_HOST, SMTP_USERNAME, SMTP_PASSWORD, SMTP_MAX_SESSIONS and so on.
+ * const live = SmtpClient.layerConfig(SmtpClient.config("SMTP"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<
+  SmtpClient,
+  InvalidArgument | ConfigError.ConfigError,
+  SmtpSocket | TlsUpgrade | CapabilityCache
+> => Layer.scoped(SmtpClient, Effect.flatMap(Config.unwrap(options), make))
+
+/**
+ * A client from one URL, or from one for each relay. The scheme says how: `smtp:` with STARTTLS, `smtps:` with TLS from
+ * the first octet, `lmtp:` to a mail store, with `lmtp:///path` for a UNIX socket. User and password are percent-encoded;
+ * the query holds any other option by its name: `smtps://user:password@host:465?maxSessions=10&timeouts.greeting=30 seconds`.
+ * The options of the client are those of the first URL; `priority` and `maxSessions` of the others are their relay's.
+ *
+ * Fails with a ConfigError that names the key, and never shows the password.
+ *
+ * @example
+ * ```ts
+ * import * as Redacted from "effect/Redacted"
+ * import { SmtpClient } from "effect-smtplib"
+ *
+ * const live = SmtpClient.layerUrl("smtps://app@mail.example.com?maxSessions=10", {
+ *   password: Redacted.make("secret")
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerUrl = (
+  url: string | Redacted.Redacted | ReadonlyArray<string | Redacted.Redacted>,
+  own: UrlOptions = {}
+): Layer.Layer<
+  SmtpClient,
+  InvalidArgument | ConfigError.ConfigError,
+  SmtpSocket | TlsUpgrade | CapabilityCache
+> => Layer.scoped(SmtpClient, Effect.flatMap(Urls.read(url, own), make))
+
+/**
+ * Every option that can be written down, under names that begin with the prefix: `config("SMTP")` reads `SMTP_HOST`,
+ * `SMTP_PORT`, `SMTP_TLS`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on:
+ * the names of the options in capitals. `SMTP_URL` stands for URLs as `layerUrl` takes them, separated by spaces; the
+ * other names outrank what they say. A bad value is a ConfigError that names the key. Passwords and tokens are Redacted.
+ *
+ * @since 0.1.0
+ * @category config
+ */
+export const config: (prefix: string) => Config.Config<Options> = Configs.config
+
+/**
+ * Five more attempts within about half a minute, after pauses that double, with jitter: what a restart of the server
+ * takes.
+ *
+ * @since 0.1.0
+ * @category retry
+ */
+export const retryBriefly: Schedule.Schedule<unknown, Receipt> = Retries.briefly
+
+/**
+ * For servers that refuse a stranger's first message for now (450, 451) and take a later one: more attempts after 1, 5,
+ * 10, 15 and 30 minutes. What a process keeps in memory for an hour is lost with it: this is no queue.
+ *
+ * @since 0.1.0
+ * @category retry
+ */
+export const retryGreylisted: Schedule.Schedule<unknown, Receipt> = Retries.greylisted

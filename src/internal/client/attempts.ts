@@ -1,0 +1,440 @@
+/**
+ * One message through the sessions of a pool: attempts at one relay after another, rounds of attempts by the
+ * schedule, and one account of it all. What is on the wire is the session's business.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type { NotSentCause, Outcome, Receipt } from "../../SmtpClient.js"
+import type { Disconnection, Phase } from "../../SmtpError.js"
+import { ClientUnavailable, ContentError, InvalidArgument, ServerDisconnected } from "../../SmtpError.js"
+import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
+import * as Receipts from "../../SmtpReceipt.js"
+import type { Service as Session, SetupError, State } from "../../SmtpSession.js"
+import { describeCause } from "../cause.js"
+import type { Ledger, Positions } from "./ledger.js"
+import * as Ledgers from "./ledger.js"
+import type { RelaySettings, RetrySettings } from "./options.js"
+import type { Parcel } from "./parcel.js"
+import type { Lease, Pool, Restore, Retirement, Verdict } from "./pool.js"
+import * as Retries from "./retry.js"
+import type { Source } from "./sources.js"
+import * as Telemetry from "./telemetry.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Relays = ReadonlyMap<Source<Session, SetupError>, RelaySettings>
+
+/**
+ * Asks for leave to send, in time: gives how long to wait before it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Pace = (
+  recipients: number,
+  limitMillis: number | undefined
+) => Effect.Effect<number, ClientUnavailable>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Port {
+  readonly pool: Pool<Session, SetupError>
+  readonly relays: Relays
+  /** Absent: at any pace. */
+  readonly pace: Pace | undefined
+}
+
+/** A message under way, with all that its attempts share. */
+interface Message<E, R> {
+  readonly parcel: Parcel<E, R>
+  readonly ledger: Ledger
+  readonly clock: Clock.Clock
+  readonly deadline: number | undefined
+  readonly retry: RetrySettings
+  /** Tells the program what became of a message for which nobody waits any more. */
+  readonly report: (receipt: AnyReceipt) => void
+  /** Whether an attempt is with a session. */
+  isWithSession: boolean
+  /** The submission itself was found at fault: another attempt would be too. */
+  isAtFault: boolean
+}
+
+type AnySource = Source<Session, SetupError>
+
+/** What is to follow an attempt. */
+type Next =
+  | { readonly _tag: "Done" }
+  | { readonly _tag: "Again"; readonly positions: Positions; readonly aliveAfter: number | undefined }
+  | { readonly _tag: "Elsewhere"; readonly positions: Positions; readonly not: AnySource }
+
+const done: Next = { _tag: "Done" }
+
+/**
+ * Delivers; the outcome of an interrupted message goes to its hook.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deliver = <E, R>(
+  port: Port,
+  parcel: Parcel<E, R>,
+  retry: RetrySettings,
+  timeoutMillis: number | undefined
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.flatMap(Effect.runtime(), (runtime) =>
+    Effect.flatMap(Effect.clock, (clock) => {
+      const limit = parcel.timeoutMillis ?? timeoutMillis
+      const { onOutcome } = parcel
+      const message: Message<E, R> = {
+        parcel,
+        ledger: Ledgers.make(parcel.recipients),
+        clock,
+        deadline: limit === undefined ? undefined : clock.unsafeCurrentTimeMillis() + limit,
+        retry,
+        report: (receipt) => {
+          if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+        },
+        isWithSession: false,
+        isAtFault: false
+      }
+      return rounds(port, message).pipe(
+        Effect.tap((receipt) => logUnknown(message, receipt)),
+        Effect.onInterrupt(() =>
+          Effect.sync(() => {
+            if (!message.isWithSession) message.report(message.ledger.receipt(interrupted))
+          })
+        )
+      )
+    })
+  )
+
+const interrupted = (): ServerDisconnected =>
+  new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })
+
+const remaining = <E, R>({ clock, deadline }: Message<E, R>): number | undefined =>
+  deadline === undefined ? undefined : deadline - clock.unsafeCurrentTimeMillis()
+
+// -- rounds
+
+const rounds = <E, R>(port: Port, message: Message<E, R>): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.flatMap(round(port, message, everybody(message)), () => {
+    const { ledger } = message
+    if (worthAnother(message).length === 0) return Effect.succeed(ledger.receipt(interrupted))
+    return again(port, message, Retries.pauses(message.retry.schedule))
+  })
+
+const everybody = <E, R>({ parcel }: Message<E, R>): Positions => parcel.recipients.map((_, index) => index)
+
+/** For whom another attempt may end otherwise; under "all" it is for everybody or nobody. */
+const worthAnother = <E, R>({ isAtFault, ledger, parcel, retry }: Message<E, R>): Positions => {
+  if (retry.schedule === undefined || isAtFault) return []
+  const worth = ledger.where(
+    (outcome) => outcome !== undefined && Retries.isWorthAnother(outcome, retry.mayDuplicate)
+  )
+  return parcel.policy === "all" && worth.length < parcel.recipients.length ? [] : worth
+}
+
+const again = <E, R>(
+  port: Port,
+  message: Message<E, R>,
+  pauses: Retries.Pauses
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.gen(function* () {
+    const { ledger, parcel } = message
+    for (;;) {
+      const positions = worthAnother(message)
+      if (positions.length === 0) break
+      if (parcel.isUsedUp()) {
+        spoil(message, positions)
+        break
+      }
+      const pause = yield* pauses(ledger.receipt(interrupted))
+      const left = remaining(message)
+      if (pause === undefined || (left !== undefined && pause >= left)) break
+      yield* logRetry(message, positions, pause)
+      if (!(yield* sleep(port, pause))) break
+      yield* round(port, message, positions)
+    }
+    return ledger.receipt(interrupted)
+  })
+
+/** Gives whether the time has passed: the end of the client ends it early. */
+const sleep = ({ pool }: Port, millis: number): Effect.Effect<boolean> =>
+  Effect.raceFirst(Effect.as(Effect.sleep(millis), true), Effect.as(pool.awaitClosing, false))
+
+/** Another attempt was due, and the content can be run no more. What a server has said stands. */
+const spoil = <E, R>({ ledger }: Message<E, R>, positions: Positions): void => {
+  const receipt = ledger.receipt(interrupted)
+  for (const position of positions) {
+    const outcome = receipt.outcomes[position]
+    if (outcome?._tag !== "NotSent") continue
+    const detail = `it can be run only once, and another attempt is needed: ${outcome.cause.message}`
+    ledger.recordNotSent([position], new ContentError({ reason: "UsedTwice", detail }))
+  }
+}
+
+/** Attempts until the message has been where it can go now. */
+const round = <E, R>(
+  port: Port,
+  message: Message<E, R>,
+  positions: Positions
+): Effect.Effect<void, InvalidArgument | E, R> => {
+  const except = new Set<AnySource>()
+  const attempt = (
+    to: Positions,
+    aliveAfter: number | undefined
+  ): Effect.Effect<void, InvalidArgument | E, R> =>
+    Effect.flatMap(oneAttempt(port, message, to, except, aliveAfter), (next) => {
+      switch (next._tag) {
+        case "Done":
+          return Effect.void
+        case "Again":
+          return attempt(next.positions, next.aliveAfter)
+        case "Elsewhere":
+          except.add(next.not)
+          if (except.size === port.relays.size) return Effect.void
+          return Effect.zipRight(logFailover(port, message, next), attempt(next.positions, undefined))
+      }
+    })
+  return port.pace === undefined
+    ? attempt(positions, undefined)
+    : Effect.flatMap(paced(port, port.pace, message, positions), (mayGo) =>
+        mayGo ? attempt(positions, undefined) : Effect.void
+      )
+}
+
+/** Waits for the rate limit; gives whether the message may go. */
+const paced = <E, R>(
+  port: Port,
+  pace: Pace,
+  message: Message<E, R>,
+  positions: Positions
+): Effect.Effect<boolean> =>
+  pace(positions.length, remaining(message)).pipe(
+    Effect.flatMap((millis) => (millis === 0 ? Effect.succeed(true) : sleep(port, millis))),
+    Effect.flatMap((mayGo) => (mayGo ? Effect.succeed(true) : Effect.fail(unavailable("Closed")))),
+    Effect.catchAll((error) => {
+      message.ledger.recordNotSent(positions, error)
+      return Effect.succeed(false)
+    })
+  )
+
+const unavailable = (reason: ClientUnavailable["reason"]): ClientUnavailable =>
+  new ClientUnavailable({ reason })
+
+// -- attempts
+
+const oneAttempt = <E, R>(
+  port: Port,
+  message: Message<E, R>,
+  positions: Positions,
+  except: ReadonlySet<AnySource>,
+  aliveAfter: number | undefined
+): Effect.Effect<Next, InvalidArgument | E, R> => {
+  const { ledger } = message
+  const left = remaining(message)
+  const notSent = (cause: NotSentCause): Effect.Effect<Next> =>
+    Effect.sync(() => {
+      ledger.recordNotSent(positions, cause)
+      return done
+    })
+  if (left !== undefined && left <= 0) return notSent(unavailable("Timeout"))
+  return port.pool
+    .use({ except, aliveAfter }, left, (lease, restore) =>
+      Effect.either(withSession(port, message, positions, lease, restore, aliveAfter !== undefined))
+    )
+    .pipe(
+      Effect.matchEffect({
+        // The pool's own: there was no session.
+        onFailure: notSent,
+        onSuccess: (result) =>
+          result._tag === "Right" ? Effect.succeed(result.right) : Effect.fail(result.left)
+      })
+    )
+}
+
+/** Runs uninterruptibly but for the send itself, so that what came of it is written down whatever happens. */
+const withSession = <E, R>(
+  port: Port,
+  message: Message<E, R>,
+  positions: Positions,
+  lease: Lease<Session, SetupError>,
+  restore: Restore,
+  isRepeated: boolean
+): Effect.Effect<Next, InvalidArgument | E, R> =>
+  Effect.suspend(() => {
+    const { ledger, parcel } = message
+    const allWith = ledger.begin(positions)
+    let isHeard = false
+    const hear = (receipt: AnyReceipt): void => {
+      isHeard = true
+      message.report(allWith(receipt))
+    }
+    const part = parcel.part(positions, remaining(message), (receipt) => {
+      hear(receipt)
+      return Effect.void
+    })
+    message.isWithSession = true
+    return Effect.flatMap(Effect.exit(restore(lease.session.deliver(part))), (exit) =>
+      Effect.flatMap(lease.session.state, (state) => {
+        if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) {
+          // By the time that the session is proven its own hook has told all that there is to be told.
+          const proven = (): void => {
+            if (!isHeard) hear(inDoubt(message, positions))
+          }
+          lease.release({ _tag: "Doubtful", proven })
+          return Effect.failCause(exit.cause)
+        }
+        message.isWithSession = false
+        if (Exit.isFailure(exit)) {
+          lease.release(state === "Closed" ? noUse("failed") : { _tag: "Doubtful" })
+          return failed(message, positions, exit.cause)
+        }
+        ledger.record(positions, exit.value)
+        const isUsedUp = hasUsedUp(exit.value, lease)
+        lease.release(
+          isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(exit.value, state, lease)
+        )
+        if (parcel.isUsedUp()) return Effect.succeed(done)
+        if (isUsedUp) return Effect.succeed(rest(positions, exit.value))
+        const wasDead = lease.isUsed && !isRepeated && state === "Closed" && hadNotBegun(exit.value)
+        if (wasDead) return Effect.succeed({ _tag: "Again", positions, aliveAfter: port.pool.moment() })
+        return Effect.succeed(elsewhere(message, positions, exit.value, lease.source))
+      })
+    )
+  })
+
+/** Interrupted, and nobody has said what became of it: nothing else can be said for sure. */
+const inDoubt = <E, R>({ parcel }: Message<E, R>, positions: Positions): AnyReceipt => {
+  const cause = new ServerDisconnected({ phase: "final", cause: "the send was interrupted" })
+  return Receipts.make(
+    positions.map((position) => Receipts.unknown(parcel.recipients[position] ?? "", cause))
+  )
+}
+
+/** The submission or its content is at fault: for its giver, unless something is known of a recipient already. */
+const failed = <E, R>(
+  message: Message<E, R>,
+  positions: Positions,
+  cause: Cause.Cause<InvalidArgument | E>
+): Effect.Effect<Next, InvalidArgument | E> => {
+  const { ledger } = message
+  const failure = Cause.failureOption(cause)
+  if (Option.isNone(failure) || ledger.isEmpty()) return Effect.failCause(cause)
+  message.isAtFault = true
+  const error = failure.value
+  const detail = `the stream failed on a later run: ${describeCause(error)}`
+  ledger.recordNotSent(
+    positions,
+    error instanceof InvalidArgument ? error : new ContentError({ reason: "Failed", detail })
+  )
+  return Effect.succeed(done)
+}
+
+// -- what a receipt says of the session
+
+const noUse = (reason: Retirement): Verdict => ({ _tag: "Spent", reason, didWork: false })
+
+const verdictOn = (receipt: Receipt, state: State, { source }: Lease<Session, SetupError>): Verdict => {
+  const didWork = receipt.accepted.length + receipt.refused.length > 0
+  if (state === "Closed") return { _tag: "Spent", reason: reasonOf(receipt), didWork }
+  const isInDoubt = receipt.unknown.length > 0 || receipt.notSent.some(({ cause }) => isDisconnection(cause))
+  // Other messages may be under way on a session that takes several.
+  const isAtRest = state === "Ready" || (state === "Transaction" && source.slots > 1)
+  return isInDoubt || !isAtRest ? { _tag: "Doubtful" } : { _tag: "Clean" }
+}
+
+const isDisconnection = (cause: NotSentCause): cause is Disconnection =>
+  cause._tag === "ServerDisconnected" || cause._tag === "ReplyTimeout" || cause._tag === "ProtocolError"
+
+const reasonOf = ({ notSent, refused, unknown }: Receipt): Retirement => {
+  const wasTold =
+    refused.some(({ reply }) => reply.code === 421) ||
+    [...notSent, ...unknown].some(
+      ({ cause }) => cause._tag === "ServerDisconnected" && cause.reply !== undefined
+    )
+  if (wasTold) return "goodbye"
+  return notSent.length + unknown.length > 0 ? "failed" : "lost"
+}
+
+const isLimit = (outcome: Outcome): boolean =>
+  outcome._tag === "NotSent" && outcome.cause._tag === "NotSupported" && outcome.cause.extension === "LIMITS"
+
+/** Whether some recipients are left because the session may carry no more transactions (RFC 9422 MAILMAX). */
+const hasUsedUp = ({ outcomes }: Receipt, { isLimited, isUsed }: Lease<Session, SetupError>): boolean =>
+  isLimited && outcomes.some(isLimit) && (isUsed || !outcomes.every(isLimit))
+
+const rest = (positions: Positions, { outcomes }: Receipt): Next => ({
+  _tag: "Again",
+  positions: positions.filter((_, index) => {
+    const outcome = outcomes[index]
+    return outcome !== undefined && isLimit(outcome)
+  }),
+  aliveAfter: undefined
+})
+
+const beforeContent: ReadonlySet<Phase> = new Set(["idle", "rset", "mail", "rcpt", "data"])
+
+/** Whether the connection was lost before anything of the content had left. */
+const hadNotBegun = ({ outcomes }: Receipt): boolean =>
+  outcomes.every(
+    (outcome) =>
+      outcome._tag === "NotSent" &&
+      (outcome.cause._tag === "ServerDisconnected" || outcome.cause._tag === "ReplyTimeout") &&
+      beforeContent.has(outcome.cause.phase)
+  )
+
+const elsewhere = <E, R>(
+  { parcel }: Message<E, R>,
+  positions: Positions,
+  { outcomes }: Receipt,
+  not: AnySource
+): Next => {
+  const worth = positions.filter((_, index) => {
+    const outcome = outcomes[index]
+    return outcome !== undefined && Retries.isWorthAnotherRelay(outcome)
+  })
+  const isForEverybody = parcel.policy === "any" || worth.length === positions.length
+  return worth.length > 0 && isForEverybody ? { _tag: "Elsewhere", positions: worth, not } : done
+}
+
+// -- log lines
+
+const logUnknown = <E, R>({ parcel }: Message<E, R>, { unknown }: Receipt): Effect.Effect<void> => {
+  const [first] = unknown
+  if (first === undefined) return Effect.void
+  return Effect.logWarning(
+    `Whether a message was delivered is unknown, for ${unknown.length} of ${parcel.recipients.length} recipients: ${first.cause.message}`
+  ).pipe(Effect.annotateLogs(envelopeOf(parcel)))
+}
+
+const logRetry = <E, R>(
+  { parcel }: Message<E, R>,
+  positions: Positions,
+  millis: number
+): Effect.Effect<void> =>
+  Effect.logInfo(`A message is tried again in ${millis} ms, for ${positions.length} recipients`).pipe(
+    Effect.annotateLogs(envelopeOf(parcel))
+  )
+
+const logFailover = <E, R>(
+  { relays }: Port,
+  { parcel }: Message<E, R>,
+  { not, positions }: Extract<Next, { readonly _tag: "Elsewhere" }>
+): Effect.Effect<void> =>
+  Effect.logWarning(`A message goes to another relay, for ${positions.length} recipients`).pipe(
+    Effect.annotateLogs({ ...envelopeOf(parcel), ...Telemetry.annotations(relays.get(not)) })
+  )
+
+const envelopeOf = <E, R>({ envelopeId }: Parcel<E, R>): Record<string, unknown> =>
+  envelopeId === undefined ? {} : { "smtp.envelope_id": envelopeId }

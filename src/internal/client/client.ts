@@ -1,0 +1,178 @@
+/**
+ * The client behind SmtpClient: a pool over the relays, and messages that go through it.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import { CapabilityCache } from "../../CapabilityCache.js"
+import { isInvalid } from "../../protocol/Invalid.js"
+import type {
+  CheckError,
+  NotSentCause,
+  Options,
+  Receipt,
+  SendAllOptions,
+  SendOptions,
+  Service,
+  State
+} from "../../SmtpClient.js"
+import type { InvalidArgument } from "../../SmtpError.js"
+import * as SmtpError from "../../SmtpError.js"
+import type { Service as Session, SetupError } from "../../SmtpSession.js"
+import { SmtpSocket } from "../../SmtpSocket.js"
+import type { Submission } from "../../SmtpSubmission.js"
+import { TlsUpgrade } from "../../TlsUpgrade.js"
+import { failureOf } from "../account.js"
+import { invalidArgument } from "../failure.js"
+import { make as makeSession } from "../session.js"
+import type { Port } from "./attempts.js"
+import * as Attempts from "./attempts.js"
+import type { RelaySettings, Settings } from "./options.js"
+import { read as readOptions, readRetry } from "./options.js"
+import * as Parcels from "./parcel.js"
+import type { Conduct, Retirement } from "./pool.js"
+import * as Pools from "./pool.js"
+import type { Source } from "./sources.js"
+import * as Telemetry from "./telemetry.js"
+
+type Surroundings = SmtpSocket | TlsUpgrade | CapabilityCache
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Service, InvalidArgument, Scope.Scope | Surroundings> =>
+  Effect.gen(function* () {
+    const settings = readOptions(options)
+    if (isInvalid(settings)) return yield* invalidArgument(settings)
+    const surroundings = yield* theSurroundings
+    const runtime = yield* Effect.runtime()
+    const relays = new Map(settings.relays.map((relay) => [sourceOf(relay, surroundings), relay]))
+    const observer = Telemetry.observe(relays, (line) => {
+      Runtime.runFork(runtime)(line)
+    })
+    const pool = yield* Pools.make([...relays.keys()], settings.bounds, conduct, observer)
+    const close = pool.close(settings.shutdownMillis)
+    yield* Effect.addFinalizer(() => close)
+    return build({ pool, relays, pace: undefined }, settings, close)
+  })
+
+// A session is to have a scope of its own, and not the one that the client is made in.
+const theSurroundings = Effect.gen(function* () {
+  return Context.make(SmtpSocket, yield* SmtpSocket).pipe(
+    Context.add(TlsUpgrade, yield* TlsUpgrade),
+    Context.add(CapabilityCache, yield* CapabilityCache)
+  )
+})
+
+const sourceOf = (
+  { maxSessions, name, priority, session, slots }: RelaySettings,
+  surroundings: Context.Context<Surroundings>
+): Source<Session, SetupError> => ({
+  name,
+  priority,
+  maxSessions,
+  slots,
+  isPermanent: (cause) => Option.exists(Cause.failureOption(cause), (error) => !SmtpError.isTransient(error)),
+  open: makeSession(session).pipe(
+    Effect.flatMap((opened) =>
+      Effect.map(opened.capabilities, ({ limits }) => ({ session: opened, maxMessages: limits.mailMax }))
+    ),
+    Effect.provide(surroundings)
+  )
+})
+
+// How long a session may take to show that it is clean: the replies of an interrupted message come within 10 seconds,
+// or the session ends.
+const longestProof = Duration.seconds(15)
+
+const conduct: Conduct<Session> = {
+  awaitEnd: ({ awaitClosed }) =>
+    Effect.map(awaitClosed, (failure): Retirement =>
+      failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
+    ),
+  // The lane of a session is taken in the order of asking: what comes after the interrupted message finds it gone.
+  prove: ({ noop, state }) =>
+    noop.pipe(
+      Effect.zipRight(state),
+      Effect.timeout(longestProof),
+      Effect.match({ onFailure: () => false, onSuccess: (now) => now === "Ready" || now === "Transaction" })
+    )
+}
+
+const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Service => {
+  const prepare = <E, R>(
+    submission: Submission<E, R>,
+    { retry }: SendOptions
+  ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+    const parcel = Parcels.make(submission)
+    if (isInvalid(parcel)) return Effect.fail(invalidArgument(parcel))
+    const own = retry === undefined ? settings.retry : readRetry(retry)
+    if (isInvalid(own)) return Effect.fail(invalidArgument(own))
+    return Attempts.deliver(port, parcel, own, settings.timeoutMillis)
+  }
+
+  const deliver: Service["deliver"] = (submission, options = {}) => prepare(submission, options)
+
+  const send: Service["send"] = (submission, options = {}) =>
+    Effect.flatMap(prepare(submission, options), (receipt) => {
+      const error = failureOf<NotSentCause>(submission.from, receipt, submission.recipients ?? "any")
+      return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
+    })
+
+  return {
+    send,
+    deliver,
+    sendAll: (submissions, options = {}) =>
+      Effect.map(
+        Effect.promise(() => import("./sendAll.js")),
+        ({ sendAll }) =>
+          sendAll(submissions, (submission) => prepare(submission, options), concurrencyOf(settings, options))
+      ),
+    check: check(port),
+    state: Effect.sync(() => stateOf(port)),
+    close
+  }
+}
+
+// Twice as many as sessions take at once: while half of them are under way the others wait, so that no session does.
+const concurrencyOf = ({ bounds, relays }: Settings, { concurrency }: SendAllOptions): number =>
+  concurrency ?? 2 * Math.min(bounds.maxSessions, 1000) * Math.max(...relays.map(({ slots }) => slots))
+
+const check = ({ pool }: Port): Service["check"] => {
+  const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>
+    Effect.flatMap(
+      pool.use({ except: new Set(), aliveAfter }, undefined, ({ isUsed, release, session }, restore) =>
+        Effect.flatMap(Effect.exit(restore(session.noop)), (exit) => {
+          if (Exit.isSuccess(exit)) {
+            release({ _tag: "Clean" })
+            return Effect.succeed(Option.none())
+          }
+          release({ _tag: "Doubtful" })
+          // One that had died while it was idle says nothing of the relay.
+          const isDead = isUsed && aliveAfter === undefined && !Cause.isInterrupted(exit.cause)
+          return isDead ? Effect.succeed(Option.some(pool.moment())) : Effect.failCause(exit.cause)
+        })
+      ),
+      Option.match({ onNone: () => Effect.void, onSome: attempt })
+    )
+  return attempt(undefined)
+}
+
+const stateOf = ({ pool, relays }: Port): State => ({
+  ...pool.count(),
+  isClosed: pool.isClosed(),
+  relays: [...relays].map(([source, { name, priority }]) => ({
+    name,
+    priority,
+    isTrusted: pool.isTrusted(source),
+    ...pool.countOf(source)
+  }))
+})

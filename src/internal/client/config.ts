@@ -1,0 +1,59 @@
+/**
+ * Options from Effect's Config: one key for each, in capitals behind a prefix.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as ConfigErrors from "effect/ConfigError"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { isInvalid } from "../../protocol/Invalid.js"
+import type { Options } from "../../SmtpClient.js"
+import * as Urls from "./url.js"
+import * as Written from "./written.js"
+
+/** `timeouts.greeting` becomes `TIMEOUTS_GREETING`, `maxSessions` becomes `MAX_SESSIONS`. */
+const capitals = (name: string): string =>
+  name
+    .replaceAll(/([a-z])([A-Z])/g, "$1_$2")
+    .replaceAll(/[^A-Za-z0-9]+/g, "_")
+    .toUpperCase()
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const config = (prefix: string): Config.Config<Options> => {
+  const keyOf = (name: string): string => (prefix === "" ? capitals(name) : `${prefix}_${capitals(name)}`)
+  const texts = Config.all(Written.fields.map(({ isSecret, name }) => text(keyOf(name), isSecret)))
+  const urls = text(keyOf("url"), true)
+  return Config.all({ texts, urls }).pipe(Config.mapOrFail(({ texts, urls }) => assemble(texts, urls, keyOf)))
+}
+
+const assemble = (
+  values: ReadonlyArray<string | undefined>,
+  urls: string | undefined,
+  keyOf: (name: string) => string
+): Either.Either<Options, ConfigError.ConfigError> => {
+  const texts = new Map<string, string>()
+  for (const [index, { name }] of Written.fields.entries()) {
+    const value = values[index]
+    if (value !== undefined) texts.set(name, value)
+  }
+  if (urls === undefined && !texts.has("host") && !texts.has("path")) {
+    return Either.left(ConfigErrors.MissingData([keyOf("host")], `Expected ${keyOf("host")} to exist`))
+  }
+  const options = urls === undefined ? Written.read(texts) : Urls.readAll(urls.trim().split(/\s+/), texts)
+  const problem = isInvalid(options) ? options : Written.problemOf(options)
+  if (problem !== undefined) return Either.left(Urls.configError(problem, keyOf))
+  return isInvalid(options) ? Either.left(Urls.configError(options, keyOf)) : Either.right(options)
+}
+
+// Secret or not: a text that cannot be read is shown to nobody.
+const text = (key: string, isSecret: boolean): Config.Config<string | undefined> =>
+  (isSecret ? Config.map(Config.redacted(key), Redacted.value) : Config.string(key)).pipe(
+    Config.option,
+    Config.map(Option.getOrUndefined)
+  )

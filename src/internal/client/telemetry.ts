@@ -1,0 +1,109 @@
+/**
+ * What a client tells: metrics of its pool under OpenTelemetry's names for connections, and log lines. The hooks of
+ * the metrics are looked up once, so that a message costs a few additions.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import type * as MetricHook from "effect/MetricHook"
+import { describeCause } from "../cause.js"
+import type { RelaySettings } from "./options.js"
+import type { Observer, Retirement } from "./pool.js"
+import type { Source } from "./sources.js"
+
+const names = {
+  count: "smtp.client.connection.count",
+  opened: "smtp.client.connection.opened",
+  closed: "smtp.client.connection.closed",
+  failed: "smtp.client.connection.failed",
+  pending: "smtp.client.connection.pending_requests",
+  wait: "smtp.client.connection.wait_time"
+} as const
+
+const seconds = MetricBoundaries.fromIterable([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60])
+
+const waitTime = MetricKey.histogram(names.wait, seconds, "Seconds that messages waited for a session.")
+
+const pending = MetricKey.gauge(names.pending, { description: "Messages that wait for a session." })
+
+interface RelayHooks {
+  readonly used: MetricHook.MetricHook.Gauge<number>
+  readonly idle: MetricHook.MetricHook.Gauge<number>
+  readonly opened: MetricHook.MetricHook.Counter<number>
+  readonly failed: MetricHook.MetricHook.Counter<number>
+  readonly closed: (reason: Retirement) => MetricHook.MetricHook.Counter<number>
+}
+
+const registry = Metric.globalMetricRegistry
+
+const hooksOf = ({ host, port }: RelaySettings): RelayHooks => {
+  const count = MetricKey.gauge(names.count, { description: "Sessions that are open." }).pipe(
+    MetricKey.tagged("server.address", host),
+    MetricKey.tagged("server.port", String(port))
+  )
+  const counter = (name: string, description: string): MetricKey.MetricKey.Counter<number> =>
+    MetricKey.counter(name, { description, incremental: true }).pipe(
+      MetricKey.tagged("server.address", host),
+      MetricKey.tagged("server.port", String(port))
+    )
+  const closed = counter(names.closed, "Sessions that were closed, by reason.")
+  return {
+    used: registry.get(MetricKey.tagged(count, "state", "used")),
+    idle: registry.get(MetricKey.tagged(count, "state", "idle")),
+    opened: registry.get(counter(names.opened, "Sessions that were opened.")),
+    failed: registry.get(counter(names.failed, "Sessions that could not be opened.")),
+    closed: (reason) => registry.get(MetricKey.tagged(closed, "reason", reason))
+  }
+}
+
+/**
+ * Tells what happens in the pool; `log` runs a log line without waiting for it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const observe = <S, E>(
+  relays: ReadonlyMap<Source<S, E>, RelaySettings>,
+  log: (line: Effect.Effect<void>) => void
+): Observer<S, E> => {
+  const hooks = new Map([...relays].map(([source, settings]) => [source, hooksOf(settings)]))
+  const waiting = registry.get(pending)
+  const wait = registry.get(waitTime)
+  const about = (source: Source<S, E>, line: Effect.Effect<void>): void =>
+    log(Effect.annotateLogs(line, annotations(relays.get(source))))
+  return {
+    opened: (source) => {
+      hooks.get(source)?.opened.update(1)
+      about(source, Effect.logDebug("An SMTP session was opened"))
+    },
+    openingFailed: (source, cause, pauseMillis) => {
+      hooks.get(source)?.failed.update(1)
+      const why = describeCause(Cause.squash(cause))
+      about(source, Effect.logWarning(`No SMTP session could be opened; again in ${pauseMillis} ms: ${why}`))
+    },
+    retired: (source, reason) => {
+      hooks.get(source)?.closed(reason).update(1)
+      about(source, Effect.annotateLogs(Effect.logDebug("An SMTP session is closed"), "reason", reason))
+    },
+    counted: (source, open, idle) => {
+      const relay = hooks.get(source)
+      relay?.used.update(open - idle)
+      relay?.idle.update(idle)
+    },
+    waited: (millis) => wait.update(millis / 1000),
+    waiting: (count) => waiting.update(count)
+  }
+}
+
+/**
+ * How log lines name a relay.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const annotations = (relay: RelaySettings | undefined): Record<string, unknown> =>
+  relay === undefined ? {} : { "server.address": relay.host, "server.port": relay.port }

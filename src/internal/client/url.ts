@@ -1,0 +1,165 @@
+/**
+ * Options from URLs: `smtp:`, `smtps:` and `lmtp:`. What a URL holds is never shown, since it may hold a password.
+ *
+ * @since 0.1.0
+ */
+import * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type { Invalid } from "../../protocol/Invalid.js"
+import { invalid, isInvalid } from "../../protocol/Invalid.js"
+import type { Options, UrlOptions } from "../../SmtpClient.js"
+import * as Written from "./written.js"
+
+type Url = string | Redacted.Redacted
+
+/**
+ * Reads one URL, or one for each relay; the password is for users that have none in theirs.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const read = (
+  urls: Url | ReadonlyArray<Url>,
+  { password, ...own }: UrlOptions
+): Effect.Effect<Options, ConfigError.ConfigError> =>
+  Effect.suspend(() => {
+    const extra = password === undefined ? nothing : new Map([["password", Redacted.value(password)]])
+    const read = readAll(isSeveral(urls) ? urls : [urls], extra)
+    const options = isInvalid(read) ? read : { ...read, ...own }
+    const problem = isInvalid(options) ? options : Written.problemOf(options)
+    if (problem !== undefined) return Effect.fail(configError(problem, (name) => name))
+    return isInvalid(options) ? Effect.fail(configError(options, (name) => name)) : Effect.succeed(options)
+  })
+
+const nothing: ReadonlyMap<string, string> = new Map()
+
+const isSeveral = (urls: Url | ReadonlyArray<Url>): urls is ReadonlyArray<Url> => Array.isArray(urls)
+
+/**
+ * A problem of an option as the error of a configuration, which calls options by other names.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const configError = (
+  { field, reason }: Invalid,
+  keyOf: (name: string) => string
+): ConfigError.ConfigError => ConfigError.InvalidData([keyOf(field)], `${keyOf(field)} ${reason}`)
+
+/**
+ * Reads several URLs, each of which is to say `extra` too.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, string>): Options | Invalid => {
+  const all: Array<Options> = []
+  for (const url of urls) {
+    const options = readOne(typeof url === "string" ? url : Redacted.value(url), extra)
+    if (isInvalid(options)) return options
+    all.push(options)
+  }
+  const [first] = all
+  if (first === undefined) return invalid("url", "is missing: there is nowhere to send to")
+  return all.length === 1 ? first : { ...ofClient(first), relays: all }
+}
+
+const ofClient = ({
+  idleTimeout,
+  maxAge,
+  maxMessages,
+  maxPause,
+  maxSessions,
+  maxWaiting,
+  retry,
+  shutdownTimeout,
+  timeout
+}: Options): Options => ({
+  idleTimeout,
+  maxAge,
+  maxMessages,
+  maxPause,
+  maxSessions,
+  maxWaiting,
+  retry,
+  shutdownTimeout,
+  timeout
+})
+
+const schemes: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
+  ["smtp:", new Map()],
+  ["smtps:", new Map([["tls", "implicit"]])],
+  ["lmtp:", new Map([["dialect", "lmtp"]])]
+])
+
+const inUrl = "belongs before the query of the URL"
+
+const notInQuery: ReadonlyMap<string, string> = new Map([
+  ["host", inUrl],
+  ["port", inUrl],
+  ["path", inUrl],
+  ["username", inUrl],
+  ["password", inUrl],
+  ["dialect", "is said by the scheme of the URL: smtp: or lmtp:"]
+])
+
+const known: ReadonlySet<string> = new Set(Written.fields.map(({ name }) => name))
+
+const readOne = (text: string, extra: ReadonlyMap<string, string>): Options | Invalid => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const scheme = url === undefined ? undefined : schemes.get(url.protocol)
+  if (url === undefined || scheme === undefined) {
+    return invalid("url", "is no address of a server: it begins with smtp://, smtps:// or lmtp://")
+  }
+  const texts = new Map(scheme)
+  const problem = readAddress(url, texts) ?? readQuery(url, texts)
+  return problem ?? Written.read(new Map([...texts, ...extra]))
+}
+
+const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined => {
+  if (url.hash !== "") return invalid("url", "has a #: write %23 for one within a user name or password")
+  for (const name of ["username", "password"] as const) {
+    if (url[name] === "") continue
+    const value = decode(url[name])
+    if (value === undefined) return invalid(name, "holds a % that encodes nothing: write %25 for a plain %")
+    texts.set(name, value)
+  }
+  if (url.hostname === "") return readPath(url, texts)
+  if (url.pathname !== "" && url.pathname !== "/") return invalid("url", "has a path behind the host")
+  texts.set("host", url.hostname.replace(/^\[(.*)\]$/, "$1"))
+  if (url.port !== "") texts.set("port", url.port)
+  return undefined
+}
+
+const readPath = (url: URL, texts: Map<string, string>): Invalid | undefined => {
+  if (url.protocol !== "lmtp:" || url.pathname.length < 2) return invalid("url", "names no host")
+  const path = decode(url.pathname)
+  if (path === undefined) return invalid("path", "holds a % that encodes nothing: write %25 for a plain %")
+  texts.set("path", path)
+  return undefined
+}
+
+const readQuery = (url: URL, texts: Map<string, string>): Invalid | undefined => {
+  const seen = new Set<string>()
+  for (const [name, value] of url.searchParams) {
+    const elsewhere = notInQuery.get(name)
+    if (elsewhere !== undefined) return invalid(name, elsewhere)
+    if (!known.has(name)) return invalid("url", `has an option that is unknown: ${JSON.stringify(name)}`)
+    if (seen.has(name)) return invalid(name, "is given twice")
+    seen.add(name)
+    if (name === "tls" && texts.get(name) !== undefined && texts.get(name) !== value) {
+      return invalid(name, "contradicts smtps:, which is TLS from the first octet: begin with smtp:")
+    }
+    texts.set(name, value)
+  }
+  return undefined
+}
+
+const decode = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}

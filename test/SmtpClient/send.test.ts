@@ -1,0 +1,593 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpContent from "../../src/SmtpContent.js"
+import type { Receipt } from "../../src/SmtpReceipt.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
+import { collectLogs } from "../support/logs.js"
+import { clientOf, submission, switchable, texts } from "./clients.js"
+
+const { expect: line, reply, script } = SmtpTest
+
+const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+const settle = TestClock.adjust(0)
+
+describe("a client", () => {
+  it.scoped("sends over sessions that it keeps, and says QUIT when it is closed", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      for (let count = 0; count < 3; count++) yield* client.send(submission)
+      expect((yield* server.messages).map(({ connection }) => connection)).toEqual([1, 1, 1])
+      expect(yield* client.state).toMatchObject({ open: 1, idle: 1, waiting: 0, isClosed: false })
+      yield* client.close
+      expect(yield* server.transcript).toContain("C: QUIT")
+      expect(yield* client.state).toMatchObject({ open: 0, isClosed: true })
+    })
+  )
+
+  it.scoped("refuses a bad submission at once, even with nobody to send it to", () =>
+    Effect.gen(function* () {
+      const client = yield* clientOf({})
+      expect(yield* Effect.flip(client.send({ ...submission, to: "b\r\n@y.test" }))).toMatchObject({
+        _tag: "InvalidArgument",
+        field: "to[0]"
+      })
+    })
+  )
+
+  it.scoped("accounts for everybody when there is no relay", () =>
+    Effect.gen(function* () {
+      const client = yield* clientOf({})
+      const receipt = yield* client.deliver({ ...submission, to: ["b@y.test", "c@y.test"] })
+      expect(outcomes(receipt)).toEqual(["b@y.test NotSent ConnectError", "c@y.test NotSent ConnectError"])
+      // A relay that has just failed is left alone for a moment.
+      const both = Effect.all([Effect.flip(client.send(submission)), Effect.flip(client.check)], {
+        concurrency: 2
+      })
+      const fiber = yield* Effect.fork(both)
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(fiber)).toMatchObject([{ _tag: "ConnectError" }, { _tag: "ConnectError" }])
+    })
+  )
+
+  it.scoped("copies what it is given when it is given", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      const message = octets(submission.content)
+      const to = ["b@y.test"]
+      const send = client.send({ ...submission, to, content: message })
+      message.fill(0)
+      to.push("c@y.test")
+      yield* send
+      yield* send
+      expect(texts(yield* server.messages)).toEqual([submission.content, submission.content])
+    })
+  )
+
+  it.scoped("checks a relay by NOOP, and replaces a session that has died meanwhile", () =>
+    Effect.gen(function* () {
+      const once = script(opened(), ask("NOOP", "250 ok"), line("NOOP"), SmtpTest.close)
+      const server = yield* SmtpTest.scripted([once, script(opened(), ask("NOOP", "250 ok"), goodbye)])
+      const client = yield* clientOf({ "mx.test": server })
+      yield* client.check
+      yield* client.check
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("replaces a session that died while it was idle, without a word", () =>
+    Effect.gen(function* () {
+      const message = script(
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        ask("RCPT TO:<b@y.test>", "250 ok"),
+        ask("DATA", "354 go"),
+        content(submission.content, "250 ok")
+      )
+      const dying = script(
+        opened(),
+        message,
+        line("MAIL FROM:<a@x.test>"),
+        reply("421 4.4.2 timeout"),
+        SmtpTest.close
+      )
+      const server = yield* SmtpTest.scripted([dying, script(opened(), message, goodbye)])
+      const client = yield* clientOf({ "mx.test": server })
+      yield* client.send(submission)
+      expect((yield* client.send(submission)).accepted.length).toBe(1)
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("replaces it once only: two in a row are the relay's fault", () =>
+    Effect.gen(function* () {
+      const dying = script(opened(), line("MAIL FROM:<a@x.test>"), SmtpTest.close)
+      const first = script(
+        opened(),
+        ask("MAIL FROM:<a@x.test>", "550 no"),
+        ask("RSET", "250 ok"),
+        line("MAIL FROM:<a@x.test>"),
+        SmtpTest.close
+      )
+      const server = yield* SmtpTest.scripted([first, dying])
+      const client = yield* clientOf({ "mx.test": server })
+      expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 550 mail"])
+      expect(outcomes(yield* client.deliver(submission))).toEqual([
+        "b@y.test NotSent ServerDisconnected mail"
+      ])
+      yield* server.done
+    })
+  )
+
+  it.scoped("goes on with another session when one may carry no more transactions (RFC 9422 MAILMAX)", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ capabilities: ["PIPELINING", "LIMITS MAILMAX=2 RCPTMAX=1"] })
+      const client = yield* clientOf({ "mx.test": server })
+      const to = ["b@y.test", "c@y.test", "d@y.test", "e@y.test", "f@y.test"]
+      const receipt = yield* client.send({ ...submission, to })
+      expect(receipt.accepted.map(({ recipient }) => recipient)).toEqual(to)
+      const messages = yield* server.messages
+      expect(messages.map(({ connection }) => connection)).toEqual([1, 1, 2, 2, 3])
+      expect(messages.flatMap(({ recipients }) => recipients.map(({ address }) => address))).toEqual(to)
+    })
+  )
+
+  it.scoped("opens another session in time where the server limits them", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ capabilities: ["LIMITS MAILMAX=2"] })
+      const client = yield* clientOf({ "mx.test": server })
+      yield* Effect.replicateEffect(client.send(submission), 5)
+      expect((yield* server.messages).map(({ connection }) => connection)).toEqual([1, 1, 2, 2, 3])
+    })
+  )
+})
+
+describe("relays", () => {
+  const both = (
+    own: { readonly main?: SmtpTest.ServerOptions; readonly spare?: SmtpTest.ServerOptions } = {}
+  ) =>
+    Effect.gen(function* () {
+      const main = yield* SmtpTest.server(own.main)
+      const spare = yield* SmtpTest.server(own.spare)
+      return { main, spare, servers: { main, spare } }
+    })
+
+  const relays = { host: undefined, relays: [{ host: "main" }, { host: "spare", priority: 1 }] }
+
+  it.scoped("are tried in turn when one cannot be reached", () =>
+    Effect.gen(function* () {
+      const { main, spare } = yield* both()
+      const { socket, state } = switchable(main)
+      const client = yield* clientOf({ main: { socket }, spare }, relays)
+      state.isDown = true
+      yield* client.send(submission)
+      expect((yield* spare.messages).length).toBe(1)
+      state.isDown = false
+      yield* TestClock.adjust("1 second")
+      yield* client.send(submission)
+      yield* settle
+      yield* client.send(submission)
+      expect((yield* main.messages).length).toBe(1)
+      expect(yield* client.state).toMatchObject({
+        relays: [{ name: "main:25", isTrusted: true }, { open: 1 }]
+      })
+    })
+  )
+
+  it.scoped("are tried in turn when one refuses to authenticate", () =>
+    Effect.gen(function* () {
+      const { servers, spare } = yield* both({ main: { capabilities: [] } })
+      const client = yield* clientOf(servers, {
+        ...relays,
+        relays: [
+          { host: "main", tls: "starttls" },
+          { host: "spare", priority: 1 }
+        ]
+      })
+      yield* client.send(submission)
+      expect((yield* spare.messages).length).toBe(1)
+    })
+  )
+
+  it.scoped("are tried in turn when one goes away before the content", () =>
+    Effect.gen(function* () {
+      const { servers, spare } = yield* both({ main: { accept: () => "421 4.3.2 going down" } })
+      const client = yield* clientOf(servers, relays)
+      const receipt = yield* client.send(submission)
+      expect([receipt.accepted.length, (yield* spare.messages).length]).toEqual([1, 1])
+    })
+  )
+
+  it.scoped("are not tried when one has refused: a refusal is an answer", () =>
+    Effect.gen(function* () {
+      const { servers, spare } = yield* both({ main: { accept: () => "450 4.2.1 busy" } })
+      const client = yield* clientOf(servers, relays)
+      expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 450 rcpt"])
+      expect(yield* spare.messages).toEqual([])
+    })
+  )
+
+  it.scoped("are not tried when the message may have been delivered", () =>
+    Effect.gen(function* () {
+      const main = yield* SmtpTest.scripted(
+        script(
+          opened(),
+          ask(/^MAIL/, "250 ok"),
+          ask(/^RCPT/, "250 ok"),
+          ask("DATA", "354 go"),
+          SmtpTest.expectContent(submission.content),
+          SmtpTest.close
+        )
+      )
+      const spare = yield* SmtpTest.server()
+      const client = yield* clientOf({ main, spare }, { ...relays, retry: "briefly" })
+      const logs = yield* collectLogs
+      const receipt = yield* Effect.provide(client.deliver({ ...submission, parameters: {} }), logs.layer)
+      expect(outcomes(receipt)).toEqual(["b@y.test Unknown ServerDisconnected final"])
+      expect(yield* spare.messages).toEqual([])
+      expect(yield* logs.entries).toMatchObject([{ level: "WARN" }])
+    })
+  )
+
+  it.scoped("have TLS and credentials of their own", () =>
+    Effect.gen(function* () {
+      const users: Array<string> = []
+      const authenticate = ({ username }: { readonly username: string }): boolean => {
+        users.push(username)
+        return username === "second"
+      }
+      const { servers } = yield* both({ main: { authenticate }, spare: { authenticate } })
+      const client = yield* clientOf(servers, {
+        ...relays,
+        tls: "starttls",
+        auth: SmtpAuth.password({ username: "first", password: Redacted.make("secret") }),
+        relays: [
+          { host: "main" },
+          {
+            host: "spare",
+            priority: 1,
+            auth: SmtpAuth.password({ username: "second", password: Redacted.make("secret") })
+          }
+        ]
+      })
+      expect((yield* client.send(submission)).accepted.length).toBe(1)
+      expect(users).toEqual(["first", "second"])
+    })
+  )
+})
+
+describe("trying again", () => {
+  /** Refuses a recipient for now, so many times. */
+  const greylisting = (times: number, address = "b@y.test"): SmtpTest.ServerOptions => {
+    let left = times
+    return {
+      accept: (path) =>
+        path.address === address && left-- > 0 ? "450 4.2.0 greylisted, come back later" : undefined
+    }
+  }
+
+  const addressees = (messages: ReadonlyArray<SmtpTest.Message>) =>
+    messages.map(({ recipients }) => recipients.map(({ address }) => address))
+
+  it.scoped("is for those only who were refused for now, and gives one receipt", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(2))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const to = ["a@y.test", "b@y.test", "c@y.test"]
+      const fiber = yield* Effect.fork(client.send({ ...submission, to }))
+      yield* TestClock.adjust("1 minute")
+      yield* TestClock.adjust("5 minutes")
+      const receipt = yield* Fiber.join(fiber)
+      expect(receipt.accepted.map(({ recipient }) => recipient)).toEqual(to)
+      expect(addressees(yield* server.messages)).toEqual([["a@y.test", "c@y.test"], ["b@y.test"]])
+    })
+  )
+
+  it.scoped("ends with the schedule, and the server's last word stands", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(100))
+      const schedule = Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(2))
+      const client = yield* clientOf({ "mx.test": server }, { retry: { schedule } })
+      const fiber = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("2 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Refused 450 rcpt"])
+      const transcript = yield* server.transcript
+      expect(transcript.match(/C: RCPT/g)?.length).toBe(3)
+    })
+  )
+
+  it.scoped("does not come to an end that comes too late", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(1))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      // No time passes: a pause of a minute is over the limit of half of one.
+      const receipt = yield* client.deliver({ ...submission, timeout: "30 seconds" })
+      expect(outcomes(receipt)).toEqual(["b@y.test Refused 450 rcpt"])
+    })
+  )
+
+  it.scoped("gives the schedule the receipt so far", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(3))
+      const seen: Array<number> = []
+      const schedule = Schedule.spaced("1 second").pipe(
+        Schedule.whileInput((receipt: Receipt) => {
+          seen.push(receipt.refused.length)
+          return seen.length < 2
+        })
+      )
+      const client = yield* clientOf({ "mx.test": server })
+      const fiber = yield* Effect.fork(client.deliver(submission, { retry: { schedule } }))
+      yield* TestClock.adjust("5 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Refused 450 rcpt"])
+      expect(seen).toEqual([1, 1])
+    })
+  )
+
+  it.scoped("survives a relay that is away for some seconds", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const { socket, state } = switchable(server)
+      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      state.isDown = true
+      const fiber = yield* Effect.fork(client.send(submission))
+      yield* TestClock.adjust("5 seconds")
+      state.isDown = false
+      yield* TestClock.adjust("1 minute")
+      expect((yield* Fiber.join(fiber)).accepted.length).toBe(1)
+      expect((yield* server.messages).length).toBe(1)
+    })
+  )
+
+  it.scoped("never follows a permanent refusal", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ accept: () => "550 5.1.1 no such user" })
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 550 rcpt"])
+    })
+  )
+
+  it.scoped("never follows credentials that were refused", () =>
+    Effect.gen(function* () {
+      let attempts = 0
+      const server = yield* SmtpTest.server({
+        authenticate: () => {
+          attempts += 1
+          return false
+        }
+      })
+      const auth = SmtpAuth.password({
+        username: "app",
+        password: Redacted.make("wrong"),
+        mechanisms: ["PLAIN"]
+      })
+      const own = { retry: "briefly", tls: "starttls", auth } as const
+      const client = yield* clientOf({ "mx.test": server }, own)
+      const error = yield* Effect.flip(client.send(submission))
+      expect(error).toMatchObject({ _tag: "AuthenticationError", reason: "Rejected" })
+      yield* Effect.flip(client.send(submission))
+      expect(attempts).toBe(1)
+    })
+  )
+
+  const losing = script(
+    opened(),
+    ask(/^MAIL/, "250 ok"),
+    ask(/^RCPT/, "250 ok"),
+    ask("DATA", "354 go"),
+    SmtpTest.expectContent(submission.content),
+    SmtpTest.close
+  )
+  const taking = script(
+    opened(),
+    ask(/^MAIL/, "250 ok"),
+    ask(/^RCPT/, "250 ok"),
+    ask("DATA", "354 go"),
+    content(submission.content, "250 ok"),
+    goodbye
+  )
+
+  it.scoped("follows an unknown outcome only when the program says that it may duplicate", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([losing, losing, taking])
+      const client = yield* clientOf({ "mx.test": server })
+      expect(outcomes(yield* client.deliver(submission, { retry: "briefly" }))).toEqual([
+        "b@y.test Unknown ServerDisconnected final"
+      ])
+      const fiber = yield* Effect.fork(client.deliver(submission, { retry: { mayDuplicate: true } }))
+      yield* TestClock.adjust("10 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Accepted 250"])
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("leaves an outcome unknown when a later attempt does not get far", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([losing])
+      const { socket, state } = switchable(server)
+      const client = yield* clientOf({ "mx.test": { socket } })
+      const schedule = Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(1))
+      const fiber = yield* Effect.fork(
+        client.deliver(submission, { retry: { schedule, mayDuplicate: true } })
+      )
+      yield* TestClock.adjust(10)
+      state.isDown = true
+      yield* TestClock.adjust("10 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Unknown ServerDisconnected final"])
+      expect(state.dials).toBe(2)
+    })
+  )
+
+  it.scoped('is for everybody or nobody under recipients: "all"', () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(1))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const to = ["a@y.test", "b@y.test"]
+      const fiber = yield* Effect.fork(client.send({ ...submission, to, recipients: "all" }))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(fiber)
+      expect(addressees(yield* server.messages)).toEqual([to])
+    })
+  )
+
+  it.scoped("runs a stream again", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(1))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const stream = Stream.fromChunk(Chunk.make(octets("Subject: hi\r\n"), octets("\r\nhello\r\n")))
+      const fiber = yield* Effect.fork(client.send({ ...submission, content: stream }))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(fiber)
+      expect(texts(yield* server.messages)).toEqual([submission.content])
+    })
+  )
+
+  it.scoped("is impossible for content that can be run once, and says so of whoever was not sent to", () =>
+    Effect.gen(function* () {
+      const dropping = script(opened(), line(/^MAIL/), SmtpTest.close)
+      const server = yield* SmtpTest.scripted([dropping])
+      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const once = SmtpContent.once(Stream.make(octets(submission.content)))
+      const receipt = yield* client.deliver({ ...submission, content: once })
+      expect(receipt.notSent).toMatchObject([{ cause: { _tag: "ContentError", reason: "UsedTwice" } }])
+    })
+  )
+
+  it.scoped("leaves a server's refusal of such content as it is", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(1))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const once = SmtpContent.once(Stream.make(octets(submission.content)))
+      const receipt = yield* client.deliver({ ...submission, to: ["a@y.test", "b@y.test"], content: once })
+      expect(outcomes(receipt)).toEqual(["a@y.test Accepted 250", "b@y.test Refused 450 rcpt"])
+    })
+  )
+
+  it.scoped("gives the content's own failure to its giver the first time, and to the receipt later", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server(greylisting(1))
+      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const broken = Stream.fail("broken" as const)
+      expect(yield* Effect.flip(client.send({ ...submission, content: broken }))).toBe("broken")
+      let runs = 0
+      const breaking = Stream.suspend(() =>
+        runs++ === 0 ? Stream.make(octets(submission.content)) : Stream.fail("broken" as const)
+      )
+      const fiber = yield* Effect.fork(
+        client.deliver({ ...submission, to: ["a@y.test", "b@y.test"], content: breaking })
+      )
+      yield* TestClock.adjust("1 minute")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual([
+        "a@y.test Accepted 250",
+        "b@y.test Refused 450 rcpt"
+      ])
+    })
+  )
+})
+
+describe("the limit of a whole send", () => {
+  it.scoped("covers the wait for a session: nothing was sent", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([script(opened(), line(/^MAIL/), SmtpTest.silence)])
+      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      yield* Effect.fork(client.deliver(submission))
+      yield* settle
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "5 seconds" }))
+      yield* TestClock.adjust("5 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test NotSent ClientUnavailable"])
+    })
+  )
+
+  it.scoped("is the client's where the submission has none, and tells NotSent from Unknown", () =>
+    Effect.gen(function* () {
+      const silent = script(
+        opened(),
+        ask(/^MAIL/, "250 ok"),
+        ask(/^RCPT/, "250 ok"),
+        ask("DATA", "354 go"),
+        SmtpTest.expectContent(submission.content),
+        SmtpTest.delay("8 seconds"),
+        reply("250 ok"),
+        ask("NOOP", "250 ok"),
+        goodbye
+      )
+      const server = yield* SmtpTest.scripted([silent])
+      const client = yield* clientOf({ "mx.test": server }, { timeout: "5 seconds" })
+      const told: Array<ReadonlyArray<string>> = []
+      const onOutcome = (receipt: Receipt) => Effect.sync(() => told.push(outcomes(receipt)))
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, onOutcome }))
+      yield* TestClock.adjust("5 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Unknown ReplyTimeout final"])
+      // The session is in doubt until the reply is there, and NOOP has been answered.
+      expect(yield* client.state).toMatchObject({ open: 1, idle: 0 })
+      yield* TestClock.adjust("3 seconds")
+      expect(told).toEqual([["b@y.test Accepted 250"]])
+      expect(yield* client.state).toMatchObject({ open: 1, idle: 1 })
+      yield* client.close
+      yield* server.done
+    })
+  )
+})
+
+describe("sendAll", () => {
+  it.scoped("gives one keyed receipt for each submission, whatever becomes of the others", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({
+        accept: ({ address }) => (address === "no@y.test" ? "550 5.1.1 no such user" : undefined)
+      })
+      const client = yield* clientOf({ "mx.test": server })
+      const submissions = Stream.make(
+        { key: 1, submission },
+        { key: 2, submission: { ...submission, to: "no@y.test" } },
+        { key: 3, submission: { ...submission, to: "bad address" } },
+        { key: 4, submission: { ...submission, content: Stream.fail("broken" as const) } },
+        { key: 5, submission }
+      )
+      const receipts = yield* Stream.runCollect(yield* client.sendAll(submissions))
+      const byKey = Chunk.toReadonlyArray(receipts).toSorted((left, right) => left.key - right.key)
+      expect(byKey.map(({ error, key, receipt }) => [key, error, ...outcomes(receipt)])).toMatchObject([
+        [1, undefined, "b@y.test Accepted 250"],
+        [2, undefined, "no@y.test Refused 550 rcpt"],
+        [3, { _tag: "InvalidArgument" }, "bad address NotSent InvalidArgument"],
+        [4, "broken", "b@y.test NotSent ContentError"],
+        [5, undefined, "b@y.test Accepted 250"]
+      ])
+    })
+  )
+
+  it.scoped("pulls no more than it can send, and keeps no more than it has", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 2 })
+      let pulled = 0
+      let taken = 0
+      let most = 0
+      const submissions = Stream.range(1, 300, 1).pipe(
+        Stream.map((key) => {
+          pulled += 1
+          most = Math.max(most, pulled - taken)
+          return { key, submission }
+        })
+      )
+      yield* Stream.runForEach(yield* client.sendAll(submissions), () =>
+        Effect.sync(() => {
+          taken += 1
+        })
+      )
+      expect([pulled, taken, (yield* server.messages).length]).toEqual([300, 300, 300])
+      expect(most).toBeLessThan(100)
+    })
+  )
+})
