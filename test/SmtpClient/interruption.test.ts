@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -169,7 +168,7 @@ describe("a send that is interrupted", () => {
   it.scoped("after its last octet may have been delivered: the hook hears the reply", () =>
     Effect.gen(function* () {
       const { onOutcome, told } = hook()
-      const complete = yield* Deferred.make<void>()
+      const complete = yield* Effect.makeLatch()
       const server = yield* SmtpTest.scripted([
         SmtpTest.script(
           opened(),
@@ -177,7 +176,7 @@ describe("a send that is interrupted", () => {
           ask(/^RCPT/, "250 ok"),
           ask("DATA", "354 go"),
           SmtpTest.expectContent(submission.content),
-          SmtpTest.effect(Deferred.succeed(complete, undefined)),
+          SmtpTest.effect(complete.open),
           SmtpTest.delay("3 seconds"),
           SmtpTest.reply("250 2.0.0 queued as 17"),
           ask("NOOP", "250 ok"),
@@ -185,7 +184,7 @@ describe("a send that is interrupted", () => {
         )
       ])
       const client = yield* clientOf({ "mx.test": server })
-      yield* interruptWhen(client, { onOutcome }, Deferred.await(complete))
+      yield* interruptWhen(client, { onOutcome }, complete.await)
       expect(told).toEqual([])
       expect(yield* client.state).toMatchObject({ open: 1, idle: 0 })
       yield* TestClock.adjust("3 seconds")
@@ -215,7 +214,7 @@ describe("a send that is interrupted", () => {
   it.scoped("in a later attempt tells of everybody", () =>
     Effect.gen(function* () {
       const { onOutcome, told } = hook()
-      const again = yield* Deferred.make<void>()
+      const again = yield* Effect.makeLatch()
       const envelope = SmtpTest.script(ask(/^MAIL/, "250 ok"), ask("RCPT TO:<b@y.test>", "450 later"))
       const server = yield* SmtpTest.scripted([
         SmtpTest.script(
@@ -226,7 +225,7 @@ describe("a send that is interrupted", () => {
           SmtpTest.expectContent(submission.content),
           SmtpTest.reply("250 ok"),
           SmtpTest.expect(/^MAIL/),
-          SmtpTest.effect(Deferred.succeed(again, undefined)),
+          SmtpTest.effect(again.open),
           SmtpTest.delay("1 second"),
           SmtpTest.reply("250 ok"),
           ask("RSET", "250 ok"),
@@ -235,7 +234,7 @@ describe("a send that is interrupted", () => {
         )
       ])
       const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted", idleTimeout: "1 hour" })
-      const wait = Effect.zipRight(TestClock.adjust("1 minute"), Deferred.await(again))
+      const wait = Effect.zipRight(TestClock.adjust("1 minute"), again.await)
       yield* interruptWhen(client, { to: ["b@y.test", "c@y.test"], onOutcome }, wait)
       yield* TestClock.adjust("1 second")
       expect(told).toEqual([["b@y.test Refused 450 rcpt", "c@y.test Accepted 250"]])

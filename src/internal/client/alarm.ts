@@ -35,7 +35,8 @@ export const make = (
       pending?.fiber.unsafeInterruptAsFork(FiberId.none)
       const fiber = fork(
         Effect.zipRight(
-          Effect.sleep(Math.max(0, at - now())),
+          // Whole milliseconds: a fraction that is lost in between would set the alarm off too early, for ever.
+          Effect.sleep(Math.max(0, Math.ceil(at - now()))),
           Effect.sync(() => {
             if (pending?.fiber === fiber) pending = undefined
             goOff()

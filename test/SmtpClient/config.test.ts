@@ -1,0 +1,329 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Inspectable from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { fields } from "../../src/internal/client/written.js"
+import * as Urls from "../../src/internal/client/url.js"
+import * as SmtpClient from "../../src/SmtpClient.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import { network, submission } from "./clients.js"
+
+type Variables = Readonly<Record<string, string>>
+
+const read = (variables: Variables, prefix = "SMTP") =>
+  Effect.withConfigProvider(
+    SmtpClient.config(prefix),
+    ConfigProvider.fromMap(new Map(Object.entries(variables)))
+  )
+
+const refusal = (variables: Variables) =>
+  Effect.map(Effect.flip(read(variables)), (error) => error.toString())
+
+/** A value for each option that is not its default, as it is written. */
+const samples: Readonly<Record<string, string>> = {
+  host: "mail.example.com",
+  port: "2525",
+  localAddress: "127.0.0.1",
+  localPort: "1025",
+  dialect: "lmtp",
+  clientName: "client.example.com",
+  tls: "opportunistic",
+  "tlsOptions.ca": "-----BEGIN CERTIFICATE-----",
+  "tlsOptions.cert": "-----BEGIN CERTIFICATE-----",
+  "tlsOptions.key": "secret key",
+  "tlsOptions.passphrase": "secret phrase",
+  "tlsOptions.servername": "other.example.com",
+  "tlsOptions.minVersion": "TLSv1.3",
+  "tlsOptions.verify": "no",
+  username: "app",
+  password: "secret word",
+  authorizationId: "boss",
+  mechanisms: "scram-sha-256,PLAIN",
+  initialResponse: "off",
+  allowInsecureAuth: "true",
+  pipelining: "overlap",
+  chunking: "on",
+  "window.messages": "7",
+  "window.octets": "70000",
+  resetBetween: "0",
+  eagerWithin: "3 seconds",
+  priority: "4",
+  maxSessions: "11",
+  maxWaiting: "12",
+  maxMessages: "13",
+  maxAge: "14 minutes",
+  idleTimeout: "15 seconds",
+  maxPause: "16 seconds",
+  timeout: "17 seconds",
+  shutdownTimeout: "18 seconds",
+  retry: "greylisted",
+  "retry.mayDuplicate": "yes"
+}
+
+const sampleOf = (name: string): string | undefined =>
+  name.startsWith("timeouts.") ? "42 seconds" : name.startsWith("replyLimits.") ? "4242" : samples[name]
+
+const capitals = (name: string): string =>
+  `SMTP_${name
+    .replaceAll(/([a-z])([A-Z])/g, "$1_$2")
+    .replaceAll(".", "_")
+    .toUpperCase()}`
+
+const isElsewhere = (name: string): boolean => ["path", "token", "auth"].includes(name)
+
+describe("config", () => {
+  it.effect("reads every option that can be written down, each under its name in capitals", () =>
+    Effect.gen(function* () {
+      const names = fields.map(({ name }) => name).filter((name) => !isElsewhere(name))
+      const variables = Object.fromEntries(names.map((name) => [capitals(name), sampleOf(name) ?? ""]))
+      const options = yield* read(variables)
+      expect(options).toMatchObject({
+        host: "mail.example.com",
+        port: 2525,
+        localAddress: "127.0.0.1",
+        localPort: 1025,
+        dialect: "lmtp",
+        clientName: "client.example.com",
+        tls: "opportunistic",
+        tlsOptions: { servername: "other.example.com", minVersion: "TLSv1.3", verify: false },
+        auth: {
+          _tag: "Password",
+          username: "app",
+          authorizationId: "boss",
+          mechanisms: ["SCRAM-SHA-256", "PLAIN"],
+          initialResponse: false
+        },
+        allowInsecureAuth: true,
+        pipelining: "overlap",
+        chunking: "on",
+        window: { messages: 7, octets: 70_000 },
+        resetBetween: false,
+        maxSessions: 11,
+        maxWaiting: 12,
+        maxMessages: 13,
+        retry: { schedule: "greylisted", mayDuplicate: true }
+      })
+      for (const [name, seconds] of Object.entries({
+        eagerWithin: 3,
+        maxAge: 840,
+        idleTimeout: 15,
+        timeout: 17
+      })) {
+        const value: unknown = Object.entries(options).find(([key]) => key === name)?.[1]
+        expect(value, name).toEqual(Duration.seconds(seconds))
+      }
+      expect(Object.keys(options.timeouts ?? {}).length).toBe(20)
+      expect(Object.values(options.timeouts ?? {})).toEqual(
+        Array.from({ length: 20 }, () => Duration.seconds(42))
+      )
+      expect(options.replyLimits).toEqual({ lineLength: 4242, lines: 4242, replyLength: 4242 })
+    })
+  )
+
+  it.effect("shows no secret", () =>
+    Effect.gen(function* () {
+      const options = yield* read({
+        SMTP_HOST: "mail.example.com",
+        SMTP_USERNAME: "app",
+        SMTP_PASSWORD: "hunter2",
+        SMTP_TLS_OPTIONS_KEY: "hunter2",
+        SMTP_TLS_OPTIONS_PASSPHRASE: "hunter2"
+      })
+      expect(JSON.stringify(options)).not.toContain("hunter2")
+      expect(Inspectable.format(options)).not.toContain("hunter2")
+    })
+  )
+
+  it.effect("takes a token, a client certificate, or nobody in particular", () =>
+    Effect.gen(function* () {
+      const host = { SMTP_HOST: "mail.example.com" }
+      const kinds = [
+        { SMTP_USERNAME: "app", SMTP_TOKEN: "abc" },
+        { SMTP_AUTH: "external" },
+        { SMTP_AUTH: "anonymous", SMTP_USERNAME: "trace" },
+        {}
+      ]
+      const options = yield* Effect.forEach(kinds, (own) => read({ ...host, ...own }))
+      expect(options.map(({ auth }) => auth?._tag)).toEqual(["OAuth2", "External", "Anonymous", undefined])
+    })
+  )
+
+  it.effect("takes URLs, one for each relay, and what the other names say outranks them", () =>
+    Effect.gen(function* () {
+      const options = yield* read({
+        SMTP_URL: "smtps://app:secret@mx1.example.com smtp://app:secret@mx2.example.com:25?priority=1",
+        SMTP_MAX_SESSIONS: "3"
+      })
+      expect(options).toMatchObject({
+        maxSessions: 3,
+        relays: [
+          { host: "mx1.example.com", tls: "implicit", auth: { username: "app" } },
+          { host: "mx2.example.com", port: 25, priority: 1 }
+        ]
+      })
+    })
+  )
+
+  const wrong: ReadonlyArray<readonly [string, Variables, string]> = [
+    ["nothing", {}, "SMTP_HOST"],
+    ["a port that is none", { SMTP_PORT: "many" }, "SMTP_PORT"],
+    ["a port out of range", { SMTP_PORT: "70000" }, "SMTP_PORT"],
+    ["a policy that is none", { SMTP_TLS: "maybe" }, "SMTP_TLS"],
+    ["no sessions", { SMTP_MAX_SESSIONS: "0" }, "SMTP_MAX_SESSIONS"],
+    ["a time that is none", { SMTP_IDLE_TIMEOUT: "soon" }, "SMTP_IDLE_TIMEOUT"],
+    ["no time at all", { SMTP_TIMEOUTS_GREETING: "0 seconds" }, "SMTP_TIMEOUTS_GREETING"],
+    ["a user without a password", { SMTP_USERNAME: "app" }, "SMTP_PASSWORD"],
+    ["a password without a user", { SMTP_PASSWORD: "hunter2" }, "SMTP_USERNAME"],
+    ["an empty password", { SMTP_USERNAME: "app", SMTP_PASSWORD: "" }, "SMTP_PASSWORD"],
+    [
+      "a mechanism that is none",
+      { SMTP_USERNAME: "app", SMTP_PASSWORD: "hunter2", SMTP_MECHANISMS: "MAGIC" },
+      "SMTP_MECHANISMS"
+    ],
+    ["a flag that is none", { SMTP_TLS_OPTIONS_VERIFY: "perhaps" }, "SMTP_TLS_OPTIONS_VERIFY"],
+    ["a URL that is none", { SMTP_URL: "http://app:hunter2@mail.example.com" }, "SMTP_URL"],
+    ["a URL and a host", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"]
+  ]
+
+  it.effect.each(wrong)("names the key of %s", ([, variables, key]) =>
+    Effect.gen(function* () {
+      const isBare = Object.keys(variables).length === 0
+      const host = isBare || "SMTP_URL" in variables ? {} : { SMTP_HOST: "mail.example.com" }
+      const words = yield* refusal({ ...host, ...variables })
+      expect(words).toContain(key)
+      expect(words).not.toContain("hunter2")
+    })
+  )
+})
+
+describe("a URL", () => {
+  const readUrl = (url: string, own: SmtpClient.UrlOptions = {}) => Urls.read(url, own)
+
+  it.effect.each<readonly [string, SmtpClient.Options]>([
+    ["smtp://mail.example.com", { host: "mail.example.com" }],
+    ["smtp://mail.example.com:2525/?tls=none", { host: "mail.example.com", port: 2525, tls: "none" }],
+    ["smtps://mail.example.com:465", { host: "mail.example.com", port: 465, tls: "implicit" }],
+    ["smtp://[::1]:25?tls=opportunistic", { host: "::1", port: 25, tls: "opportunistic" }],
+    ["lmtp://store.example.com?tls=none", { host: "store.example.com", dialect: "lmtp", tls: "none" }],
+    ["lmtp:///run/dovecot/lmtp", { path: "/run/dovecot/lmtp", dialect: "lmtp" }]
+  ])("%s says where and how", ([url, expected]) =>
+    Effect.map(readUrl(url), (options) => {
+      expect(options).toEqual(expected)
+    })
+  )
+
+  it.effect("has every option in its query, by its name", () =>
+    Effect.gen(function* () {
+      const inUrl = new Set([
+        "host",
+        "port",
+        "path",
+        "username",
+        "password",
+        "dialect",
+        "tls",
+        "token",
+        "auth"
+      ])
+      const names = fields.map(({ name }) => name).filter((name) => !inUrl.has(name))
+      const query = new URLSearchParams(
+        Object.fromEntries(names.map((name) => [name, sampleOf(name) ?? ""]))
+      ).toString()
+      const options = yield* readUrl(`smtps://app:secret%20word@mail.example.com?${query}`)
+      expect(options).toMatchObject({ maxSessions: 11, window: { messages: 7 }, tls: "implicit" })
+      expect(Object.keys(options.timeouts ?? {}).length).toBe(20)
+      const password = options.auth?._tag === "Password" ? Redacted.value(options.auth.password) : undefined
+      expect(password).toBe("secret word")
+    })
+  )
+
+  it.effect("leaves the password to the program if need be", () =>
+    Effect.map(readUrl("smtps://app@mail.example.com", { password: Redacted.make("secret") }), ({ auth }) => {
+      expect(auth).toMatchObject({ _tag: "Password", username: "app" })
+    })
+  )
+
+  it.effect.each([
+    ["nonsense", "url"],
+    ["http://app:hunter2@mail.example.com", "url"],
+    ["smtp://", "url"],
+    ["smtp:///path", "url"],
+    ["smtp://app:hunter2@mail.example.com/path", "url"],
+    ["smtp://app:hunter2@mail.example.com#x", "url"],
+    ["smtp://app:hunter2%@mail.example.com", "password"],
+    ["smtp://app@mail.example.com", "password"],
+    ["smtp://mail.example.com?maxSession=3", "maxSession"],
+    ["smtp://mail.example.com?maxSessions=few", "maxSessions"],
+    ["smtp://mail.example.com?maxSessions=0", "maxSessions"],
+    ["smtp://mail.example.com?maxSessions=1&maxSessions=2", "maxSessions"],
+    ["smtp://mail.example.com?password=hunter2", "password"],
+    ["smtp://mail.example.com?host=other", "host"],
+    ["smtps://mail.example.com?tls=none", "tls"],
+    ["smtp://mail.example.com:0", "port"]
+  ] as const)("%s is refused by a ConfigError that names what is wrong", ([url, key]) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Layer.build(SmtpClient.layerUrl(url))).pipe(
+        Effect.scoped,
+        Effect.provide(network({}))
+      )
+      expect(Exit.isFailure(exit)).toBe(true)
+      const words = JSON.stringify(exit)
+      expect(words).toContain(key)
+      expect(words).toContain("InvalidData")
+      expect(words).not.toContain("hunter2")
+    })
+  )
+})
+
+describe("a layer", () => {
+  it.scoped("from a URL sends", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const sent = Effect.flatMap(SmtpClient.SmtpClient, (client) => client.send(submission))
+      yield* sent.pipe(
+        Effect.provide(SmtpClient.layerUrl("smtp://app:secret@mx.test")),
+        Effect.provide(network({ "mx.test": server }))
+      )
+      expect(yield* server.messages).toMatchObject([{ user: "app", secured: true }])
+    })
+  )
+
+  it.scoped("from configuration sends", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const sent = Effect.flatMap(SmtpClient.SmtpClient, (client) => client.send(submission))
+      const variables = new Map([
+        ["MAIL_HOST", "mx.test"],
+        ["MAIL_TLS", "none"]
+      ])
+      yield* sent.pipe(
+        Effect.provide(SmtpClient.layerConfig(SmtpClient.config("MAIL"))),
+        Effect.provide(network({ "mx.test": server })),
+        Effect.withConfigProvider(ConfigProvider.fromMap(variables))
+      )
+      expect((yield* server.messages).length).toBe(1)
+    })
+  )
+
+  it.effect("of options that cannot be fails with the option's name", () =>
+    Effect.gen(function* () {
+      const cases: ReadonlyArray<readonly [SmtpClient.Options, string]> = [
+        [{}, "host"],
+        [{ host: "a.test", relays: [{ host: "b.test" }] }, "host"],
+        [{ relays: [] }, "relays"],
+        [{ relays: [{ host: "a.test" }, { host: "b test" }] }, "relays[1].host"],
+        [{ relays: [{ host: "a.test", maxSessions: 0 }] }, "relays[0].maxSessions"],
+        [{ host: "a.test", maxWaiting: -1 }, "maxWaiting"],
+        [{ host: "a.test", maxMessages: 1.5 }, "maxMessages"]
+      ]
+      for (const [options, field] of cases) {
+        const error = yield* Effect.flip(Effect.scoped(SmtpClient.make(options)))
+        expect(error).toMatchObject({ _tag: "InvalidArgument", field })
+      }
+    }).pipe(Effect.provide(network({})))
+  )
+})
