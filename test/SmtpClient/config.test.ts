@@ -21,7 +21,7 @@ const read = (variables: Variables, prefix = "SMTP") =>
   )
 
 const refusal = (variables: Variables) =>
-  Effect.map(Effect.flip(read(variables)), (error) => error.toString())
+  Effect.map(Effect.flip(read(variables)), (error) => JSON.stringify(error))
 
 /** A value for each option that is not its default, as it is written. */
 const samples: Readonly<Record<string, string>> = {

@@ -7,8 +7,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { join } from "node:path"
 import type { Installation, ServerUnavailable } from "./availability.js"
 import { find } from "./availability.js"
@@ -49,6 +51,10 @@ export interface RunningPostfix extends Running {
   readonly unicodeCredentials: Credentials
   /** A bearer token that the server accepts for this user; an expired one with a negative lifetime (seconds). */
   readonly token: (username: string, lifetime?: number) => string
+  /** Ends Postfix in the middle of whatever it does. What it has accepted stays in its queue. */
+  readonly stop: Effect.Effect<void>
+  /** Begins again where it was stopped, on the same ports; further parameters win over the earlier ones. */
+  readonly resume: (overrides?: Readonly<Record<string, string>>) => Effect.Effect<void, ServerUnavailable>
 }
 
 /** Options of `start`. */
@@ -180,14 +186,18 @@ export const start = (
       ...mainParameters(installation, folder, files, authentication.socket),
       ...options.overrides
     }
-    yield* Effect.promise(() =>
-      Promise.all([
+    const writeMain = (overrides: Readonly<Record<string, string>> = {}) =>
+      Effect.promise(() =>
         writeOldFile(
           join(configuration, "main.cf"),
-          Object.entries(parameters)
+          Object.entries({ ...parameters, ...overrides })
             .map(([name, value]) => `${name} = ${value}\n`)
             .join("")
-        ),
+        )
+      )
+    yield* writeMain()
+    yield* Effect.promise(() =>
+      Promise.all([
         writeOldFile(join(configuration, "master.cf"), services(port, tlsPort)),
         writeOldFile(
           join(configuration, "mailboxes"),
@@ -195,11 +205,14 @@ export const start = (
         )
       ])
     )
-    const running = yield* startProcess(
+    const startMaster = startProcess(
       { ...installation, environment: { ...installation.environment, MAIL_CONFIG: configuration } },
       [join(installation.root, "usr/lib/postfix/sbin/master"), "-c", configuration, "-s"],
       { directory: join(folder, "queue"), ending: "terminate" }
     )
+    const parent = yield* Effect.scope
+    let lifetime = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+    let running = yield* Scope.extend(startMaster, lifetime)
     const log = Effect.zipWith(
       readLog(join(folder, "postfix.log")),
       authentication.log,
@@ -207,11 +220,22 @@ export const start = (
     )
     // Behind a proxy it greets nobody before the proxy's header.
     const proxied = options.overrides?.["smtpd_upstream_proxy_protocol"] !== undefined
-    yield* awaitReady("Postfix", running, {
-      greeting: proxied ? [] : [port],
-      silent: proxied ? [port, tlsPort] : [tlsPort],
-      log
-    })
+    const ready = Effect.suspend(() =>
+      awaitReady("Postfix", running, {
+        greeting: proxied ? [] : [port],
+        silent: proxied ? [port, tlsPort] : [tlsPort],
+        log
+      })
+    )
+    yield* ready
+    const stop = Effect.suspend(() => Scope.close(lifetime, Exit.void))
+    const resume = (overrides?: Readonly<Record<string, string>>) =>
+      Effect.gen(function* () {
+        yield* writeMain(overrides)
+        lifetime = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+        running = yield* Scope.extend(startMaster, lifetime)
+        yield* ready
+      }).pipe(inRealTime)
     const messages = (recipient: string) => readMaildir(join(folder, "mail", localPartOf(recipient)))
     return {
       ...makeRunning({ folder, files, log, messages }),
@@ -219,7 +243,9 @@ export const start = (
       tlsPort,
       credentials,
       unicodeCredentials,
-      token: authentication.token
+      token: authentication.token,
+      stop,
+      resume
     }
   }).pipe(inRealTime)
 

@@ -423,7 +423,7 @@ const logRetry = <E, R>(
   positions: Positions,
   millis: number
 ): Effect.Effect<void> =>
-  Effect.logInfo(`A message is tried again in ${millis} ms, for ${positions.length} recipients`).pipe(
+  Effect.logDebug(`A message is tried again in ${millis} ms, for ${positions.length} recipients`).pipe(
     Effect.annotateLogs(envelopeOf(parcel))
   )
 
