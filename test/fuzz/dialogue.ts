@@ -11,6 +11,7 @@ import * as Plans from "../../src/protocol/Plan.js"
 import type { Step, Transaction } from "../../src/protocol/Transaction.js"
 import * as Transactions from "../../src/protocol/Transaction.js"
 import type { Random } from "./random.js"
+import { isComplete } from "./received.js"
 import { makeRandom } from "./random.js"
 import type { Server } from "./server.js"
 import { makeServer } from "./server.js"
@@ -26,6 +27,10 @@ interface Message {
   readonly content: string
   readonly recipients: ReadonlyArray<PlannedRecipient>
   readonly machine: Transaction
+  readonly framing: "data" | "bdat"
+  readonly owner: string
+  /** No further chunk of it leaves. */
+  halted: boolean
   done: boolean
 }
 
@@ -50,7 +55,7 @@ const planOf = (
   }
   const plan = Plans.plan(envelope, facts, circumstances, {
     pipelining: random.pick(["off", "envelope", "data"]),
-    chunking: "off",
+    chunking: random.pick(["off", "on", "eager"]),
     recipients: random.pick(["any", "any", "all"])
   })
   return isPlan(plan) ? plan : undefined
@@ -61,7 +66,7 @@ const verdictsWrong = (server: Server, message: Message, cut: boolean): string |
   if (verdicts.length !== message.recipients.length) return `${verdicts.length} verdicts`
   if (!server.isHonest()) {
     const accepted = verdicts.some(({ _tag }) => _tag === "Accepted")
-    return accepted && !server.received().includes(`${message.content}.\r\n`)
+    return accepted && isComplete(server.received(), message.content) === undefined
       ? "accepted, though not all of it was sent"
       : undefined
   }
@@ -117,24 +122,56 @@ export const runDialogue = (seed: number): string | undefined => {
     }
   }
 
+  const writeChunks = (message: Message): void => {
+    message.machine.contentBegun()
+    // Without PIPELINING a chunk waits for the reply to the one before.
+    const { pipelining } = dialogue.capabilities()
+    const pieces = pipelining ? random.cut(message.content) : [message.content]
+    for (const [index, piece] of pieces.entries()) {
+      if (message.halted || message.done || dialogue.state() === "Closed") return
+      const last = index === pieces.length - 1
+      submit([Commands.bdat([encode(piece)], last)])
+      if (last) message.machine.contentComplete()
+      else if (random.chance(0.5)) exchange()
+    }
+  }
+
+  const end = (message: Message, reset: boolean): void => {
+    message.done = true
+    current = undefined
+    if (reset) submit([Commands.rset])
+    nextMessage()
+  }
+
+  const endOnceAnswered = (message: Message): void => {
+    if (message.halted && dialogue.headOf(message.owner) === undefined) end(message, true)
+  }
+
   const follow = (message: Message, step: Step): void => {
     switch (step._tag) {
       case "Submit":
         submit(step.commands)
         return
+      case "Offer":
+        submit(step.commands)
+        writeChunks(message)
+        return
+      case "Halt":
+        message.halted = true
+        endOnceAnswered(message)
+        return
       case "Wait":
+        endOnceAnswered(message)
         return
       case "Content":
-        write(`${message.content}.\r\n`)
+        if (message.framing === "bdat") writeChunks(message)
+        else write(`${message.content}.\r\n`)
         return
       case "Decline":
         write(".\r\n")
         return
       case "Done":
-        message.done = true
-        current = undefined
-        if (step.reset) submit([Commands.rset])
-        nextMessage()
+        end(message, step.reset)
         return
       case "Stopped":
       case "Violated":
@@ -157,7 +194,15 @@ export const runDialogue = (seed: number): string | undefined => {
       return
     }
     const content = `Message-ID: ${seed}.${messages.length}\r\n\r\nhello\r\n`
-    current = { content, recipients: batch, machine: Transactions.make(plan, batch, dialect), done: false }
+    current = {
+      content,
+      recipients: batch,
+      machine: Transactions.make(plan, batch, dialect),
+      framing: plan.framing,
+      owner: String(messages.length + 1),
+      halted: false,
+      done: false
+    }
     messages.push(current)
     follow(current, current.machine.start())
   }
