@@ -43,13 +43,15 @@ export const prepareStream = <E, R>(
     return streamRuns(content, options, scope, watch, first)
   })
 
-// Octets of the blocks that a stream is gathered into, whatever pieces it gives: little for the first, since most
-// streams end in it, and much for the others, since each costs a call of the sink.
-const firstLength = 65_536
-const blockLength = 262_144
+// Octets of the blocks that a stream is gathered into, whatever pieces it gives. A block is as long as all before it:
+// most streams end in the first, and where much is to come, each block costs a call of the sink.
+const shortest = 65_536
+const longest = 262_144
+
+const blockLength = (octetsBefore: number): number => Math.min(longest, Math.max(shortest, octetsBefore))
 
 // What was looked at waits for the run, however long.
-const keepable = (): Uint8Array => Buffer.allocUnsafe(firstLength)
+const keepable = (): Uint8Array => Buffer.allocUnsafe(shortest)
 
 const streamRuns = <E, R>(
   content: Streamed<E, R>,
@@ -104,7 +106,7 @@ const streamRuns = <E, R>(
         encodingOptions(prepareOptions, { ...options, require7bit }),
         memory.allocate
       )
-      const allocate = () => memory.allocate(pass.octets === 0 ? firstLength : blockLength)
+      const allocate = () => memory.allocate(blockLength(pass.octets))
       // One piece is always kept back: none is the last before the stream has ended.
       let kept: ReadonlyArray<Uint8Array> = []
       for (;;) {

@@ -7,6 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as SmtpContent from "../../src/SmtpContent.js"
 import type { Content } from "../../src/SmtpContent.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import * as SmtpSocket from "../../src/SmtpSocket.js"
 import type { ContentOptions } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, content, goodbye, message, octets, opened, submission, withSession } from "./dialogue.js"
@@ -128,7 +130,47 @@ describe("content that cannot be sent fails before MAIL", () => {
   )
 })
 
+/** Looks at the octets of a write as late as it may. */
+const late = (socket: SmtpSocket.Service): SmtpSocket.Service => ({
+  dial: (endpoint, options) =>
+    Effect.map(socket.dial(endpoint, options), (connection) => ({
+      ...connection,
+      write: (octets) => Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 100), connection.write(octets))
+    }))
+})
+
 describe("a stream", () => {
+  it.effect("of two megabytes arrives as it was given, however late the socket looks at its octets", () =>
+    Effect.gen(function* () {
+      const lines = Array.from({ length: 200_000 }, (_, line) => `${line % 9 === 0 ? "." : ""}${line}`)
+      const pieces = Stream.fromIterable(lines).pipe(
+        Stream.grouped(500),
+        Stream.map((group) => octets(`${Array.from(group).join("\n")}\n`)),
+        Stream.rechunk(1)
+      )
+      const server = yield* SmtpTest.scripted(
+        SmtpTest.script(
+          opened("8BITMIME"),
+          ask("MAIL FROM:<a@x.test> BODY=8BITMIME", "250 ok"),
+          ask("RCPT TO:<b@y.test>", "250 ok"),
+          ask("DATA", "354 go"),
+          SmtpTest.expectContent(),
+          SmtpTest.reply("250 ok"),
+          goodbye
+        )
+      )
+      const client = Effect.flatMap(
+        SmtpSession.make({ host: "mx.test", tls: "none", clientName: "client.test" }),
+        (smtp) => smtp.send({ ...submission, content: SmtpContent.replayable(pieces) })
+      ).pipe(Effect.scoped, Effect.updateService(SmtpSocket.SmtpSocket, late), Effect.provide(server.layer))
+      yield* server.verify(client)
+      const [connection] = yield* server.connections
+      const wanted = lines.map((line) => (line.startsWith(".") ? `.${line}` : line)).join("\r\n")
+      const wire = new TextDecoder().decode(connection?.contents[0]?.raw)
+      expect(wire === `${wanted}\r\n.\r\n`).toBe(true)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("that fails in the middle ends the connection before the dot, with its own error", () =>
     Effect.gen(function* () {
       const seen = yield* Deferred.make<undefined>()
