@@ -48,6 +48,11 @@ describe("the arguments of the bench", () => {
     ])
   })
 
+  it("leave the number of messages as it is where it is what matters", () => {
+    const chosen = readArguments(["--quick", "--only", "flat-messages"])
+    expect(chosen.workloads.map(({ messages }) => messages)).toEqual([1000, 5000, 20_000, 50_000])
+  })
+
   it("can say how many messages and rounds there are", () => {
     const chosen = readArguments(["--only", "small", "--messages", "20", "--rounds", "2", "--quick"])
     expect(chosen.workloads.map(({ messages, warmUp }) => [messages, warmUp])).toEqual([[20, 2]])

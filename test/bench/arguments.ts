@@ -103,6 +103,8 @@ export const readArguments = (args: ReadonlyArray<string>): Arguments => {
   const names = readList("only", only)
   const count = readCount("messages", messages, 1_000_000)
   const sized = (workload: Workload): Workload => {
+    // The number of messages is what such a series is about.
+    if (workload.series?.value === workload.messages) return workload
     if (count !== undefined) return withMessages(workload, count)
     return quick ? quickened(workload) : workload
   }

@@ -1,7 +1,7 @@
 /**
  * Names the machine and the peers, so that figures can be told apart from those of another.
  */
-import { arch, cpus, platform, release, totalmem } from "node:os"
+import { arch, cpus, platform, totalmem } from "node:os"
 import type { Peer } from "./peers/catalogue.js"
 
 /** Processors, memory, operating system, and Node. */
@@ -9,7 +9,7 @@ export const machine = (): string => {
   const processors = cpus()
   const memory = Math.round(totalmem() / 1024 ** 3)
   const model = processors[0]?.model.trim() ?? "unknown processor"
-  return `${processors.length} × ${model}, ${memory} GiB, ${platform()} ${release()} ${arch()}, Node ${process.version}`
+  return `${processors.length} × ${model}, ${memory} GiB, ${platform()} ${arch()}, Node ${process.version}`
 }
 
 /** The versions of the other clients, and who is not installed. */

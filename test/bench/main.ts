@@ -71,7 +71,9 @@ const show = ({ table, title }: Titled): void => {
 const perform = async (lab: Laboratory, places: Places, chosen: Arguments): Promise<Run> => {
   const peers = choosePeers(makePeers(places), chosen.peers)
   const named = { machine: machine(), versions: versions(peers), rounds: chosen.rounds }
-  stdout.write(`${named.machine}\n${named.versions}\nmedians of ${chosen.rounds} interleaved rounds\n`)
+  stdout.write(
+    `${named.machine}\n${named.versions}\ninterleaved rounds, of which the medians are shown: ${chosen.rounds}\n`
+  )
   const results: Array<Results> = []
   for (const workload of chosen.workloads) {
     const one = await measureAll(lab, workload, peers, chosen.rounds, progress)
@@ -89,7 +91,11 @@ const isSound = ({ coldStart: cold, results }: Run): boolean =>
 
 const write = async ({ results, ...run }: Run): Promise<void> => {
   const peers = [...new Set(results.flatMap(({ rows }) => rows.map(({ peer }) => peer)))]
-  const heading = `Measured on ${run.machine}; ${run.versions}. Medians of ${run.rounds} interleaved rounds.`
+  const heading = [
+    `Measured on ${run.machine}.`,
+    `Against ${run.versions}.`,
+    `Interleaved rounds, of which the medians are shown: ${run.rounds}.`
+  ].join("\n")
   const tables = [...results.map(titled), ...furtherTables({ results, coldStart: run.coldStart })]
   const sections = tables.map(({ table, title }) => `## ${title}\n\n${toMarkdown(table)}`)
   await writeResults(root, results, {

@@ -267,4 +267,4 @@ export const explanation = [
   "that is measured. By DATA × and by BDAT × say how many times as fast this library is as the row, at its best with",
   "either. MB are 1,000,000 octets of content, MiB 1,048,576. smtp-source and the sockets are not clients: the first is",
   "Postfix's generator of load, the others what Node's sockets allow with octets made beforehand."
-].join(" ")
+].join("\n")

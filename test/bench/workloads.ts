@@ -98,7 +98,7 @@ export const workloads: ReadonlyArray<Workload> = [
       title: `1 KiB, ${messages} messages`,
       series: { name: "flat-messages", title: "number of messages", value: messages },
       messages,
-      warmUp: 1000,
+      warmUp: 5000,
       peers: "Library"
     })
   ),
@@ -108,6 +108,7 @@ export const workloads: ReadonlyArray<Workload> = [
       title: `1 KiB, ${connections} connections`,
       series: { name: "flat-connections", title: "number of connections", value: connections },
       messages: 20_000,
+      warmUp: 5000,
       connections,
       peers: "Library"
     })
