@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,12 +7,13 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { createHash, randomBytes, X509Certificate } from "node:crypto"
+import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { makePair } from "../src/internal/memoryConnection.js"
 import { fromConnection } from "../src/internal/nodeDuplex.js"
 import * as NodeSmtp from "../src/NodeSmtp.js"
 import type { Connection } from "../src/SmtpSocket.js"
-import { SmtpSocket } from "../src/SmtpSocket.js"
+import { ConnectionLost, SmtpSocket } from "../src/SmtpSocket.js"
 import type { TlsOptions, UpgradeOptions } from "../src/TlsUpgrade.js"
 import { layerNone, TlsUpgrade } from "../src/TlsUpgrade.js"
 import {
@@ -51,6 +52,17 @@ const served = ({ certificate, key }: { readonly certificate: string; readonly k
 const greet = (socket: Tls.TLSSocket) => {
   socket.write("220 ready\r\n")
 }
+
+/** Which sockets of this process are destroyed from now on, in order, each once. */
+const socketsDestroyed = Effect.acquireRelease(
+  Effect.sync(() => vi.spyOn(Net.Socket.prototype, "destroy")),
+  (spy) => Effect.sync(() => spy.mockRestore())
+).pipe(
+  Effect.map(
+    (spy) => () =>
+      [...new Set(spy.mock.contexts)].map((socket) => (socket instanceof Tls.TLSSocket ? "TLS" : "TCP"))
+  )
+)
 
 /** The server's view of both channel bindings. */
 const bindingsOf = (socket: Tls.TLSSocket) => ({
@@ -181,6 +193,48 @@ describe("TlsUpgrade over NodeSmtp", () => {
       expect(yield* Effect.flip(secure(port, {}))).toMatchObject({ reason: "Certificate" })
       const other = yield* secure(port, { ca: certificates.ca })
       expect(other.tls).toMatchObject({ resumed: false, verified: true })
+    }).pipe(Effect.provide(NodeSmtp.layerTransport))
+  )
+
+  it.scopedLive("never resumes an unverified session for a name that its certificate is not valid for", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates({ names: ["elsewhere.test"] })
+      const { port } = yield* listenTls(served(certificates), greet)
+      const unverified = yield* secure(port, { ca: certificates.ca, verify: false })
+      yield* unverified.pull
+      // Its authority is trusted, so that nothing but the name is wrong.
+      expect(yield* Effect.flip(secure(port, { ca: certificates.ca }))).toMatchObject({
+        reason: "Certificate"
+      })
+    }).pipe(Effect.provide(NodeSmtp.layerTransport))
+  )
+
+  it.scopedLive("begins anew after a handshake that failed", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates()
+      const secureContext = Tls.createSecureContext(served(certificates))
+      let accepted = 0
+      const { port } = yield* listen((socket) => {
+        accepted++
+        if (accepted === 3) {
+          socket.once("data", () => socket.resetAndDestroy())
+          return
+        }
+        const secured = new Tls.TLSSocket(socket, { isServer: true, secureContext })
+        secured.on("error", () => undefined)
+        greet(secured)
+      })
+      const resumed: Array<boolean> = []
+      const handshake = Effect.gen(function* () {
+        const connection = yield* secure(port, { ca: certificates.ca })
+        yield* connection.pull
+        resumed.push(connection.tls.resumed)
+      })
+      yield* handshake
+      yield* handshake
+      expect(yield* Effect.flip(handshake)).toMatchObject({ reason: "Handshake" })
+      yield* handshake
+      expect(resumed).toEqual([false, true, false])
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
@@ -497,6 +551,28 @@ describe("A handshake that fails", () => {
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
+  for (const [what, end] of [
+    ["the connection below is destroyed", (connection: Connection) => connection.destroy],
+    [
+      "it is interrupted",
+      (_connection: Connection, upgrading: Fiber.RuntimeFiber<unknown, unknown>) => Fiber.interrupt(upgrading)
+    ]
+  ] as const) {
+    it.scopedLive(`is destroyed from above when ${what}`, () =>
+      Effect.gen(function* () {
+        const { port, sockets } = yield* listen((socket) => socket.resume())
+        const connection = yield* dial(port)
+        const upgrading = yield* Effect.fork(Effect.scoped(Effect.flip(upgrade(connection, {}))))
+        yield* eventually(() => sockets[0] !== undefined && sockets[0].bytesRead > 0)
+        const destroyed = yield* socketsDestroyed
+        yield* end(connection, upgrading)
+        yield* Fiber.await(upgrading)
+        yield* eventually(() => sockets[0]?.readableEnded === true || sockets[0]?.destroyed === true)
+        expect(destroyed().slice(0, 2)).toEqual(["TLS", "TCP"])
+      }).pipe(Effect.provide(NodeSmtp.layerTransport))
+    )
+  }
+
   it.scopedLive("tells of options that cannot be used, instead of throwing", () =>
     Effect.gen(function* () {
       const { port } = yield* listen(() => undefined)
@@ -585,6 +661,31 @@ describe("TlsUpgrade over a connection of another transport", () => {
       yield* two.server.reset
       expect(yield* Effect.flip(lost.pull)).toMatchObject({ _tag: "ConnectionLost" })
       expect(yield* Effect.flip(lost.write([bytes("x")]))).toMatchObject({ operation: "write" })
+    }).pipe(Effect.provide(NodeSmtp.layerTls))
+  )
+
+  it.scopedLive("fails what is written behind a write that failed below, and reads on", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates()
+      const { client, server } = yield* makePair()
+      const socket = yield* echoOver(server, served(certificates))
+      let broken = false
+      const write: Connection["write"] = (octets) =>
+        Effect.suspend(() =>
+          broken
+            ? Effect.fail(new ConnectionLost({ operation: "write", cause: new Error("EPIPE") }))
+            : client.write(octets)
+        )
+      const connection = yield* upgrade({ ...client, write }, { ca: certificates.ca })
+      yield* connection.write([bytes("EHLO\r\n")])
+      expect(yield* pullText(connection)).toBe("EHLO\r\n")
+      broken = true
+      expect(yield* Effect.flip(connection.write([bytes("NOOP\r\n")]))).toMatchObject({
+        _tag: "ConnectionLost",
+        operation: "write"
+      })
+      socket.write("421 bye\r\n")
+      expect(yield* pullText(connection)).toBe("421 bye\r\n")
     }).pipe(Effect.provide(NodeSmtp.layerTls))
   )
 

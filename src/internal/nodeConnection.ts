@@ -28,6 +28,7 @@ interface Handover {
   readonly socket: Net.Socket
   /** Ends the use of the connection without closing the socket. */
   readonly detach: () => void
+  readonly destroyFirst: (above: () => void) => void
 }
 
 /**
@@ -48,6 +49,17 @@ export const takeSocket = (connection: Connection): Net.Socket | undefined => {
   if (handover === undefined) return undefined
   handover.detach()
   return handover.socket
+}
+
+/**
+ * Says what has been built on the socket of one of our connections: whoever destroys that destroys this before. Below
+ * a live TLS socket Node crashes, now and then, when its socket goes first.
+ *
+ * @since 0.1.0
+ * @category destructors
+ */
+export const destroyFirst = (connection: Connection, above: () => void): void => {
+  handovers.get(connection)?.destroyFirst(above)
 }
 
 /**
@@ -109,6 +121,7 @@ export const fromNodeSocket = (
   const reading = Wakeup.make()
   const writing = Wakeup.make()
   let unusable: Error | undefined
+  let destroyAbove: () => void = () => undefined
   let lost: unknown = socket.errored ?? undefined
   let writeFailed: unknown
 
@@ -220,6 +233,7 @@ export const fromNodeSocket = (
 
   const destroy = Effect.sync(() => {
     unusable ??= new Error("the connection was destroyed on this side")
+    destroyAbove()
     destroySocket(socket)
     options?.onDestroy?.()
     wakeAll()
@@ -251,6 +265,9 @@ export const fromNodeSocket = (
       socket.off("readable", onReadable)
       socket.off("end", onReadable)
       wakeAll()
+    },
+    destroyFirst: (above) => {
+      destroyAbove = above
     }
   })
   return connection

@@ -23,7 +23,7 @@ import type {
 } from "../TlsUpgrade.js"
 import * as BoundedMap from "./boundedMap.js"
 import type { NodeConnection } from "./nodeConnection.js"
-import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
+import { destroyFirst, destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
 import { fromConnection } from "./nodeDuplex.js"
 import * as NodeTlsContext from "./nodeTlsContext.js"
 
@@ -128,6 +128,7 @@ const handshake = (
     })
     const socket = connectOver(below, plan, sessions.get(plan.sessionKey)?.session, fail)
     if (socket === undefined) return
+    destroyFirst(connection, () => destroySocket(socket))
     const certificateOfSession = keepSessions(socket, plan, sessions)
     failWith(socket, fail)
     socket.once("secureConnect", () => {
