@@ -97,6 +97,10 @@ export interface Options extends SmtpSession.Options {
   readonly maxPause?: Duration.DurationInput | undefined
   /** Default `"briefly"`. */
   readonly retry?: Retry | undefined
+  /**
+   * The key under which messages are counted where an SmtpRateLimit is provided. Default: the host of the first relay.
+   */
+  readonly rateLimitKey?: string | undefined
   /** The limit of whole sends that give none of their own. Default: none. */
   readonly timeout?: Duration.DurationInput | undefined
   /** How long messages under way may take when the client is closed. Default 30 seconds. */
@@ -278,7 +282,8 @@ export interface Service {
 }
 
 /**
- * A client that lives as long as the scope. Nothing is opened before the first message.
+ * A client that lives as long as the scope. Nothing is opened before the first message. Where an SmtpRateLimit is
+ * provided, every attempt waits for its place first.
  *
  * Fails with `InvalidArgument` for options that cannot be.
  *

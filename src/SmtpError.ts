@@ -464,6 +464,8 @@ export class InvalidArgument extends Data.TaggedError("InvalidArgument")<{
  */
 export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
   readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "Closed"
+  /** What the rate limit had to say. */
+  readonly cause?: unknown
 }> {
   override get message(): string {
     switch (this.reason) {
@@ -472,10 +474,14 @@ export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
       case "Timeout":
         return "No session was free within the time limit; allow more sessions, or a longer wait"
       case "RateLimit":
-        return "The rate limit leaves no room for the message in time; send more slowly, or raise the limit"
+        return `The rate limit leaves no room for the message in time${causeText(this.cause)}; send more slowly, or raise the limit`
       case "Closed":
         return "The client is closed: the scope that it was made in has ended"
     }
+  }
+
+  override toJSON(): unknown {
+    return toPlain(this)
   }
 }
 

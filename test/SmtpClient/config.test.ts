@@ -29,6 +29,18 @@ const samples: Readonly<Record<string, string>> = {
   port: "2525",
   localAddress: "127.0.0.1",
   localPort: "1025",
+  "proxyHeader.version": "1",
+  "proxyHeader.source": "192.0.2.1:25",
+  "proxyHeader.destination": "192.0.2.2:26",
+  "xclient.name": "client.example.com",
+  "xclient.address": "192.0.2.1",
+  "xclient.helo": "hello",
+  "xclient.login": "ann",
+  "xclient.destinationAddress": "192.0.2.2",
+  "xclient.port": "25",
+  "xclient.destinationPort": "26",
+  "xclient.protocol": "ESMTP",
+  rateLimitKey: "shared",
   dialect: "lmtp",
   clientName: "client.example.com",
   tls: "opportunistic",
@@ -86,6 +98,22 @@ describe("config", () => {
         port: 2525,
         localAddress: "127.0.0.1",
         localPort: 1025,
+        proxyHeader: {
+          version: 1,
+          source: { address: "192.0.2.1", port: 25 },
+          destination: { address: "192.0.2.2", port: 26 }
+        },
+        xclient: {
+          name: "client.example.com",
+          address: "192.0.2.1",
+          helo: "hello",
+          login: "ann",
+          destinationAddress: "192.0.2.2",
+          port: 25,
+          destinationPort: 26,
+          protocol: "ESMTP"
+        },
+        rateLimitKey: "shared",
         dialect: "lmtp",
         clientName: "client.example.com",
         tls: "opportunistic",
@@ -123,6 +151,44 @@ describe("config", () => {
       expect(options.replyLimits).toEqual({ lineLength: 4242, lines: 4242, replyLength: 4242 })
     })
   )
+
+  it("leaves no option out but those that cannot be written down", () => {
+    // Every name, or the types do not agree.
+    const options: Readonly<Record<Exclude<keyof SmtpClient.Options, "transcript" | "relays">, true>> = {
+      host: true,
+      port: true,
+      path: true,
+      localAddress: true,
+      localPort: true,
+      proxyHeader: true,
+      xclient: true,
+      dialect: true,
+      clientName: true,
+      tls: true,
+      tlsOptions: true,
+      auth: true,
+      allowInsecureAuth: true,
+      pipelining: true,
+      chunking: true,
+      window: true,
+      resetBetween: true,
+      eagerWithin: true,
+      timeouts: true,
+      replyLimits: true,
+      maxSessions: true,
+      maxWaiting: true,
+      maxMessages: true,
+      maxAge: true,
+      idleTimeout: true,
+      maxPause: true,
+      retry: true,
+      rateLimitKey: true,
+      timeout: true,
+      shutdownTimeout: true
+    }
+    const written = new Set(fields.map(({ name }) => name.replace(/\..*$/, "")))
+    expect(Object.keys(options).filter((name) => !written.has(name))).toEqual([])
+  })
 
   it.effect("shows no secret", () =>
     Effect.gen(function* () {

@@ -8,6 +8,8 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpContent from "../../src/SmtpContent.js"
+import type * as SmtpClient from "../../src/SmtpClient.js"
+import * as SmtpRateLimit from "../../src/SmtpRateLimit.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
@@ -537,6 +539,58 @@ describe("the limit of a whole send", () => {
       expect(yield* client.state).toMatchObject({ open: 1, idle: 1 })
       yield* client.close
       yield* server.done
+    })
+  )
+})
+
+describe("a rate limit", () => {
+  const limited = (limits: SmtpRateLimit.Limits, own: SmtpClient.Options = {}) =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* Effect.provide(
+        clientOf({ "mx.test": server }, own),
+        SmtpRateLimit.layerMemory(limits)
+      )
+      return { client, server }
+    })
+
+  it.scoped("makes messages wait for their place before they take a session", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* limited({ messages: { limit: 2, interval: "10 seconds" } })
+      const fibers = yield* Effect.replicateEffect(Effect.fork(client.send(submission)), 5)
+      const counts: Array<number> = []
+      for (const time of [0, 9_999, 1, 9_999, 1]) {
+        yield* TestClock.adjust(time)
+        counts.push((yield* server.messages).length)
+      }
+      expect(counts).toEqual([2, 2, 4, 4, 5])
+      yield* Fiber.joinAll(fibers)
+    })
+  )
+
+  it.scoped("turns away what has no place in time, or never", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* limited({ recipients: { limit: 2, interval: "10 seconds" } })
+      const to = ["b@y.test", "c@y.test"]
+      yield* client.send({ ...submission, to })
+      const late = yield* client.deliver({ ...submission, timeout: "5 seconds" })
+      expect(late.notSent).toMatchObject([{ cause: { _tag: "ClientUnavailable", reason: "RateLimit" } }])
+      expect(yield* Effect.flip(client.send({ ...submission, to: [...to, "d@y.test"] }))).toMatchObject({
+        _tag: "InvalidArgument",
+        field: "to"
+      })
+      expect((yield* server.messages).length).toBe(1)
+    })
+  )
+
+  it.scoped("lets nobody wait for a client that is closed", () =>
+    Effect.gen(function* () {
+      const { client } = yield* limited({ messages: { limit: 1, interval: "1 hour" } })
+      yield* client.send(submission)
+      const waiting = yield* Effect.fork(client.deliver(submission))
+      yield* settle
+      yield* client.close
+      expect(outcomes(yield* Fiber.join(waiting))).toEqual(["b@y.test NotSent ClientUnavailable"])
     })
   )
 })

@@ -41,7 +41,7 @@ export type Relays = ReadonlyMap<Source<Session, SetupError>, RelaySettings>
 export type Pace = (
   recipients: number,
   limitMillis: number | undefined
-) => Effect.Effect<number, ClientUnavailable>
+) => Effect.Effect<number, ClientUnavailable | InvalidArgument>
 
 /**
  * @since 0.1.0
@@ -108,7 +108,6 @@ export const deliver = <E, R>(
         isAtFault: false
       }
       return rounds(port, message).pipe(
-        Effect.tap((receipt) => logUnknown(message, receipt)),
         Effect.onInterrupt(() =>
           Effect.sync(() => {
             if (!message.isWithSession) message.report(message.ledger.receipt(interrupted))
@@ -409,14 +408,6 @@ const elsewhere = <E, R>(
 }
 
 // -- log lines
-
-const logUnknown = <E, R>({ parcel }: Message<E, R>, { unknown }: Receipt): Effect.Effect<void> => {
-  const [first] = unknown
-  if (first === undefined) return Effect.void
-  return Effect.logWarning(
-    `Whether a message was delivered is unknown, for ${unknown.length} of ${parcel.recipients.length} recipients: ${first.cause.message}`
-  ).pipe(Effect.annotateLogs(envelopeOf(parcel)))
-}
 
 const logRetry = <E, R>(
   { parcel }: Message<E, R>,

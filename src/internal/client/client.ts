@@ -26,6 +26,7 @@ import type {
 import type { InvalidArgument } from "../../SmtpError.js"
 import * as SmtpError from "../../SmtpError.js"
 import type { Service as Session, SetupError } from "../../SmtpSession.js"
+import { SmtpRateLimit } from "../../SmtpRateLimit.js"
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
@@ -36,6 +37,7 @@ import type { Port } from "./attempts.js"
 import * as Attempts from "./attempts.js"
 import type { RelaySettings, Settings } from "./options.js"
 import { read as readOptions, readRetry } from "./options.js"
+import * as Paces from "./pace.js"
 import * as Parcels from "./parcel.js"
 import type { Conduct, Retirement } from "./pool.js"
 import * as Pools from "./pool.js"
@@ -61,7 +63,9 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
     const pool = yield* Pools.make([...relays.keys()], settings.bounds, conduct, observer)
     const close = pool.close(settings.shutdownMillis)
     yield* Effect.addFinalizer(() => close)
-    return build({ pool, relays, pace: undefined }, settings, close)
+    const limit = Option.getOrUndefined(yield* Effect.serviceOption(SmtpRateLimit))
+    const pace = limit === undefined ? undefined : Paces.make(limit, settings.rateLimitKey)
+    return build({ pool, relays, pace }, settings, close)
   })
 
 // A session is to have a scope of its own, and not the one that the client is made in.

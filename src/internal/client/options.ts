@@ -49,6 +49,7 @@ export interface Settings {
   readonly retry: RetrySettings
   readonly timeoutMillis: number | undefined
   readonly shutdownMillis: number
+  readonly rateLimitKey: string
 }
 
 const notADuration = `is not a duration, such as "30 seconds"`
@@ -73,7 +74,8 @@ export const read = (options: Options): Settings | Invalid => {
     bounds,
     retry,
     timeoutMillis: timeout === Infinity ? undefined : timeout,
-    shutdownMillis: shutdown
+    shutdownMillis: shutdown,
+    rateLimitKey: options.rateLimitKey ?? relays[0]?.host ?? ""
   }
 }
 

@@ -72,6 +72,7 @@ const ofClient = ({
   maxPause,
   maxSessions,
   maxWaiting,
+  rateLimitKey,
   retry,
   shutdownTimeout,
   timeout
@@ -82,6 +83,7 @@ const ofClient = ({
   maxPause,
   maxSessions,
   maxWaiting,
+  rateLimitKey,
   retry,
   shutdownTimeout,
   timeout

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
+import type { ProxyAddress } from "../../protocol/ProxyHeader.js"
 import type { Options } from "../../SmtpClient.js"
 import type { Credentials, OAuth2Mechanism, PasswordMechanism } from "../../SmtpAuth.js"
 import * as SmtpAuth from "../../SmtpAuth.js"
@@ -23,6 +24,8 @@ interface Draft {
   readonly timeouts: TimeLimitOptions | undefined
   readonly window: WindowOptions | undefined
   readonly replyLimits: Options["replyLimits"]
+  readonly proxyHeader: Options["proxyHeader"]
+  readonly xclient: Options["xclient"]
   readonly credentials: WrittenCredentials
   readonly retry: "off" | "briefly" | "greylisted" | undefined
   readonly mayDuplicate: boolean | undefined
@@ -102,6 +105,14 @@ const oneOf =
       ? invalid(name, `is none of ${choices.map((choice) => `"${choice}"`).join(", ")}`)
       : parsed(found)
   }
+
+const addressAndPort: Parse<ProxyAddress> = (value, name) => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value)
+  const address = match?.[1] ?? match?.[2]
+  return address === undefined
+    ? invalid(name, 'is not an address and a port, such as "192.0.2.1:25" or "[2001:db8::1]:25"')
+    : parsed({ address, port: Number(match?.[3]) })
+}
 
 const list: Parse<ReadonlyArray<string>> = (value, name) => {
   const items = value.split(",").map((item) => item.trim())
@@ -195,6 +206,32 @@ export const fields: ReadonlyArray<Field> = [
   option("path", text, (path) => ({ path })),
   option("localAddress", text, (localAddress) => ({ localAddress })),
   option("localPort", number, (localPort) => ({ localPort })),
+  field("proxyHeader.version", oneOf("1", "2"), (version, draft) => ({
+    ...draft,
+    proxyHeader: { ...draft.proxyHeader, version: version === "1" ? 1 : 2 }
+  })),
+  ...(["source", "destination"] as const).map((name) =>
+    field(`proxyHeader.${name}`, addressAndPort, (value, draft) => ({
+      ...draft,
+      proxyHeader: { version: 2, ...draft.proxyHeader, [name]: value }
+    }))
+  ),
+  ...(["name", "address", "helo", "login", "destinationAddress"] as const).map((name) =>
+    field(`xclient.${name}`, text, (value, draft) => ({
+      ...draft,
+      xclient: { ...draft.xclient, [name]: value }
+    }))
+  ),
+  ...(["port", "destinationPort"] as const).map((name) =>
+    field(`xclient.${name}`, number, (value, draft) => ({
+      ...draft,
+      xclient: { ...draft.xclient, [name]: value }
+    }))
+  ),
+  field("xclient.protocol", oneOf("SMTP", "ESMTP"), (protocol, draft) => ({
+    ...draft,
+    xclient: { ...draft.xclient, protocol }
+  })),
   option("dialect", oneOf("smtp", "lmtp"), (dialect) => ({ dialect })),
   option("clientName", text, (clientName) => ({ clientName })),
   option("tls", oneOf("starttls", "implicit", "opportunistic", "none"), (tls) => ({ tls })),
@@ -244,6 +281,7 @@ export const fields: ReadonlyArray<Field> = [
   option("maxPause", duration, (maxPause) => ({ maxPause })),
   option("timeout", duration, (timeout) => ({ timeout })),
   option("shutdownTimeout", duration, (shutdownTimeout) => ({ shutdownTimeout })),
+  option("rateLimitKey", text, (rateLimitKey) => ({ rateLimitKey })),
   field("retry", oneOf("off", "briefly", "greylisted"), (retry, draft) => ({ ...draft, retry })),
   field("retry.mayDuplicate", flag, (mayDuplicate, draft) => ({ ...draft, mayDuplicate }))
 ]
@@ -256,6 +294,8 @@ const empty: Draft = {
   timeouts: undefined,
   window: undefined,
   replyLimits: undefined,
+  proxyHeader: undefined,
+  xclient: undefined,
   credentials: {},
   retry: undefined,
   mayDuplicate: undefined
@@ -294,14 +334,17 @@ export const problemOf = (options: Options): Invalid | undefined => {
 const optionsOf = (draft: Draft): Options | Invalid => {
   const auth = credentialsOf(draft.credentials)
   if (isInvalid(auth)) return auth
-  const { mayDuplicate, options, replyLimits, retry, timeouts, tlsOptions, window } = draft
+  const { mayDuplicate, options, proxyHeader, replyLimits, retry, timeouts, tlsOptions, window, xclient } =
+    draft
   return {
     ...options,
     ...(auth === undefined ? {} : { auth }),
+    ...(proxyHeader === undefined ? {} : { proxyHeader }),
     ...(replyLimits === undefined ? {} : { replyLimits }),
     ...(timeouts === undefined ? {} : { timeouts }),
     ...(tlsOptions === undefined ? {} : { tlsOptions }),
     ...(window === undefined ? {} : { window }),
+    ...(xclient === undefined ? {} : { xclient }),
     ...(mayDuplicate === undefined
       ? retry === undefined
         ? {}

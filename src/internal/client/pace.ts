@@ -1,0 +1,35 @@
+/**
+ * The rate limit, as the attempts of a client ask for it.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { ClientUnavailable, InvalidArgument } from "../../SmtpError.js"
+import type { RateLimitError, Service } from "../../SmtpRateLimit.js"
+import type { Pace } from "./attempts.js"
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make =
+  (limit: Service, key: string): Pace =>
+  (recipients, limitMillis) =>
+    limit
+      .reserve({
+        key,
+        messages: 1,
+        recipients,
+        ...(limitMillis === undefined ? {} : { within: Duration.millis(Math.max(0, limitMillis)) })
+      })
+      .pipe(Effect.mapBoth({ onFailure: unavailable, onSuccess: Duration.toMillis }))
+
+// What never has room is no better later.
+const unavailable = (error: RateLimitError): ClientUnavailable | InvalidArgument =>
+  error.reason === "OverLimit"
+    ? new InvalidArgument({
+        field: "to",
+        reason: `is more than the rate limit ever lets pass: ${error.message}`
+      })
+    : new ClientUnavailable({ reason: "RateLimit", cause: error })
