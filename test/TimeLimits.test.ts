@@ -265,13 +265,18 @@ describe("rule 28: content", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("whose producer stalls is given up, and was not sent", () =>
+  const nothings = Stream.repeatEffect(Effect.as(Effect.sleep("10 seconds"), new Uint8Array(0)))
+
+  it.effect.each([
+    ["is silent", Stream.never],
+    ["gives arrays without an octet", nothings]
+  ] as const)("whose producer stalls, which %s, is given up, and was not sent", ([, stalling]) =>
     Effect.gen(function* () {
       const reached = yield* Deferred.make<null>()
       const asked = script(SmtpTest.effect(Deferred.succeed(reached, null)), SmtpTest.silence)
       yield* withSession(script(opened("8BITMIME"), ask(/^MAIL/, "250 ok"), rcpt, data, asked), (smtp) =>
         Effect.gen(function* () {
-          const content = Stream.concat(Stream.make(big, big), Stream.never)
+          const content = Stream.concat(Stream.make(big, big), stalling)
           const sending = smtp.send({ ...submission, content })
           const error = yield* failsAt(sending, minutes(5), Effect.asVoid(Deferred.await(reached)))
           expect(error).toMatchObject({ _tag: "ContentError", reason: "Stalled" })

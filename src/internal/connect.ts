@@ -181,6 +181,9 @@ const attempt = (
     return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
   })
 
+// Whoever owns the name can give a new address for every look-up, and hours of them in one.
+const mostAddresses = 8
+
 // A 4yz greeting speaks for one address: the host may have a better one.
 const isTurnedAwayForNow = (error: ConnectError | TlsError | Disconnection): boolean =>
   error._tag === "ConnectError" && error.reply !== undefined && isTransient(error.reply)
@@ -201,7 +204,8 @@ export const open = (
   ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
     const tried = except.length
     return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
-      if (isTurnedAwayForNow(error) && except.length > tried) return next(first ?? error)
+      const another = except.length > tried && except.length < mostAddresses
+      if (isTurnedAwayForNow(error) && another) return next(first ?? error)
       return Effect.fail(first ?? error)
     })
   }

@@ -88,7 +88,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
   })
   return {
     begin: () => {
-      waitingSince = clock.unsafeCurrentTimeMillis()
+      waitingSince ??= clock.unsafeCurrentTimeMillis()
     },
     end: () => {
       waitingSince = undefined
@@ -189,9 +189,10 @@ const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, 
         return Effect.void
       },
       onSuccess: (chunk) => {
-        watch.end()
         pass.pending = Array.from(chunk).filter((octets) => octets.length > 0)
         pass.piece = 0
+        // Chunks without an octet are as good as silence.
+        if (pass.pending.length > 0) watch.end()
         return Effect.void
       }
     })

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { Command } from "../protocol/Command.js"
+import { printable } from "../protocol/Printable.js"
 import type { Reply } from "../protocol/Reply.js"
 import type { Entry, Listener } from "../SmtpTranscript.js"
 import { format } from "../SmtpTranscript.js"
@@ -41,7 +42,7 @@ const shownCommand = (command: Command): string => {
 
 const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<string> => {
   if (answered?.secret === true && reply.code === 334) return ["334 [redacted]"]
-  return reply.lines.map((line, index) => {
+  return reply.lines.map(printable).map((line, index) => {
     const separator = index < reply.lines.length - 1 ? "-" : " "
     return line === "" && separator === " " ? String(reply.code) : `${reply.code}${separator}${line}`
   })

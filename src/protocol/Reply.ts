@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { printable } from "./Printable.js"
 
 /**
  * An enhanced status code (RFC 3463), whose class always equals the first digit of the reply's code.
@@ -118,14 +119,14 @@ export const hasDetail = (reply: Reply, subject: number, detail: number): boolea
   reply.enhancedCode?.subject === subject && reply.enhancedCode.detail === detail
 
 /**
- * The reply on one line, for messages and logs: `550 5.1.1 no such user`.
+ * The reply on one line, for messages and logs: `550 5.1.1 no such user`. Control characters are escaped.
  *
  * @since 0.1.0
  * @category accessors
  */
 export const format = (reply: Reply): string => {
   const code = reply.enhancedCode === undefined ? "" : ` ${formatEnhancedCode(reply.enhancedCode)}`
-  const text = reply.text.replaceAll("\n", " / ")
+  const text = printable(reply.text.replaceAll("\n", " / "))
   return text === "" ? `${reply.code}${code}` : `${reply.code}${code} ${text}`
 }
 

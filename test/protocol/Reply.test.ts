@@ -260,6 +260,9 @@ describe("what a reply says (RFC 5321 section 4.2.1)", () => {
   it("is written on one line", () => {
     expect(Reply.format(Reply.make(550, ["5.1.1 no", "5.1.1 user"]))).toBe("550 5.1.1 no / user")
     expect(Reply.format(Reply.make(250, [""]))).toBe("250")
+    expect(Reply.format(Reply.make(550, ["5.1.1 \u001b[2J\u0007no\u202e"]))).toBe(
+      "550 5.1.1 \\x1b[2J\\x07no\\u202e"
+    )
     expect(Reply.format(Reply.make(250, ["2.0.0"]))).toBe("250 2.0.0")
   })
 })
