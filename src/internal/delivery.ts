@@ -68,31 +68,39 @@ const conclude = <E, R, E2>(
   const content = prepared._tag === "Bytes" ? prepared : undefined
   const { onOutcome } = submission
   const { exchange } = port
-  return Tracing.ofSend(
-    port.attributes,
-    request.recipients.length,
-    (fiber) => {
-      const trace = Tracing.commandsOf(fiber, port.attributes, exchange.now)
-      const message = Messages.make(port, request, (receipt) => report(receipt), trace)
-      let report = reportUnheard(port, request, content)
-      const carried = carry(port, request, prepared, message)
-      if (onOutcome === undefined) return carried
-      return Effect.flatMap(Effect.runtime(), (runtime) => {
-        const count = report
-        report = (receipt) => {
-          count(receipt)
+  const concluded = (receipt: Receipt): Effect.Effect<Receipt, E2> => {
+    exchange.meter.settled(receipt)
+    return receipt.unknown.length === 0
+      ? conclusion(receipt)
+      : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
+  }
+  const report = reportUnheard(port, request, content)
+  const sent = (message: (trace: Tracing.CommandTrace | undefined) => Message) =>
+    Tracing.ofSend(
+      port.attributes,
+      request.recipients.length,
+      (fiber) =>
+        carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, exchange.now))),
+      concluded
+    )
+  if (onOutcome === undefined) return sent((trace) => Messages.make(port, request, report, trace))
+  return Effect.flatMap(Effect.runtime(), (runtime) => {
+    let abandon: () => void = () => undefined
+    const sending = sent((trace) => {
+      const message = Messages.make(
+        port,
+        request,
+        (receipt) => {
+          report(receipt)
           Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
-        }
-        return Effect.onInterrupt(carried, () => Effect.sync(message.abandon))
-      })
-    },
-    (receipt) => {
-      exchange.meter.settled(receipt)
-      return receipt.unknown.length === 0
-        ? conclusion(receipt)
-        : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
-    }
-  )
+        },
+        trace
+      )
+      abandon = message.abandon
+      return message
+    })
+    return Effect.onInterrupt(sending, () => Effect.sync(() => abandon()))
+  })
 }
 
 /**
