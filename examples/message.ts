@@ -1,6 +1,7 @@
 /**
- * A message from a template: text and HTML from Eta's templates, an inline picture, a file, an address beyond ASCII, one-click
- * unsubscription, and a DKIM signature. Templates are not the library's business: any library for them gives strings.
+ * A message from a template: text and HTML from Eta's templates, an inline picture, a file, an address beyond ASCII,
+ * one-click unsubscription, and a DKIM signature. Templates are not the library's business: any library for them
+ * gives strings.
  *
  *   npx tsx examples/message.ts                  sends it to a server of its own
  *   npx tsx examples/message.ts 127.0.0.1:1025   sends it, without TLS, to a test server of yours, such as maildev

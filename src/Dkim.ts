@@ -1,7 +1,8 @@
 /**
- * DKIM signatures (RFC 6376, RFC 8301) by RSA and by Ed25519 (RFC 8463), as a step between a message and its sending. It
- * signs what goes on the wire, and takes any content: composed, raw, in memory or streamed. It verifies nothing, and
- * publishes no keys. The relaxed form of bodies is nodemailer's, which has to be installed beside this library.
+ * DKIM signatures (RFC 6376, RFC 8301) by RSA and by Ed25519 (RFC 8463), as a step between a message and its
+ * sending. It signs what goes on the wire, and takes any content: composed, raw, in memory or streamed. It verifies
+ * nothing, and publishes no keys. The relaxed form of bodies is nodemailer's, which has to be installed beside this
+ * library.
  *
  * @since 0.1.0
  */
@@ -122,8 +123,8 @@ export interface Options {
   /** How long the signature is good for. It does not expire by default. */
   readonly expiresIn?: Duration.DurationInput | undefined
   /**
-   * Octets that may be held in memory of a stream that can be run only once, since its signature comes before it. Default
-   * 32 MiB. Streams that can be run again take constant memory.
+   * Octets that may be held in memory of a stream that can be run only once, since its signature comes before it.
+   * Default 32 MiB. Streams that can be run again take constant memory.
    */
   readonly bufferLimit?: number | undefined
 }
@@ -332,10 +333,10 @@ const signWith = <E, R>(
   )
 
 /**
- * The same content with a signature by each key before it. Line ends become CRLF first, since that is what goes on the
- * wire. Octets and strings give octets. A stream that can be run again is run once to be signed, and once for each time it is sent, in
- * constant memory; a later run that differs ends in `ContentError` with reason `Changed` and delivers nothing. A stream
- * that cannot is held in memory.
+ * The same content with a signature by each key before it. Line ends become CRLF first, since that is what goes on
+ * the wire. Octets and strings give octets. A stream that can be run again is run once to be signed, and once for
+ * each time it is sent, in constant memory; a later run that differs ends in `ContentError` with reason `Changed`
+ * and delivers nothing. A stream that cannot is held in memory.
  *
  * Sign once and send the result: signing again is another signature, with another time.
  *

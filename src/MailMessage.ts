@@ -1,8 +1,8 @@
 /**
  * Messages from typed parts: what most programs have is a subject, a text and an attachment, and not octets. A
  * MailMessage is plain data that Schema stores and sends over RPC; `submission` makes of it what `send` and `deliver`
- * take, and `raw` does the same for a message that exists already. MIME itself is composed by nodemailer, which has to be
- * installed beside this library, as has @effect/platform-node. RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
+ * take, and `raw` does the same for a message that exists already. MIME itself is composed by nodemailer, which has
+ * to be installed beside this library, as has @effect/platform-node. RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
  *
  * @since 0.1.0
  */
@@ -11,6 +11,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { invalidArgument } from "./internal/failure.js"
@@ -261,11 +262,12 @@ const fields = Schema.Struct({
 })
 
 /**
- * A message: fields, text and attachments as plain data, with Date, Message-ID and the boundary of its parts fixed, so
- * that each run of its content gives the same octets, and a message that is sent again is known to be the same one.
+ * A message: fields, text and attachments as plain data, with Date, Message-ID and the boundary of its parts fixed,
+ * so that each run of its content gives the same octets, and a message that is sent again is known to be the same
+ * one.
  *
- * It is a Schema class: `Schema.encode(MailMessage.MailMessage)` gives JSON, attachments as base64, and decoding checks
- * what `make` checks. Attachments that are streams or files cannot be stored; they are given to `submission`.
+ * It is a Schema class: `Schema.encode(MailMessage.MailMessage)` gives JSON, attachments as base64, and decoding
+ * checks what `make` checks. Attachments that are streams or files cannot be stored; they are given to `submission`.
  *
  * Use `make`: the constructor is Schema's own, wants every field in its final form, and throws.
  *
@@ -339,8 +341,8 @@ export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> 
   })
 
 /**
- * Reads a list of addresses as people and header fields write it: `"Ann <ann@example.net>, bob@example.org"`. Do not put
- * such a text together from what others have typed: one comma more is one recipient more.
+ * Reads a list of addresses as people and header fields write it: `"Ann <ann@example.net>, bob@example.org"`. Do not
+ * put such a text together from what others have typed: one comma more is one recipient more.
  *
  * @example
  * ```ts
@@ -380,8 +382,8 @@ export const streamed = <E = never, R = never>(
 ): StreamedAttachment<E, R> => ({ _tag: "StreamedAttachment", ...options, stream, check: Effect.void })
 
 /**
- * A file as an attachment, read while the message is sent. Whether it can be read is asked before anything is sent. Its
- * name is the last part of the path, unless another is given.
+ * A file as an attachment, read while the message is sent. Whether it can be read is asked before anything is sent.
+ * Its name is the last part of the path, unless another is given.
  *
  * @example
  * ```ts
@@ -415,7 +417,7 @@ const streamedInvalid = <E, R>(attachment: StreamedAttachment<E, R>, field: stri
   return attachment.contentType !== undefined && mayNotBeEncoded(attachment.contentType)
     ? invalid(
         `${field}.contentType`,
-        "may not be encoded, and nobody has seen what the stream gives; give message/global or application/octet-stream"
+        "may not be encoded, and nobody has seen what the stream gives; give message/global"
       )
     : undefined
 }
@@ -448,8 +450,8 @@ export interface ContentOptions<E, R> {
 
 /**
  * The octets of a message, header section included: CRLF line ends, lines of at most 998 octets, and 7-bit but for
- * addresses whose local part is beyond ASCII. It holds a few pieces of each attachment in memory, whatever their size. It
- * may be run again, and gives the same octets.
+ * addresses whose local part is beyond ASCII. It holds a few pieces of each attachment in memory, whatever their
+ * size. It may be run again, and gives the same octets.
  *
  * @example
  * ```ts
@@ -479,8 +481,8 @@ export const content = <E = never, R = never>(
 // -- envelope
 
 /**
- * From whom and to whom the message goes: from `sender`, else from the first of `from`; to all of `to`, `cc` and `bcc`,
- * members of groups included. Of a message that is sent again, all these are of `resent`.
+ * From whom and to whom the message goes: from `sender`, else from the first of `from`; to all of `to`, `cc` and
+ * `bcc`, members of groups included. Of a message that is sent again, all these are of `resent`.
  *
  * @example
  * ```ts
@@ -595,13 +597,13 @@ const makeSubmission = <E, R>(
   })
 
 /**
- * What `send`, `deliver` and `sendAll` take: the envelope of the message, its content, and the parameters that it needs.
- * Content of less than 128 KiB is octets, which leave in one write with the commands; more, and whatever has streams or
- * files, flows in constant memory. SMTPUTF8 is asked for only if the header names a mailbox whose local part is beyond
- * ASCII. Blind copies are in the envelope alone.
+ * What `send`, `deliver` and `sendAll` take: the envelope of the message, its content, and the parameters that it
+ * needs. Content of less than 128 KiB is octets, which leave in one write with the commands; more, and whatever has
+ * streams or files, flows in constant memory. SMTPUTF8 is asked for only if the header names a mailbox whose local
+ * part is beyond ASCII. Blind copies are in the envelope alone.
  *
- * Fails with `InvalidArgument` if nobody is to get the message, or a streamed attachment is described wrongly, and with
- * what a file says that cannot be read.
+ * Fails with `InvalidArgument` if nobody is to get the message, or a streamed attachment is described wrongly, and
+ * with what a file says that cannot be read.
  *
  * @example
  * ```ts
@@ -628,22 +630,24 @@ export const submission: {
     options?: SubmissionOptions<E, R>
   ): Effect.Effect<Submission<E, R>, InvalidArgument | E, R>
 } = dual(
-  (args) => args[0] instanceof MailMessage,
+  (args) => Predicate.hasProperty(args[0], "messageId"),
   <E, R>(message: MailMessage, options: SubmissionOptions<E, R> = {}) => makeSubmission(message, options)
 )
 
 /**
- * A submission of a message that exists already, such as an .eml file: octets, a string or a stream, sent as they are.
+ * A submission of a message that exists already, such as an .eml file: octets, a string or a stream, sent as they
+ * are.
  *
- * Without `from` or `to` the envelope is what the header says, by the rules of smtplib's `send_message`: Sender or else
- * From; To, Cc and Bcc; and all of these from the Resent- fields if the message was sent again, which it may have been
- * once only. Bcc and Resent-Bcc are left out of what is sent; nothing else is changed.
+ * Without `from` or `to` the envelope is what the header says, by the rules of smtplib's `send_message`: Sender or
+ * else From; To, Cc and Bcc; and all of these from the Resent- fields if the message was sent again, which it may
+ * have been once only. Bcc and Resent-Bcc are left out of what is sent; nothing else is changed.
  *
- * A stream that can be run again is run once to be looked at, so that its size and its needs are known before MAIL. One
- * that cannot (`SmtpContent.once`) needs `from` and `to`, since its header is seen only when it is sent.
+ * A stream that can be run again is run once to be looked at, so that its size and its needs are known before MAIL.
+ * One that cannot (`SmtpContent.once`) needs `from` and `to`, since its header is seen only when it is sent; and
+ * `parameters.smtputf8` if it needs SMTPUTF8.
  *
- * Fails with `InvalidArgument` if the header does not say who is to get it, or says it more than once (`Resent-Date`);
- * with `ContentError` if the header section has more than 1 MiB; and with the stream's own errors.
+ * Fails with `InvalidArgument` if the header does not say who is to get it, or says it more than once
+ * (`Resent-Date`); with `ContentError` if the header section has more than 1 MiB; and with the stream's own errors.
  *
  * @example
  * ```ts
@@ -714,8 +718,8 @@ const isSeveral = (to: Submission["to"]): to is Exclude<Submission["to"], string
   Array.isArray(to)
 
 /**
- * One submission for each recipient, each with a reverse-path that names the recipient, so that a bounce tells whose it
- * is: `bounces+ann=example.net@lists.example.org` (VERP). The content is the same for all.
+ * One submission for each recipient, each with a reverse-path that names the recipient, so that a bounce tells whose
+ * it is: `bounces+ann=example.net@lists.example.org` (VERP). The content is the same for all.
  *
  * Fails with `InvalidArgument` if an address cannot be written so: local parts have at most 64 octets.
  *

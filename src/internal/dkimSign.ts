@@ -1,6 +1,6 @@
 /**
- * Signs content: one look at the octets that will be on the wire for the hashes, then the signature before them. A stream is
- * looked at in constant memory, and a later run that differs from what was signed ends in an error.
+ * Signs content: one look at the octets that will be on the wire for the hashes, then the signature before them. A
+ * stream is looked at in constant memory, and a later run that differs from what was signed ends in an error.
  *
  * @since 0.1.0
  */
@@ -300,7 +300,7 @@ const collect = <E, R>(
   Effect.suspend(() => {
     const pieces: Array<Uint8Array> = []
     let length = 0
-    const detail = `it is a stream that can be run only once, with more than the ${limit} octets that may be held to sign it`
+    const detail = `it can be run only once, and has more than the ${limit} octets that may be held to sign it`
     return Stream.runForEach(stream, (octets) => {
       length += octets.length
       if (length > limit) return Effect.fail(new ContentError({ reason: "TooLarge", detail }))

@@ -1,6 +1,6 @@
 /**
- * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and gets
- * neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
+ * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and
+ * gets neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
  *
  * @since 0.1.0
  */
@@ -101,7 +101,7 @@ const closed = (readable: Readable): Effect.Effect<void> =>
     readable.destroy()
   })
 
-/** An attachment's stream as the composer reads it: it runs while the scope is open, and only as fast as it is read. */
+/** An attachment's stream as the composer reads it: no faster than that, and no longer than the scope is open. */
 const asReadable = <E, R>(
   attachment: StreamedAttachment<E, R>,
   failure: Failure<E>
@@ -111,7 +111,8 @@ const asReadable = <E, R>(
       failure.cause ??= cause
     })
   )
-  // The stream runs in a fiber with the runtime flags of this moment, and has to be interruptible whatever they are here.
+  // The stream runs in a fiber with the runtime flags of this moment, and has to be interruptible whatever they are
+  // here.
   return Effect.interruptible(NodeStream.toReadable(noted)).pipe(
     Effect.tap((readable) => Effect.addFinalizer(() => closed(readable))),
     Effect.map((content) => ({
@@ -126,8 +127,8 @@ const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E>
   failure.cause === undefined ? Effect.die(error) : Effect.failCause(failure.cause)
 
 /**
- * An asterisk may stand in a value without quotes (RFC 2045 section 5.1), but Python's email package ends the value there
- * (RFC 2231 section 7 reserves it).
+ * An asterisk may stand in a value without quotes (RFC 2045 section 5.1), but Python's email package ends the value
+ * there (RFC 2231 section 7 reserves it).
  */
 const quoteAsterisks = (node: MimeNode): void => {
   const { filename } = node

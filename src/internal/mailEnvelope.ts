@@ -25,8 +25,8 @@ export interface Envelope {
 }
 
 /**
- * The envelope of a message: from `sender`, else from the first of `from`, to all of `to`, `cc` and `bcc`; of a message
- * that is sent again, those of `resent`.
+ * The envelope of a message: from `sender`, else from the first of `from`, to all of `to`, `cc` and `bcc`; of a
+ * message that is sent again, those of `resent`.
  *
  * @since 0.1.0
  * @category accessors

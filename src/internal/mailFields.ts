@@ -24,8 +24,8 @@ const longestWord = (text: string): number =>
   text.split(/[ \t]/).reduce((longest, word) => Math.max(longest, word.length), 0)
 
 /**
- * Text that is read back as it was only if it is encoded: characters beyond ASCII, white space that folding or readers
- * would change, what looks like an encoded word, and words that no line can hold.
+ * Text that is read back as it was only if it is encoded: characters beyond ASCII, white space that folding or
+ * readers would change, what looks like an encoded word, and words that no line can hold.
  */
 const needsEncoding = (text: string, limit: number): boolean =>
   /[^ -~]|^ | $| {2}|=\?/.test(text) || longestWord(text) > limit
@@ -115,8 +115,8 @@ const priorityFields: Record<Priority, ReadonlyArray<string>> = {
 }
 
 /**
- * The fields, each with its line end, in the order of RFC 5322 section 3.6. Bcc is not among them, nor is what the parts
- * bring: Date, Message-ID and the fields of MIME.
+ * The fields, each with its line end, in the order of RFC 5322 section 3.6. Bcc is not among them, nor is what the
+ * parts bring: Date, Message-ID and the fields of MIME.
  *
  * @since 0.1.0
  * @category conversions

@@ -14,6 +14,7 @@ import type * as Stream from "effect/Stream"
  * @category models
  */
 export interface Mailbox {
+  /** White space around it is left out, and several spaces between its words are one. */
   readonly name?: string | undefined
   /** The bare address, `local@domain`. */
   readonly address: string
@@ -101,8 +102,8 @@ export interface AttachmentInput extends AttachmentOptions {
 }
 
 /**
- * An attachment whose octets come while the message is sent. It is no part of the stored message, and is given anew each
- * time that one is composed.
+ * An attachment whose octets come while the message is sent. It is no part of the stored message, and is given anew
+ * each time that one is composed.
  *
  * @since 0.1.0
  * @category models
@@ -116,7 +117,8 @@ export interface StreamedAttachment<E, R> extends AttachmentOptions {
 }
 
 /**
- * One more form of the text, e.g. `text/markdown`. Those that come later are the better ones (RFC 2046 section 5.1.4).
+ * One more form of the text, e.g. `text/markdown`. It comes behind text and HTML, and the later form is the better one
+ * to whoever knows its type (RFC 2046 section 5.1.4).
  *
  * @since 0.1.0
  * @category models

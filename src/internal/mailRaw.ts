@@ -1,6 +1,6 @@
 /**
- * A message that exists already, on its way to a submission: what its header says of the envelope, which parameters it
- * needs, and its octets without the fields that name blind copies (smtplib's `send_message`).
+ * A message that exists already, on its way to a submission: what its header says of the envelope, which parameters
+ * it needs, and its octets without the fields that name blind copies (smtplib's `send_message`).
  *
  * @since 0.1.0
  */

@@ -1,6 +1,6 @@
 /**
- * The text of a DKIM-Signature field and of what it signs: which fields, in which canonical form (RFC 6376 sections 3.4
- * and 5.4). It hashes nothing, knows no keys, and does not look at the body.
+ * The text of a DKIM-Signature field and of what it signs: which fields, in which canonical form (RFC 6376 sections
+ * 3.4 and 5.4). It hashes nothing, knows no keys, and does not look at the body.
  *
  * @since 0.1.0
  */
@@ -90,8 +90,8 @@ export const defaultFields: ReadonlyArray<string> = [
 ]
 
 /**
- * Fields that nobody may add behind the signature, if nothing else is asked for: what readers are shown, and what says
- * how to read it.
+ * Fields that nobody may add behind the signature, if nothing else is asked for: what readers are shown, and what
+ * says how to read it.
  *
  * @since 0.1.0
  * @category constants
@@ -112,8 +112,8 @@ export const defaultOversigned: ReadonlyArray<string> = [
 const sameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 
 /**
- * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that one more of
- * it would break the signature (RFC 6376 section 5.4.2).
+ * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that one
+ * more of it would break the signature (RFC 6376 section 5.4.2).
  *
  * @since 0.1.0
  * @category accessors
@@ -205,8 +205,8 @@ export const unsigned = (tags: Tags): string => {
 }
 
 /**
- * The text to sign: the fields that `unsigned` names, and `unsigned` itself without its last line end, one character for
- * each octet (RFC 6376 section 3.7).
+ * The text to sign: the fields that `unsigned` names, and `unsigned` itself without its last line end, one character
+ * for each octet (RFC 6376 section 3.7).
  *
  * @since 0.1.0
  * @category conversions

@@ -1,11 +1,11 @@
 /**
- * How much memory a large attachment takes on its way from a stream through composition, through a signature if asked for, and
- * through a session to the wire: it may not depend on the attachment's size.
+ * How much memory a large attachment takes on its way from a stream through composition, through a signature if
+ * asked for, and through a session to the wire: it may not depend on the attachment's size.
  *
  *   node --expose-gc --import tsx test/MailMessage/largeAttachment.ts [MiB] [--sign]
  *
- * 1024 MiB by default. The server is another process, so that its memory is not counted. The last line of the output is
- * "constant", or what was wrong.
+ * 1024 MiB by default. The server is another process, so that its memory is not counted. The last line of the output
+ * is "constant", or what was wrong.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

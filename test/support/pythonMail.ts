@@ -1,6 +1,6 @@
 /**
- * Python's email package and dkimpy, which share nothing with this library, as a judge of messages: one process, asked
- * one message after the other.
+ * Python's email package and dkimpy, which share nothing with this library, as a judge of messages: one process,
+ * asked one message after the other.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
