@@ -17,7 +17,7 @@ export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLO
   --rounds    how often everybody is measured (default 3); medians are shown
   --messages  how many messages are counted, instead of each workload's own number
   --json      writes every figure of every round into a file
-  --write     writes the results into README.md and test/bench/delay.svg`
+  --write     writes the results into README.md, and RESULTS.md and delay.svg of test/bench`
 
 /** A mistake in the arguments. */
 export class UsageError extends Error {
