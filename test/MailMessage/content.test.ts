@@ -224,16 +224,17 @@ describe("attachments that are streams", () => {
       const message = yield* MailMessage.make({ ...base, attachments: [{ filename: "kept", content: "k" }] })
       const content = MailMessage.content(message, {
         attachments: [
-          MailMessage.streamed(pieces(300), { filename: "a.bin" }),
+          MailMessage.streamed(pieces(100), { filename: "a.bin" }),
           MailMessage.streamed(Stream.empty, { filename: "empty" }),
           MailMessage.streamed(pieces(3, 1), { cid: "x@example.com", contentType: "image/png" })
         ]
       })
       const first = yield* octets(content)
-      expect(yield* octets(content)).toEqual(first)
+      expect(Buffer.from(first).equals(yield* octets(content))).toBe(true)
       const [kept, a, empty, inline] = yield* Effect.promise(() => attached(first))
       expect(kept).toEqual(["kept", Uint8Array.of(107)])
-      expect(a).toEqual(["a.bin", yield* octets(pieces(300))])
+      expect(a?.[0]).toBe("a.bin")
+      expect(Buffer.from(a?.[1] ?? []).equals(yield* octets(pieces(100)))).toBe(true)
       expect(empty).toEqual(["empty", new Uint8Array(0)])
       expect(inline).toEqual([null, Uint8Array.of(1, 2, 3)])
     })

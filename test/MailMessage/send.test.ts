@@ -264,7 +264,7 @@ describe("send_message", () => {
     Effect.gen(function* () {
       const met = yield* meeting({ server: { hide8BITMIME: true } })
       const message = yield* MailMessage.make({ from, to: "ann@example.net", text: "Größe\n" })
-      const rows = Stream.range(1, 2000).pipe(Stream.map((row) => new Uint8Array(1000).fill(row)))
+      const rows = Stream.range(1, 300).pipe(Stream.map((row) => new Uint8Array(1000).fill(row)))
       const attachments = [MailMessage.streamed(rows, { filename: "rows.bin" })]
       const submission = yield* MailMessage.submission(message, { attachments })
       yield* met.smtp.send(submission)
@@ -273,9 +273,8 @@ describe("send_message", () => {
       expect((yield* arrived(met)).text).toBe(first.text)
       const [attachment] = first.email.attachments
       const content = attachment?.content
-      expect(content instanceof ArrayBuffer ? Buffer.from(content) : content).toEqual(
-        Buffer.concat([...(yield* Stream.runCollect(rows))])
-      )
+      const sent = Buffer.concat([...(yield* Stream.runCollect(rows))])
+      expect(content instanceof ArrayBuffer && sent.equals(Buffer.from(content))).toBe(true)
     })
   )
 
