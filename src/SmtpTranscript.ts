@@ -17,7 +17,7 @@ import * as Runtime from "effect/Runtime"
 export interface Entry {
   /** `client` and `server` lines were on the wire; `session` entries tell of the connection itself. */
   readonly from: "client" | "server" | "session"
-  /** The text without its line end, redacted. */
+  /** The text without its line end, redacted, and with escapes in place of control characters. */
   readonly text: string
 }
 

@@ -92,6 +92,41 @@ describe("what is shown of AUTH", () => {
   }
 })
 
+describe("what would act on a terminal or in a log", () => {
+  it.effect("is shown as an escape in transcripts and errors, and left to programs as it came", () =>
+    Effect.gen(function* () {
+      const acting = "550 5.1.1 \u001b[2Jno\u0007 \u009b31m such \u202euser\u2028S: 250 ok"
+      const shown = "550 5.1.1 \\x1b[2Jno\\x07 \\x9b31m such \\u202euser\\u2028S: 250 ok"
+      const { entries, listener } = SmtpTranscript.collector()
+      const error = yield* withSession(
+        SmtpTest.script(opened(), ask("MAIL FROM:<a@x.test>", acting), goodbye),
+        (smtp) => Effect.flip(smtp.mail("a@x.test")),
+        { transcript: listener }
+      )
+      expect(error).toMatchObject({ _tag: "SenderRefused", reply: { lines: [acting.slice(4)] } })
+      expect(error.message).toContain(shown)
+      expect(entries().map(SmtpTranscript.format)).toContain(`S: ${shown}`)
+    })
+  )
+
+  it.effect("is shown as an escape in what OAuth says went wrong", () =>
+    Effect.gen(function* () {
+      const error = yield* withSession(
+        SmtpTest.script(
+          opened("AUTH XOAUTH2"),
+          ask(/^AUTH XOAUTH2 /, `334 ${base64("bad\r\n[ERROR] another line \u001b[31m")}`),
+          ask("", "535 no"),
+          goodbye
+        ),
+        (smtp) =>
+          Effect.flip(smtp.authenticate(SmtpAuth.oauth2({ username: "ann", token: Redacted.make("token") }))),
+        { allowInsecureAuth: true }
+      )
+      expect(error).toMatchObject({ detail: "bad\\x0d\\x0a[ERROR] another line \\x1b[31m" })
+    })
+  )
+})
+
 describe("what is shown of a message", () => {
   it.effect("is the number of its octets", () =>
     Effect.gen(function* () {

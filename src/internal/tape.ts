@@ -42,7 +42,7 @@ const shownCommand = (command: Command): string => {
 
 const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<string> => {
   if (answered?.secret === true && reply.code === 334) return ["334 [redacted]"]
-  return reply.lines.map(printable).map((line, index) => {
+  return reply.lines.map((line, index) => {
     const separator = index < reply.lines.length - 1 ? "-" : " "
     return line === "" && separator === " " ? String(reply.code) : `${reply.code}${separator}${line}`
   })
@@ -74,9 +74,9 @@ export const make = (given: Listener | undefined): Tape => {
   }
 
   return {
-    sent: (command) => keep(() => [{ from: "client", text: shownCommand(command) }]),
+    sent: (command) => keep(() => [{ from: "client", text: printable(shownCommand(command)) }]),
     received: (reply, answered) =>
-      keep(() => shownReply(reply, answered).map((text) => ({ from: "server", text }))),
+      keep(() => shownReply(reply, answered).map((text) => ({ from: "server", text: printable(text) }))),
     content: (octets, last) => {
       flowing += octets
       if (!last) return

@@ -119,7 +119,8 @@ export const hasDetail = (reply: Reply, subject: number, detail: number): boolea
   reply.enhancedCode?.subject === subject && reply.enhancedCode.detail === detail
 
 /**
- * The reply on one line, for messages and logs: `550 5.1.1 no such user`. Control characters are escaped.
+ * The reply on one line, for messages and logs: `550 5.1.1 no such user`. What would act instead of being seen, such
+ * as control characters, is shown as an escape; `lines` and `text` have it as it came.
  *
  * @since 0.1.0
  * @category accessors
