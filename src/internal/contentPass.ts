@@ -67,9 +67,15 @@ interface Expected {
 export interface Watch {
   readonly begin: () => void
   readonly end: () => void
+  /** To be run after a pull that gave nothing. */
+  readonly pause: Effect.Effect<void>
   readonly now: () => number
   readonly guard: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ContentError, R>
 }
+
+// Pulls that give nothing, between two turns of the event loop: a stream of them would hold up every timer, the limits of
+// the program too.
+const pullsInOneTurn = 64
 
 /**
  * @since 0.1.0
@@ -77,6 +83,7 @@ export interface Watch {
  */
 export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
   let waitingSince: number | undefined
+  let pulls = 0
   const limitMillis = Duration.toMillis(limit)
   const stalled: Effect.Effect<never, ContentError> = Effect.suspend(() => {
     const waited = waitingSince === undefined ? 0 : clock.unsafeCurrentTimeMillis() - waitingSince
@@ -93,6 +100,10 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
     end: () => {
       waitingSince = undefined
     },
+    pause: Effect.suspend(() => {
+      pulls++
+      return pulls % pullsInOneTurn === 0 ? clock.sleep(Duration.zero) : Effect.void
+    }),
     now: () => clock.unsafeCurrentTimeMillis(),
     guard: (effect) =>
       Effect.suspend(() => {
@@ -192,7 +203,8 @@ const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, 
         pass.pending = Array.from(chunk).filter((octets) => octets.length > 0)
         pass.piece = 0
         // Chunks without an octet are as good as silence.
-        if (pass.pending.length > 0) watch.end()
+        if (pass.pending.length === 0) return watch.pause
+        watch.end()
         return Effect.void
       }
     })

@@ -140,6 +140,27 @@ const late = (socket: SmtpSocket.Service): SmtpSocket.Service => ({
 })
 
 describe("a stream", () => {
+  it.live("lets other timers have their turn while it gives nothing but arrays without an octet", () =>
+    Effect.gen(function* () {
+      let turned = false
+      let waited = false
+      const nothing = new Uint8Array(0)
+      const first = Stream.sync(() => {
+        setTimeout(() => {
+          turned = true
+        }, 0)
+        return nothing
+      })
+      const last = Stream.sync(() => {
+        waited = turned
+        return octets("hello\r\n")
+      })
+      const nothings = Stream.take(Stream.forever(Stream.make(nothing)), 1000)
+      yield* sent(Stream.concat(first, Stream.concat(nothings, last)))
+      expect(waited).toBe(true)
+    })
+  )
+
   it.effect.each(["off", "on", "eager"] as const)(
     "of two megabytes arrives as it was given, however late the socket looks at its octets: chunking %s",
     (chunking) =>
