@@ -458,7 +458,7 @@ export interface Service {
  *
  * Fails with `ConnectError` if there is no connection, or if the greeting is not 220; with `TlsError` if the
  * handshake fails; with `InvalidArgument` for options that cannot be. A host's next address is tried when one
- * greets with 4yz, up to eight of them. The session ends with the scope, by QUIT if it is healthy.
+ * greets with 4yz, up to eight of them, and none later than `timeouts.greeting` after the first. The session ends with the scope, by QUIT if it is healthy.
  *
  * @example
  * ```ts

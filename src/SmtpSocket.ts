@@ -75,7 +75,7 @@ export interface UnixEndpoint {
  * @category models
  */
 export interface DialOptions {
-  /** The limit of the whole dial: name resolution and every address that is tried. */
+  /** The limit of the whole dial: name resolution and every address that is tried; over node:net 16 at most. */
   readonly timeout: Duration.Duration
   /**
    * Addresses of the host that are not to be dialled, because they have just turned the session away (a 4yz

@@ -115,6 +115,21 @@ describe("NodeSmtp.layerSocket", () => {
     )
   )
 
+  it.scopedLive("tries sixteen addresses of a host and no more", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Effect.scoped(listen(() => undefined))
+      const error = yield* Effect.flip(dial(tcp(port, "mail.test")))
+      expect(error.cause).toBeInstanceOf(AggregateError)
+      expect(error.cause).toMatchObject({ errors: { length: 16 } })
+    }).pipe(
+      Effect.provide(
+        NodeSmtp.layerSocketWith({
+          resolve: () => Effect.succeed(Array.from({ length: 100 }, (_, index) => `127.0.1.${index + 1}`))
+        })
+      )
+    )
+  )
+
   it.scopedLive("passes over the addresses it is told to except", () =>
     Effect.gen(function* () {
       const { port } = yield* listen(() => undefined, { host: "0.0.0.0", port: 0 })

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
@@ -181,7 +182,8 @@ const attempt = (
     return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
   })
 
-// Whoever owns the name can give a new address for every look-up, and hours of them in one.
+// Whoever owns the name can give a new address for every look-up, and hours of them in one: no address is begun
+// later than the limit of one greeting after the first.
 const mostAddresses = 8
 
 // A 4yz greeting speaks for one address: the host may have a better one.
@@ -197,17 +199,20 @@ export const open = (
   settings: Settings,
   options: Options,
   scope: Scope.Scope
-): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
-  const except: Array<string> = []
-  const next = (
-    first: ConnectError | TlsError | Disconnection | undefined
-  ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
-    const tried = except.length
-    return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
-      const another = except.length > tried && except.length < mostAddresses
-      if (isTurnedAwayForNow(error) && another) return next(first ?? error)
-      return Effect.fail(first ?? error)
-    })
-  }
-  return next(undefined)
-}
+): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
+  Effect.flatMap(Effect.clock, (clock) => {
+    const except: Array<string> = []
+    const latest = clock.unsafeCurrentTimeMillis() + Duration.toMillis(settings.limits.greeting)
+    const next = (
+      first: ConnectError | TlsError | Disconnection | undefined
+    ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
+      const tried = except.length
+      return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
+        const another =
+          except.length > tried && except.length < mostAddresses && clock.unsafeCurrentTimeMillis() < latest
+        if (isTurnedAwayForNow(error) && another) return next(first ?? error)
+        return Effect.fail(first ?? error)
+      })
+    }
+    return next(undefined)
+  })

@@ -126,8 +126,11 @@ const usableAddresses = (
       (address) =>
         (localFamily === 0 || Net.isIP(address) === localFamily) && options.except?.includes(address) !== true
     )
-  )
+  ).slice(0, mostTargets)
 }
+
+// Whoever owns a name can give it thousands of addresses, of others too: each refusal would begin the next attempt.
+const mostTargets = 16
 
 /** The first address keeps its place, and then the families take turns (RFC 8305 section 4). */
 const alternateFamilies = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {

@@ -1,34 +1,72 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 
+/** What a session came to whose host has another address for every look-up, and how it was dialled. */
+const connectTo = (greeting: SmtpTest.Script) =>
+  Effect.gen(function* () {
+    const dials = { count: 0, open: 0, openAtOnce: 0 }
+    const server = yield* SmtpTest.scripted(Array.from({ length: 20 }, () => greeting))
+    const context = yield* Layer.build(server.layer)
+    const inner = Context.get(context, SmtpSocket)
+    const socket = SmtpSocket.of({
+      dial: (endpoint, options) =>
+        Effect.gen(function* () {
+          const connection = yield* inner.dial(endpoint, options)
+          dials.count++
+          dials.open++
+          dials.openAtOnce = Math.max(dials.openAtOnce, dials.open)
+          yield* Effect.addFinalizer(() => Effect.sync(() => dials.open--))
+          const addresses = { ...connection.addresses, remoteAddress: `192.0.2.${dials.count}` }
+          return { ...connection, addresses }
+        })
+    })
+    const error = yield* SmtpSession.connect({ host: "mx.test", tls: "none" }).pipe(
+      Effect.flip,
+      Effect.provide(Context.add(context, SmtpSocket, socket))
+    )
+    return { error, dials }
+  })
+
+const busy = SmtpTest.script(SmtpTest.reply("421 4.3.2 busy"), SmtpTest.close)
+
 describe("a host whose every look-up gives another address, each of which is busy", () => {
   it.scoped("is dialled eight times and no more", () =>
     Effect.gen(function* () {
-      let dials = 0
-      const busy = SmtpTest.script(SmtpTest.reply("421 4.3.2 busy"), SmtpTest.close)
-      const server = yield* SmtpTest.scripted(Array.from({ length: 20 }, () => busy))
-      const context = yield* Layer.build(server.layer)
-      const inner = Context.get(context, SmtpSocket)
-      const socket = SmtpSocket.of({
-        dial: (endpoint, options) =>
-          Effect.map(inner.dial(endpoint, options), (connection) => ({
-            ...connection,
-            addresses: { ...connection.addresses, remoteAddress: `192.0.2.${++dials}` }
-          }))
-      })
-      const error = yield* SmtpSession.connect({ host: "mx.test", tls: "none" }).pipe(
-        Effect.flip,
-        Effect.provide(Context.add(context, SmtpSocket, socket))
-      )
+      const { dials, error } = yield* connectTo(busy)
       expect(error).toMatchObject({ _tag: "ConnectError", reason: "Greeting", reply: { code: 421 } })
       expect(SmtpError.isTransient(error)).toBe(true)
-      expect(dials).toBe(8)
+      expect(dials.count).toBe(8)
+    })
+  )
+
+  it.scoped("is dialled no later than the limit of a greeting after the first time", () =>
+    Effect.gen(function* () {
+      const connecting = yield* Effect.fork(connectTo(SmtpTest.script(SmtpTest.delay("4 minutes"), busy)))
+      yield* Effect.repeatN(TestClock.adjust("1 minute"), 40)
+      const { dials, error } = yield* Fiber.join(connecting)
+      expect(error).toMatchObject({ _tag: "ConnectError", reason: "Greeting", reply: { code: 421 } })
+      expect(dials.count).toBe(2)
+    })
+  )
+
+  it.scoped("has one connection at a time, and none in the end", () =>
+    Effect.gen(function* () {
+      const polite = SmtpTest.script(
+        SmtpTest.reply("450 4.3.2 busy"),
+        SmtpTest.expect("QUIT"),
+        SmtpTest.reply("221 bye"),
+        SmtpTest.expectEnd
+      )
+      const { dials } = yield* connectTo(polite)
+      expect(dials).toEqual({ count: 8, open: 0, openAtOnce: 1 })
     })
   )
 })
