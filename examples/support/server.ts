@@ -14,6 +14,10 @@ export interface ServerOptions {
   readonly password: string
   /** Recipients that do not exist here. */
   readonly unknown?: ReadonlyArray<string> | undefined
+  /** Recipients that are refused for now, and taken the second time they are named. */
+  readonly greylisted?: ReadonlyArray<string> | undefined
+  /** How long the server thinks about each message, in milliseconds. */
+  readonly thinks?: number | undefined
   /** TLS from the first octet; without it the server offers STARTTLS. */
   readonly implicitTls?: boolean | undefined
 }
@@ -70,6 +74,7 @@ export const startServer = (options: ServerOptions): Effect.Effect<RunningServer
   Effect.gen(function* () {
     const certificates = yield* makeCertificates({ names: [host, "localhost"] })
     const unknown = new Set(options.unknown)
+    const greylisted = new Set(options.greylisted)
     const messages: Array<Uint8Array> = []
     const server = new SMTPServer({
       name: "mail.example.com",
@@ -85,12 +90,15 @@ export const startServer = (options: ServerOptions): Effect.Effect<RunningServer
         else callback(refusal(535, "Authentication credentials invalid"))
       },
       onRcptTo: ({ address }, _session, callback) => {
-        callback(unknown.has(address) ? refusal(550, "No such user here") : null)
+        if (greylisted.delete(address)) callback(refusal(450, "Greylisted, come back later"))
+        else callback(unknown.has(address) ? refusal(550, "No such user here") : null)
       },
       onData: (stream, _session, callback) => {
         collect(stream, (message) => {
-          messages.push(message)
-          callback(null, `OK: queued as ${messages.length}`)
+          setTimeout(() => {
+            messages.push(message)
+            callback(null, `OK: queued as ${messages.length}`)
+          }, options.thinks ?? 0)
         })
       }
     })

@@ -11,6 +11,17 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
     "A group: 250, 250, 550",
     "  C: QUIT"
   ],
+  http: [
+    'ann@example.net: {"outcome":"accepted","queueId":"1"}',
+    'new@example.org: {"outcome":"accepted","queueId":"2"}',
+    'nobody@example.org: {"detail":"550 5.1.1 No such user here","_tag":"Refused"}',
+    expect.stringMatching(/^not an address: .*"_tag":"BadMessage"/)
+  ],
+  mailing: [
+    "44 to be sent",
+    "     42  accepted",
+    expect.stringMatching(/^ {6}2 {2}refused for good: /)
+  ],
   message: [
     expect.stringMatching(/^ {2}archive@shop\.example\.com {2}accepted/),
     expect.stringContaining("octets, unchanged"),
@@ -19,6 +30,7 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
     "  List-Unsubscribe-Post: List-Unsubscribe=One-Click"
   ],
   service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
+  sigterm: ["SIGTERM", "  200 of 200 are accounted for"],
   testing: [
     '  captured: "Subject: Disk full\\r\\n\\r\\nPlease look.\\r\\n"',
     expect.stringMatching(/^ {2}ann@example\.net {5}unknown: .*sending it again may deliver it twice$/)
