@@ -579,8 +579,9 @@ export const isTransient = (error: SmtpError): boolean => {
     case "ServerDisconnected":
       return error.reply === undefined || !isPermanent(error.reply)
     case "ReplyTimeout":
-    case "ClientUnavailable":
       return true
+    case "ClientUnavailable":
+      return error.reason !== "Closed"
     case "HeloError":
     case "CommandRefused":
     case "SenderRefused":

@@ -240,7 +240,8 @@ describe("delivery and isTransient", () => {
       false
     ],
     ["a local mistake", new InvalidArgument({ field: "to[0]", reason: "holds a NUL" }), "NotSent", false],
-    ["a full queue", new ClientUnavailable({ reason: "QueueFull" }), "NotSent", true]
+    ["a full queue", new ClientUnavailable({ reason: "QueueFull" }), "NotSent", true],
+    ["a client that is closed", new ClientUnavailable({ reason: "Closed" }), "NotSent", false]
   ]
 
   it.each(table)("%s", (_situation, error, delivery, transient) => {

@@ -1,9 +1,12 @@
 /**
  * Clients against servers in memory: one server for each relay, reached by its host name.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import type { InvalidArgument } from "../../src/SmtpError.js"
@@ -68,6 +71,23 @@ export const switchable = (server: Reachable) => {
   }
   return { state, socket }
 }
+
+const turn: Effect.Effect<void> = Effect.async((resume) => {
+  setImmediate(() => {
+    resume(Effect.void)
+  })
+})
+
+/** Lets time pass, step by step, until the fiber has ended: streams need turns of the event loop in between. */
+export const joinInTime = <A, E>(
+  fiber: Fiber.RuntimeFiber<A, E>,
+  step: Duration.DurationInput
+): Effect.Effect<A, E> =>
+  Effect.suspend(() =>
+    fiber.unsafePoll() === null
+      ? Effect.zipRight(Effect.zipRight(TestClock.adjust(step), turn), joinInTime(fiber, step))
+      : Fiber.join(fiber)
+  )
 
 export const texts = (messages: ReadonlyArray<SmtpTest.Message>): ReadonlyArray<string> =>
   messages.map(({ text }) => text)

@@ -14,7 +14,7 @@ import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
-import { clientOf, submission, switchable, texts } from "./clients.js"
+import { clientOf, joinInTime, submission, switchable, texts } from "./clients.js"
 
 const { expect: line, reply, script } = SmtpTest
 
@@ -450,8 +450,7 @@ describe("trying again", () => {
       const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
       const stream = Stream.fromChunk(Chunk.make(octets("Subject: hi\r\n"), octets("\r\nhello\r\n")))
       const fiber = yield* Effect.fork(client.send({ ...submission, content: stream }))
-      yield* TestClock.adjust("1 minute")
-      yield* Fiber.join(fiber)
+      yield* joinInTime(fiber, "1 minute")
       expect(texts(yield* server.messages)).toEqual([submission.content])
     })
   )
@@ -490,8 +489,7 @@ describe("trying again", () => {
       const fiber = yield* Effect.fork(
         client.deliver({ ...submission, to: ["a@y.test", "b@y.test"], content: breaking })
       )
-      yield* TestClock.adjust("1 minute")
-      expect(outcomes(yield* Fiber.join(fiber))).toEqual([
+      expect(outcomes(yield* joinInTime(fiber, "1 minute"))).toEqual([
         "a@y.test Accepted 250",
         "b@y.test Refused 450 rcpt"
       ])

@@ -18,6 +18,7 @@ import * as Scope from "effect/Scope"
 import { ClientUnavailable } from "../../SmtpError.js"
 import * as Wakeup from "../wakeup.js"
 import * as Alarms from "./alarm.js"
+import * as Lines from "./line.js"
 import type { Opened, Source, Tracked } from "./sources.js"
 import * as Sources from "./sources.js"
 import type { Waiter, Wish } from "./waiter.js"
@@ -233,8 +234,8 @@ const build = <S, E>(
 ): Pool<S, E> => {
   const tracked = sources.map((source) => Sources.track(source))
   const entries = new Set<Entry<S, E>>()
-  // In the order of asking.
-  const waiters = new Set<Waiting<S, E>>()
+  // Those who wait, in the order of asking.
+  const line = Lines.make<Waiting<S, E>>()
   const changes = Wakeup.make()
   // How many of those who wait would not take any session.
   let choosy = 0
@@ -474,9 +475,9 @@ const build = <S, E>(
     const at = now()
     Sources.failed(place, failuresBefore, cause, at, bounds.longestPauseMillis)
     observer.openingFailed(place.source, cause, place.notBefore - at)
-    for (const waiter of waiters) {
+    forEachWaiting((waiter) => {
       if (!waiter.wish.except.has(place.source) && !hasHope(waiter)) turn(waiter, cause)
-    }
+    })
     serve()
   }
 
@@ -486,13 +487,19 @@ const build = <S, E>(
   const hasHope = (waiter: Waiting<S, E>): boolean =>
     acceptableTo(waiter).some((place) => place.opening > 0 || Sources.isTrusted(place))
 
+  const forEachWaiting = (visit: (waiter: Waiting<S, E>) => void): void =>
+    Lines.visit(line, (waiter) => {
+      visit(waiter)
+      return true
+    })
+
   const enqueue = (waiter: Waiting<S, E>): void => {
-    waiters.add(waiter)
+    waiter.place = line.join(waiter)
     if (!isPlain(waiter)) choosy += 1
   }
 
   const dequeue = (waiter: Waiting<S, E>): void => {
-    if (waiters.delete(waiter) && !isPlain(waiter)) choosy -= 1
+    if (waiter.place !== undefined && line.leave(waiter.place) && !isPlain(waiter)) choosy -= 1
   }
 
   const turn = (waiter: Waiting<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void => {
@@ -651,10 +658,10 @@ const build = <S, E>(
     if (calls > 1) return
     for (let served = 0; served < calls;) {
       served = calls
-      if (!closed && waiters.size > 0) serveAll()
+      if (!closed && line.size() > 0) serveAll()
     }
     calls = 0
-    observer.waiting(waiters.size)
+    observer.waiting(line.size())
   }
 
   const serveAll = (): void => {
@@ -669,12 +676,12 @@ const build = <S, E>(
     for (const place of tracked) if (place.opening > 0) coming.openings.set(place, place.opening)
     for (const entry of entries) if (entry.phase === "Closing") coming.closings += 1
     let isStuck = false
-    for (const waiter of waiters) {
-      if (isStuck && isPlain(waiter)) continue
+    Lines.visit(line, (waiter) => {
+      if (isStuck && isPlain(waiter)) return true
       if (!serveOne(waiter, coming, at)) isStuck ||= isPlain(waiter)
       // What one cannot have, nobody behind it can who wants nothing else.
-      if (isStuck && choosy === 0) return
-    }
+      return !isStuck || choosy > 0
+    })
   }
 
   const goOff = (): void => {
@@ -715,7 +722,7 @@ const build = <S, E>(
     enqueue(waiter)
     serve()
     // Who waits for an opening of its own is not in the queue of those who wait for others.
-    const isInQueue = waiter.answered() === undefined && waiters.size - opening > bounds.maxWaiting
+    const isInQueue = waiter.answered() === undefined && line.size() - opening > bounds.maxWaiting
     if (isInQueue) turn(waiter, unavailable("QueueFull"))
     return waiter
   }
@@ -724,7 +731,7 @@ const build = <S, E>(
     const answer = waiter.answered()
     if (answer === undefined) {
       dequeue(waiter)
-      observer.waiting(waiters.size)
+      observer.waiting(line.size())
       // The one behind may want what this one did not.
       serve()
     } else if (answer._tag === "Granted") answer.lease.release({ _tag: "Unused" })
@@ -774,7 +781,7 @@ const build = <S, E>(
     Effect.gen(function* () {
       closed = true
       closing.wake()
-      for (const waiter of waiters) turn(waiter, unavailable("Closed"))
+      forEachWaiting((waiter) => turn(waiter, unavailable("Closed")))
       observer.waiting(0)
       for (const entry of entries) if (isIdle(entry)) retire(entry, "closed")
       // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
@@ -793,7 +800,7 @@ const build = <S, E>(
       open: entries.size,
       idle: [...entries].filter(isIdle).length,
       opening,
-      waiting: waiters.size
+      waiting: line.size()
     }),
     countOf: (source) => {
       const place = tracked.find((each) => each.source === source)

@@ -7,6 +7,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { ClientUnavailable } from "../../SmtpError.js"
+import type { Place } from "./line.js"
 
 /**
  * What a lease has to be like.
@@ -38,6 +39,8 @@ export type Answer<L, E> =
  */
 export interface Waiter<Source, L, E> {
   readonly wish: Wish<Source>
+  /** Where in the line it stands. */
+  place: Place<Waiter<Source, L, E>> | undefined
   /** Milliseconds of the clock. */
   readonly since: number
   readonly answered: () => Answer<L, E> | undefined
@@ -58,6 +61,7 @@ export const make = <Source, L, E>(wish: Wish<Source>, since: number): Waiter<So
     answer._tag === "Granted" ? Effect.succeed(answer.lease) : Effect.failCause(answer.cause)
   return {
     wish,
+    place: undefined,
     since,
     answered: () => answered,
     answer: (answer) => {
