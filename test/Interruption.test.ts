@@ -17,6 +17,7 @@ import type { Submission } from "../src/SmtpSubmission.js"
 import * as SmtpTest from "../src/SmtpTest.js"
 import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./SmtpSession/dialogue.js"
 import type { Interrupted, Unit } from "./support/stepping.js"
+import { counting } from "./support/dials.js"
 import { atEveryStep } from "./support/stepping.js"
 
 const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
@@ -270,6 +271,15 @@ describe("a session, after every step at which one of its commands can be interr
     )
   }
 
+  const making = ["C: EHLO client.test", "C: STARTTLS", "C: EHLO client.test", "C: AUTH PLAIN"]
+
+  /** What the client said is a beginning of what leads to a session, and QUIT at most behind it. */
+  const isBeginning = (transcript: string): boolean => {
+    const said = transcript.split("\n").filter((line) => line.startsWith("C: "))
+    const before = said.at(-1) === "C: QUIT" ? said.slice(0, -1) : said
+    return before.every((line, index) => line.startsWith(making[index] ?? "nothing"))
+  }
+
   it.effect(
     "leaves nothing when it was being made",
     () =>
@@ -280,14 +290,17 @@ describe("a session, after every step at which one of its commands can be interr
           leavingNothing(
             Effect.gen(function* () {
               const server = yield* SmtpTest.server()
-              const transport = yield* Layer.build(server.layer)
+              const { dials, transport } = counting(yield* Layer.build(server.layer))
               const made = Effect.scoped(Effect.provide(SmtpSession.make(own), transport))
               const { reached } = yield* interrupted(made)
-              return { reached, transcript: yield* server.transcript }
+              yield* Effect.repeatN(Effect.yieldNow(), 20)
+              return { reached, connections: dials().open, transcript: yield* server.transcript }
             })
           ).pipe(
             Effect.map((run) => {
               if (run.fibers > 0) faults.push(`step ${step}: ${run.fibers} fibers are left`)
+              if (run.connections > 0) faults.push(`step ${step}: the connection is left`)
+              if (!isBeginning(run.transcript)) faults.push(`step ${step}: ${run.transcript}`)
               return run
             })
           )
@@ -300,9 +313,9 @@ describe("a session, after every step at which one of its commands can be interr
 })
 
 describe("sends of many fibers on one session", () => {
-  it.effect(
-    "keep their order and their own outcomes, whichever is interrupted, and when",
-    () =>
+  it.effect.each(pipelinings)(
+    'keep their order and their own outcomes, whichever is interrupted, and when: pipelining "%s"',
+    (pipelining) =>
       Effect.gen(function* () {
         const faults: Array<string> = []
         const letters = ["one", "two", "three", "four"]
@@ -312,7 +325,7 @@ describe("sends of many fibers on one session", () => {
           leavingNothing(
             Effect.gen(function* () {
               const server = yield* SmtpTest.server({ capabilities })
-              const smtp = yield* Effect.provide(SmtpSession.make(options), server.layer)
+              const smtp = yield* Effect.provide(SmtpSession.make({ ...options, pipelining }), server.layer)
               const before = yield* Effect.forEach(["one", "two"], (letter) =>
                 Effect.fork(send(smtp, letter))
               )

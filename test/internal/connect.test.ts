@@ -1,38 +1,23 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
-import { SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { counting } from "../support/dials.js"
 
 /** What a session came to whose host has another address for every look-up, and how it was dialled. */
 const connectTo = (greeting: SmtpTest.Script) =>
   Effect.gen(function* () {
-    const dials = { count: 0, open: 0, openAtOnce: 0 }
     const server = yield* SmtpTest.scripted(Array.from({ length: 20 }, () => greeting))
-    const context = yield* Layer.build(server.layer)
-    const inner = Context.get(context, SmtpSocket)
-    const socket = SmtpSocket.of({
-      dial: (endpoint, options) =>
-        Effect.gen(function* () {
-          const connection = yield* inner.dial(endpoint, options)
-          dials.count++
-          dials.open++
-          dials.openAtOnce = Math.max(dials.openAtOnce, dials.open)
-          yield* Effect.addFinalizer(() => Effect.sync(() => dials.open--))
-          const addresses = { ...connection.addresses, remoteAddress: `192.0.2.${dials.count}` }
-          return { ...connection, addresses }
-        })
-    })
+    const { dials, transport } = counting(yield* Layer.build(server.layer), (index) => `192.0.2.${index}`)
     const error = yield* SmtpSession.connect({ host: "mx.test", tls: "none" }).pipe(
       Effect.flip,
-      Effect.provide(Context.add(context, SmtpSocket, socket))
+      Effect.provide(transport)
     )
-    return { error, dials }
+    return { error, dials: dials() }
   })
 
 const busy = SmtpTest.script(SmtpTest.reply("421 4.3.2 busy"), SmtpTest.close)
