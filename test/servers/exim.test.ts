@@ -6,6 +6,7 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import { suite } from "./availability.js"
 import { conformance, expectOctets, fromRunning } from "./conformance.js"
 import { Exim, layer as eximLayer, start } from "./exim.js"
+import { agreesOnEveryMessage, deliversOverSessions, levels } from "./levels.js"
 import { bob, busyRecipient, refusedField, user } from "./running.js"
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -41,6 +42,12 @@ suite("Exim", ["Exim"], () => {
       })
     )
 
+    it.scoped.each(Object.keys(levels).map((level, index) => [level, index] as const))(
+      "agree on every message of many at once: %s",
+      ([level, index]) =>
+        Effect.flatMap(Exim, (server) => agreesOnEveryMessage(server, level, 501 + 50 * index))
+    )
+
     it.scoped("agree on BDAT by hand (RFC 3030)", () =>
       Effect.gen(function* () {
         const { awaitMessages } = yield* Exim
@@ -73,6 +80,19 @@ suite("Exim", ["Exim"], () => {
           expectOctets(messages[0]?.content, content)
         }
       })
+    )
+  })
+
+  layer(Layer.merge(eximLayer({ overrides: { smtp_accept_max_nonmail: "1" } }), NodeSmtp.layer), {
+    excludeTestServices: true
+  })("that ends sessions for few commands without mail, and sessions", (it) => {
+    it.scoped.each(Object.keys(levels).map((level, index) => [level, index] as const))(
+      "deliver every message once: %s",
+      ([level, index]) =>
+        Effect.gen(function* () {
+          const sessions = yield* deliversOverSessions(yield* Exim, level, 501 + 50 * index)
+          expect(sessions).toBeGreaterThan(1)
+        })
     )
   })
 })

@@ -11,6 +11,7 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { suite } from "./availability.js"
 import { conformance, expectOctets, fromRunning } from "./conformance.js"
+import { agreesOnEveryMessage, deliversOverSessions, levels } from "./levels.js"
 import { layer as postfixLayer, Postfix, start } from "./postfix.js"
 import { bob, busyRecipient, refusedField, user } from "./running.js"
 
@@ -65,16 +66,10 @@ suite("Postfix", ["Postfix"], () => {
       })
     )
 
-    it.scoped("agree on each level of pipelining", () =>
-      Effect.gen(function* () {
-        const { awaitMessages, host, port } = yield* Postfix
-        for (const [index, pipelining] of (["off", "envelope", "data"] as const).entries()) {
-          const smtp = yield* SmtpSession.make({ host, port, tls: "none", pipelining })
-          const recipient = user(303 + index)
-          yield* smtp.send({ from: bob, to: [recipient, busyRecipient], content })
-          expectOctets((yield* awaitMessages(recipient))[0]?.content, content)
-        }
-      })
+    it.scoped.each(Object.keys(levels).map((level, index) => [level, index] as const))(
+      "agree on every message of many at once: %s",
+      ([level, index]) =>
+        Effect.flatMap(Postfix, (server) => agreesOnEveryMessage(server, level, 501 + 50 * index))
     )
 
     it.scoped("agree on commands by hand, in a group and in a transaction", () =>
@@ -263,6 +258,23 @@ suite("Postfix", ["Postfix"], () => {
         })
         expect(yield* smtp.state).toBe("Ready")
       })
+    )
+  })
+
+  layer(
+    Layer.merge(
+      postfixLayer({ overrides: { smtpd_junk_command_limit: "1", smtpd_hard_error_limit: "4" } }),
+      NodeSmtp.layer
+    ),
+    { excludeTestServices: true }
+  )("that ends sessions for few commands without mail, and sessions", (it) => {
+    it.scoped.each(Object.keys(levels).map((level, index) => [level, index] as const))(
+      "deliver every message once: %s",
+      ([level, index]) =>
+        Effect.gen(function* () {
+          const sessions = yield* deliversOverSessions(yield* Postfix, level, 501 + 50 * index)
+          expect(sessions).toBeGreaterThan(1)
+        })
     )
   })
 })
