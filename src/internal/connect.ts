@@ -23,7 +23,6 @@ import type { Exchange, Failure, Owner } from "./exchange.js"
 import * as Exchanges from "./exchange.js"
 import { submitAndWait } from "./execute.js"
 import { disconnection } from "./failure.js"
-import * as Meters from "./meter.js"
 import type { Settings } from "./sessionOptions.js"
 import * as Tapes from "./tape.js"
 
@@ -112,7 +111,6 @@ const readGreeting = (
       replyLimits: settings.replyLimits,
       limits: settings.limits,
       tape,
-      meter: Meters.make(),
       window: settings.window,
       onTooManyCommands: cache.restrain(settings.endpoint)
     })

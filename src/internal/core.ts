@@ -55,8 +55,18 @@ export interface Memory extends Experience {
   /** Whether EHLO or HELO was accepted, since TLS began. */
   greeted: boolean
   /** Stands for the fiber that said MAIL by hand, and those that it has begun since. */
-  sender: object | undefined
+  sender: Sender | undefined
 }
+
+/** One envelope that was begun by hand. */
+interface Sender {
+  /** Whether it is over, or its session is. */
+  readonly isDone: () => boolean
+}
+
+// The envelopes that a fiber has begun by hand, over all sessions: a reference for each session would stay with the
+// fiber, and with all that it begins, when the session is long gone.
+const senders = FiberRef.unsafeMake<ReadonlyArray<Sender>>([])
 
 /**
  * @since 0.1.0
@@ -75,14 +85,21 @@ export const make = (
     proven: false,
     restrained
   }
-  const sender = FiberRef.unsafeMake<object | undefined>(undefined)
+
+  const beginEnvelope = (): Effect.Effect<void> => {
+    const sender: Sender = {
+      isDone: () =>
+        memory.sender !== sender || exchange.failure() !== undefined || !exchange.dialogue.inTransaction()
+    }
+    memory.sender = sender
+    return FiberRef.update(senders, (others) => [...others.filter(({ isDone }) => !isDone()), sender])
+  }
 
   // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.
   const learn = (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>): Effect.Effect<void> =>
     Effect.suspend(() => {
       if (commands.some(({ kind }, index) => kind === "Mail" && isAccepted(replies[index]))) {
-        memory.sender = {}
-        return FiberRef.set(sender, memory.sender)
+        return beginEnvelope()
       }
       const last = commands.at(-1)
       const reply = replies[commands.length - 1]?.[0]
@@ -105,8 +122,9 @@ export const make = (
     scope,
     memory,
     isForeign: Effect.map(
-      FiberRef.get(sender),
-      (own) => exchange.dialogue.inTransaction() && memory.sender !== undefined && own !== memory.sender
+      FiberRef.get(senders),
+      (own) =>
+        exchange.dialogue.inTransaction() && memory.sender !== undefined && !own.includes(memory.sender)
     )
   }
 }

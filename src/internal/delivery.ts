@@ -24,6 +24,7 @@ import type { Entrant } from "./exchange.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message, Port as MessagePort } from "./message.js"
 import * as Messages from "./message.js"
+import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
 import { prepareOptions, sendContent } from "./sendContent.js"
@@ -69,7 +70,7 @@ const conclude = <E, R, E2>(
   const { onOutcome } = submission
   const { exchange } = port
   const concluded = (receipt: Receipt): Effect.Effect<Receipt, E2> => {
-    exchange.meter.settled(receipt)
+    Meter.settled(receipt)
     return receipt.unknown.length === 0
       ? conclusion(receipt)
       : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
@@ -114,7 +115,7 @@ export const reportUnheard =
   ({ exchange }: Port, request: Request, content: Prepared<unknown, unknown> | undefined) =>
   (receipt: Receipt): void => {
     if (request.timeout !== undefined) return
-    exchange.meter.settled(receipt)
+    Meter.settled(receipt)
     exchange.fork(warnOf(request, content, receipt))
   }
 

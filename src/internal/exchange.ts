@@ -18,7 +18,7 @@ import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
 import type { Window } from "./admission.js"
 import * as Admissions from "./admission.js"
-import type { Meter } from "./meter.js"
+import * as Meter from "./meter.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
 import type { CommandTrace } from "./tracing.js"
@@ -89,7 +89,6 @@ export interface Exchange {
   readonly dialogue: Dialogue<Owner>
   readonly limits: TimeLimits
   readonly tape: Tape
-  readonly meter: Meter
   readonly connection: () => Connection
   /** How many octets of the dialogue were handed to the socket. */
   readonly handed: () => number
@@ -155,7 +154,6 @@ export const make = (
     readonly replyLimits: Limits | undefined
     readonly limits: TimeLimits
     readonly tape: Tape
-    readonly meter: Meter
     readonly window: Window
     /** Run when the server has ended the session because of too many commands. */
     readonly onTooManyCommands: Effect.Effect<void>
@@ -216,7 +214,7 @@ const build = (
   options: Parameters<typeof make>[2],
   { awaitEnd, finish, fork, now, openWire }: Surroundings
 ): Running => {
-  const { limits, meter, tape } = options
+  const { limits, tape } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
     dialect: options.dialect,
     limits: options.replyLimits,
@@ -348,7 +346,7 @@ const build = (
     switch (event._tag) {
       case "Replied":
         tape.received(event.reply, event.command)
-        meter.replied(event.command.phase, event.reply.code, waited)
+        Meter.replied(event.command.phase, event.reply.code, waited)
         event.owner.trace?.replied(event.command, event.reply, event.more)
         event.owner.replied(event.command, event.reply, event.meaning, event.more)
         return
@@ -514,7 +512,6 @@ const build = (
     dialogue,
     limits,
     tape,
-    meter,
     connection: () => connection,
     handed: () => handed,
     failure: () => failure,

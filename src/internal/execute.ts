@@ -36,6 +36,21 @@ export interface Channel {
   readonly inside: Effect.Effect<boolean>
 }
 
+/** The lanes that a fiber holds: of each session, the one that it took last comes first. */
+interface Held {
+  readonly entrant: Entrant
+  readonly rest: Held | undefined
+}
+
+// One for all sessions: a fiber never lets go of a reference that it has once set, and drags each along to every
+// fiber that it begins.
+const held = FiberRef.unsafeMake<Held | undefined>(undefined)
+
+const isAmong = (lanes: Held | undefined, entrant: Entrant): boolean => {
+  for (let lane = lanes; lane !== undefined; lane = lane.rest) if (lane.entrant === entrant) return true
+  return false
+}
+
 /**
  * `after` hears of all commands and replies before whoever waits for them.
  *
@@ -47,18 +62,20 @@ export const make = (
   attributes: () => Attributes,
   after: (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>) => Effect.Effect<void>
 ): Channel => {
-  const held = FiberRef.unsafeMake<Entrant | undefined>(undefined)
+  const isHolder = (lanes: Held | undefined): boolean => {
+    const holder = exchange.holder()
+    return holder !== undefined && isAmong(lanes, holder)
+  }
 
-  const inside = Effect.map(
-    FiberRef.get(held),
-    (entrant) => entrant !== undefined && exchange.holder() === entrant
-  )
+  const inside = Effect.map(FiberRef.get(held), isHolder)
+
+  const holding: Channel["holding"] = (entrant, use) =>
+    Effect.locallyWith(use, held, (rest) => ({ entrant, rest }))
 
   const execute: Channel["execute"] = (commands) =>
     Effect.withFiberRuntime<ReadonlyArray<Replies>, Disconnection>((fiber) => {
       const trace = Tracing.commandsOf(fiber, attributes, exchange.now)
-      const entrant = fiber.getFiberRef(held)
-      return entrant !== undefined && exchange.holder() === entrant
+      return isHolder(fiber.getFiberRef(held))
         ? submitAndWait(exchange, commands, () => undefined, trace)
         : inOwnLane(exchange, commands, trace)
     }).pipe(Effect.tap((replies) => after(commands, replies)))
@@ -73,7 +90,7 @@ export const make = (
       return Effect.onExit(
         Effect.flatMap(lane.take, (failure): Effect.Effect<A, E | Disconnection, R> =>
           failure === undefined
-            ? Effect.locally(use, held, lane.entrant)
+            ? holding(lane.entrant, use)
             : Effect.fail(disconnection(failure, "idle", exchange.tape))
         ),
         () => Effect.sync(lane.leave)
@@ -89,7 +106,7 @@ export const make = (
           : Effect.succeed(replies[0])
       ),
     together,
-    holding: (entrant, use) => Effect.locally(use, held, entrant),
+    holding,
     inside
   }
 }

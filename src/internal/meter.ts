@@ -1,26 +1,14 @@
 /**
  * The metrics of sessions, under names in the manner of OpenTelemetry: recipients by outcome, replies by code, and how
- * long replies take by phase. Hooks are looked up once for each session, so that a reply costs two additions.
+ * long replies take by phase. Hooks are looked up once, so that a reply costs two additions.
  *
  * @since 0.1.0
  */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
-import type * as MetricHook from "effect/MetricHook"
 import * as MetricKey from "effect/MetricKey"
 import type { Phase } from "../protocol/Command.js"
 import type { Receipt } from "../SmtpReceipt.js"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Meter {
-  /** A reply came, `millis` after its command had left or the reply before it had come. */
-  readonly replied: (phase: Phase, code: number, millis: number) => void
-  /** A message has come to its end. */
-  readonly settled: (receipt: Receipt) => void
-}
 
 const registry = Metric.globalMetricRegistry
 
@@ -42,40 +30,45 @@ const recipientsKey = MetricKey.counter("smtp.client.recipients", {
   incremental: true
 })
 
-const outcomeHook = (outcome: string): MetricHook.MetricHook.Counter<number> =>
-  registry.get(MetricKey.tagged(recipientsKey, "outcome", outcome))
-
 const memoized = <K extends PropertyKey, A>(make: (key: K) => A): ((key: K) => A) => {
   const known: Partial<Record<K, A>> = {}
   return (key) => (known[key] ??= make(key))
 }
 
+const byCode = memoized((code: number) =>
+  registry.get(MetricKey.tagged(repliesKey, "smtp.reply.code", String(code)))
+)
+
+const byPhase = memoized((phase: Phase) => registry.get(MetricKey.tagged(durationKey, "smtp.phase", phase)))
+
+const byOutcome = memoized((outcome: string) =>
+  registry.get(MetricKey.tagged(recipientsKey, "outcome", outcome))
+)
+
+const add = (outcome: string, count: number): void => {
+  if (count > 0) byOutcome(outcome).update(count)
+}
+
 /**
+ * A reply came, `millis` after its command had left or the reply before it had come.
+ *
  * @since 0.1.0
- * @category constructors
+ * @category combinators
  */
-export const make = (): Meter => {
-  const byCode = memoized((code: number) =>
-    registry.get(MetricKey.tagged(repliesKey, "smtp.reply.code", String(code)))
-  )
-  const byPhase = memoized((phase: Phase) => registry.get(MetricKey.tagged(durationKey, "smtp.phase", phase)))
-  const accepted = outcomeHook("accepted")
-  const refused = outcomeHook("refused")
-  const notSent = outcomeHook("not_sent")
-  const unknown = outcomeHook("unknown")
-  const add = (hook: MetricHook.MetricHook.Counter<number>, count: number): void => {
-    if (count > 0) hook.update(count)
-  }
-  return {
-    replied: (phase, code, millis) => {
-      byCode(code).update(1)
-      byPhase(phase).update(millis / 1000)
-    },
-    settled: (receipt) => {
-      add(accepted, receipt.accepted.length)
-      add(refused, receipt.refused.length)
-      add(notSent, receipt.notSent.length)
-      add(unknown, receipt.unknown.length)
-    }
-  }
+export const replied = (phase: Phase, code: number, millis: number): void => {
+  byCode(code).update(1)
+  byPhase(phase).update(millis / 1000)
+}
+
+/**
+ * A message has come to its end.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const settled = (receipt: Receipt): void => {
+  add("accepted", receipt.accepted.length)
+  add("refused", receipt.refused.length)
+  add("not_sent", receipt.notSent.length)
+  add("unknown", receipt.unknown.length)
 }

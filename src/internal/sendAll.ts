@@ -29,6 +29,7 @@ import { warnOf } from "./doubt.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message } from "./message.js"
 import * as Messages from "./message.js"
+import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
 import { addressesOf, read as readRequest } from "./request.js"
 import * as Wakeup from "./wakeup.js"
@@ -176,7 +177,7 @@ const makeFlow = <K, E, R, E2>(
       octets -= length
     }
     const settled = (receipt: Receipt<NotSentCause>): Receipt<NotSentCause> => {
-      exchange.meter.settled(receipt)
+      Meter.settled(receipt)
       if (receipt.unknown.length > 0) exchange.fork(warnOf(request, content, receipt))
       return receipt
     }
