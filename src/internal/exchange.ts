@@ -108,6 +108,8 @@ export interface Exchange {
   readonly flush: () => void
   /** Lets everything that `submitting` leaves in the dialogue go out in one write. */
   readonly together: (submitting: () => void) => void
+  /** Runs what can wait until octets that are being gathered have left: the server is at work meanwhile. */
+  readonly afterwards: (task: () => void) => void
   /** Waits until the socket was given all that is in the dialogue now, to the last octet. */
   readonly drain: Effect.Effect<void>
   /** Ends the session: every owner hears of it, nothing more is written, the connection is destroyed. */
@@ -254,6 +256,7 @@ const build = (
   // While octets are gathered for one write nothing leaves.
   let gathering = false
   let scheduled = false
+  let postponed: Array<() => void> = []
 
   const fail = (cause: Failure): void => {
     if (open) shutDown(cause, cause)
@@ -312,6 +315,16 @@ const build = (
     submitting()
     gathering = false
     writeOut()
+    while (postponed.length > 0) {
+      const tasks = postponed
+      postponed = []
+      for (const task of tasks) task()
+    }
+  }
+
+  const afterwards = (task: () => void): void => {
+    if (gathering) postponed.push(task)
+    else task()
   }
 
   const resetter: Owner = {
@@ -525,6 +538,7 @@ const build = (
     finish: finishOwner,
     flush,
     together,
+    afterwards,
     drain,
     fail,
     reset,

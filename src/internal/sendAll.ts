@@ -132,7 +132,9 @@ const makeFlow = <K, E, R, E2>(
     error?: InvalidArgument | E
   ): void => {
     receipts.push({ key, receipt, error })
-    beginMore()
+    // Somebody waits for the lane already: whoever comes behind need not come before the next write.
+    if (underWay() > window.messages) exchange.afterwards(beginMore)
+    else beginMore()
     changed.wake()
   }
 
