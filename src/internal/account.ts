@@ -41,7 +41,8 @@ export const interrupted: Failure = { _tag: "Abandoned", reason: "the send was i
  * @category models
  */
 export interface Account {
-  readonly outcomes: Map<number, Outcome>
+  /** By the place of the recipient in the submission. */
+  readonly outcomes: Array<Outcome | undefined>
   content: ContentReport | undefined
 }
 
@@ -55,21 +56,10 @@ export interface Account {
 export const receiptOf = (request: Request, account: Account, missing: () => NotSentCause): Receipt =>
   Receipts.make(
     request.recipients.map(
-      (recipient, position) => account.outcomes.get(position) ?? Receipts.notSent(recipient, missing())
+      (recipient, position) => account.outcomes[position] ?? Receipts.notSent(recipient, missing())
     ),
     account.content
   )
-
-const tell = (
-  request: Request,
-  account: Account,
-  recipient: PlannedRecipient,
-  outcome: (address: string) => Outcome
-): void => {
-  for (const position of recipient.positions) {
-    account.outcomes.set(position, outcome(request.recipients[position] ?? recipient.mailbox.source))
-  }
-}
 
 const refusedOf = (
   recipients: ReadonlyArray<PlannedRecipient>,
@@ -100,22 +90,26 @@ export const settle = (
   const overflow: Array<PlannedRecipient> = []
   const refused = memoize(() => refusedOf(batch, verdicts))
   const open = memoize(() => openOutcome(tape, cut, refused(), otherwise))
+  const outcome = (address: string, verdict: Verdict): Outcome => {
+    switch (verdict._tag) {
+      case "Accepted":
+        return Receipts.accepted(address, verdict.reply)
+      case "Refused":
+        return Receipts.refused(address, verdict.reply, verdict.phase)
+      case "Overflow":
+        return Receipts.refused(address, verdict.reply, "rcpt")
+      case "Held":
+        return Receipts.notSent(address, new RecipientsRefused({ recipients: refused(), policy: "all" }))
+      case "Open":
+        return open()(address)
+    }
+  }
   for (const [index, recipient] of batch.entries()) {
     const verdict = verdicts[index] ?? { _tag: "Open" as const }
-    tell(request, account, recipient, (address) => {
-      switch (verdict._tag) {
-        case "Accepted":
-          return Receipts.accepted(address, verdict.reply)
-        case "Refused":
-          return Receipts.refused(address, verdict.reply, verdict.phase)
-        case "Overflow":
-          return Receipts.refused(address, verdict.reply, "rcpt")
-        case "Held":
-          return Receipts.notSent(address, new RecipientsRefused({ recipients: refused(), policy: "all" }))
-        case "Open":
-          return open()(address)
-      }
-    })
+    for (const position of recipient.positions) {
+      const address = request.recipients[position] ?? recipient.mailbox.source
+      account.outcomes[position] = outcome(address, verdict)
+    }
     if (verdict._tag === "Overflow") overflow.push(recipient)
   }
   return overflow
@@ -154,7 +148,7 @@ const openOutcome = (
  * @since 0.1.0
  * @category constructors
  */
-export const noAccount = (): Account => ({ outcomes: new Map(), content: undefined })
+export const noAccount = (): Account => ({ outcomes: [], content: undefined })
 
 /**
  * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before

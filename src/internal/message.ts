@@ -268,7 +268,7 @@ export const make = (
     settle(tape, request, account, batch, machine.verdicts(), run.cut(), otherwise)
 
   const isAccepted = (batch: Batch): boolean =>
-    batch.some(({ positions }) => account.outcomes.get(positions[0] ?? 0)?._tag === "Accepted")
+    batch.some(({ positions }) => account.outcomes[positions[0] ?? 0]?._tag === "Accepted")
 
   const receiptNow = (failure: Failure): Receipt => {
     if (current !== undefined && !settled) {

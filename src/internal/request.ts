@@ -31,11 +31,18 @@ export interface Request {
 const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid =>
   parameters === undefined ? {} : isList(parameters) ? parseMail(parameters, "parameters") : { ...parameters }
 
+const noParameters: RecipientParameters = {}
+
+const recipientOf = (recipient: string | RecipientInput, common: RecipientParameters): RecipientInput => {
+  if (typeof recipient !== "string") return { ...common, ...recipient }
+  return common === noParameters ? { address: recipient } : { ...common, address: recipient }
+}
+
 const recipientParametersOf = (
   parameters: Submission["recipientParameters"]
 ): RecipientParameters | Invalid =>
   parameters === undefined
-    ? {}
+    ? noParameters
     : isList(parameters)
       ? parseRecipient(parameters, "recipientParameters")
       : { ...parameters }
@@ -88,7 +95,7 @@ export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   const common = recipientParametersOf(submission.recipientParameters)
   if (isInvalid(common)) return common
   const to = (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient) =>
-    typeof recipient === "string" ? { ...common, address: recipient } : { ...common, ...recipient }
+    recipientOf(recipient, common)
   )
   const envelope = Plans.readEnvelope(submission.from, to, parameters)
   if (isInvalid(envelope)) return envelope

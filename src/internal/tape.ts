@@ -26,7 +26,18 @@ export interface Tape {
   readonly tail: () => ReadonlyArray<string>
 }
 
-type Moment = (() => ReadonlyArray<Entry>) | undefined
+/** What the ring holds: a command, a reply, how many octets of content, or a note. */
+type Moment = Command | Reply | number | string
+
+const isReply = (moment: Command | Reply): moment is Reply => "code" in moment
+
+const shown = (moment: Moment, answered: Command | undefined): ReadonlyArray<Entry> => {
+  if (typeof moment === "string") return [{ from: "session", text: moment }]
+  if (typeof moment === "number") return [{ from: "client", text: `[content: ${moment} octets]` }]
+  return isReply(moment)
+    ? shownReply(moment, answered).map((text) => ({ from: "server", text: printable(text) }))
+    : [{ from: "client", text: printable(shownCommand(moment)) }]
+}
 
 const capacity = 12
 
@@ -54,7 +65,9 @@ const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<
  */
 export const make = (given: Listener | undefined): Tape => {
   let listener = given
-  const ring: Array<Moment> = new Array<Moment>(capacity)
+  const ring = new Array<Moment | undefined>(capacity)
+  // The command that a reply answers.
+  const about = new Array<Command | undefined>(capacity)
   let position = 0
   let flowing = 0
 
@@ -67,31 +80,33 @@ export const make = (given: Listener | undefined): Tape => {
     }
   }
 
-  const keep = (moment: () => ReadonlyArray<Entry>): void => {
-    ring[position % capacity] = moment
+  const keep = (moment: Moment, answered?: Command): void => {
+    const place = position % capacity
+    ring[place] = moment
+    about[place] = answered
     position++
-    if (listener !== undefined) tell(listener, moment())
+    if (listener !== undefined) tell(listener, shown(moment, answered))
   }
 
   return {
-    sent: (command) => keep(() => [{ from: "client", text: printable(shownCommand(command)) }]),
-    received: (reply, answered) =>
-      keep(() => shownReply(reply, answered).map((text) => ({ from: "server", text: printable(text) }))),
+    sent: keep,
+    received: keep,
     content: (octets, last) => {
       flowing += octets
       if (!last) return
       const total = flowing
       flowing = 0
-      keep(() => [{ from: "client", text: `[content: ${total} octets]` }])
+      keep(total)
     },
-    note: (text) => keep(() => [{ from: "session", text }]),
+    note: keep,
     tail: () => {
-      const moments: Array<() => ReadonlyArray<Entry>> = []
+      const entries: Array<Entry> = []
       for (let index = Math.max(0, position - capacity); index < position; index++) {
-        const moment = ring[index % capacity]
-        if (moment !== undefined) moments.push(moment)
+        const place = index % capacity
+        const moment = ring[place]
+        if (moment !== undefined) entries.push(...shown(moment, about[place]))
       }
-      return moments.flatMap((moment) => moment().map(format))
+      return entries.map(format)
     }
   }
 }

@@ -13,6 +13,7 @@ import * as Commands from "./Command.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import * as Outboxes from "./Outbox.js"
+import * as Queues from "./Queue.js"
 import type { Limits, Reply } from "./Reply.js"
 import { defaultLimits, isViolation, makeParser } from "./Reply.js"
 import type { Secrets } from "./Secrets.js"
@@ -218,7 +219,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   // The envelope that the commands written last belong to.
   let envelope: Envelope | undefined
   let unsent: Array<Unsent<Owner>> = []
-  const expected: Array<Expected<Owner>> = []
+  const expected = Queues.make<Expected<Owner>>()
   let flowing: Expected<Owner> | undefined
   const output = Outboxes.make()
   let writer: Owner | undefined
@@ -234,7 +235,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
 
   expect(greeter, Commands.greeting, 0)
 
-  const write = ({ owner, command }: Unsent<Owner>): void => {
+  const write = (owner: Owner, command: Command): void => {
     output.line(command.line)
     for (const part of command.octets) output.octets(part)
     if (command.kind === "Mail") {
@@ -251,21 +252,22 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
 
   // RFC 2920 section 3.1: without PIPELINING each command waits for the reply to the one before it.
   const mayWrite = (): boolean =>
-    state === "Open" && (expected.length === 0 || (capabilities.pipelining && !awaitsVerdicts()))
+    state === "Open" && (expected.isEmpty() || (capabilities.pipelining && !awaitsVerdicts()))
 
   // RFC 2033 section 4.2: should one of the replies to the content be missing, the next would stand in for it.
   const awaitsVerdicts = (): boolean => {
-    const kind = expected.at(-1)?.command.kind
+    const kind = expected.last()?.command.kind
     return options.dialect === "lmtp" && (kind === "Final" || kind === "BdatLast")
   }
 
   const pump = (): void => {
-    let next = unsent[0]
-    while (next !== undefined && mayWrite()) {
-      unsent.shift()
-      write(next)
-      next = unsent[0]
+    if (unsent.length === 0) return
+    let written = 0
+    for (let next = unsent[0]; next !== undefined && mayWrite(); next = unsent[written]) {
+      written++
+      write(next.owner, next.command)
     }
+    if (written > 0) unsent = unsent.slice(written)
   }
 
   const checkGroup = (commands: ReadonlyArray<Command>): Invalid | undefined => {
@@ -287,14 +289,17 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     const problem = checkGroup(commands)
     if (problem !== undefined) return problem
     if (commands.length === 0) return undefined
-    const group = commands.map((command) => ({ owner, command }))
     if (state === "Responding" || state === "Turned") {
-      unsent.unshift(...group)
+      unsent.unshift(...commands.map((command) => ({ owner, command })))
       state = "Open"
-    } else {
-      unsent.push(...group)
+      pump()
+      return undefined
     }
     pump()
+    for (const command of commands) {
+      if (unsent.length === 0 && mayWrite()) write(owner, command)
+      else unsent.push({ owner, command })
+    }
     return undefined
   }
 
@@ -337,7 +342,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
 
   const unsolicited = (reply: Reply): Event<Owner> => {
     if (reply.code >= 400) return goodbye(reply)
-    return expected[0]?.command.kind === "Final"
+    return expected.head()?.command.kind === "Final"
       ? violated(acceptedEarly, reply)
       : violated("a reply came that no command asked for", reply)
   }
@@ -425,7 +430,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     const reply = parser.next()
     if (reply === undefined) return undefined
     if (isViolation(reply)) return violated(reply.reason, undefined)
-    const expectation = expected[0]
+    const expectation = expected.head()
     if (expectation === undefined || !hasLeft(expectation)) return unsolicited(secrets.withholdFrom(reply))
     const isChallenge = Commands.mayBeChallenged(expectation.command) && reply.code === 334
     return answer(expectation, isChallenge ? reply : secrets.withholdFrom(reply))
@@ -446,7 +451,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     secrets,
     mails: () => mails,
     inTransaction,
-    resetting: () => (unsent.at(-1) ?? expected.at(-1))?.command.kind === "Rset",
+    resetting: () => (unsent.at(-1) ?? expected.last())?.command.kind === "Rset",
     latest: () => unsent.at(-1)?.owner ?? writer,
     recipients: () => envelope?.accepted ?? 0,
     submit,
@@ -469,7 +474,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
       parser.push(octets)
     },
     next,
-    head: () => expected[0],
+    head: expected.head,
     headOf,
     tailOf: (owner) => expected.findLast((expectation) => expectation.owner === owner),
     upgraded: () => {

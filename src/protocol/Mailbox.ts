@@ -211,8 +211,13 @@ export const parse = (address: string, field: string, options?: Options): Mailbo
 const plainPattern =
   /^([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*)@((?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)$/
 
-/** An address of the plain kind that nothing is wrong with. */
-const parsePlain = (address: string): Mailbox | undefined => {
+/**
+ * An address of the plain kind that nothing is wrong with; `undefined` is for `parse` to say more of.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parsePlain = (address: string): Mailbox | undefined => {
   if (address.length + 2 > pathLimit) return undefined
   const [, localPart, domain] = plainPattern.exec(address) ?? []
   if (localPart === undefined || domain === undefined || localPart.length > localPartLimit) return undefined
@@ -288,7 +293,9 @@ export const parseForwardPath = (address: string, field: string, options?: Optio
  */
 export const toPath = (mailbox: Mailbox | null): string => {
   if (mailbox === null) return "<>"
-  return mailbox.domain === "" ? `<${mailbox.localPart}>` : `<${mailbox.localPart}@${mailbox.asciiDomain}>`
+  return mailbox.asciiDomain === mailbox.domain
+    ? `<${mailbox.source}>`
+    : `<${mailbox.localPart}@${mailbox.asciiDomain}>`
 }
 
 const canonicalLocalPart = (localPart: string): string => {
@@ -305,10 +312,13 @@ const canonicalLocalPart = (localPart: string): string => {
  * @since 0.1.0
  * @category accessors
  */
-export const identity = (mailbox: Mailbox): string =>
-  mailbox.domain === ""
-    ? mailbox.localPart.toLowerCase()
-    : `${canonicalLocalPart(mailbox.localPart)}@${mailbox.asciiDomain.toLowerCase()}`
+export const identity = ({ asciiDomain, domain, localPart, source }: Mailbox): string => {
+  if (domain === "") return localPart.toLowerCase()
+  const lowerDomain = asciiDomain.toLowerCase()
+  return lowerDomain === domain && !localPart.startsWith('"')
+    ? source
+    : `${canonicalLocalPart(localPart)}@${lowerDomain}`
+}
 
 /**
  * Reads the argument of EHLO, HELO or LHLO: a domain name, a single label included, or an address literal, in

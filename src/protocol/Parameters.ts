@@ -514,13 +514,17 @@ export const renderRecipient = (
   parameters: RecipientParameters,
   context: Context,
   field: string
-): string | Invalid | Unsupported =>
-  join([
+): string | Invalid | Unsupported => {
+  const { extra, notify, originalRecipient, rrvs } = parameters
+  const isPlain = notify === undefined && originalRecipient === undefined && rrvs === undefined
+  if (isPlain && extra === undefined) return ""
+  return join([
     renderNotify(parameters.notify, context, field),
     renderOriginalRecipient(parameters.originalRecipient, context, field),
     renderRrvs(parameters.rrvs, context, field),
     ...renderExtra(parameters.extra, typedRecipientKeywords, context, field)
   ])
+}
 
 /** Octets of a command line with its CRLF before any extension adds to them (RFC 5321 section 4.5.3.1.4). */
 const commandLineLimit = 512
@@ -570,6 +574,8 @@ export const recipientLineLimit = (parameters: RecipientParameters): number =>
   extraAddition(parameters.extra)
 
 const checkLine = (line: string, limit: number, field: string): string | Invalid => {
+  // A character is three octets at most.
+  if (line.length * 3 + 2 <= limit) return line
   const length = octetLength(line) + 2
   return length > limit
     ? invalid(field, `makes a command line of ${length} octets, where ${limit} are allowed`)

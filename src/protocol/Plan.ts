@@ -100,6 +100,16 @@ const comparable = ({ extra, notify, originalRecipient, rrvs }: RecipientParamet
   extra?.map(({ extension, keyword, value }) => [keyword, value, extension])
 ]
 
+const noParameters: RecipientParameters = {}
+
+const parametersOf = ({ extra, notify, originalRecipient, rrvs }: RecipientInput): RecipientParameters => {
+  const isPlain = notify === undefined && originalRecipient === undefined && rrvs === undefined
+  return isPlain && extra === undefined ? noParameters : { notify, originalRecipient, rrvs, extra }
+}
+
+const parseRecipient = (address: string, position: number): Mailbox | Invalid =>
+  Mailboxes.parsePlain(address) ?? Mailboxes.parseForwardPath(address, `to[${position}]`)
+
 /**
  * Reads the envelope that a caller gave: each address, and that equal recipients ask for the same.
  *
@@ -119,10 +129,9 @@ export const readEnvelope = (
     { mailbox: Mailbox; parameters: RecipientParameters; positions: Array<number> }
   >()
   for (const [position, input] of to.entries()) {
-    const mailbox = Mailboxes.parseForwardPath(input.address, `to[${position}]`)
+    const mailbox = parseRecipient(input.address, position)
     if (isInvalid(mailbox)) return mailbox
-    const { notify, originalRecipient, rrvs, extra } = input
-    const recipientParameters = { notify, originalRecipient, rrvs, extra }
+    const recipientParameters = parametersOf(input)
     const identity = Mailboxes.identity(mailbox)
     const known = byIdentity.get(identity)
     if (known === undefined) {
@@ -234,8 +243,8 @@ const bodyOf = (
 }
 
 const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefined => {
-  const addresses = [envelope.sender, ...envelope.recipients.map(({ mailbox }) => mailbox)]
-  if (addresses.some((mailbox) => mailbox?.needsSmtpUtf8 === true)) {
+  const { recipients, sender } = envelope
+  if (sender?.needsSmtpUtf8 === true || recipients.some(({ mailbox }) => mailbox.needsSmtpUtf8)) {
     return "an address has characters beyond ASCII before its @, and the server takes none"
   }
   return facts.utf8Header === true
@@ -363,11 +372,10 @@ export const plan = (
   const mail = mailLine(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
   if (typeof mail !== "string") return mail
   const recipients: Array<PlannedRecipient> = []
-  for (const recipient of envelope.recipients) {
-    const field = `to[${recipient.positions[0] ?? 0}]`
-    const line = recipientLine(Mailboxes.toPath(recipient.mailbox), recipient.parameters, context, field)
+  for (const { mailbox, parameters: own, positions } of envelope.recipients) {
+    const line = recipientLine(Mailboxes.toPath(mailbox), own, context, `to[${positions[0] ?? 0}]`)
     if (typeof line !== "string") return line
-    recipients.push({ ...recipient, command: Commands.rcpt(line) })
+    recipients.push({ mailbox, parameters: own, positions, command: Commands.rcpt(line) })
   }
   return withinLimits(
     {

@@ -249,6 +249,18 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
   let replyLength = 0
   let advertised = false
   let violation: Violation | undefined
+  // The reply read last if it was of one line, and where in `buffer` that begins.
+  let latest: Reply | undefined
+  let latestStart = 0
+
+  // A group of recipients is answered by one line over and over: it is read once. A refusal is told for each.
+  const isAgain = (start: number, end: number): boolean => {
+    if (latest === undefined || latest.code >= 300 || lines.length > 0) return false
+    for (let index = start, other = latestStart; index <= end; index++, other++) {
+      if (buffer[index] !== buffer[other]) return false
+    }
+    return true
+  }
 
   const fail = (reason: string): Violation => {
     violation = { _tag: "Violation", reason }
@@ -269,6 +281,7 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
 
   const push = (octets: Uint8Array): void => {
     if (violation !== undefined || octets.length === 0) return
+    latest = undefined
     if (offset === buffer.length) {
       buffer = octets
       offset = 0
@@ -298,6 +311,7 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
       if (length > allowed()) return failTooLong()
       offset = end + 1
       scanned = offset
+      if (latest !== undefined && isAgain(start, end)) return latest
       replyLength += length
       if (end === start || buffer[end - 1] !== CR) return fail("a reply line ends in LF without CR")
       const last = end - 1
@@ -322,6 +336,8 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
       lines.push(last - start <= 4 ? "" : decoder.decode(buffer.subarray(start + 4, last)))
       if (separator === 0x20) {
         const reply = make(code, lines, advertised)
+        latest = lines.length === 1 ? reply : undefined
+        latestStart = start
         lines = []
         replyLength = 0
         return reply
@@ -335,6 +351,7 @@ export const makeParser = (limits: Limits = defaultLimits): Parser => {
     pending: () => buffer.length - offset + replyLength,
     advertiseEnhancedCodes: (value) => {
       advertised = value
+      latest = undefined
     }
   }
 }

@@ -218,14 +218,17 @@ export const make = (
 
   const finalPhase = (): Phase => (progress === "Flowing" ? "content" : "final")
 
+  let latest: Extract<Verdict, { readonly _tag: "Accepted" }> | undefined
+
   const ofContent = (acceptedBefore: number): Verdict => {
     if (isInPart) return open
     if (refusedChunk !== undefined) return { _tag: "Refused", reply: refusedChunk, phase: "bdat" }
     const final = progress === "Declined" ? undefined : finals[repliesPerRecipient() ? acceptedBefore : 0]
     if (final === undefined) return open
-    return isRefusal(final)
-      ? { _tag: "Refused", reply: final, phase: finalPhase() }
-      : { _tag: "Accepted", reply: final }
+    if (isRefusal(final)) return { _tag: "Refused", reply: final, phase: finalPhase() }
+    // Most recipients share the one reply.
+    if (latest?.reply !== final) latest = { _tag: "Accepted", reply: final }
+    return latest
   }
 
   const verdict = (index: number, acceptedBefore: number): Verdict => {
@@ -354,6 +357,8 @@ const queueIdPatterns: ReadonlyArray<RegExp> = [
  * @category accessors
  */
 export const queueId = (reply: Reply): string | undefined => {
+  // What no pattern can find needs no look: no digit, no name.
+  if (!/\d/.test(reply.text)) return undefined
   for (const pattern of queueIdPatterns) {
     const id = pattern.exec(reply.text)?.[1]?.replace(/\.+$/, "")
     if (id !== undefined && /\d/.test(id)) return id

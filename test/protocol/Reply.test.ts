@@ -55,6 +55,26 @@ describe("replies (RFC 5321 section 4.2)", () => {
     expect(parse("250 a\r\n550 b\r\n354 c\r\n")).toMatchObject([{ code: 250 }, { code: 550 }, { code: 354 }])
   })
 
+  it("a line that comes over and over reads as one that came once", () => {
+    const again = "250 2.1.5 fine\r\n"
+    const whole = `${again}${again}250 2.1.5 fin\r\n${again}250-2.1.5 fine\r\n${again}${again}`
+    const replies = parse(whole)
+    expect(replies.map((reply) => ("code" in reply ? reply.lines : []))).toEqual([
+      ["2.1.5 fine"],
+      ["2.1.5 fine"],
+      ["2.1.5 fin"],
+      ["2.1.5 fine"],
+      ["2.1.5 fine", "2.1.5 fine"],
+      ["2.1.5 fine"]
+    ])
+  })
+
+  it("a refusal that comes twice is two, each with a recipient of its own", () => {
+    const [first, second] = parse("550 no\r\n550 no\r\n")
+    expect(second).toStrictEqual(first)
+    expect(second).not.toBe(first)
+  })
+
   it("any code from 100 to 599", () => {
     expect(parse("100 a\r\n599 b\r\n")).toMatchObject([{ code: 100 }, { code: 599 }])
   })
