@@ -68,7 +68,7 @@ export const workloads: ReadonlyArray<Workload> = [
   workload({
     name: "100m",
     title: "100 MiB, streamed",
-    messages: 2,
+    messages: 6,
     warmUp: 1,
     octets: 100 * mebibyte,
     streamed: true,
