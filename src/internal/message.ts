@@ -153,11 +153,21 @@ export const make = (
   let settled = true
   let sending = false
   let reported = false
+  let hasRunToItsEnd = false
 
+  // What is over lets go of all that it held: garbage that has grown old keeps alive what it points to.
   const leaveWith = (demand: Demand): void => {
+    const tell = ask
+    hasRunToItsEnd = isRunOver()
+    ask = () => undefined
+    content = undefined
+    plan = undefined
+    current = undefined
     exchange.leave(entrant)
-    ask(demand)
+    tell(demand)
   }
+
+  const isRunOver = (): boolean => hasRunToItsEnd || current?.run.hasEnded() === true
 
   const finish = (missing: Stop): void =>
     leaveWith({ _tag: "Settled", receipt: receiptOf(request, account, missing) })
@@ -282,7 +292,7 @@ export const make = (
   let abandonedRun = false
 
   const unheard = (): void => {
-    if (reported || current?.run.hasEnded() !== true) return
+    if (reported || !isRunOver()) return
     reported = true
     report(receiptNow(interrupted))
   }

@@ -100,7 +100,7 @@ export const make = (
 ): Run => {
   const { dialogue } = exchange
   let wanted: () => void = () => undefined
-  const listeners: Array<() => void> = []
+  let listeners: Array<() => void> = []
   const replies = Wakeup.make()
   let finished = false
   let abandoned = false
@@ -116,7 +116,10 @@ export const make = (
     finished = true
     exchange.finish(owner)
     if (abandoned) onEndAfterAbandon()
-    for (const listener of listeners) listener()
+    const told = listeners
+    listeners = []
+    wanted = () => undefined
+    for (const listener of told) listener()
   }
 
   const submit = (commands: ReadonlyArray<Command>): void => {
