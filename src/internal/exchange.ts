@@ -238,7 +238,7 @@ const build = (
   let flushed = 0
   let writingSince: number | undefined
   // What the dialogue has given and the socket was not given yet.
-  let unwritten: Array<Uint8Array> = []
+  let unwritten: ReadonlyArray<Uint8Array> = []
   // The limit of the head runs from the later of its last octet flushed and the reply before it.
   let headSince = now()
   // Until when their last reply has to be there; `undefined` while replies to others come first.
@@ -427,24 +427,30 @@ const build = (
 
   // What one write takes of a batch, so that progress shows before all of it is through.
   const nextSlice = (): ReadonlyArray<Uint8Array> => {
-    const slice: Array<Uint8Array> = []
-    let room = sliceLength
-    let first = unwritten[0]
-    while (first !== undefined && room > 0) {
-      const part = first.subarray(0, room)
-      slice.push(part)
-      handed += part.length
-      room -= part.length
-      if (part.length === first.length) unwritten.shift()
-      else unwritten[0] = first.subarray(part.length)
-      first = unwritten[0]
+    const length = unwritten.reduce((sum, part) => sum + part.length, 0)
+    if (length <= sliceLength) {
+      const all = unwritten
+      unwritten = []
+      handed += length
+      return all
     }
+    const slice: Array<Uint8Array> = []
+    const rest: Array<Uint8Array> = []
+    let room = sliceLength
+    for (const part of unwritten) {
+      const fitting = part.subarray(0, room)
+      if (fitting.length > 0) slice.push(fitting)
+      if (fitting.length < part.length) rest.push(part.subarray(fitting.length))
+      room -= fitting.length
+    }
+    unwritten = rest
+    handed += sliceLength
     return slice
   }
 
   const takeOutput = (): ReadonlyArray<Uint8Array> | undefined => {
     if (unwritten.length === 0) {
-      unwritten = [...dialogue.take()]
+      unwritten = dialogue.take()
       if (unwritten.length === 0) return undefined
       taken.wake()
     }

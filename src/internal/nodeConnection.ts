@@ -282,6 +282,11 @@ const writeAll = (
   octets: ReadonlyArray<Uint8Array>,
   onFlush: (error?: Error | null) => void
 ): void => {
+  const [only] = octets
+  if (octets.length === 1 && only !== undefined && only.length > 0) {
+    socket.write(only, onFlush)
+    return
+  }
   const arrays = octets.filter((array) => array.length > 0)
   const last = arrays.pop()
   if (last === undefined) return

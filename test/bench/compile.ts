@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import ts from "typescript"
+import { bundle } from "../../.ci/build.js"
 
 const isProgram = (name: string): boolean => name.endsWith(".ts") && !/\.(test|d)\.ts$/.test(name)
 
@@ -26,12 +27,12 @@ export const makeFolder = (root: string): string => {
   return mkdtempSync(join(root, ".tmp", "bench-"))
 }
 
-/** Puts `src` and `test/bench` as JavaScript into a folder. */
-export const compile = (root: string, folder: string): void => {
-  for (const room of ["src", "test/bench"]) {
-    const files = readdirSync(join(root, room), { recursive: true, encoding: "utf8" }).filter(isProgram)
-    for (const file of files) {
-      compileFile(join(root, room, file), join(folder, room, file.replace(/\.ts$/, ".js")))
-    }
+/** Puts the library, as it is published, and `test/bench` as JavaScript into a folder. */
+export const compile = async (root: string, folder: string): Promise<void> => {
+  const room = "test/bench"
+  const files = readdirSync(join(root, room), { recursive: true, encoding: "utf8" }).filter(isProgram)
+  for (const file of files) {
+    compileFile(join(root, room, file), join(folder, room, file.replace(/\.ts$/, ".js")))
   }
+  await bundle(join(folder, "src"))
 }

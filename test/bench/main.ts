@@ -105,7 +105,7 @@ const write = async ({ results, ...run }: Run): Promise<void> => {
 }
 
 /** What a run leaves on this machine, and takes away again however it ends. */
-const prepare = (certificates: Certificates) => {
+const prepare = async (certificates: Certificates) => {
   const children = makeChildren()
   const scratch = mkdtempSync(join(tmpdir(), "effect-smtplib-bench-"))
   const folder = makeFolder(root)
@@ -114,7 +114,7 @@ const prepare = (certificates: Certificates) => {
     for (const own of [scratch, folder]) rmSync(own, { recursive: true, force: true })
   }
   process.once("exit", end)
-  compile(root, folder)
+  await compile(root, folder)
   const authority = join(scratch, "ca.pem")
   writeFileSync(authority, certificates.ca)
   const sink = children.startSink(join(folder, "test/bench/sink/process.js"))
@@ -125,7 +125,7 @@ const prepare = (certificates: Certificates) => {
 }
 
 const main = async (chosen: Arguments): Promise<boolean> => {
-  const { end, lab, places } = prepare(await Effect.runPromise(makeCertificates()))
+  const { end, lab, places } = await prepare(await Effect.runPromise(makeCertificates()))
   try {
     const run = await perform(lab, places, chosen)
     if (chosen.json !== undefined) writeFileSync(chosen.json, JSON.stringify(run, undefined, 2))
