@@ -514,6 +514,36 @@ export const make: (
   internal.make
 
 /**
+ * A session for one message: opens it, sends, and ends it, in as few round trips as there are. QUIT leaves in the write
+ * that ends the content where the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining` is neither `"off"` nor
+ * `"envelope"`. For several messages `make` a session, or use `SmtpClient`.
+ *
+ * Fails as `make` and `send` do; a submission that cannot be is found before anything is dialled.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { NodeSmtp, SmtpSession } from "effect-smtplib"
+ *
+ * const program = SmtpSession.sendOnce(
+ *   { host: "mail.example.com" },
+ *   { from: "app@example.com", to: "ann@example.net", content: "Subject: Hello\r\n\r\nHello.\r\n" }
+ * ).pipe(Effect.provide(NodeSmtp.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sendOnce: <E = never, R = never>(
+  options: Options,
+  submission: Submission<E, R>
+) => Effect.Effect<
+  Receipt<NotSentCause>,
+  SetupError | SendError | E,
+  R | SmtpSocket | TlsUpgrade | CapabilityCache
+> = internal.sendOnce
+
+/**
  * A session as a layer, for scripts: one connection, opened when the layer is built and never again.
  *
  * @example

@@ -83,7 +83,8 @@ export const make = (
     greeted: false,
     sender: undefined,
     proven: false,
-    restrained
+    restrained,
+    leaving: false
   }
 
   const beginEnvelope = (): Effect.Effect<void> => {

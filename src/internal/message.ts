@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { Capabilities } from "../protocol/Capabilities.js"
+import * as Commands from "../protocol/Command.js"
 import type { Circumstances, ContentFacts, Plan, PlannedRecipient } from "../protocol/Plan.js"
 import * as Plans from "../protocol/Plan.js"
 import * as Transactions from "../protocol/Transaction.js"
@@ -18,7 +19,7 @@ import type { Receipt } from "./account.js"
 import { interrupted, noAccount, receiptOf, settle } from "./account.js"
 import type { Prepared } from "./content.js"
 import * as Contents from "./content.js"
-import type { Entrant, Exchange, Failure } from "./exchange.js"
+import type { Entrant, Exchange, Failure, Owner } from "./exchange.js"
 import { disconnection, inClear, refusedLocally } from "./failure.js"
 import type { Request } from "./request.js"
 import { reportOf, wholeLength } from "./sendContent.js"
@@ -43,6 +44,8 @@ export interface Port {
   /** Whether mail would go in clear though the program has asked for TLS. */
   readonly unprotected: () => boolean
   readonly experience: Experience
+  /** Whether the session is over with this message: QUIT may leave in the write that ends it. */
+  readonly isLast?: boolean
   /** What spans say of the session. */
   readonly attributes: () => Attributes
 }
@@ -58,6 +61,8 @@ export interface Experience {
   proven: boolean
   /** The endpoint hangs up on too many commands: RSET is to be spared. */
   restrained: boolean
+  /** Whether QUIT has left behind a message: nothing may follow it. */
+  leaving: boolean
 }
 
 /**
@@ -223,7 +228,9 @@ export const make = (
       framing: made.framing,
       content: content?._tag === "Bytes" ? Contents.whole(content, made.framing, wholeLength) : undefined,
       onLeft: () => {
-        if (waiting.length === 0 && mayBeFollowed(port, made)) exchange.pass(entrant, run.octets())
+        if (waiting.length > 0) return
+        if (mayBeLast(port, made, machine)) sayGoodbye(port, trace)
+        else if (mayBeFollowed(port, made)) exchange.pass(entrant, run.octets())
       },
       onEndAfterAbandon: endedLate
     })
@@ -381,6 +388,27 @@ const mayBeFollowed = ({ dialect, exchange, experience, settings }: Port, { ahea
   experience.proven &&
   !experience.restrained &&
   (settings.pipelining === "overlap" || ahead === "content")
+
+/** RFC 2920 section 3.1: QUIT may end the group that the content begins, if there will be no other transaction. */
+const mayBeLast = (
+  { dialect, exchange, isLast, settings }: Port,
+  { ahead }: Plan,
+  machine: Transactions.Transaction
+): boolean =>
+  isLast === true &&
+  dialect === "smtp" &&
+  exchange.dialogue.capabilities().pipelining &&
+  (settings.pipelining === "data" || settings.pipelining === "overlap") &&
+  ahead !== "content" &&
+  !machine.verdicts().some(({ _tag }) => _tag === "Overflow")
+
+const sayGoodbye = ({ exchange, experience }: Port, trace: CommandTrace | undefined): void => {
+  const owner: Owner = { trace, replied: () => exchange.fork(exchange.close), failed: () => undefined }
+  experience.leaving = true
+  exchange.start(owner)
+  exchange.dialogue.submit(owner, [Commands.quit])
+  exchange.flush()
+}
 
 /** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
 const mustReset = ({ exchange, settings }: Port): boolean =>

@@ -17,8 +17,19 @@ import type { SmtpCommand } from "../SmtpCommand.js"
 import * as SmtpCommands from "../SmtpCommand.js"
 import type { ConnectError, Disconnection, TlsError } from "../SmtpError.js"
 import { CommandRefused, DataError, InvalidArgument, NotSupported, RecipientsRefused } from "../SmtpError.js"
-import type { Group, Options, RepliesTo, Service, SetupError, State } from "../SmtpSession.js"
+import type { Receipt } from "../SmtpReceipt.js"
+import type {
+  Group,
+  NotSentCause,
+  Options,
+  RepliesTo,
+  SendError,
+  Service,
+  SetupError,
+  State
+} from "../SmtpSession.js"
 import { SmtpSocket } from "../SmtpSocket.js"
+import type { Submission } from "../SmtpSubmission.js"
 import { TlsUpgrade } from "../TlsUpgrade.js"
 import type * as Authentication from "./authenticate.js"
 import { open, takesAnybody } from "./connect.js"
@@ -26,12 +37,13 @@ import type { Core } from "./core.js"
 import * as Cores from "./core.js"
 import { sendData } from "./data.js"
 import * as Delivery from "./delivery.js"
-import type { Entrant, Exchange, Failure } from "./exchange.js"
+import type { Entrant, Failure } from "./exchange.js"
 import { noReply } from "./execute.js"
 import { disconnection, invalidArgument, notYours } from "./failure.js"
 import type { Hello } from "./hello.js"
 import { nested } from "./message.js"
 import * as Hellos from "./hello.js"
+import { read as readRequest } from "./request.js"
 import { read as readOptions } from "./sessionOptions.js"
 import * as StartTls from "./startTls.js"
 
@@ -54,18 +66,55 @@ export const connect = (
 export const make = (
   options: Options
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
+  Effect.map(ready(options), ({ service }) => service)
+
+const ready = (
+  options: Options
+): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
-    const { core, service } = yield* establish(options)
+    const established = yield* establish(options)
+    const { core, service } = established
     yield* StartTls.byPolicy(core, service)
     yield* service.ehloOrHeloIfNeeded
     if (options.auth !== undefined) yield* service.authenticate(options.auth)
-    return service
+    return established
   })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sendOnce = <E = never, R = never>(
+  options: Options,
+  submission: Submission<E, R>
+): Effect.Effect<
+  Receipt<NotSentCause>,
+  SetupError | SendError | E,
+  R | SmtpSocket | TlsUpgrade | CapabilityCache
+> =>
+  Effect.suspend(() => {
+    const request = readRequest(submission)
+    if (isInvalid(request)) return Effect.fail(invalidArgument(request))
+    return Effect.acquireUseRelease(
+      Scope.make(),
+      (scope) =>
+        Effect.flatMap(Scope.extend(ready(options), scope), ({ port }) =>
+          Delivery.send({ ...port, isLast: true }, submission)
+        ),
+      Scope.close
+    )
+  })
+
+interface Established {
+  readonly core: Core
+  readonly service: Service
+  readonly port: Delivery.Port
+}
 
 const establish = (
   options: Options
 ): Effect.Effect<
-  { readonly core: Core; readonly service: Service },
+  Established,
   ConnectError | TlsError | InvalidArgument | Disconnection,
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > =>
@@ -76,20 +125,20 @@ const establish = (
     const scope = yield* Effect.scope
     const greeted = yield* open(surroundings, settings, options, scope)
     const core = Cores.make(greeted, surroundings, settings, options)
-    const service = build(core, greeted.greeting)
-    yield* Scope.addFinalizer(scope, closeGracefully(core.exchange, service))
-    return { core, service }
+    const { port, service } = build(core, greeted.greeting)
+    yield* Scope.addFinalizer(scope, closeGracefully(core, service))
+    return { core, service, port }
   })
 
 // A finalizer is uninterruptible, and a timeout inside it does nothing without `interruptible`.
-const closeGracefully = (exchange: Exchange, { quit }: Service): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    exchange.failure() === undefined && exchange.dialogue.state() !== "Closed"
-      ? Effect.ignore(Effect.timeout(Effect.interruptible(quit), exchange.limits.quit))
-      : Effect.void
-  ).pipe(Effect.zipRight(exchange.close))
+const closeGracefully = ({ exchange, memory }: Core, { quit }: Service): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (exchange.failure() !== undefined || exchange.dialogue.state() === "Closed") return Effect.void
+    const goodbye = memory.leaving ? Effect.asVoid(exchange.awaitEnd) : Effect.asVoid(quit)
+    return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), exchange.limits.quit))
+  }).pipe(Effect.zipRight(exchange.close))
 
-const build = (core: Core, greeting: Reply): Service => {
+const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service"> => {
   const { channel, exchange, memory, settings } = core
   const { dialogue, tape } = exchange
   const { dialect } = settings
@@ -114,7 +163,7 @@ const build = (core: Core, greeting: Reply): Service => {
     return memory.greeted ? "Ready" : "Greeted"
   }
 
-  return {
+  const service: Service = {
     endpoint: settings.endpoint,
     addresses: exchange.connection().addresses,
     greeting,
@@ -143,6 +192,7 @@ const build = (core: Core, greeting: Reply): Service => {
         ({ sendAll }) => sendAll(port, submissions)
       )
   }
+  return { service, port }
 }
 
 const isVerified = ({ memory }: Core): boolean => memory.tls?.verified === true

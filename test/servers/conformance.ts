@@ -183,6 +183,17 @@ export const conformance = <E>(
         })
       )
 
+      it.effect("a session for one message, QUIT and all", () =>
+        Effect.gen(function* () {
+          const { endpoint } = yield* Tested
+          const content = message("the only one\r\n")
+          const submission = { from: bob, to: user(8), content }
+          const receipt = yield* SmtpSession.sendOnce({ ...endpoint, tls: "none" }, submission)
+          expect(outcomes(receipt)).toEqual([[user(8), "Accepted"]])
+          expectOctets((yield* delivered(user(8)))[0], content)
+        })
+      )
+
       it.scoped("messages of several fibers over one session", () =>
         Effect.gen(function* () {
           const session = yield* inClear

@@ -124,8 +124,7 @@ const fresh: Open = (job) => {
   const runtime = ManagedRuntime.make(NodeSmtp.layer)
   const submission = makeSubmission(job)
   const options = optionsOf(job)
-  const one = (message: number) =>
-    Effect.scoped(Effect.flatMap(SmtpSession.make(options), (smtp) => smtp.send(submission(message))))
+  const one = (message: number) => SmtpSession.sendOnce(options, submission(message))
   return Promise.resolve({
     send: (first, count) =>
       runtime.runPromise(

@@ -1,0 +1,233 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import type { Submission } from "../../src/SmtpSubmission.js"
+import * as SmtpTest from "../../src/SmtpTest.js"
+import { ask, goodbye, message, octets, opened, outcomes, submission } from "./dialogue.js"
+import { replies, writes } from "./underWay.js"
+
+const base: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
+
+const envelope = ["MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"]
+const group = SmtpTest.script(
+  SmtpTest.expectGroup(...envelope, "DATA"),
+  replies("250 ok", "250 ok", "354 go")
+)
+const content = SmtpTest.expectContent(message)
+
+/** What became of the message, and what the client wrote, one text for each write. */
+const once = (script: SmtpTest.Scripts, own: SmtpSession.Options = {}, given: Partial<Submission> = {}) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(script)
+      const sending = SmtpSession.sendOnce({ ...base, ...own }, { ...submission, ...given })
+      const result = yield* Effect.either(server.verify(Effect.provide(sending, server.layer)))
+      return { result, writes: yield* writes(server) }
+    })
+  )
+
+const accepted = (recipient = "b@y.test") => [`${recipient} Accepted 250`]
+
+const told = ({ result }: Effect.Effect.Success<ReturnType<typeof once>>): unknown =>
+  result._tag === "Right" ? outcomes(result.right) : result.left
+
+describe("a session for one message", () => {
+  it.effect("says QUIT in the write that ends the content, and is over with its reply", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        group,
+        content,
+        SmtpTest.expect("QUIT"),
+        replies("250 queued as 4711", "221 bye"),
+        SmtpTest.expectEnd
+      )
+      const run = yield* once(script)
+      expect(told(run)).toEqual(accepted())
+      expect(run.writes.at(-1)).toBe(`${message}.\r\nQUIT\r\n`)
+    })
+  )
+
+  it.effect("does so behind a stream as well", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING", "8BITMIME"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test> BODY=8BITMIME", "RCPT TO:<b@y.test>", "DATA"),
+        replies("250 ok", "250 ok", "354 go"),
+        content,
+        SmtpTest.expect("QUIT"),
+        replies("250 ok", "221 bye"),
+        SmtpTest.expectEnd
+      )
+      const run = yield* once(script, {}, { content: Stream.make(octets(message)) })
+      expect(told(run)).toEqual(accepted())
+      expect(run.writes.at(-1)).toMatch(/\.\r\nQUIT\r\n$/)
+    })
+  )
+
+  it.effect.each([
+    ["without PIPELINING", [], {}],
+    ['at pipelining "envelope"', ["PIPELINING"], { pipelining: "envelope" }],
+    ['at pipelining "off"', ["PIPELINING"], { pipelining: "off" }]
+  ] as const)("says QUIT once the verdict is in: %s", ([, capabilities, own]) =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened(...capabilities),
+        ...[...envelope, "DATA"].flatMap((line) => [
+          SmtpTest.expect(line),
+          SmtpTest.reply(line === "DATA" ? "354 go" : "250 ok")
+        ]),
+        content,
+        SmtpTest.expectNothing("1 second"),
+        SmtpTest.reply("250 ok"),
+        goodbye
+      )
+      const running = yield* Effect.fork(once(script, own))
+      yield* TestClock.adjust("1 second")
+      expect(told(yield* Fiber.join(running))).toEqual(accepted())
+    })
+  )
+
+  it.effect("says QUIT by itself where no content leaves", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        SmtpTest.expectGroup(...envelope, "DATA"),
+        replies("250 ok", "550 nobody", "554 no recipients"),
+        ask("RSET", "250 ok"),
+        goodbye
+      )
+      const run = yield* once(script)
+      expect(told(run)).toMatchObject({ _tag: "RecipientsRefused" })
+    })
+  )
+
+  it.effect("says what the verdict was, though QUIT was on its way", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        group,
+        content,
+        SmtpTest.expect("QUIT"),
+        replies("554 5.7.1 spam", "221 bye"),
+        SmtpTest.expectEnd
+      )
+      const run = yield* once(script)
+      expect(told(run)).toMatchObject({ _tag: "DataError", reply: { code: 554 } })
+      expect(run.writes.join("")).not.toContain("RSET")
+    })
+  )
+
+  it.effect("keeps the session for recipients that were too many for the first transaction", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        SmtpTest.expectGroup(...envelope, "RCPT TO:<c@y.test>", "DATA"),
+        replies("250 ok", "250 ok", "452 4.5.3 too many", "354 go"),
+        content,
+        SmtpTest.reply("250 ok"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<c@y.test>", "DATA"),
+        replies("250 ok", "250 ok", "354 go"),
+        content,
+        SmtpTest.expect("QUIT"),
+        replies("250 ok", "221 bye"),
+        SmtpTest.expectEnd
+      )
+      const run = yield* once(script, {}, { to: ["b@y.test", "c@y.test"] })
+      expect(told(run)).toEqual([...accepted(), ...accepted("c@y.test")])
+    })
+  )
+
+  it.effect("waits no longer than the limit of QUIT for a server that has lost it", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        group,
+        content,
+        SmtpTest.expect("QUIT"),
+        SmtpTest.reply("250 ok"),
+        SmtpTest.expectEnd
+      )
+      const running = yield* Effect.fork(once(script))
+      yield* TestClock.adjust("4 seconds")
+      expect(yield* Fiber.poll(running)).toMatchObject({ _tag: "None" })
+      yield* TestClock.adjust("1 second")
+      expect(told(yield* Fiber.join(running))).toEqual(accepted())
+    })
+  )
+
+  it.effect("does not know the verdict when the session ends in its place", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        group,
+        content,
+        SmtpTest.expect("QUIT"),
+        SmtpTest.close
+      )
+      expect(told(yield* once(script))).toMatchObject({
+        _tag: "ServerDisconnected",
+        phase: "final"
+      })
+    })
+  )
+
+  it.effect("is interrupted with the outcome going to the hook", () =>
+    Effect.gen(function* () {
+      const hooked: Array<string> = []
+      const script = SmtpTest.script(
+        opened("PIPELINING"),
+        group,
+        content,
+        SmtpTest.expect("QUIT"),
+        SmtpTest.delay("1 second"),
+        replies("250 ok", "221 bye"),
+        SmtpTest.expectEnd
+      )
+      const onOutcome: Submission["onOutcome"] = (receipt) =>
+        Effect.sync(() => {
+          hooked.push(...outcomes(receipt))
+        })
+      const server = yield* SmtpTest.scripted(script)
+      const sending = SmtpSession.sendOnce(base, { ...submission, onOutcome })
+      const running = yield* Effect.fork(Effect.provide(sending, server.layer))
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      const interrupting = yield* Effect.fork(Fiber.interrupt(running))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(interrupting)
+      expect(hooked).toEqual(accepted())
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("dials nobody for a submission that cannot be", () =>
+    Effect.gen(function* () {
+      const run = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const server = yield* SmtpTest.scripted([])
+          const sending = SmtpSession.sendOnce(base, { ...submission, to: [] })
+          const error = yield* Effect.flip(Effect.provide(sending, server.layer))
+          return { error, connections: (yield* server.connections).length }
+        })
+      )
+      expect(run).toMatchObject({ error: { _tag: "InvalidArgument", field: "to" }, connections: 0 })
+    })
+  )
+
+  it.effect("fails as a session does that cannot be made", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        opened("PIPELINING", "AUTH PLAIN"),
+        ask(/^AUTH PLAIN /, "535 5.7.8 no"),
+        goodbye
+      )
+      const auth = SmtpAuth.password({ username: "u", password: Redacted.make("p"), mechanisms: ["PLAIN"] })
+      const run = yield* once(script, { auth, allowInsecureAuth: true })
+      expect(told(run)).toMatchObject({ _tag: "AuthenticationError" })
+    })
+  )
+})
