@@ -429,7 +429,7 @@ export interface Service {
    * Delivers a stream of submissions and gives their receipts in the order of completion, with the keys that they came
    * with. What goes wrong with one message is in its own receipt, and never ends the stream. Submissions are pulled no
    * faster than the server takes them and the receipts are read, so that any number of them flows through constant
-   * memory. Interruption gives up what is under way.
+   * memory. Interruption gives up what is under way; receipts that the reader leaves unread go to `onOutcome`.
    *
    * With `pipelining: "overlap"` or `chunking: "eager"` this is the fastest way to send. An effect, since effect/Stream
    * is loaded only when it is needed.

@@ -117,7 +117,7 @@ export interface Submission<E = never, R = never> extends ContentOptions {
   readonly inspectionLimit?: number | undefined
   /**
    * Called when the outcome of a send becomes known after the send was interrupted or timed out, as it may once
-   * the whole message had left.
+   * the whole message had left; and with each receipt of `sendAll` that its reader left unread.
    */
   readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
 }

@@ -55,17 +55,34 @@ export interface Port extends MessagePort {
 export const deliver = <E, R>(
   port: Port,
   submission: Submission<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => conclude(port, submission, Effect.succeed)
+): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+  const request = readRequest(submission)
+  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
+  return deliverPrepared(port, submission, request, prepare(port, request, submission))
+}
+
+/**
+ * The same with the submission read, and its content prepared if it is in memory.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deliverPrepared = <E, R>(
+  port: Port,
+  submission: Submission<E, R>,
+  request: Request,
+  prepared: Preparation<E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  conclude(port, submission, request, prepared, Effect.succeed)
 
 /** Delivers, and makes something of the receipt; who is interrupted before that hears of it by the hook. */
 const conclude = <E, R, E2>(
   port: Port,
   submission: Submission<E, R>,
+  request: Request,
+  prepared: Preparation<E, R>,
   conclusion: (receipt: Receipt) => Effect.Effect<Receipt, E2>
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
-  const request = readRequest(submission)
-  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const prepared = prepare(port, request, submission)
   const content = prepared._tag === "Bytes" ? prepared : undefined
   const { onOutcome } = submission
   const { exchange } = port
@@ -119,8 +136,13 @@ export const reportUnheard =
     exchange.fork(warnOf(request, content, receipt))
   }
 
-/** Content in memory, or a stream to be opened within the send. */
-type Preparation<E, R> =
+/**
+ * Content in memory, or a stream to be opened within the send.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Preparation<E, R> =
   | Prepared<E, R>
   | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument }
   | { readonly _tag: "Opening"; readonly submission: Submission<E, R> }
@@ -335,8 +357,11 @@ const peek = <E, R>(
 export const send = <E, R>(
   port: Port,
   submission: Submission<E, R>
-): Effect.Effect<Receipt, SendError | E, R> =>
-  conclude(port, submission, (receipt) => {
+): Effect.Effect<Receipt, SendError | E, R> => {
+  const request = readRequest(submission)
+  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
+  return conclude(port, submission, request, prepare(port, request, submission), (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
+}

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -24,7 +25,7 @@ import { describeCause } from "./cause.js"
 import type { PreparedBytes } from "./content.js"
 import * as Contents from "./content.js"
 import type { Port } from "./delivery.js"
-import { deliver, optionsOf, reportUnheard, serve } from "./delivery.js"
+import { deliver, deliverPrepared, optionsOf, reportUnheard, serve } from "./delivery.js"
 import { warnOf } from "./doubt.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message } from "./message.js"
@@ -32,6 +33,7 @@ import * as Messages from "./message.js"
 import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
 import { addressesOf, read as readRequest } from "./request.js"
+import * as Tracing from "./tracing.js"
 import * as Wakeup from "./wakeup.js"
 
 type Result<K, E> = KeyedReceipt<K, E, NotSentCause | InvalidArgument>
@@ -50,11 +52,19 @@ export const sendAll = <K, E, R, E2, R2>(
     Effect.gen(function* () {
       const pull = yield* Stream.toPull(submissions)
       const nested = yield* port.insideTransaction
-      // At the end nothing more begins before what is under way is given up: the fibers' scope is the last to close.
+      const traced = yield* Effect.withFiberRuntime<boolean>((fiber) =>
+        Effect.succeed(Tracing.isTraced(fiber))
+      )
+      // The last to close is the first here. Nothing more begins from the moment of the end, however long the source
+      // takes to be interrupted.
       const fibers = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-      const flow = makeFlow<K, E, R, E2>(port, nested, fibers, yield* Effect.runtime<R>())
-      yield* Effect.addFinalizer(() => Effect.sync(flow.stop))
-      yield* Effect.forkScoped(feed(pull, flow))
+      const flow = makeFlow<K, E, R, E2>(port, { nested, traced }, fibers, yield* Effect.runtime<R>())
+      yield* Effect.uninterruptible(
+        Effect.zipRight(
+          Effect.forkScoped(Effect.interruptible(feed(pull, flow))),
+          Effect.addFinalizer(() => Effect.sync(flow.stop))
+        )
+      )
       return flow.take
     })
   )
@@ -84,9 +94,21 @@ const feed = <K, E, R, E2, R2>(
     Effect.catchAllCause((cause) => Effect.sync(() => flow.end(cause)))
   )
 
+/** How the flow is used: within a transaction of the program's own, and with somebody who sees its spans. */
+interface Use {
+  readonly nested: boolean
+  readonly traced: boolean
+}
+
+/** A receipt that nobody has read yet, and who hears of it should nobody read it. */
+interface Unread<K, E> {
+  readonly result: Result<K, E>
+  readonly onOutcome: Keyed<K, E>["submission"]["onOutcome"]
+}
+
 const makeFlow = <K, E, R, E2>(
   port: Port,
-  nested: boolean,
+  { nested, traced }: Use,
   scope: Scope.Scope,
   runtime: Runtime.Runtime<R>
 ): Flow<K, E, R, E2> => {
@@ -97,7 +119,7 @@ const makeFlow = <K, E, R, E2>(
   const mostOctets = 2 * window.octets
   const changed = Wakeup.make()
   const active: Array<Message> = []
-  let receipts: Array<Result<K, E>> = []
+  const receipts: Array<Unread<K, E>> = []
   let offered: ReadonlyArray<Keyed<K, E, R>> = []
   let begun = 0
   let beginning = false
@@ -126,12 +148,22 @@ const makeFlow = <K, E, R, E2>(
       ? receipts.length < mostMessages
       : underWay() + receipts.length < mostMessages && octets < mostOctets
 
+  const tellHook = ({ onOutcome, result }: Unread<K, E>): void => {
+    const { receipt } = result
+    if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+  }
+
   const add = (
-    key: K,
+    { key, submission: { onOutcome } }: Keyed<K, E, R>,
     receipt: Receipt<NotSentCause | InvalidArgument>,
     error?: InvalidArgument | E
   ): void => {
-    receipts.push({ key, receipt, error })
+    const unread: Unread<K, E> = { result: { key, receipt, error }, onOutcome }
+    if (stopped) {
+      tellHook(unread)
+      return
+    }
+    receipts.push(unread)
     // Somebody waits for the lane already: whoever comes behind need not come before the next write.
     if (underWay() > window.messages) exchange.afterwards(beginMore)
     else beginMore()
@@ -139,26 +171,31 @@ const makeFlow = <K, E, R, E2>(
   }
 
   const addExit = (
-    { key, submission }: Keyed<K, E, R>,
+    keyed: Keyed<K, E, R>,
     exit: Exit.Exit<Receipt<NotSentCause>, InvalidArgument | E>
   ): void => {
     if (Exit.isSuccess(exit)) {
-      add(key, exit.value)
+      add(keyed, exit.value)
       return
     }
     const failure = Cause.failureOption(exit.cause)
-    if (Option.isSome(failure)) add(key, unsent(submission, failure.value), failure.value)
+    if (Option.isSome(failure)) add(keyed, unsent(keyed.submission, failure.value), failure.value)
     else if (!stopped) end(Cause.map(exit.cause, () => Option.none()))
   }
 
-  /** Runs what needs a fiber, until the scope closes. */
+  /** Runs what needs a fiber, until the scope closes; `length` octets are under way meanwhile. */
   const fork = (
     submission: Keyed<K, E, R>,
-    use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>
+    length: number,
+    use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>,
+    interrupted: () => void = () => undefined
   ): void => {
     fibers++
+    octets += length
     Runtime.runFork(runtime)(use, { scope }).addObserver((exit) => {
       fibers--
+      octets -= length
+      if (Exit.isInterrupted(exit)) interrupted()
       addExit(submission, exit)
       changed.wake()
     })
@@ -187,46 +224,49 @@ const makeFlow = <K, E, R, E2>(
       if (demand._tag === "Settled") {
         done()
         settled(demand.receipt)
-        add(submission.key, demand.receipt)
+        add(submission, demand.receipt)
       } else if (demand._tag === "Refused") {
         done()
-        add(submission.key, unsent(submission.submission, demand.error), demand.error)
+        add(submission, unsent(submission.submission, demand.error), demand.error)
       } else {
         // From here on the fiber takes care of the message.
         deactivate(message)
         const served = Effect.map(serve<E, R>(port, request, content, message, demand), settled)
-        fork(submission, Effect.ensuring(served, Effect.sync(done)))
+        // Should it be interrupted before it has begun to guard the message, nobody else gives that up.
+        fork(submission, 0, Effect.ensuring(served, Effect.sync(done)), message.abandon)
       }
     })
     message.begin(content)
   }
 
   const beginOne = (keyed: Keyed<K, E, R>): void => {
-    const { key, submission } = keyed
+    const { submission } = keyed
     const request = readRequest(submission)
     const error = isInvalid(request) ? invalidArgument(request) : nested ? Messages.nested() : undefined
     if (error !== undefined || isInvalid(request)) {
-      add(key, unsent(submission, error), error)
+      add(keyed, unsent(submission, error), error)
       return
     }
     const content = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
-    if (content === undefined || (content._tag === "Bytes" && request.timeout !== undefined)) {
-      fork(keyed, deliver(port, submission))
+    if (content === undefined) {
+      fork(keyed, expectedLength(submission), deliver(port, submission))
+    } else if (content._tag === "Bytes" && (traced || request.timeout !== undefined)) {
+      fork(keyed, content.facts.octets, deliverPrepared(port, submission, request, content))
     } else if (content._tag === "Bytes") {
       beginBytes(keyed, request, content)
     } else if (content._tag === "ContentError") {
       add(
-        key,
+        keyed,
         receiptOf(request, noAccount(), () => content)
       )
     } else {
-      add(key, unsent(submission, content), content)
+      add(keyed, unsent(submission, content), content)
     }
   }
 
   // At once when one has ended, so that the next leaves with whatever else does.
   const beginMore = (): void => {
-    if (beginning || begun === offered.length) return
+    if (beginning || stopped || begun === offered.length) return
     beginning = true
     exchange.together(() => {
       for (let next = offered[begun]; next !== undefined && hasRoom(); next = offered[begun]) {
@@ -244,16 +284,18 @@ const makeFlow = <K, E, R, E2>(
         offered = submissions
         begun = 0
         beginMore()
-        return Wakeup.until(changed, () => (begun === offered.length ? Effect.void : undefined))
+        return Wakeup.until(changed, () => (stopped || begun === offered.length ? Effect.void : undefined))
       }),
     end,
-    // All that have come by the time that the fiber goes on.
+    // All that have come by the time that the fiber goes on. Who leaves has read what it was given: where a hook waits
+    // for what is left unread, receipts are given one by one.
     take: Effect.flatMap(
       Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
       () => {
         if (receipts.length === 0) return Effect.failCause(ended ?? Cause.empty)
-        const taken = Chunk.unsafeFromArray(receipts)
-        receipts = []
+        const hooked = receipts.findIndex(({ onOutcome }) => onOutcome !== undefined)
+        const given = receipts.splice(0, hooked === -1 ? receipts.length : Math.max(1, hooked))
+        const taken = Chunk.unsafeFromArray(given.map(({ result }) => result))
         beginMore()
         changed.wake()
         return Effect.succeed(taken)
@@ -264,9 +306,18 @@ const makeFlow = <K, E, R, E2>(
       begun = offered.length
       // The last first, so that none has its turn because one before it was given up.
       for (const message of active.splice(0).reverse()) message.abandon()
+      receipts.splice(0).forEach(tellHook)
     }
   }
 }
+
+// What a stream of unknown length counts as.
+const usualLength = 65_536
+
+const expectedLength = ({ content }: Submission<unknown, unknown>): number =>
+  Predicate.isObject(content) && "_tag" in content && content._tag === "Streamed"
+    ? Math.max(content.size ?? usualLength, usualLength)
+    : usualLength
 
 const isBroken = (cause: Cause.Cause<unknown>): boolean => Cause.isDie(cause) || Cause.isInterrupted(cause)
 

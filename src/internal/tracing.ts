@@ -61,8 +61,13 @@ const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/** Effect's own tracer keeps spans to itself. */
-const isTraced = (fiber: AnyFiber): boolean =>
+/**
+ * Whether somebody sees the spans of a fiber: Effect's own tracer keeps them to itself.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isTraced = (fiber: AnyFiber): boolean =>
   fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 
 /**

@@ -224,8 +224,9 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   const output = Outboxes.make()
   let writer: Owner | undefined
   let taken = 0
-  // How much had been taken when the octets came that are being read.
+  // How much had been taken when the reply began that is being read, and when the latest octets came.
   let takenBefore = 0
+  let takenAtReceive = 0
 
   const expect = (owner: Owner, command: Command, end: number): Expected<Owner> => {
     const expectation = { owner, command, envelope, end, replies: 0 }
@@ -430,15 +431,17 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     const reply = parser.next()
     if (reply === undefined) return undefined
     if (isViolation(reply)) return violated(reply.reason, undefined)
+    const before = takenBefore
+    takenBefore = takenAtReceive
     const expectation = expected.head()
-    if (expectation === undefined || !hasLeft(expectation)) return unsolicited(secrets.withholdFrom(reply))
+    if (expectation === undefined || !hadLeft(expectation, before)) return unsolicited(secrets.withholdFrom(reply))
     const isChallenge = Commands.mayBeChallenged(expectation.command) && reply.code === 334
     return answer(expectation, isChallenge ? reply : secrets.withholdFrom(reply))
   }
 
   // A reply that was there before its command answers something else. Content is answerable from its beginning.
-  const hasLeft = (expectation: Expected<Owner>): boolean =>
-    expectation === flowing || expectation.end <= takenBefore
+  const hadLeft = (expectation: Expected<Owner>, before: number): boolean =>
+    expectation === flowing || expectation.end <= before
 
   const headOf = (owner: Owner): Expectation<Owner> | undefined =>
     expected.find((expectation) => expectation.owner === owner)
@@ -470,7 +473,9 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     taken: () => taken,
     put: output.put,
     receive: (octets) => {
-      takenBefore = taken
+      takenAtReceive = taken
+      // The beginning of a reply may be there already.
+      if (parser.pending() === 0) takenBefore = taken
       parser.push(octets)
     },
     next,

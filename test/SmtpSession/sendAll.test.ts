@@ -342,7 +342,91 @@ describe("a stream of messages that does not come to its end", () => {
   )
 })
 
+describe("a stream of messages whose reader leaves", () => {
+  /** A session with a server that answers at once. */
+  const captured = Effect.gen(function* () {
+    const server = yield* SmtpTest.server()
+    const options = { host: "mx.test", tls: "none", clientName: "client.test", ...eager } as const
+    const smtp = yield* Effect.provide(SmtpSession.make(options), server.layer)
+    return { server, smtp }
+  })
+
+  it.scoped("tells the hook of every message that was delivered and whose receipt nobody read", () =>
+    Effect.gen(function* () {
+      const { server, smtp } = yield* captured
+      const hooked: Array<string> = []
+      const onOutcome = (receipt: Receipt) => Effect.sync(() => hooked.push(...outcomes(receipt)))
+      const words = Array.from({ length: 100 }, (_, index) => `w${index}`)
+      const receipts = yield* smtp.sendAll(
+        Stream.fromIterable(words.map((word) => keyed(word, { onOutcome })))
+      )
+      const read = Array.from(yield* Stream.runCollect(Stream.take(receipts, 3)), told)
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      const delivered = (yield* server.messages).length
+      expect(delivered).toBeGreaterThan(3)
+      expect([...read.map((line) => line.replace(/^\w+: /, "")), ...hooked].sort()).toEqual(
+        words
+          .slice(0, delivered)
+          .map((word) => `${word}@y.test Accepted 250`)
+          .sort()
+      )
+    })
+  )
+
+  it.scoped("begins nothing more, however long the source takes to end", () =>
+    Effect.gen(function* () {
+      const { server, smtp } = yield* captured
+      const gate = yield* Deferred.make<undefined>()
+      const slow = Stream.fromEffect(Effect.uninterruptible(Effect.as(Deferred.await(gate), keyed("late"))))
+      const words = Array.from({ length: 8 }, (_, index) => `w${index}`)
+      const source = Stream.concat(Stream.fromIterable(words.map((word) => keyed(word))), slow)
+      const receipts = yield* smtp.sendAll(source)
+      const reading = yield* Effect.fork(Stream.runDrain(receipts))
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      const leaving = yield* Effect.fork(Fiber.interrupt(reading))
+      yield* Effect.repeatN(Effect.yieldNow(), 50)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(leaving)
+      yield* smtp.send(letter("after"))
+      const subjects = (yield* server.messages).map(({ text }) => /^Subject: (\w+)/.exec(text)?.[1])
+      expect(subjects).toEqual([...words, "after"])
+    })
+  )
+})
+
 describe("a stream of messages and backpressure", () => {
+  const stalled = SmtpTest.script(opens, chunkedAlone("one"), SmtpTest.delay("2 minutes"), SmtpTest.close)
+
+  it.effect.each([
+    ["octets", { content: "x".repeat(1000) }],
+    ["octets with a time limit", { content: "x".repeat(1000), timeout: "1 hour" }],
+    [
+      "streams of a declared size",
+      { content: SmtpContent.replayable(Stream.make(octets("x".repeat(1000))), { size: 1_000_000 }) }
+    ]
+  ] as const)("pulls no more octets than its window has room for: %s", ([, own]) =>
+    withSession(
+      stalled,
+      (smtp) =>
+        Effect.gen(function* () {
+          let pulled = 0
+          const source = Stream.iterate(0, (number) => number + 1).pipe(
+            Stream.rechunk(1),
+            Stream.map((number) => {
+              pulled++
+              return number === 0 ? keyed("one") : keyed(`w${number}`, own)
+            })
+          )
+          const sending = yield* Effect.fork(sendAll(smtp, source))
+          yield* TestClock.adjust("1 minute")
+          expect(pulled).toBeLessThan(8)
+          yield* Fiber.interrupt(sending)
+          yield* TestClock.adjust("1 minute")
+        }),
+      { ...eager, window: { octets: 1000 } }
+    )
+  )
+
   it.effect("pulls no more than its window when the server does not answer", () =>
     withSession(
       SmtpTest.script(opens, chunkedAlone("one"), SmtpTest.delay("2 minutes"), SmtpTest.close),

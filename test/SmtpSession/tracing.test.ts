@@ -7,6 +7,7 @@ import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
@@ -100,6 +101,30 @@ describe("spans, where somebody traces", () => {
         "smtp.queue_id": "A1B2C3D4",
         "smtp.message.octets": message.length
       })
+    })
+  )
+
+  it.effect("are one for each message of a stream", () =>
+    Effect.gen(function* () {
+      const seen = collector()
+      const pieces = script(opened("PIPELINING"), accepted, accepted, goodbye)
+      yield* withSession(pieces, (smtp) =>
+        smtp.sendAll(Stream.make({ key: 1, submission }, { key: 2, submission })).pipe(
+          Effect.flatMap(Stream.runDrain),
+          Effect.withSpan("mailing"),
+          Effect.withTracer(seen.tracer)
+        )
+      )
+      const commands = ["MAIL", "RCPT", "DATA"].map((verb) => `SMTP ${verb} in SMTP send 250 well`)
+      expect([...told(seen)].sort()).toEqual(
+        [
+          "mailing well",
+          "SMTP send in mailing well",
+          "SMTP send in mailing well",
+          ...commands,
+          ...commands
+        ].sort()
+      )
     })
   )
 

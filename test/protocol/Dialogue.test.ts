@@ -376,6 +376,21 @@ describe("replies out of turn", () => {
     expect(opened().early(`${code} idle too long\r\n`)).toStrictEqual([`Goodbye ${code}`])
   })
 
+  it("a reply that had begun before its command left is not the answer to it, however it is cut", () => {
+    const on = opened()
+    on.early("250 str")
+    on.submit(Commands.rset)
+    expect(on.server("ay\r\n")).toStrictEqual(["Violated: a reply came that no command asked for"])
+  })
+
+  it("a reply that came whole behind half of another answers what had left by then", () => {
+    const on = opened()
+    on.submit(Commands.rset)
+    on.server("250 o")
+    on.submitAs("b", Commands.rset)
+    expect(on.server("k\r\n250 ok\r\n")).toStrictEqual(["a: Rset 250 Success", "b: Rset 250 Success"])
+  })
+
   it.each(["150", "250", "334", "354"])("an unsolicited %s is a violation", (code) => {
     expect(opened().early(`${code} what\r\n`)).toStrictEqual([
       "Violated: a reply came that no command asked for"
