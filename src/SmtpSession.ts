@@ -447,7 +447,7 @@ export interface Service {
    *   })
    * ```
    */
-  readonly sendAll: <K, E, R, E2, R2>(
+  readonly sendAll: <K, E = never, R = never, E2 = never, R2 = never>(
     submissions: Stream<Keyed<K, E, R>, E2, R2>
   ) => Effect.Effect<Stream<KeyedReceipt<K, E, NotSentCause | InvalidArgument>, E2, R | R2>>
 }

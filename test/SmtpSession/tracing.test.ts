@@ -109,11 +109,9 @@ describe("spans, where somebody traces", () => {
       const seen = collector()
       const pieces = script(opened("PIPELINING"), accepted, accepted, goodbye)
       yield* withSession(pieces, (smtp) =>
-        smtp.sendAll(Stream.make({ key: 1, submission }, { key: 2, submission })).pipe(
-          Effect.flatMap(Stream.runDrain),
-          Effect.withSpan("mailing"),
-          Effect.withTracer(seen.tracer)
-        )
+        smtp
+          .sendAll(Stream.make({ key: 1, submission }, { key: 2, submission }))
+          .pipe(Effect.flatMap(Stream.runDrain), Effect.withSpan("mailing"), Effect.withTracer(seen.tracer))
       )
       const commands = ["MAIL", "RCPT", "DATA"].map((verb) => `SMTP ${verb} in SMTP send 250 well`)
       expect([...told(seen)].sort()).toEqual(
