@@ -211,34 +211,41 @@ describe("TlsUpgrade over NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
-  it.scopedLive("begins anew after a handshake that failed", () =>
-    Effect.gen(function* () {
-      const certificates = yield* makeCertificates()
-      const secureContext = Tls.createSecureContext(served(certificates))
-      let accepted = 0
-      const { port } = yield* listen((socket) => {
-        accepted++
-        if (accepted === 3) {
-          socket.once("data", () => socket.resetAndDestroy())
-          return
-        }
-        const secured = new Tls.TLSSocket(socket, { isServer: true, secureContext })
-        secured.on("error", () => undefined)
-        greet(secured)
-      })
-      const resumed: Array<boolean> = []
-      const handshake = Effect.gen(function* () {
-        const connection = yield* secure(port, { ca: certificates.ca })
-        yield* connection.pull
-        resumed.push(connection.tls.resumed)
-      })
-      yield* handshake
-      yield* handshake
-      expect(yield* Effect.flip(handshake)).toMatchObject({ reason: "Handshake" })
-      yield* handshake
-      expect(resumed).toEqual([false, true, false])
-    }).pipe(Effect.provide(NodeSmtp.layerTransport))
-  )
+  for (const [reason, meet] of [
+    ["Handshake", (socket: Net.Socket) => socket.resetAndDestroy()],
+    ["Timeout", (socket: Net.Socket) => socket.resume()]
+  ] as const) {
+    it.scopedLive(`begins anew after a handshake that failed: ${reason}`, () =>
+      Effect.gen(function* () {
+        const certificates = yield* makeCertificates()
+        const secureContext = Tls.createSecureContext(served(certificates))
+        let accepted = 0
+        const { port } = yield* listen((socket) => {
+          accepted++
+          if (accepted === 3) {
+            socket.once("data", () => meet(socket))
+            return
+          }
+          const secured = new Tls.TLSSocket(socket, { isServer: true, secureContext })
+          secured.on("error", () => undefined)
+          greet(secured)
+        })
+        const resumed: Array<boolean> = []
+        const handshake = (options?: Partial<UpgradeOptions>) =>
+          Effect.gen(function* () {
+            const connection = yield* secure(port, { ca: certificates.ca }, options)
+            yield* connection.pull
+            resumed.push(connection.tls.resumed)
+          })
+        yield* handshake()
+        yield* handshake()
+        const failing = handshake(reason === "Timeout" ? { timeout: Duration.millis(50) } : {})
+        expect(yield* Effect.flip(failing)).toMatchObject({ reason })
+        yield* handshake()
+        expect(resumed).toEqual([false, true, false])
+      }).pipe(Effect.provide(NodeSmtp.layerTransport))
+    )
+  }
 
   it.scopedLive("never resumes a session under another name", () =>
     Effect.gen(function* () {

@@ -107,7 +107,9 @@ const handshakeWithin = (
     Effect.timeoutFail({
       duration: options.timeout,
       onTimeout: () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
-    })
+    }),
+    // It may have been the session that the server could not bear.
+    Effect.tapError(() => Effect.sync(() => sessions.remove(plan.sessionKey)))
   )
 
 const handshake = (
@@ -117,10 +119,8 @@ const handshake = (
   runtime: Runtime.Runtime<never>
 ): Effect.Effect<SecuredConnection, TlsError> =>
   Effect.async((resume) => {
-    const fail: Fail = (reason, cause) => {
-      sessions.remove(plan.sessionKey)
+    const fail: Fail = (reason, cause) =>
       resume(Effect.fail(new TlsError({ endpoint: plan.endpoint, reason, cause })))
-    }
     let secured: NodeConnection | undefined
     const below = transportOf(connection, runtime, (cause) => {
       if (secured === undefined) fail("Handshake", cause)
