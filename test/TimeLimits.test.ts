@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -26,6 +27,7 @@ import {
   withConnection,
   withSession
 } from "./SmtpSession/dialogue.js"
+import { breakable } from "./support/brokenWrites.js"
 
 const { expect: client, expectContent, reply, script, silence } = SmtpTest
 
@@ -284,6 +286,46 @@ describe("rule 28: content", () => {
         })
       )
     })
+  )
+})
+
+describe("rule 17: behind a write that failed", () => {
+  /** A session whose NOOP cannot be written; `ended` is what becomes of it. */
+  const failing = (
+    until: SmtpTest.Script,
+    ended: (noop: Effect.Effect<unknown, unknown>) => Effect.Effect<void, unknown>
+  ) =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(script(opened(), until))
+      const { breakWrites, transport } = breakable(yield* Layer.build(server.layer))
+      const options = { host: "mx.test", tls: "none", clientName: "client.test" } as const
+      const smtp = yield* Effect.provide(SmtpSession.make(options), transport)
+      yield* breakWrites
+      yield* ended(smtp.noop)
+      expect(yield* smtp.state).toBe("Closed")
+    }).pipe(Effect.scoped)
+
+  it.effect("the server's reason is read for two seconds", () =>
+    failing(script(SmtpTest.delay("1999 millis"), reply("421 4.7.0 enough"), SmtpTest.silence), (noop) =>
+      Effect.gen(function* () {
+        const error = yield* failsAt(noop, 1_999)
+        expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "noop", reply: { code: 421 } })
+      })
+    )
+  )
+
+  it.effect("a server that gives none is left after two seconds", () =>
+    failing(silence, (noop) =>
+      Effect.gen(function* () {
+        const error = yield* failsAt(noop, 2_000)
+        expect(error).toMatchObject({
+          _tag: "ServerDisconnected",
+          phase: "noop",
+          reply: undefined,
+          cause: { _tag: "ConnectionLost", operation: "write" }
+        })
+      })
+    )
   )
 })
 
