@@ -478,6 +478,28 @@ describe("authenticate by hand", () => {
     })
   )
 
+  for (const [announced, reason] of [
+    ["AUTH", "NotOffered"],
+    ["AUTH ", "NotOffered"],
+    ["AUTH=", "NotOffered"],
+    ["AUTH X-ONE X-TWO", "NoCommonMechanism"],
+    ["AUTH PLAINER =PLAIN PLAIN,LOGIN", "NoCommonMechanism"]
+  ] as const) {
+    it.live(`is ${reason} where the server announces ${JSON.stringify(announced)}, and sends nothing`, () =>
+      Effect.gen(function* () {
+        const server = script(greet, hello(announced, "8BITMIME"), bye)
+        const { error, state } = agreed(
+          yield* meet(server, {}, authenticatesByHand(password("PLAIN", "LOGIN")))
+        )
+        expect(error).toMatchObject({ _tag: "AuthenticationError", reason })
+        expect(state).toBe("Ready")
+        const made = yield* meet(server, {}, authenticates(password("PLAIN", "LOGIN")))
+        expect(refusedBy(made)).toMatchObject({ _tag: "AuthenticationError", reason })
+        expect(made.received).toBe("EHLO client.test\r\nQUIT\r\n")
+      })
+    )
+  }
+
   it.live("finds nothing in common where the server offers other mechanisms, and sends nothing", () =>
     Effect.gen(function* () {
       const met = yield* meet(inClear("GSSAPI", bye), {}, authenticates(password("PLAIN")))
