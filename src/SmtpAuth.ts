@@ -101,8 +101,8 @@ export interface PasswordOptions extends CommonOptions {
   /** The mechanisms to use, the most preferred first, in any letter case. Default `passwordMechanisms`. */
   readonly mechanisms?: ReadonlyArray<PasswordMechanism | Lowercase<PasswordMechanism>> | undefined
   /**
-   * The most iterations that a SCRAM server may ask this client to compute. Default 2,000,000, about a second of
-   * one thread of the pool; the least is always 4,096 (RFC 5802 section 5.1).
+   * The most iterations that a SCRAM server may ask this client to compute. Default 1,000,000, up to half a second of
+   * one thread of the pool for each attempt; the least is always 4,096 (RFC 5802 section 5.1).
    */
   readonly maximumIterations?: number | undefined
 }

@@ -192,6 +192,16 @@ describe("the server's first message (RFC 5802 sections 5.1 and 7)", () => {
     expect(afterServerFirst(`${serverFirst},x=more`)).toHaveProperty("said")
   })
 
+  it("may ask for a million iterations and no more, where the program says nothing", () => {
+    const asked = (count: number) => {
+      const mechanism = scram(sha1)
+      mechanism.start()
+      return mechanism.challenge(utf8(`r=${nonce},s=QSXCR+Q6sek8bf92,i=${count}`))._tag
+    }
+    expect(asked(1_000_000)).toBe("Request")
+    expect(asked(1_000_001)).toBe("Fail")
+  })
+
   it("may ask for as many iterations as the program allows and no more", () => {
     const ask = (count: number) =>
       afterServerFirst(`r=${nonce},s=QSXCR+Q6sek8bf92,i=${count}`, { ...sha1, maximumIterations: 5000 })
