@@ -10,10 +10,12 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Credentials, Message, Path, Policy } from "./internal/capturingServer.js"
 import { serveMail } from "./internal/capturingServer.js"
 import { describeCause } from "./internal/cause.js"
@@ -895,8 +897,9 @@ const linger = (wire: Wire): Effect.Effect<void, Failure> =>
   })
 
 /**
- * A server that runs the scripts, one for each connection, as long as the scope is open. A mismatch that nobody has
- * learned from `done` or `verify` is a defect of the scope's end, so that no test passes over it.
+ * A server that runs the scripts, one for each connection, as long as the scope is open. A script that fails, for
+ * whatever reason, is a defect of the scope's end unless `done` or `verify` has told of it: no test passes over it. A
+ * script that is still waiting at the scope's end has not failed; `done` tells whether all came to their end.
  *
  * @example
  * ```ts
@@ -945,7 +948,7 @@ export const scripted = (
         const failure = yield* Deferred.poll(failed)
         if (observed || Option.isNone(failure)) return
         const cause = yield* Effect.flip(failure.value)
-        if (cause.reason === "Mismatch") return yield* Effect.die(cause)
+        return yield* Effect.die(cause)
       })
     )
 
@@ -969,6 +972,15 @@ export const scripted = (
         )
       }).pipe(Effect.scoped)
 
+    // The turn lets the script hear of a client that has left just before the scope's end.
+    const serveIn = (parent: Scope.Scope, started: Started, connection: ServerConnection) =>
+      Effect.gen(function* () {
+        const own = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+        const serving = Effect.ensuring(serve(started, connection), Scope.close(own, Exit.void))
+        yield* Effect.forkIn(Effect.interruptible(serving), own)
+        yield* Scope.addFinalizer(own, Effect.yieldNow())
+      })
+
     const dial: SocketService["dial"] = (endpoint, dialOptions) =>
       Effect.gen(function* () {
         dialled.push(endpoint)
@@ -989,7 +1001,7 @@ export const scripted = (
         }
         const pair = yield* makePair({ capacity: options.capacity })
         yield* Effect.addFinalizer(() => pair.client.destroy)
-        yield* Effect.forkIn(Effect.interruptible(serve(started, pair.server)), scope)
+        yield* serveIn(scope, started, pair.server)
         return pair.client
       })
 

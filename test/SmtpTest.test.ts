@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
@@ -133,16 +135,54 @@ describe("a scripted dialogue", () => {
     })
   )
 
-  it.effect("lets no test pass over a mismatch", () =>
+  const passedOver: Readonly<
+    Record<string, readonly [SmtpTest.Script, (client: Client) => Effect.Effect<unknown, unknown>, string]>
+  > = {
+    "a mismatch": [
+      SmtpTest.expect("NOOP"),
+      (client) => Effect.zipRight(say(client, "RSET\r\n"), client.pull),
+      "expected: NOOP"
+    ],
+    "a client that left": [SmtpTest.expect("NOOP"), (client) => client.destroy, "the client left"],
+    "a client that ended its stream half-way": [
+      SmtpTest.expectGroup("NOOP", "QUIT"),
+      (client) => Effect.zipRight(say(client, "NOOP\r\n"), client.destroy),
+      "expected: QUIT"
+    ],
+    "an effect that failed": [
+      SmtpTest.effect(Effect.fail("no such file")),
+      (client) => client.pull,
+      "no such file"
+    ],
+    "a handler that threw": [
+      SmtpTest.branch({
+        NOOP: () => {
+          throw new Error("the handler is wrong")
+        }
+      }),
+      (client) => Effect.zipRight(say(client, "NOOP\r\n"), client.pull),
+      "the handler is wrong"
+    ]
+  }
+  for (const [what, [script, use, words]] of Object.entries(passedOver)) {
+    it.effect(`lets no test pass over ${what}`, () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.gen(function* () {
+          const server = yield* SmtpTest.scripted(script)
+          yield* use(yield* dial(server))
+        }).pipe(Effect.scoped, Effect.exit)
+        expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+        expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(words)
+      })
+    )
+  }
+
+  it.effect("lets a test pass that has learned of the failure", () =>
     Effect.gen(function* () {
-      const exit = yield* Effect.gen(function* () {
-        const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
-        const client = yield* dial(server)
-        yield* say(client, "RSET\r\n")
-        yield* client.pull
-      }).pipe(Effect.scoped, Effect.sandbox, Effect.flip)
-      expect(String(exit)).toContain("expected: NOOP")
-    })
+      const server = yield* SmtpTest.scripted(SmtpTest.effect(Effect.fail("no such file")))
+      yield* Effect.ignore((yield* dial(server)).pull)
+      expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Effect" })
+    }).pipe(Effect.scoped)
   )
 
   it.scoped("interrupts the client and outranks its failure in verify", () =>
@@ -786,6 +826,44 @@ describe("a capturing server", () => {
       expect(messages.map(({ recipients }) => recipients.map(({ address }) => address))).toEqual([
         ["b@y.test"]
       ])
+    })
+  )
+
+  it.effect.each(["EHLO c\r\nMAIL FROM", "EHLO c\r\nAUTH PLAIN\r\n", `${envelope}DATA\r\nSubj`])(
+    "lets a client leave when it likes: %j",
+    (words) =>
+      Effect.gen(function* () {
+        const server = yield* SmtpTest.server()
+        const client = yield* dialServer(server)
+        yield* say(client, "EHLO c\r\n", words)
+        yield* client.destroy
+      }).pipe(Effect.scoped)
+  )
+
+  it.scoped("lets a client refuse its certificate", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ upgrade: () => Effect.fail(new Error("unknown authority")) })
+      const client = yield* dialServer(server)
+      yield* hear(client)
+      yield* say(client, "EHLO c\r\nSTARTTLS\r\n")
+      while ((yield* client.pull) !== undefined);
+      expect(yield* server.transcript).toContain("-- the server's TLS handshake failed: unknown authority")
+    })
+  )
+
+  it.effect("lets no test pass over a policy that threw", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.gen(function* () {
+        const server = yield* SmtpTest.server({
+          accept: () => {
+            throw new Error("the policy is wrong")
+          }
+        })
+        const client = yield* dialServer(server)
+        yield* say(client, `EHLO c\r\n${envelope}`)
+        while ((yield* client.pull) !== undefined);
+      }).pipe(Effect.scoped, Effect.exit)
+      expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("the policy is wrong")
     })
   )
 

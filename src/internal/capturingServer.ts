@@ -172,6 +172,11 @@ export const serveMail = (wire: Wire, policy: Policy, connection: number): Run =
           state.user = undefined
           state.transaction = undefined
         })
+      ),
+      // A client may refuse the certificate.
+      Effect.catchIf(
+        ({ reason }) => reason === "Effect",
+        () => wire.close
       )
     )
   }
@@ -322,5 +327,11 @@ export const serveMail = (wire: Wire, policy: Policy, connection: number): Run =
       if (line === undefined) return
       yield* command(toText(line))
     }
-  })
+  }).pipe(
+    // No script is at stake: a client may leave when it likes.
+    Effect.catchIf(
+      ({ reason }) => reason === "ClientLeft",
+      () => Effect.void
+    )
+  )
 }

@@ -463,9 +463,11 @@ export const makeWire = (
           show(buffer.view())
         )
       }
-      connection = yield* Effect.catchAll(Scope.extend(serverUpgrade(connection), scope), (cause) =>
-        fail("Effect", `the server's TLS handshake failed: ${describeCause(cause)}`)
-      )
+      connection = yield* Effect.catchAll(Scope.extend(serverUpgrade(connection), scope), (cause) => {
+        const words = `the server's TLS handshake failed: ${describeCause(cause)}`
+        note(words)
+        return fail("Effect", words)
+      })
       note("TLS begins")
     })
 
