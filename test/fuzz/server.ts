@@ -7,6 +7,10 @@ import type { Random } from "./random.js"
 export interface Acceptance {
   readonly content: string
   readonly recipient: string
+  /** What the reply names. */
+  readonly queueId: string
+  /** How many octets of the client had come when it was accepted. */
+  readonly octets: number
 }
 
 export interface Server {
@@ -96,6 +100,14 @@ export const makeModel = (random: Random, dialect: "smtp" | "lmtp"): Server => {
     chunks = ""
   }
 
+  const accept = (content: string, of: ReadonlyArray<string>): void => {
+    const queueId = `4A6B7${acceptances.length}`
+    // What has come and is not read yet is not what was accepted.
+    const octets = received.length - input.length
+    acceptances.push(...of.map((recipient) => ({ content, recipient, queueId, octets })))
+    say("250", `2.0.0 ok queued as ${queueId}.`)
+  }
+
   const judge = (content: string): void => {
     if (recipients.length === 0) {
       if (random.chance(0.5)) say("250", "for nobody")
@@ -104,15 +116,11 @@ export const makeModel = (random: Random, dialect: "smtp" | "lmtp"): Server => {
       return
     }
     if (dialect === "smtp") {
-      if (!refuse()) {
-        acceptances.push(...recipients.map((recipient) => ({ content, recipient })))
-        say("250", "2.0.0 ok queued as 4A6B71234")
-      }
+      if (!refuse()) accept(content, recipients)
     } else {
       for (const recipient of recipients) {
         if (closed || refuse()) continue
-        acceptances.push({ content, recipient })
-        say("250", "2.0.0 ok")
+        accept(content, [recipient])
       }
     }
     reset()

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -18,7 +19,7 @@ import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpCommand from "../../src/SmtpCommand.js"
 import * as SmtpContent from "../../src/SmtpContent.js"
 import * as SmtpError from "../../src/SmtpError.js"
-import type { Receipt } from "../../src/SmtpReceipt.js"
+import type { Accepted, Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
@@ -26,7 +27,7 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import type { Random } from "./random.js"
 import { makeRandom } from "./random.js"
 import { isComplete } from "./received.js"
-import type { Server } from "./server.js"
+import type { Acceptance, Server } from "./server.js"
 import { makeServer } from "./server.js"
 import { simulate } from "./simulation.js"
 
@@ -392,19 +393,37 @@ const program = (world: World): Effect.Effect<void> =>
 
 // -- the truth
 
+const acceptanceWrong = (
+  server: Server,
+  { content }: Message,
+  { recipient, reply }: Accepted,
+  acceptance: Acceptance | undefined
+): string | undefined => {
+  if (acceptance === undefined) return `${recipient} Accepted, and did not get it`
+  if (!reply.text.includes(`queued as ${acceptance.queueId}.`))
+    return `${recipient} Accepted by another's reply`
+  return isComplete(server.received().slice(0, acceptance.octets), content) === undefined
+    ? `${recipient} Accepted by a reply from before all of it was sent`
+    : undefined
+}
+
 const receiptWrong = (server: Server, message: Message, receipt: Receipt): string | undefined => {
   const told = receipt.outcomes.map(({ recipient }) => recipient)
   if (told.join() !== message.to.join()) return `outcomes for ${told.join()} instead of ${message.to.join()}`
   const complete = isComplete(server.received(), message.content)
-  for (const { _tag, recipient } of receipt.outcomes) {
+  for (const outcome of receipt.outcomes) {
+    const { _tag, recipient } = outcome
     if (_tag === "Accepted" && complete === undefined)
       return `${recipient} Accepted, though not all of it was sent`
     if (!server.isHonest()) continue
-    const accepted = server.acceptances.some(
+    const accepted = server.acceptances.find(
       (acceptance) => acceptance.content === message.content && acceptance.recipient === recipient
     )
-    if (accepted && (_tag === "NotSent" || _tag === "Refused")) return `${recipient} got it, and is ${_tag}`
-    if (!accepted && _tag === "Accepted") return `${recipient} Accepted, and did not get it`
+    if (accepted !== undefined && (_tag === "NotSent" || _tag === "Refused"))
+      return `${recipient} got it, and is ${_tag}`
+    if (_tag !== "Accepted") continue
+    const wrong = acceptanceWrong(server, message, outcome, accepted)
+    if (wrong !== undefined) return wrong
   }
   const nothing = receipt.outcomes.every(({ _tag }) => _tag === "NotSent")
   // What had left behind a command to which the server said goodbye was not read.
@@ -532,7 +551,7 @@ const examine = async (seed: number, trace: Array<string>): Promise<string | und
     })
   )
 
-  const ended = await simulate(run)
+  const ended = await simulate(Effect.provide(run, Logger.replace(Logger.defaultLogger, Logger.none)))
   if (ended._tag === "Hangs") return `it hangs: ${ended.why}`
   if (Exit.isFailure(ended.exit)) return `it died: ${Cause.pretty(ended.exit.cause)}`
   const exit = ended.exit.value
