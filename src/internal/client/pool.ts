@@ -176,7 +176,8 @@ interface Entry<S, E> {
   readonly maxMessages: number
   /** How often its source had failed when it began to be opened. */
   readonly failuresBefore: number
-  phase: "Open" | "Closing"
+  /** Nobody gets one that is leaving: it is closed when its last user has gone, since somebody waits for its place. */
+  phase: "Open" | "Leaving" | "Closing"
   leases: number
   /** How many of its users have left it in doubt: nobody gets it before it is proven. */
   doubts: number
@@ -258,21 +259,23 @@ const build = <S, E>(
 
   const isIdle = (entry: Entry<S, E>): boolean => entry.leases === 0 && isReady(entry)
 
+  const isLeaving = ({ phase }: Entry<S, E>): boolean => phase === "Leaving"
+
   const report = (place: Tracked<S, E>): void => observer.counted(place.source, place.open, idleOf(place))
 
   /** When an idle session is to be retired. */
   const dueAt = ({ idleSince, openedAt }: Entry<S, E>): number =>
     Math.min(idleSince + bounds.idleMillis, openedAt + bounds.maxAgeMillis)
 
-  const isFull = ({ maxMessages, messages }: Entry<S, E>): boolean =>
-    messages >= Math.min(maxMessages, bounds.maxMessages)
-
-  const reasonToRetire = (entry: Entry<S, E>, at: number): Retirement | undefined => {
+  /** Why nobody may use it any more, whether or not somebody does. */
+  const reasonToEnd = (entry: Entry<S, E>, at: number): Retirement | undefined => {
     if (entry.messages >= entry.maxMessages) return "mailmax"
     if (entry.messages >= bounds.maxMessages) return "messages"
-    if (at >= entry.openedAt + bounds.maxAgeMillis) return "age"
-    return at >= entry.idleSince + bounds.idleMillis ? "idle" : undefined
+    return at >= entry.openedAt + bounds.maxAgeMillis ? "age" : undefined
   }
+
+  const reasonToRetire = (entry: Entry<S, E>, at: number): Retirement | undefined =>
+    reasonToEnd(entry, at) ?? (at >= entry.idleSince + bounds.idleMillis ? "idle" : undefined)
 
   // -- the end of sessions
 
@@ -342,11 +345,23 @@ const build = <S, E>(
   }
 
   const settle = (entry: Entry<S, E>, at: number): void => {
-    if (!isIdle(entry)) return
+    if (isLeaving(entry) && entry.leases === 0 && entry.doubts === 0) retire(entry, "displaced")
+    if (!isIdle(entry)) {
+      makeWay(entry, at)
+      return
+    }
     entry.successor = closed ? undefined : betterThan(entry, at)
     const reason = closed ? "closed" : entry.successor === undefined ? reasonToRetire(entry, at) : "displaced"
     if (reason === undefined) alarm.set(dueAt(entry))
     else retire(entry, reason)
+  }
+
+  /** A session that several users share may never be idle: a better source would wait for its place for ever. */
+  const makeWay = (entry: Entry<S, E>, at: number): void => {
+    const better = closed || !isReady(entry) ? undefined : betterThan(entry, at)
+    if (better === undefined || [...entries].some(isLeaving)) return
+    entry.successor = better
+    entry.phase = "Leaving"
   }
 
   // A session that fails its first user says as much about its source as one that cannot be opened.
@@ -528,13 +543,15 @@ const build = <S, E>(
   /** The session with the fewest users, of those that take several at once. */
   const findShared = (
     places: ReadonlyArray<Tracked<S, E>>,
-    waiter: Waiting<S, E>
+    waiter: Waiting<S, E>,
+    at: number
   ): Entry<S, E> | undefined => {
     let best: Entry<S, E> | undefined
     for (const entry of entries) {
       const { slots } = entry.tracked.source
       if (slots === 1 || !isReady(entry) || entry.leases >= slots) continue
-      if (isFull(entry) || !places.includes(entry.tracked) || !suits(entry, waiter)) continue
+      if (reasonToEnd(entry, at) !== undefined || !places.includes(entry.tracked) || !suits(entry, waiter))
+        continue
       if (best === undefined || entry.leases < best.leases) best = entry
     }
     return best
@@ -551,6 +568,21 @@ const build = <S, E>(
       if (oldest === undefined || entry.aliveAt < oldest.aliveAt) oldest = entry
     }
     return oldest
+  }
+
+  /**
+   * Lets a session come to its end whose place the waiter needs: one that several users share may never be idle.
+   * Gives whether there is one.
+   */
+  const vacate = (places: ReadonlyArray<Tracked<S, E>>): boolean => {
+    let best: Entry<S, E> | undefined
+    for (const entry of entries) {
+      if (!isReady(entry) || entry.tracked.source.slots === 1 || places.includes(entry.tracked)) continue
+      if (best === undefined || entry.leases < best.leases) best = entry
+    }
+    if (best === undefined) return false
+    best.phase = "Leaving"
+    return true
   }
 
   const placeToOpen = (places: ReadonlyArray<Tracked<S, E>>, at: number): Tracked<S, E> | undefined => {
@@ -598,6 +630,8 @@ const build = <S, E>(
   interface Coming {
     readonly openings: Map<Tracked<S, E>, number>
     closings: number
+    /** Nobody who has waited longer waits for what is in use. */
+    mayVacate: boolean
   }
 
   const isComing = (places: ReadonlyArray<Tracked<S, E>>, { openings }: Coming): boolean => {
@@ -619,7 +653,7 @@ const build = <S, E>(
       return true
     }
     const isUnderWay = isComing(places, coming) || makeRoom(places, waiter, coming, at)
-    const shared = findShared(places, waiter)
+    const shared = findShared(places, waiter, at)
     if (shared === undefined) return isUnderWay
     grant(waiter, shared)
     return true
@@ -645,7 +679,7 @@ const build = <S, E>(
       return true
     }
     const useless = findUseless(places, waiter)
-    if (useless === undefined) return false
+    if (useless === undefined) return coming.mayVacate && vacate(places)
     retire(useless, "displaced")
     return true
   }
@@ -672,13 +706,16 @@ const build = <S, E>(
   }
 
   const serveThose = (at: number): void => {
-    const coming: Coming = { openings: new Map(), closings: 0 }
+    const coming: Coming = { openings: new Map(), closings: 0, mayVacate: true }
     for (const place of tracked) if (place.opening > 0) coming.openings.set(place, place.opening)
-    for (const entry of entries) if (entry.phase === "Closing") coming.closings += 1
+    for (const entry of entries) if (entry.phase !== "Open") coming.closings += 1
     let isStuck = false
     Lines.visit(line, (waiter) => {
       if (isStuck && isPlain(waiter)) return true
-      if (!serveOne(waiter, coming, at)) isStuck ||= isPlain(waiter)
+      if (!serveOne(waiter, coming, at)) {
+        coming.mayVacate = false
+        isStuck ||= isPlain(waiter)
+      }
       // What one cannot have, nobody behind it can who wants nothing else.
       return !isStuck || choosy > 0
     })

@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Supervisor from "effect/Supervisor"
 import * as TestClock from "effect/TestClock"
 import { atEveryStep } from "../../support/stepping.js"
-import type { FakeSource, Relay } from "./fake.js"
+import type { FakePool, FakeSource, Relay } from "./fake.js"
 import { anything, isOpen, makePool, openAt, pass, relay, stay, useOne } from "./fake.js"
 
 const forkAll = <A, E, R>(count: number, make: (index: number) => Effect.Effect<A, E, R>) =>
@@ -20,6 +20,14 @@ const forkAll = <A, E, R>(count: number, make: (index: number) => Effect.Effect<
 
 /** Lets every fiber go on that can. */
 const settle = TestClock.adjust(0)
+
+/** Two users for each place of a session that takes two, out of step: it is never idle. */
+const neverIdle = (pool: FakePool) =>
+  Effect.forEach(
+    [1000, 1300, 700, 1100],
+    (millis) => Effect.fork(Effect.forever(Effect.ignore(stay(pool, millis)))),
+    { discard: true }
+  )
 
 describe("a pool", () => {
   it.scoped("opens nothing before it is asked, and then no more than is needed", () =>
@@ -168,6 +176,17 @@ describe("a pool", () => {
       yield* TestClock.adjust("2 seconds")
       const names = yield* Fiber.join(Fiber.all(users))
       expect(names.slice(0, 6).sort()).toEqual(["a1", "a1", "a1", "a2", "a2", "a2"])
+    })
+  )
+
+  it.scoped("retires by age what is shared and never idle", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { slots: 2 })
+      const { events, pool } = yield* makePool([a], { maxSessions: 1, maxAgeMillis: 10_000 })
+      yield* neverIdle(pool)
+      yield* TestClock.adjust("12 seconds")
+      expect(events.retired).toEqual(["a age"])
+      expect(openAt(a)).toEqual(["a2"])
     })
   )
 })
@@ -411,6 +430,36 @@ describe("a pool of several sources", () => {
       expect(yield* pass(pool)).toBe("main1")
       const wish = { ...anything, except: new Set<FakeSource>([relays[0].source]) }
       expect(yield* useOne(pool, () => Effect.void, wish)).toBe("spare1")
+    })
+  )
+
+  it.scoped("finds a place for it though those elsewhere are shared and never idle", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { slots: 2 })
+      const b = relay("b", { slots: 2, priority: 1 })
+      const { events, pool } = yield* makePool([a, b], { maxSessions: 1 })
+      yield* neverIdle(pool)
+      const other = yield* Effect.fork(
+        useOne(pool, () => Effect.void, { except: new Set([a.source]), aliveAfter: undefined })
+      )
+      yield* TestClock.adjust("5 seconds")
+      expect(other.unsafePoll()).not.toBeNull()
+      expect(yield* Fiber.join(other)).toBe("b1")
+      expect(events.mostOpen).toBe(1)
+    })
+  )
+
+  it.scoped("goes back to the best though those of the spare are shared and never idle", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { slots: 2, behaviour: { opens: "refuses" } })
+      const b = relay("b", { slots: 2, priority: 1 })
+      const { pool } = yield* makePool([a, b], { maxSessions: 1 })
+      yield* neverIdle(pool)
+      yield* TestClock.adjust("5 seconds")
+      expect([openAt(a).length, openAt(b).length]).toEqual([0, 1])
+      a.behaviour = { opens: "succeeds" }
+      yield* TestClock.adjust("20 seconds")
+      expect([openAt(a), openAt(b)]).toEqual([["a1"], []])
     })
   )
 
