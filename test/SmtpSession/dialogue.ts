@@ -3,7 +3,7 @@
  * a script. The server's side is the script, the client's side an effect, and what is left is the outcome.
  */
 import * as Effect from "effect/Effect"
-import type { SmtpError } from "../../src/SmtpError.js"
+import * as SmtpError from "../../src/SmtpError.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
@@ -82,8 +82,19 @@ export const outcomes = (receipt: Receipt): ReadonlyArray<string> =>
     }
   })
 
-const described = (cause: SmtpError): string =>
+const described = (cause: SmtpError.SmtpError): string =>
   "phase" in cause ? `${cause._tag} ${cause.phase}` : cause._tag
+
+/** What a program decides by: the error, where it happened, whether to try again and what became of the message. */
+export const judged = (error: unknown): ReadonlyArray<unknown> =>
+  SmtpError.isSmtpError(error)
+    ? [
+        error._tag,
+        "phase" in error ? error.phase : undefined,
+        SmtpError.isTransient(error) ? "transient" : "permanent",
+        SmtpError.delivery(error)
+      ]
+    : [error]
 
 export const message = "Subject: hi\r\n\r\nhello\r\n"
 

@@ -8,23 +8,22 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
-import * as SmtpError from "../../src/SmtpError.js"
+import type * as SmtpError from "../../src/SmtpError.js"
 import type * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, ehlo, goodbye, greeting, opened, outcomes, withConnection, withSession } from "./dialogue.js"
+import {
+  ask,
+  ehlo,
+  goodbye,
+  greeting,
+  judged,
+  opened,
+  outcomes,
+  withConnection,
+  withSession
+} from "./dialogue.js"
 
 const script = SmtpTest.script
-
-/** What a program decides by: the error, where it happened, whether to try again and what became of the message. */
-const judged = (error: unknown): ReadonlyArray<unknown> =>
-  SmtpError.isSmtpError(error)
-    ? [
-        error._tag,
-        "phase" in error ? error.phase : undefined,
-        SmtpError.isTransient(error) ? "transient" : "permanent",
-        SmtpError.delivery(error)
-      ]
-    : [error]
 
 /** The judgement on a session that cannot be made. */
 const refusing = (from: SmtpTest.Script, options: SmtpSession.Options = {}) =>
@@ -151,19 +150,52 @@ const login = SmtpAuth.password({
   mechanisms: ["PLAIN"]
 })
 
-type SetUp = readonly [script: SmtpTest.Script, options: SmtpSession.Options]
+interface SetUp {
+  readonly until: SmtpTest.Script
+  readonly options: SmtpSession.Options
+  /** The same by hand; nobody has a session yet that is not greeted. */
+  readonly byHand: ((smtp: SmtpSession.Service) => Effect.Effect<unknown, unknown>) | undefined
+}
 
 const setUp: Readonly<Record<"greeting" | "ehlo" | "starttls" | "auth", SetUp>> = {
-  greeting: [script(), {}],
-  ehlo: [script(greeting, SmtpTest.expect("EHLO client.test")), {}],
-  starttls: [script(opened("STARTTLS"), SmtpTest.expect("STARTTLS")), { tls: "starttls" }],
-  auth: [
-    script(opened("AUTH PLAIN"), SmtpTest.expect(/^AUTH PLAIN /)),
-    { auth: login, allowInsecureAuth: true }
-  ]
+  greeting: { until: script(), options: {}, byHand: undefined },
+  ehlo: {
+    until: script(greeting, SmtpTest.expect("EHLO client.test")),
+    options: {},
+    byHand: (smtp) => smtp.ehlo
+  },
+  starttls: {
+    until: script(opened("STARTTLS"), SmtpTest.expect("STARTTLS")),
+    options: { tls: "starttls" },
+    byHand: (smtp) => smtp.startTls
+  },
+  auth: {
+    until: script(opened("AUTH PLAIN"), SmtpTest.expect(/^AUTH PLAIN /)),
+    options: { auth: login, allowInsecureAuth: true },
+    byHand: (smtp) => smtp.authenticate(login)
+  }
 }
 
 const phases = ["greeting", "ehlo", "starttls", "auth"] as const
+
+/** The judgement of `make`, and of the program that does it by hand, whose session is closed then. */
+const refusingIn = (phase: (typeof phases)[number], end: SmtpTest.Script) =>
+  Effect.gen(function* () {
+    const { byHand, options, until } = setUp[phase]
+    const judgement = yield* refusing(script(until, end), options)
+    if (byHand === undefined) return [judgement]
+    const ended = yield* withConnection(
+      script(until, end),
+      (smtp) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(byHand(smtp))
+          return { error: judged(error), state: yield* smtp.state }
+        }),
+      { tls: "none", allowInsecureAuth: true }
+    )
+    expect(ended.state).toBe("Closed")
+    return [judgement, ended.error]
+  })
 
 describe("a server that goes while a session is set up", () => {
   const ways: Readonly<Record<string, SmtpTest.Script>> = {
@@ -173,43 +205,45 @@ describe("a server that goes while a session is set up", () => {
     "half a reply": script(SmtpTest.inject("25"), SmtpTest.close)
   }
   for (const phase of phases) {
-    const [until, options] = setUp[phase]
+    const times = setUp[phase].byHand === undefined ? 1 : 2
+    const all = (judgement: ReadonlyArray<unknown>) => Array.from({ length: times }, () => judgement)
+
     for (const [way, end] of Object.entries(ways)) {
       it.effect(`is ServerDisconnected: ${way} in ${phase}`, () =>
         Effect.gen(function* () {
-          const judgement = yield* refusing(script(until, end), options)
-          expect(judgement).toEqual(["ServerDisconnected", phase, "transient", "NotSent"])
+          const judgements = yield* refusingIn(phase, end)
+          expect(judgements).toEqual(all(["ServerDisconnected", phase, "transient", "NotSent"]))
         })
       )
     }
 
     it.effect(`is ReplyTimeout: silence in ${phase}`, () =>
       Effect.gen(function* () {
-        const fiber = yield* Effect.fork(refusing(script(until, SmtpTest.silence), options))
-        yield* TestClock.adjust("10 minutes")
-        expect(yield* Fiber.join(fiber)).toEqual(["ReplyTimeout", phase, "transient", "NotSent"])
+        const fiber = yield* Effect.fork(refusingIn(phase, SmtpTest.silence))
+        yield* Effect.repeatN(TestClock.adjust("5 minutes"), 2 * times)
+        expect(yield* Fiber.join(fiber)).toEqual(all(["ReplyTimeout", phase, "transient", "NotSent"]))
       })
     )
 
     it.effect(`is ProtocolError: garbage in ${phase}`, () =>
       Effect.gen(function* () {
-        const judgement = yield* refusing(
-          script(until, SmtpTest.inject("garbage\r\n"), SmtpTest.expectEnd),
-          options
-        )
-        expect(judgement).toEqual(violation(phase))
+        const garbage = script(SmtpTest.inject("garbage\r\n"), SmtpTest.expectEnd)
+        expect(yield* refusingIn(phase, garbage)).toEqual(all(violation(phase)))
       })
     )
 
     it.effect(`is told with its reply: 421 in ${phase}, behind which nothing is said`, () =>
       Effect.gen(function* () {
-        const goes = script(until, SmtpTest.reply("421 4.3.2 bye"), SmtpTest.expectEnd)
-        const error = yield* Effect.flip(withSession(goes, () => Effect.void, options))
+        const { options, until } = setUp[phase]
+        const goes = script(SmtpTest.reply("421 4.3.2 bye"), SmtpTest.expectEnd)
+        const error = yield* Effect.flip(withSession(script(until, goes), () => Effect.void, options))
         expect(error).toMatchObject({ reply: { code: 421 } })
-        expect(judged(error)).toEqual(
-          phase === "greeting"
-            ? ["ConnectError", undefined, "transient", "NotSent"]
-            : ["ServerDisconnected", phase, "transient", "NotSent"]
+        expect(yield* refusingIn(phase, goes)).toEqual(
+          all(
+            phase === "greeting"
+              ? ["ConnectError", undefined, "transient", "NotSent"]
+              : ["ServerDisconnected", phase, "transient", "NotSent"]
+          )
         )
       })
     )
