@@ -12,7 +12,7 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { listen } from "../support/listen.js"
 import * as Dialogue from "./dialogue.js"
-import { ask, ehlo, goodbye, greeting, opened, withConnection, withSession } from "./dialogue.js"
+import { ask, ehlo, goodbye, greeting, judged, opened, withConnection, withSession } from "./dialogue.js"
 
 /** The endpoint that options lead to; the dial is refused. */
 const dialled = (options: SmtpSession.Options) =>
@@ -277,6 +277,7 @@ describe("the greeting", () => {
         reason: "Greeting",
         reply: { code: 199, text: "no hello for you!" }
       })
+      expect(judged(error)).toEqual(["ConnectError", undefined, "permanent", "NotSent"])
     })
   )
 
@@ -285,7 +286,8 @@ describe("the greeting", () => {
       const error = yield* Effect.flip(
         withSession(SmtpTest.script(SmtpTest.reply("554 5.3.2 no service"), goodbye), () => Effect.void)
       )
-      expect(error).toMatchObject({ _tag: "ConnectError", reason: "Greeting", reply: { code: 554 } })
+      expect(error).toMatchObject({ reason: "Greeting", reply: { code: 554 } })
+      expect(judged(error)).toEqual(["ConnectError", undefined, "permanent", "NotSent"])
     })
   )
 
@@ -294,14 +296,15 @@ describe("the greeting", () => {
       const error = yield* Effect.flip(
         withSession(SmtpTest.script(SmtpTest.reply("421 4.3.2 busy"), SmtpTest.expectEnd), () => Effect.void)
       )
-      expect(error).toMatchObject({ _tag: "ConnectError", reason: "Greeting", reply: { code: 421 } })
+      expect(error).toMatchObject({ reason: "Greeting", reply: { code: 421 } })
+      expect(judged(error)).toEqual(["ConnectError", undefined, "transient", "NotSent"])
     })
   )
 
   it.effect("that never comes, because the server leaves, is ServerDisconnected", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(withSession(SmtpTest.close, () => Effect.void))
-      expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "greeting" })
+      expect(judged(error)).toEqual(["ServerDisconnected", "greeting", "transient", "NotSent"])
     })
   )
 
@@ -318,7 +321,7 @@ describe("the greeting", () => {
         const error = yield* Effect.flip(
           withSession(SmtpTest.script(reply, SmtpTest.expectEnd), () => Effect.void)
         )
-        expect(error).toMatchObject({ _tag: "ProtocolError", phase: "greeting" })
+        expect(judged(error)).toEqual(["ProtocolError", "greeting", "permanent", "NotSent"])
       })
     )
   }
@@ -332,7 +335,7 @@ describe("the greeting", () => {
           { replyLimits: { lines: 2 } }
         )
       )
-      expect(error).toMatchObject({ _tag: "ProtocolError", phase: "greeting" })
+      expect(judged(error)).toEqual(["ProtocolError", "greeting", "permanent", "NotSent"])
     })
   )
 })
@@ -423,7 +426,7 @@ describe("EHLO", () => {
           () => Effect.void
         )
       )
-      expect(error).toMatchObject({ _tag: "ProtocolError", phase: "ehlo" })
+      expect(judged(error)).toEqual(["ProtocolError", "ehlo", "permanent", "NotSent"])
     })
   )
 
@@ -440,7 +443,7 @@ describe("EHLO", () => {
           () => Effect.void
         )
       )
-      expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "ehlo" })
+      expect(judged(error)).toEqual(["ServerDisconnected", "ehlo", "transient", "NotSent"])
     })
   )
 })
@@ -472,7 +475,14 @@ describe("HELO as the fallback (RFC 5321 section 3.2)", () => {
             () => Effect.void
           )
         )
-        expect(error).toMatchObject({ _tag: "HeloError", command: "EHLO", reply: { code } })
+        expect(error).toMatchObject({ command: "EHLO", reply: { code } })
+        const judgement = ["HeloError", undefined, code < 500 ? "transient" : "permanent", "NotSent"]
+        expect(judged(error)).toEqual(judgement)
+        const byHand = yield* withConnection(
+          SmtpTest.script(greeting, ask("EHLO client.test", `${code} no`), goodbye),
+          (smtp) => Effect.zip(Effect.flip(smtp.ehloOrHeloIfNeeded), smtp.state)
+        )
+        expect([judged(byHand[0]), byHand[1]]).toEqual([judgement, "Greeted"])
       })
     )
   }
@@ -485,7 +495,8 @@ describe("HELO as the fallback (RFC 5321 section 3.2)", () => {
           () => Effect.void
         )
       )
-      expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "ehlo", reply: { code: 421 } })
+      expect(error).toMatchObject({ reply: { code: 421 } })
+      expect(judged(error)).toEqual(["ServerDisconnected", "ehlo", "transient", "NotSent"])
     })
   )
 
@@ -537,7 +548,8 @@ describe("HELO as the fallback (RFC 5321 section 3.2)", () => {
           () => Effect.void
         )
       )
-      expect(error).toMatchObject({ _tag: "HeloError", command: "HELO", reply: { code: 504 } })
+      expect(error).toMatchObject({ command: "HELO", reply: { code: 504 } })
+      expect(judged(error)).toEqual(["HeloError", undefined, "permanent", "NotSent"])
     })
   )
 

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -14,6 +16,7 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
 import * as Loopback from "../support/loopback.js"
 import { resourcesLeftBy } from "../support/resources.js"
+import { judged } from "./dialogue.js"
 import {
   agreed,
   bye,
@@ -130,7 +133,9 @@ describe('tls: "starttls"', () => {
   it.live("goes no further where it is not offered: neither AUTH nor MAIL", () =>
     Effect.gen(function* () {
       const met = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ auth }))
-      expect(refusedBy(met)).toMatchObject({ _tag: "NotSupported", extension: "STARTTLS" })
+      const error = refusedBy(met)
+      expect(error).toMatchObject({ extension: "STARTTLS" })
+      expect(judged(error)).toEqual(["NotSupported", undefined, "permanent", "NotSent"])
     })
   )
 
@@ -146,8 +151,13 @@ describe('tls: "starttls"', () => {
           make({ auth })
         )
         const error = refusedBy(met)
-        expect(error).toMatchObject({ _tag: "CommandRefused", command: "STARTTLS", phase: "starttls" })
-        expect(SmtpError.isTransient(error)).toBe(transient)
+        expect(error).toMatchObject({ command: "STARTTLS" })
+        expect(judged(error)).toEqual([
+          "CommandRefused",
+          "starttls",
+          transient ? "transient" : "permanent",
+          "NotSent"
+        ])
       })
     )
   }
@@ -159,7 +169,7 @@ describe('tls: "starttls"', () => {
         {},
         make({})
       )
-      expect(refusedBy(met)).toMatchObject({ _tag: "ProtocolError", phase: "starttls" })
+      expect(judged(refusedBy(met))).toEqual(["ProtocolError", "starttls", "permanent", "NotSent"])
     })
   )
 })
@@ -184,7 +194,9 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
           {},
           make({ auth })
         )
-        expect(refusedBy(met)).toMatchObject({ _tag: "TlsError", reason: "Injection" })
+        const error = refusedBy(met)
+        expect(error).toMatchObject({ reason: "Injection" })
+        expect(judged(error)).toEqual(["TlsError", undefined, "permanent", "NotSent"])
         expect(met.received).toBe(onlyStartTls)
       })
     )
@@ -209,6 +221,83 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
       expect(["Injection", "Handshake"]).toContain(error._tag === "TlsError" ? error.reason : "")
       expect(met.received.startsWith(onlyStartTls)).toBe(true)
       expect(met.received).not.toContain("AUTH")
+    })
+  )
+})
+
+describe("a session on which STARTTLS is said by hand", () => {
+  const said = script(greet, hello("STARTTLS"), says("STARTTLS"))
+  const goAhead = script(said, reply("220 go ahead"))
+  interface Expected {
+    readonly error: object
+    readonly judgement: ReadonlyArray<unknown>
+    readonly state: SmtpSession.State
+  }
+  const tls = (reason: string, mayPass: "transient" | "permanent"): Expected => ({
+    error: { reason },
+    judgement: ["TlsError", undefined, mayPass, "NotSent"],
+    state: "Closed"
+  })
+  const refusal = (judgement: "transient" | "permanent"): Expected => ({
+    error: { command: "STARTTLS" },
+    judgement: ["CommandRefused", "starttls", judgement, "NotSent"],
+    state: "Ready"
+  })
+  const cases: Readonly<Record<string, readonly [SmtpTest.Script, Expected, Duration.DurationInput?]>> = {
+    "lives where it is refused for now": [script(said, reply("454 later"), bye), refusal("transient")],
+    "lives where it is refused": [script(said, reply("501 no"), bye), refusal("permanent")],
+    "is closed by an answer that is none": [
+      script(said, reply("250 ok"), SmtpTest.expectEnd),
+      {
+        error: { reply: { code: 250 } },
+        judgement: ["ProtocolError", "starttls", "permanent", "NotSent"],
+        state: "Closed"
+      }
+    ],
+    "is closed by plaintext behind the 220": [
+      script(said, inject("220 go ahead\r\n250 ok\r\n"), SmtpTest.expectEnd),
+      tls("Injection", "permanent")
+    ],
+    "is closed by garbage instead of a handshake": [
+      script(goAhead, SmtpTest.expectOctets(5), inject("this is not TLS at all\r\n"), silence),
+      tls("Handshake", "permanent")
+    ],
+    "is closed by the server's leaving": [
+      script(goAhead, SmtpTest.expectOctets(5), SmtpTest.close),
+      tls("Handshake", "permanent")
+    ],
+    "is closed by a handshake that stalls": [
+      script(goAhead, silence),
+      tls("Timeout", "transient"),
+      "100 millis"
+    ]
+  }
+  for (const [what, [server, { error, judgement, state }, limit]] of Object.entries(cases)) {
+    it.live(what, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(server, {}, (options) =>
+          Effect.flatMap(SmtpSession.connect({ ...options, timeouts: { tls: limit } }), (session) =>
+            Effect.zip(Effect.flip(session.startTls), session.state)
+          )
+        )
+        const [told, left] = agreed(met)
+        expect(told).toMatchObject(error)
+        expect([judged(told), left]).toEqual([judgement, state])
+      })
+    )
+  }
+
+  it.live("is closed by a certificate that it does not trust", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const met = yield* meet(script(greet, hello("STARTTLS"), startTls), serverTls(made), (options) =>
+        Effect.flatMap(SmtpSession.connect(options), (session) =>
+          Effect.zip(Effect.flip(session.startTls), session.state)
+        )
+      )
+      const [told, left] = Either.getOrThrow(met.result)
+      expect(told).toMatchObject({ reason: "Certificate" })
+      expect([judged(told), left]).toEqual([["TlsError", undefined, "permanent", "NotSent"], "Closed"])
     })
   )
 })
@@ -290,7 +379,8 @@ describe("the server's certificate", () => {
       ),
       (met) => {
         const error = failed(met)
-        expect(error).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
+        expect(error).toMatchObject({ reason: "Certificate" })
+        expect(judged(error)).toEqual(["TlsError", undefined, "permanent", "NotSent"])
         expect(met.received).toBe(onlyStartTls)
         return error.message
       }
