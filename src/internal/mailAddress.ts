@@ -71,9 +71,26 @@ const fromParsed = (parsed: Parsed): Address =>
 const readObject = (address: Address, field: string): Address | Invalid =>
   isGroup(address) ? readGroup(address, field) : readMailbox(address, field)
 
-// The parser makes the best of anything; what a program writes has to have one meaning only.
-const outsideQuotes = (text: string): string => text.replace(/"(?:[^"\\]|\\.)*"/g, '""').trim()
+/** The text without its comments, and without what its quotes hold; `undefined` if one of them has no end. */
+const outlineOf = (text: string): string | undefined => {
+  let outline = ""
+  let quoted = false
+  let depth = 0
+  for (let index = 0; index < text.length; index++) {
+    const character = text.charAt(index)
+    if (character === "\\" && (quoted || depth > 0)) index++
+    else if (character === '"' && depth === 0) {
+      quoted = !quoted
+      outline += character
+    } else if (quoted) continue
+    else if (character === "(") depth++
+    else if (character === ")" && depth > 0) depth--
+    else if (depth === 0) outline += character
+  }
+  return quoted || depth > 0 ? undefined : outline.trim()
+}
 
+// The parser makes the best of anything; what a program writes has to have one meaning only.
 const isWellFormed = (outside: string, parsed: Parsed): boolean => {
   if (parsed.group !== undefined) return /^[^:;<>]*:[^:;]*;$/.test(outside)
   return /^[^<>]*<[^<>]*>$/.test(outside)
@@ -89,7 +106,8 @@ const readString = (text: string, field: string): Address | Invalid => {
   const [only, ...others] = parsed
   if (only === undefined) return bare
   if (others.length > 0) return invalid(field, "holds several addresses; give each on its own")
-  const outside = outsideQuotes(text)
+  const outside = outlineOf(text)
+  if (outside === undefined) return invalid(field, endless)
   if (only.group === undefined && !outside.includes("<")) return bare
   if (!isWellFormed(outside, only))
     return invalid(field, "is not written as `Name <address>` or `group: addresses;`")
@@ -151,6 +169,35 @@ export const readMailboxes = (
   return named
 }
 
+const endless = "has a quote or a comment without an end"
+
+/** One of a list, as its outline has it: `Name <address>`, or an address with white space around its @ at most. */
+const hasOneMeaning = (item: string): boolean =>
+  /[<>]/.test(item)
+    ? /^[^<>]*<[^<>]*>$/.test(item)
+    : !item.includes("@") || item.split("@").every((part) => !/[ \t]/.test(part.trim()))
+
+/**
+ * What is wrong with a list of addresses that the parser would make the best of, since its best is mail for some of
+ * them, or for somebody else.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const listFault = (text: string): string | undefined => {
+  const outline = outlineOf(text)
+  if (outline === undefined) return endless
+  const items = outline
+    // Colons and commas of domain literals and of routes separate nothing.
+    .replace(/\[[^[\]]*\]/g, "[]")
+    .replace(/<[^<>]*>/g, "<>")
+    .split(/[,;]/)
+    .map((item) => item.slice(item.lastIndexOf(":") + 1).trim())
+  return items.every(hasOneMeaning)
+    ? undefined
+    : "has more beside an address than a name; write `Name <address>`, and a comma between addresses"
+}
+
 /**
  * Reads an address list as a header field writes it: names, comments, groups, and as many addresses as there are.
  *
@@ -158,7 +205,7 @@ export const readMailboxes = (
  * @category constructors
  */
 export const parseList = (text: string, field: string): ReadonlyArray<Address> | Invalid => {
-  const fault = displayFault(text)
+  const fault = displayFault(text) ?? listFault(text)
   if (fault !== undefined) return invalid(field, fault)
   return readAddresses(addressparser(text).map(fromParsed), field)
 }

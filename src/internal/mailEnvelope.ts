@@ -10,7 +10,7 @@ import * as HeaderSection from "../protocol/HeaderSection.js"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, isInvalid } from "../protocol/Invalid.js"
 import * as Mailboxes from "../protocol/Mailbox.js"
-import { mailboxes } from "./mailAddress.js"
+import { listFault, mailboxes } from "./mailAddress.js"
 import type { Message } from "./mailModel.js"
 
 /**
@@ -41,6 +41,9 @@ export const ofMessage = (message: Message): Envelope => {
 
 const decoder = new TextDecoder()
 
+// What the decoder puts in place of octets that are not UTF-8.
+const notUtf8 = "\uFFFD"
+
 /** A field in the characters that it stands for: UTF-8, of which ASCII is a part (RFC 6532). */
 const textOf = (field: Field): string =>
   HeaderSection.unfold(decoder.decode(HeaderSection.fromLatin1(field.body)))
@@ -48,7 +51,11 @@ const textOf = (field: Field): string =>
 const addressesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> | Invalid => {
   const found: Array<string> = []
   for (const field of HeaderSection.named(fields, name)) {
-    for (const { address } of addressparser(textOf(field), { flatten: true })) {
+    const text = textOf(field)
+    const fault = listFault(text)
+    if (fault !== undefined) return invalid(name, fault)
+    for (const { address } of addressparser(text, { flatten: true })) {
+      if (address.includes(notUtf8)) return invalid(name, "holds an address that is not in UTF-8")
       const mailbox = Mailboxes.parseForwardPath(address, name)
       if (isInvalid(mailbox)) return mailbox
       found.push(address)

@@ -193,6 +193,37 @@ describe("addresses", () => {
     })
   )
 
+  it.effect.each([
+    "ann@example.net bob@example.org",
+    "Ann <ann@example.net> <bob@example.org>",
+    "Ann <ann@example.net>bob@example.org",
+    "Ann ann@example.net",
+    "Ann <ann@example.net>, c.d . bob@example.org",
+    'Ann <ann@example.net>, "Bob <bob@example.org>',
+    "Us: ann@example.net bob@example.org;"
+  ])("refuses what would lose one of them: %s", (text) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(MailMessage.addresses(text))
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field: "addresses" })
+    })
+  )
+
+  it.effect.each([
+    ["(her (own)) ann@example.net (home), ann @ example.org", ["ann@example.net", "ann@example.org"]],
+    ["Doe, Ann <ann@example.net>", ["ann@example.net"]],
+    ["ann@example.net; bob@example.org;", ["ann@example.net", "bob@example.org"]],
+    ['"a b, (c"@example.net, "<x>" <bob@[IPv6:::1]>', ['"a b, (c"@example.net', "bob@[IPv6:::1]"]],
+    [
+      "<@relay.example,@other.example:ann@example.net>, [List] <bob@example.org>",
+      ["ann@example.net", "bob@example.org"]
+    ]
+  ] as const)("reads %s", ([text, expected]) =>
+    Effect.gen(function* () {
+      const read = yield* MailMessage.addresses(text)
+      expect(read.map((one) => ("address" in one ? one.address : one.group))).toEqual(expected)
+    })
+  )
+
   it.effect("names the address that is wrong", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(MailMessage.addresses("ann@example.net, bob"))

@@ -105,6 +105,10 @@ describe("the envelope of a raw message", () => {
     [header("To: a@example.net"), "From"],
     [header("From: a@example.com"), "To"],
     [header("From: a@example.com", "To: b"), "To"],
+    [header("From: a@example.com", "To: b@example.net c@example.net"), "To"],
+    [header("From: a@example.com", "To: b@example.net", "Cc: C <c@example.net> <d@example.net>"), "Cc"],
+    [header("From: a . b@example.com", "To: b@example.net"), "From"],
+    [Buffer.from(header("From: a@example.com", "To: Jos\u00e9@example.net"), "latin1"), "To"],
     [header("From: a@example.com", "To: b@example.net", "Bcc: c@-.example"), "Bcc"],
     [
       header("Resent-Date: x", "Resent-From: r@example.com", "From: a@example.com", "To: b@example.net"),
