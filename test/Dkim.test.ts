@@ -257,6 +257,15 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("of octet after octet is signed in a time in proportion to its length", () =>
+    Effect.gen(function* () {
+      const whole = text.encode(`From: a@example.com\r\n${"X: y\r\n".repeat(10_000)}\r\n`)
+      const content = Stream.fromIterable(whole).pipe(Stream.map((octet) => Uint8Array.of(octet)))
+      const all = yield* octetsOf(yield* Dkim.signContent(content, { keys: yield* bothKeys }))
+      expect(all.subarray(-whole.length)).toEqual(whole)
+    })
+  )
+
   it.effect("that changes after it was signed ends in an error, before it has ended", () =>
     Effect.gen(function* () {
       const keys = yield* bothKeys

@@ -145,21 +145,18 @@ const makeLook = (settings: Settings): Look => {
   const encoder = Encoding.makeEncoder("bdat", encodingOptions(settings))
   const body = settings.body === "relaxed" ? makeRelaxed() : makeSimple()
   const whole = createHash("sha256")
-  let head: Uint8Array | undefined = new Uint8Array(0)
-  let fields: ReadonlyArray<SignedField> = []
+  const gatherer = HeaderSection.makeGatherer()
+  let fields: ReadonlyArray<SignedField> | undefined
 
   /** Takes the header section off the octets so far; gives what is body. */
   const takeHead = (octets: Uint8Array, complete: boolean): Uint8Array | ContentError => {
-    if (head === undefined) return octets
-    head = join([head, octets])
-    const section = HeaderSection.read(head, complete)
-    if (section !== undefined) {
-      fields = signedFields(head, section)
-      const rest = head.subarray(section.length + 2)
-      head = undefined
-      return rest
+    if (fields !== undefined) return octets
+    const gathered = gatherer.push(octets) ?? (complete ? gatherer.end() : undefined)
+    if (gathered !== undefined) {
+      fields = signedFields(gathered.octets, gathered.section)
+      return gathered.octets.subarray(gathered.section.length + 2)
     }
-    if (head.length <= headerLimit) return head.subarray(head.length)
+    if (gatherer.held() <= headerLimit) return octets.subarray(octets.length)
     const detail = `its header section has more than ${headerLimit} octets`
     return new ContentError({ reason: "TooLarge", detail })
   }
@@ -181,7 +178,7 @@ const makeLook = (settings: Settings): Look => {
     end: Effect.suspend(() => take(encoder.end(), true)).pipe(
       Effect.zipRight(body.end),
       Effect.map((bodyHash) => ({
-        fields,
+        fields: fields ?? [],
         bodyHash,
         facts: encoder.facts(),
         whole: whole.digest("base64")

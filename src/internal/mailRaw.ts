@@ -36,25 +36,23 @@ const nothing = new Uint8Array(0)
 
 const blind = /^(?:resent-)?bcc$/i
 
-const join = (left: Uint8Array, right: Uint8Array): Uint8Array => {
-  if (left.length === 0) return right
-  const joined = new Uint8Array(left.length + right.length)
-  joined.set(left)
-  joined.set(right, left.length)
-  return joined
-}
-
 /** The octets without the fields that name blind copies; the same array if there are none. */
 const withoutBlind = (octets: Uint8Array, { fields }: Section): Uint8Array => {
   const hidden = fields.filter(({ name }) => blind.test(name))
   if (hidden.length === 0) return octets
-  let kept: Uint8Array = nothing
+  const kept = new Uint8Array(hidden.reduce((left, { end, start }) => left - (end - start), octets.length))
   let start = 0
+  let length = 0
+  const keep = (until: number): void => {
+    kept.set(octets.subarray(start, until), length)
+    length += until - start
+  }
   for (const field of hidden) {
-    kept = join(kept, octets.slice(start, field.start))
+    keep(field.start)
     start = field.end
   }
-  return join(kept, octets.slice(start))
+  keep(octets.length)
+  return kept
 }
 
 const emptySection: Section = { fields: [], length: 0 }
@@ -143,25 +141,23 @@ interface Head {
 }
 
 const makeHead = (): Head => {
-  let held: Uint8Array = nothing
+  const gatherer = HeaderSection.makeGatherer()
   let section: Section | undefined
   let removed = 0
-  const release = (found: Section): Uint8Array => {
+  const release = ({ octets, section: found }: HeaderSection.Gathered): Uint8Array => {
     section = found
-    const kept = withoutBlind(held, found)
-    removed = held.length - kept.length
-    held = nothing
+    const kept = withoutBlind(octets, found)
+    removed = octets.length - kept.length
     return kept
   }
   return {
     push: (octets) => {
       if (section !== undefined) return octets
-      held = join(held, octets)
-      const found = HeaderSection.read(held, false)
-      if (found !== undefined) return release(found)
-      return held.length > headerLimit ? tooLong() : nothing
+      const gathered = gatherer.push(octets)
+      if (gathered !== undefined) return release(gathered)
+      return gatherer.held() > headerLimit ? tooLong() : nothing
     },
-    end: () => (section === undefined ? release(HeaderSection.read(held, true) ?? emptySection) : nothing),
+    end: () => (section === undefined ? release(gatherer.end()) : nothing),
     section: () => section ?? emptySection,
     removed: () => removed
   }

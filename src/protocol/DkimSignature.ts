@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { trimEnd } from "./HeaderSection.js"
 
 /**
  * How a field or the body may change on the way without breaking the signature (RFC 6376 section 3.4).
@@ -140,7 +141,7 @@ export const signedNames = (
 export const canonicalField = (text: string, form: Form): string => {
   if (form === "simple") return text
   const colon = text.indexOf(":")
-  const name = text.slice(0, colon).replace(/[ \t]+$/, "")
+  const name = trimEnd(text.slice(0, colon))
   const body = text
     .slice(colon + 1)
     .replaceAll("\r\n", "")

@@ -66,6 +66,21 @@ export const toLatin1 = (octets: Uint8Array): string => {
 export const fromLatin1 = (text: string): Uint8Array =>
   Uint8Array.from(text, (character) => character.charCodeAt(0))
 
+/**
+ * The text without spaces and tabs at its end. A pattern would take a time that grows with the square of their number
+ * where they are not at the end.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const trimEnd = (text: string): string => {
+  let end = text.length
+  while (end > 0 && isWhiteSpace(text.charCodeAt(end - 1))) end--
+  return text.slice(0, end)
+}
+
+const isWhiteSpace = (octet: number | undefined): boolean => octet === SP || octet === HT
+
 /** Where the line that begins at `start` ends, and where the next one begins. CRLF, CR and LF end a line. */
 const lineAt = (octets: Uint8Array, start: number): { readonly end: number; readonly next: number } => {
   let end = start
@@ -79,7 +94,7 @@ const makeField = (octets: Uint8Array, start: number, textEnd: number, end: numb
   const at = text.indexOf(colon)
   return at === -1
     ? { name: text, body: "", start, end }
-    : { name: text.slice(0, at).replace(/[ \t]+$/, ""), body: text.slice(at + 1), start, end }
+    : { name: trimEnd(text.slice(0, at)), body: text.slice(at + 1), start, end }
 }
 
 /**
@@ -102,8 +117,7 @@ export const read = (octets: Uint8Array, complete: boolean): Section | undefined
     // The octet behind the line end says whether this was half of a CRLF, and whether the field is continued.
     if (!complete && next >= octets.length) return undefined
     if (end === position) break
-    const continued = octets[position] === SP || octets[position] === HT
-    if (!continued || position === 0) {
+    if (!isWhiteSpace(octets[position]) || position === 0) {
       finish()
       start = position
     }
@@ -130,8 +144,82 @@ export const named = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray
  * @since 0.1.0
  * @category accessors
  */
-export const unfold = (body: string): string =>
-  body.replace(/\r\n|\r|\n/g, "").replace(/^[ \t]+|[ \t]+$/g, "")
+export const unfold = (body: string): string => trimEnd(body.replace(/[\r\n]/g, "")).replace(/^[ \t]+/, "")
+
+/**
+ * The header section of a message, with the octets that came with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Gathered {
+  readonly section: Section
+  /** From the beginning of the message; behind the section whatever the last piece brought. */
+  readonly octets: Uint8Array
+}
+
+/**
+ * Gathers the header section of a message that comes in pieces.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Gatherer {
+  /** `undefined` until the section is complete. */
+  readonly push: (octets: Uint8Array) => Gathered | undefined
+  /** The section of a message that has no more octets. */
+  readonly end: () => Gathered
+  /** Octets that are held. */
+  readonly held: () => number
+}
+
+const firstCapacity = 4096
+
+/**
+ * A gatherer that reads the section once, when the empty line that ends it has come, however small the pieces are.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeGatherer = (): Gatherer => {
+  let buffer = new Uint8Array(firstCapacity)
+  let length = 0
+  let lineIsEmpty = true
+  let behindCarriageReturn = false
+  let emptyLineSeen = false
+
+  const append = (octets: Uint8Array): void => {
+    if (length + octets.length > buffer.length) {
+      const larger = new Uint8Array(2 * (length + octets.length))
+      larger.set(buffer.subarray(0, length))
+      buffer = larger
+    }
+    buffer.set(octets, length)
+    length += octets.length
+  }
+
+  const look = (octet: number): void => {
+    const secondHalf = octet === LF && behindCarriageReturn
+    behindCarriageReturn = octet === CR
+    if (secondHalf) return
+    const endsLine = octet === CR || octet === LF
+    if (endsLine && lineIsEmpty) emptyLineSeen = true
+    lineIsEmpty = endsLine
+  }
+
+  const held = (): Uint8Array => buffer.subarray(0, length)
+
+  return {
+    push: (octets) => {
+      append(octets)
+      for (let index = 0; index < octets.length && !emptyLineSeen; index++) look(octets[index] ?? 0)
+      const section = emptyLineSeen ? read(held(), false) : undefined
+      return section === undefined ? undefined : { section, octets: held() }
+    },
+    end: () => ({ section: read(held(), true) ?? { fields: [], length: 0 }, octets: held() }),
+    held: () => length
+  }
+}
 
 /**
  * Looks at a message piece by piece, whatever the pieces are.
@@ -146,6 +234,9 @@ export interface Inspector {
   readonly nonAscii: () => boolean
 }
 
+// Nobody nests parts as deep, and each level costs time with each line that looks like a delimiter.
+const deepest = 100
+
 // Enough of a line to tell a delimiter (RFC 2046 section 5.1.1) and to read the parameter that names it.
 const keptOfLine = 4096
 
@@ -157,7 +248,8 @@ const boundaryOf = (contentType: string): string | undefined => {
 
 /**
  * An inspector of every header section of a message. It follows the delimiters of multipart types and enters
- * message/rfc822 and message/global, which may not be encoded; what is encoded is not looked into.
+ * message/rfc822 and message/global, which may not be encoded; what is encoded is not looked into, nor are parts that
+ * are nested more than a hundred deep.
  *
  * @since 0.1.0
  * @category constructors
@@ -182,7 +274,7 @@ export const makeInspector = (): Inspector => {
 
   const endSection = (): void => {
     const boundary = boundaryOf(contentType)
-    if (boundary !== undefined) boundaries = [...boundaries, boundary]
+    if (boundary !== undefined && boundaries.length < deepest) boundaries = [...boundaries, boundary]
     const nested = /^\s*message\/(rfc822|global)\b/i.test(contentType)
     if (nested && !/base64|quoted-printable/i.test(encoding)) beginSection()
     else inHeader = false
@@ -205,7 +297,7 @@ export const makeInspector = (): Inspector => {
 
   const delimiterLine = (line: string): boolean => {
     if (!line.startsWith("--")) return false
-    const text = line.slice(2).replace(/[ \t]+$/, "")
+    const text = trimEnd(line.slice(2))
     const depth = boundaries.findLastIndex((boundary) => text === boundary || text === `${boundary}--`)
     if (depth === -1) return false
     const closing = text !== boundaries[depth]

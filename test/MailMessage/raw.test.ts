@@ -157,6 +157,16 @@ describe("a raw message", () => {
     })
   )
 
+  it.effect("is read in a time in proportion to its length", () =>
+    Effect.gen(function* () {
+      const spaces = " ".repeat(100_000)
+      const long = header("From: a@example.com", `To: b@example.net${spaces},c@example.net`)
+      expect((yield* MailMessage.raw(long)).to).toEqual(["b@example.net", "c@example.net"])
+      const many = header("From: a@example.com", "To: b@example.net", "X: y\r\n".repeat(10_000) + "X: z")
+      expect((yield* MailMessage.raw(inPieces(many, 1))).to).toEqual(["b@example.net"])
+    })
+  )
+
   it("loses them in a stream of any pieces, with any line ends", () =>
     FastCheck.assert(
       FastCheck.asyncProperty(

@@ -60,6 +60,38 @@ describe("a header section", () => {
     )
   })
 
+  it("is gathered from any pieces as from one", () => {
+    const line = FastCheck.constantFrom("A: 1", " folded", "B: 2", "", "C: \xe4")
+    const lineEnd = FastCheck.constantFrom("\r\n", "\n", "\r")
+    const text = FastCheck.array(FastCheck.tuple(line, lineEnd), { maxLength: 8 }).map((all) =>
+      all.flat().join("")
+    )
+    FastCheck.assert(
+      FastCheck.property(text, FastCheck.integer({ min: 1, max: 9 }), (whole, size) => {
+        const gatherer = HeaderSection.makeGatherer()
+        const octets = latin1(whole)
+        let gathered: HeaderSection.Gathered | undefined
+        let start = 0
+        for (; start < octets.length && gathered === undefined; start += size) {
+          gathered = gatherer.push(octets.subarray(start, start + size))
+        }
+        const { octets: held, section } = gathered ?? gatherer.end()
+        expect(section).toEqual(HeaderSection.read(octets, true))
+        expect(held).toEqual(octets.subarray(0, start))
+      })
+    )
+  })
+
+  it("takes a time in proportion to its length", { timeout: 2000 }, () => {
+    const spaces = " ".repeat(100_000)
+    expect(HeaderSection.unfold(` x${spaces}y `)).toBe(`x${spaces}y`)
+    expect(fieldsOf(`A${spaces}B : x\r\n`)).toEqual([[`A${spaces}B`, " x"]])
+    const gatherer = HeaderSection.makeGatherer()
+    const line = latin1("A: 1\r\n")
+    for (let index = 0; index < 20_000; index++) gatherer.push(line)
+    expect(gatherer.end().section.fields.length).toBe(20_000)
+  })
+
   it("gives back any octets as Latin-1", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.uint8Array({ maxLength: 20_000 }), (octets) => {
@@ -114,4 +146,20 @@ describe("the inspector of all header sections", () => {
     expect(nonAscii(`X: ${"x".repeat(100_000)}\xe4\r\n\r\n`, 1000)).toBe(true)
     expect(nonAscii(`X: x\r\n\r\n${"x".repeat(100_000)}\xe4`, 1000)).toBe(false)
   })
+
+  it(
+    "takes a time in proportion to the message's length, however deep its parts are nested",
+    {
+      timeout: 2000
+    },
+    () => {
+      const levels = Array.from({ length: 20_000 }, (_, level) =>
+        [`Content-Type: multipart/mixed; boundary=b${level}`, "", `--b${level}`, ""].join("\r\n")
+      )
+      expect(nonAscii(`${levels.join("")}\r\n${"--none\r\n".repeat(20_000)}`, 65_536)).toBe(false)
+      expect(nonAscii(`\r\n${`--${" ".repeat(4000)}x\r\n`.repeat(300)}`, 65_536)).toBe(false)
+      const shallow = `${levels.slice(0, 90).join("")}X: \xe4\r\n\r\n`
+      expect(nonAscii(shallow, 65_536)).toBe(true)
+    }
+  )
 })
