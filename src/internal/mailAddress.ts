@@ -33,17 +33,32 @@ const words = (name: string): string => name.trim().replace(/ {2,}/g, " ")
 const withName = (address: string, name = ""): Mailbox =>
   words(name) === "" ? { address } : { name: words(name), address }
 
-const readMailbox = ({ address, name }: Mailbox, field: string): Mailbox | Invalid => {
+/**
+ * Plain JavaScript knows no types.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isArray = (value: unknown): boolean => Array.isArray(value)
+
+/**
+ * An object that is no list.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isObject = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !isArray(value)
+
+const readMailbox = (mailbox: Mailbox, field: string): Mailbox | Invalid => {
+  if (!isObject(mailbox)) return invalid(field, "is no mailbox, such as `{ name, address }`")
+  const { address, name } = mailbox
   if (typeof address !== "string") return invalid(field, "has no address")
   const fault = displayFault(name)
   if (fault !== undefined) return invalid(field, `has a display name that ${fault}`)
-  const mailbox = Mailboxes.parse(address, field)
-  return isInvalid(mailbox) ? mailbox : withName(address, name)
+  const parsed = Mailboxes.parse(address, field)
+  return isInvalid(parsed) ? parsed : withName(address, name)
 }
-
-// Plain JavaScript knows no types.
-const isArray = (value: unknown): boolean => Array.isArray(value)
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null
 
 const readGroup = ({ group, members }: Group, field: string): Group | Invalid => {
   const fault = displayFault(group) ?? (words(group) === "" ? "is empty" : undefined)

@@ -16,7 +16,7 @@ import { Readable } from "node:stream"
 import { headerText } from "./mailFields.js"
 import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./mailModel.js"
 import { withLineEnds } from "./mailText.js"
-import { mayNotBeEncoded, mediaType, streamedMediaType } from "./mailType.js"
+import { mayNotBeEncoded, mediaType, streamedMediaType, withCharset } from "./mailType.js"
 
 // Neither quoted-printable nor base64 can hold "=_" (RFC 2045 section 6.7).
 const boundaryPrefix = "=_"
@@ -41,11 +41,6 @@ const described = (
   contentTransferEncoding: mayNotBeEncoded(contentType) ? "7bit" : "base64",
   ...(cid === undefined ? {} : { cid })
 })
-
-const withCharset = (contentType: string): string =>
-  /^text\//i.test(contentType) && !/;[ \t]*charset=/i.test(contentType)
-    ? `${contentType}; charset=utf-8`
-    : contentType
 
 const alternative = ({ content, contentType }: Alternative): Alternative => ({
   contentType: withCharset(contentType),

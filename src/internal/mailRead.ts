@@ -8,7 +8,7 @@
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import * as Mailboxes from "../protocol/Mailbox.js"
-import { mailboxes, readAddresses, readMailboxes } from "./mailAddress.js"
+import { isArray, isObject, mailboxes, readAddresses, readMailboxes } from "./mailAddress.js"
 import type {
   Address,
   Alternative,
@@ -28,7 +28,7 @@ import type {
 } from "./mailModel.js"
 import { calendarMethods, listNames, priorities } from "./mailModel.js"
 import { bodyFault, displayFault, headerFault } from "./mailText.js"
-import { isPlain, mayNotBeEncoded, mediaType } from "./mailType.js"
+import { guess, isPlain, mayNotBeEncoded, mediaType, withCharset } from "./mailType.js"
 
 /**
  * What is made anew where the program gives nothing.
@@ -53,6 +53,12 @@ const firstInvalid = (...checks: ReadonlyArray<() => Invalid | undefined>): Inva
 
 // Plain JavaScript knows no types.
 const isMissing = (value: unknown): boolean => value === undefined
+
+const listInvalid = (items: ReadonlyArray<unknown>, field: string): Invalid | undefined => {
+  if (!isArray(items)) return invalid(field, "is no list")
+  const position = items.findIndex((item) => !isObject(item))
+  return position === -1 ? undefined : invalid(`${field}[${position}]`, "is no object")
+}
 
 const fault = (field: string, reason: string | undefined): Invalid | undefined =>
   reason === undefined ? undefined : invalid(field, reason)
@@ -81,11 +87,20 @@ const messageIdPattern = new RegExp(`^<?(${atoms}@(?:${atoms}|\\[[!-Z^-~]*\\]))>
 // RFC 5322 section 2.1.1, less the longest name of a field that holds ids.
 const idLimit = 900
 
-const readMessageId = (text: string, field: string): string | Invalid => {
-  const id = typeof text === "string" ? messageIdPattern.exec(text)?.[1] : undefined
+const idOf = (id: string | undefined, field: string): string | Invalid => {
   if (id === undefined) return invalid(field, "is no message id; it is written as <unique@domain>, in ASCII")
   if (id.length > idLimit) return invalid(field, `is longer than ${idLimit} characters`)
   return `<${id}>`
+}
+
+const readMessageId = (text: string, field: string): string | Invalid =>
+  idOf(typeof text === "string" ? messageIdPattern.exec(text)?.[1] : undefined, field)
+
+/** What others have made, by whatever rules, and a reply has to repeat as it is. */
+const readForeignId = (text: string, field: string): string | Invalid => {
+  const found = typeof text === "string" ? /^(<?)([!-;=?-~]+)>?$/.exec(text) : null
+  const [, bracket, id] = found ?? []
+  return idOf(bracket === "<" || id?.includes("@") === true ? id : undefined, field)
 }
 
 const readMessageIds = (
@@ -94,9 +109,10 @@ const readMessageIds = (
 ): ReadonlyArray<string> | Invalid => {
   const read: Array<string> = []
   // A single string may be what another message's field holds: several ids.
-  const given = typeof input === "string" ? input.split(/[ \t]+/).filter((id) => id !== "") : several(input)
+  const given =
+    typeof input === "string" ? input.split(/[ \t]+|(?<=>)(?=<)/).filter((id) => id !== "") : several(input)
   for (const [position, text] of given.entries()) {
-    const id = readMessageId(text, typeof input === "string" ? field : `${field}[${position}]`)
+    const id = readForeignId(text, typeof input === "string" ? field : `${field}[${position}]`)
     if (isInvalid(id)) return id
     read.push(id)
   }
@@ -165,6 +181,7 @@ const readResent = (
   defaults: Defaults
 ): { readonly resent?: Resent } | Invalid => {
   if (input === undefined) return {}
+  if (!isObject(input)) return invalid("resent", "is no object")
   const correspondents = readCorrespondents(input, "resent.")
   if (isInvalid(correspondents)) return correspondents
   const { bcc, cc, to } = correspondents
@@ -226,6 +243,12 @@ const shown = (name: unknown): string => JSON.stringify(String(name))
 
 const readHeaders = (input: HeadersInput | undefined): ReadonlyArray<HeaderField> | Invalid => {
   if (input === undefined) return []
+  const wrong = isFields(input)
+    ? listInvalid(input, "headers")
+    : isObject(input)
+      ? undefined
+      : invalid("headers", "is neither a list nor an object")
+  if (wrong !== undefined) return wrong
   const given = isFields(input)
     ? input.map(({ name, value }) => ({ name, value }))
     : Object.entries(input).flatMap(([name, values]) => several(values).map((value) => ({ name, value })))
@@ -275,6 +298,7 @@ const readUris = (
 
 const readList = (input: ListFieldsInput | undefined): { readonly list?: ListFields } | Invalid => {
   if (input === undefined) return {}
+  if (!isObject(input)) return invalid("list", "is no object")
   const idFault = listIdFault(input.id)
   if (idFault !== undefined) return invalid("list.id", idFault)
   const uris: Record<string, ReadonlyArray<string>> = {}
@@ -321,9 +345,15 @@ export const contentTypeFault = (contentType: string | undefined): string | unde
 
 const charsetPattern = /;[ \t]*charset="?([^";]*)"?/i
 
-const textTypeFault = (contentType: string): string | undefined => {
+const alternativeTypeFault = (contentType: string): string | undefined => {
   const wrong = contentTypeFault(contentType)
   if (wrong !== undefined) return wrong
+  // RFC 2046 section 5.2: they may not be encoded, and text has to be.
+  if (/^message\//i.test(contentType)) return "is a message, which is no form of a text; attach it"
+  return charsetFault(contentType)
+}
+
+const charsetFault = (contentType: string): string | undefined => {
   const charset = charsetPattern.exec(contentType)?.[1]
   return charset === undefined || /^(utf-8|us-ascii)$/i.test(charset)
     ? undefined
@@ -394,10 +424,22 @@ const contentTypeInvalid = (attachment: Attachment, field: string): Invalid | un
 
 const isOctets = (content: unknown): content is Uint8Array => content instanceof Uint8Array
 
+/** A string becomes UTF-8, and its type has to say so. */
+const asUtf8 = (input: AttachmentInput, field: string): AttachmentInput | Invalid => {
+  if (typeof input.content !== "string") return input
+  const type = input.contentType ?? guess(input)
+  const contentType = /\P{ASCII}/u.test(input.content) ? withCharset(type) : type
+  const wrong = contentTypeFault(contentType) ?? charsetFault(contentType)
+  if (wrong !== undefined) return invalid(`${field}.contentType`, wrong)
+  return contentType === type ? input : { ...input, contentType }
+}
+
 const readAttachment = (input: AttachmentInput, field: string): Attachment | Invalid => {
-  const { cid, content, contentType, disposition, filename } = input
   const wrong = attachmentInvalid(input, field)
   if (wrong !== undefined) return wrong
+  const described = asUtf8(input, field)
+  if (isInvalid(described)) return described
+  const { cid, content, contentType, disposition, filename } = described
   if (typeof content !== "string" && !isOctets(content)) {
     return invalid(
       `${field}.content`,
@@ -418,11 +460,11 @@ const readAttachment = (input: AttachmentInput, field: string): Attachment | Inv
   return contentTypeInvalid(attachment, field) ?? attachment
 }
 
-const readAttachments = (
-  input: ReadonlyArray<AttachmentInput> | undefined
-): ReadonlyArray<Attachment> | Invalid => {
+const readAttachments = (input: ReadonlyArray<AttachmentInput> = []): ReadonlyArray<Attachment> | Invalid => {
+  const wrong = listInvalid(input, "attachments")
+  if (wrong !== undefined) return wrong
   const read: Array<Attachment> = []
-  for (const [position, item] of (input ?? []).entries()) {
+  for (const [position, item] of input.entries()) {
     const attachment = readAttachment(item, `attachments[${position}]`)
     if (isInvalid(attachment)) return attachment
     read.push(attachment)
@@ -430,14 +472,18 @@ const readAttachments = (
   return duplicateCid(read, (position) => `attachments[${position}]`) ?? read
 }
 
-const readAlternatives = (
-  input: ReadonlyArray<Alternative> | undefined
-): ReadonlyArray<Alternative> | Invalid => {
+const readAlternatives = (input: ReadonlyArray<Alternative> = []): ReadonlyArray<Alternative> | Invalid => {
+  const wrong = listInvalid(input, "alternatives")
+  if (wrong !== undefined) return wrong
   const read: Array<Alternative> = []
-  for (const [position, { content, contentType }] of (input ?? []).entries()) {
+  for (const [position, { content, contentType }] of input.entries()) {
     const field = `alternatives[${position}]`
     const wrong = firstInvalid(
-      () => fault(`${field}.contentType`, isMissing(contentType) ? "is missing" : textTypeFault(contentType)),
+      () =>
+        fault(
+          `${field}.contentType`,
+          isMissing(contentType) ? "is missing" : alternativeTypeFault(contentType)
+        ),
       () => fault(`${field}.content`, isMissing(content) ? "is missing" : bodyFault(content))
     )
     if (wrong !== undefined) return wrong
@@ -448,6 +494,7 @@ const readAlternatives = (
 
 const readCalendar = (input: Calendar | undefined): { readonly calendar?: Calendar } | Invalid => {
   if (input === undefined) return {}
+  if (!isObject(input)) return invalid("calendar", "is no object")
   const { content, filename, method } = input
   const wrong = firstInvalid(
     () => fault("calendar.content", isMissing(content) ? "is missing" : bodyFault(content)),
@@ -495,6 +542,7 @@ const includes = (octets: Uint8Array, searched: Uint8Array): boolean => {
  * @category constructors
  */
 export const read = (input: Input, defaults: Defaults): Message | Invalid => {
+  if (!isObject(input)) return invalid("message", "is no object")
   const correspondents = readCorrespondents(input, "")
   if (isInvalid(correspondents)) return correspondents
   const replyTo = readAddresses(input.replyTo, "replyTo")

@@ -54,6 +54,17 @@ export const guess = ({ filename }: AttachmentOptions): string => {
 }
 
 /**
+ * The type of a text that will be UTF-8: without a charset it would be US-ASCII (RFC 2046 section 4.1.2).
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const withCharset = (contentType: string): string =>
+  /^text\//i.test(contentType) && !/;[ \t]*charset=/i.test(contentType)
+    ? `${contentType}; charset=utf-8`
+    : contentType
+
+/**
  * The type of an attachment in memory: the one it was given, else a guess that its octets allow.
  *
  * @since 0.1.0

@@ -53,6 +53,16 @@ const mistakes: ReadonlyArray<readonly [Partial<MailMessage.Input>, string, RegE
     "alternatives[0].contentType",
     /another charset/
   ],
+  [
+    { alternatives: [{ contentType: "message/rfc822", content: "\u00e4" }] },
+    "alternatives[0].contentType",
+    /attach it/
+  ],
+  [
+    { attachments: [{ contentType: "text/x; charset=iso-8859-1", content: "\u00e4" }] },
+    "attachments[0].contentType",
+    /another charset/
+  ],
   [{ calendar: { method: "REQUEST", content: "METHOD:REPLY\r\n" } }, "calendar.method", /says REPLY/],
   [{ calendar: { method: "REQUEST", content: "" } }, "calendar.method", /says none/],
   [{ attachments: [{ filename: "a\r\nb", content: "" }] }, "attachments[0].filename", /a CR/],
@@ -102,7 +112,35 @@ const mistakes: ReadonlyArray<readonly [Partial<MailMessage.Input>, string, RegE
   [{ resent: { from: "x", to } }, "resent.from", /no @/]
 ]
 
+/** What plain JavaScript and parsed JSON may hold, whatever the types say. */
+const malformed = [
+  ['{ "attachments": null }', "attachments"],
+  ['{ "attachments": {} }', "attachments"],
+  ['{ "attachments": [null] }', "attachments[0]"],
+  ['{ "attachments": [{ "content": "x", "filename": 1 }] }', "attachments[0].filename"],
+  ['{ "attachments": [{ "content": "x", "contentType": 1 }] }', "attachments[0].contentType"],
+  ['{ "alternatives": null }', "alternatives"],
+  ['{ "alternatives": ["x"] }', "alternatives[0]"],
+  ['{ "calendar": null }', "calendar"],
+  ['{ "list": null }', "list"],
+  ['{ "resent": null }', "resent"],
+  ['{ "headers": null }', "headers"],
+  ['{ "headers": "X-Foo: x" }', "headers"],
+  ['{ "headers": [null] }', "headers[0]"],
+  ['{ "to": { "group": "Us", "members": [null] } }', "to.members[0]"],
+  ['{ "to": [["ann@example.net"]] }', "to[0]"],
+  ['{ "references": [5] }', "references[0]"]
+] as const
+
 describe("make", () => {
+  it.effect.each(malformed)("refuses %s and names %s", ([json, field]) =>
+    Effect.gen(function* () {
+      const wrong: unknown = JSON.parse(json)
+      const [found] = yield* wrongField(Object.assign({ from, to }, wrong))
+      expect(found).toBe(field)
+    })
+  )
+
   it.effect.each(mistakes)("refuses %j and names %s", ([wrong, field, reason]) =>
     Effect.gen(function* () {
       expect(yield* wrongField({ from, to, text: "x", ...wrong })).toEqual([
@@ -160,6 +198,43 @@ describe("make", () => {
       recipients.push("bob@example.net")
       expect(message.attachments[0]?.content).toEqual(Uint8Array.of(1, 2, 3))
       expect(message.to).toEqual([{ address: "ann@example.net" }])
+    })
+  )
+
+  it.effect("repeats the ids of others as they are, whatever rules they were made by", () =>
+    Effect.gen(function* () {
+      const { inReplyTo, references } = yield* MailMessage.make({
+        from,
+        to,
+        inReplyTo: "<a..b@c.>",
+        references: "<1:2@c@d><no-at> <[x]@y>"
+      })
+      expect(inReplyTo).toEqual(["<a..b@c.>"])
+      expect(references).toEqual(["<1:2@c@d>", "<no-at>", "<[x]@y>"])
+    })
+  )
+
+  it.effect("says that a string beyond ASCII is UTF-8", () =>
+    Effect.gen(function* () {
+      const { attachments } = yield* MailMessage.make({
+        from,
+        to,
+        attachments: [
+          { filename: "a.csv", content: "\u00e4" },
+          { contentType: "text/plain", content: "\u00e4" },
+          { contentType: "text/plain; charset=UTF-8", content: "\u00e4" },
+          { filename: "a.csv", content: "a" },
+          { filename: "a.csv", content: Uint8Array.of(0xe4) },
+          { filename: "a.eml", content: "Subject: \u00e4\r\n\r\n" },
+          { filename: "a.json", content: '"\u00e4"' }
+        ]
+      })
+      expect(attachments.map(({ contentType }) => contentType)).toEqual([
+        "text/csv; charset=utf-8",
+        "text/plain; charset=utf-8",
+        "text/plain; charset=UTF-8",
+        ...Array.from({ length: 4 }, () => undefined)
+      ])
     })
   )
 
