@@ -95,6 +95,7 @@ const conclude = <E, R, E2>(
   const report = reportUnheard(port, request, content)
   const sent = (message: (trace: Tracing.CommandTrace | undefined) => Message) =>
     Tracing.ofSend(
+      "SMTP send",
       port.attributes,
       request.recipients.length,
       (fiber) =>

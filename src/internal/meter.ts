@@ -7,6 +7,7 @@
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
+import type * as MetricHook from "effect/MetricHook"
 import type { Phase } from "../protocol/Command.js"
 import type { Receipt } from "../SmtpReceipt.js"
 
@@ -30,6 +31,17 @@ const recipientsKey = MetricKey.counter("smtp.client.recipients", {
   incremental: true
 })
 
+const sentKey = MetricKey.counter("smtp.client.send.recipients", {
+  description: "Recipients of messages that went through a client, by the outcome of all attempts.",
+  incremental: true
+})
+
+const sendDurationKey = MetricKey.histogram(
+  "smtp.client.send.duration",
+  seconds,
+  "Seconds that messages took to go through a client, waits and all attempts, by what send makes of them."
+)
+
 const memoized = <K extends PropertyKey, A>(make: (key: K) => A): ((key: K) => A) => {
   const known: Partial<Record<K, A>> = {}
   return (key) => (known[key] ??= make(key))
@@ -45,8 +57,29 @@ const byOutcome = memoized((outcome: string) =>
   registry.get(MetricKey.tagged(recipientsKey, "outcome", outcome))
 )
 
-const add = (outcome: string, count: number): void => {
-  if (count > 0) byOutcome(outcome).update(count)
+const bySentOutcome = memoized((outcome: string) =>
+  registry.get(MetricKey.tagged(sentKey, "outcome", outcome))
+)
+
+const bySendOutcome = memoized((outcome: string) =>
+  registry.get(MetricKey.tagged(sendDurationKey, "outcome", outcome))
+)
+
+/** Accepted where anybody was, as `send` sees it; else the most doubtful outcome. */
+const outcomeOf = ({ accepted, notSent, unknown }: Receipt): string => {
+  if (accepted.length > 0) return "accepted"
+  if (unknown.length > 0) return "unknown"
+  return notSent.length > 0 ? "not_sent" : "refused"
+}
+
+const count = (
+  { accepted, notSent, refused, unknown }: Receipt,
+  hookOf: (outcome: string) => MetricHook.MetricHook.Counter<number>
+): void => {
+  if (accepted.length > 0) hookOf("accepted").update(accepted.length)
+  if (refused.length > 0) hookOf("refused").update(refused.length)
+  if (notSent.length > 0) hookOf("not_sent").update(notSent.length)
+  if (unknown.length > 0) hookOf("unknown").update(unknown.length)
 }
 
 /**
@@ -61,14 +94,22 @@ export const replied = (phase: Phase, code: number, millis: number): void => {
 }
 
 /**
- * A message has come to its end.
+ * A message has come to its end on a session.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const settled = (receipt: Receipt): void => {
-  add("accepted", receipt.accepted.length)
-  add("refused", receipt.refused.length)
-  add("not_sent", receipt.notSent.length)
-  add("unknown", receipt.unknown.length)
+  count(receipt, byOutcome)
+}
+
+/**
+ * A message has come to its end in a client, after all that it tried: a session or none, once or several times.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sent = (receipt: Receipt, millis: number): void => {
+  count(receipt, bySentOutcome)
+  bySendOutcome(outcomeOf(receipt)).update(millis / 1000)
 }

@@ -1,5 +1,5 @@
 /**
- * Spans for whoever traces, under OpenTelemetry's names: one for each send, and one for each command from its line to
+ * Spans for whoever traces, under OpenTelemetry's names: one for each send, in a client and on a session, and one for each command from its line to
  * its reply. Where nobody has set a tracer nothing is made, not even an attribute. Spans hold neither credentials nor
  * content nor addresses.
  *
@@ -128,12 +128,14 @@ const makeTrace = (
 }
 
 /**
- * Puts a send into a span, if somebody traces. What became of the recipients is among its attributes.
+ * Puts a send into a span, if somebody traces. What became of the recipients is among its attributes. That of a
+ * client holds those of its attempts, and the waits between them.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const ofSend = <E, R, A extends Receipt, E2>(
+  name: "SMTP send" | "SmtpClient send",
   attributes: () => Attributes,
   recipients: number,
   send: (fiber: AnyFiber) => Effect.Effect<A, E, R>,
@@ -147,7 +149,7 @@ export const ofSend = <E, R, A extends Receipt, E2>(
         return conclude(receipt)
       })
     )
-    return Effect.withSpan(traced, "SMTP send", {
+    return Effect.withSpan(traced, name, {
       kind: "client",
       attributes: { ...attributes(), "smtp.recipients": recipients }
     })

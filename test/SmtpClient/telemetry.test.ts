@@ -9,7 +9,27 @@ import * as MetricState from "effect/MetricState"
 import * as TestClock from "effect/TestClock"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { collectLogs } from "../support/logs.js"
-import { clientOf, submission, switchable } from "./clients.js"
+import { collector, told } from "../support/tracing.js"
+import { clientOf, joinInTime, submission, switchable } from "./clients.js"
+
+/** How many recipients went through clients, by outcome, and how many messages, by what `send` makes of them. */
+const sent = (): Readonly<Record<string, number>> =>
+  Object.fromEntries(
+    Metric.unsafeSnapshot().flatMap(({ metricKey: { name, tags }, metricState }) => {
+      const label = `${name.replace("smtp.client.send.", "")} ${tags.map(({ value }) => value).join(" ")}`
+      if (!name.startsWith("smtp.client.send.")) return []
+      if (MetricState.isCounterState(metricState)) return [[label, Number(metricState.count)]]
+      return MetricState.isHistogramState(metricState) ? [[label, metricState.count]] : []
+    })
+  )
+
+/** By how much the numbers have grown. */
+const grown = (before: Readonly<Record<string, number>>): Readonly<Record<string, number>> =>
+  Object.fromEntries(
+    Object.entries(sent())
+      .map(([label, number]) => [label, number - (before[label] ?? 0)] as const)
+      .filter(([, number]) => number !== 0)
+  )
 
 /** The numbers of the metrics of a server, by name and what else tells them apart. */
 const numbersOf = (host: string): Readonly<Record<string, number>> =>
@@ -48,6 +68,76 @@ describe("a client tells", () => {
         [`${prefix}.opened`]: 1,
         [`${prefix}.failed`]: 1,
         [`${prefix}.closed idle`]: 1
+      })
+    })
+  )
+
+  it.scoped(
+    "once what became of each recipient, after all attempts, and of whoever never had a session",
+    () =>
+      Effect.gen(function* () {
+        let refusals = 1
+        const server = yield* SmtpTest.server({
+          accept: ({ address }) =>
+            address === "late@y.test" && refusals-- > 0 ? "450 4.2.0 later" : undefined
+        })
+        const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+        const before = sent()
+        const fiber = yield* Effect.fork(client.deliver({ ...submission, to: ["b@y.test", "late@y.test"] }))
+        yield* joinInTime(fiber, "1 second")
+        expect(grown(before)).toEqual({ "recipients accepted": 2, "duration accepted": 1 })
+        yield* client.close
+        yield* client.deliver(submission)
+        expect(grown(before)).toMatchObject({ "recipients not_sent": 1, "duration not_sent": 1 })
+      })
+  )
+
+  it.scoped("once what became of a message that was interrupted", () =>
+    Effect.gen(function* () {
+      const client = yield* clientOf({ "mx.test": { socket: { dial: () => Effect.never } } })
+      const before = sent()
+      const fiber = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(fiber)
+      expect(grown(before)).toEqual({ "recipients not_sent": 1, "duration not_sent": 1 })
+    })
+  )
+
+  it.scoped("what all clients of a server have together", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const own = { host: "shared.test" }
+      const one = yield* clientOf({ "shared.test": server }, own)
+      const other = yield* clientOf({ "shared.test": server }, own)
+      yield* one.send(submission)
+      yield* other.send(submission)
+      expect(numbersOf("shared.test")).toMatchObject({ "smtp.client.connection.count idle": 2 })
+      yield* one.close
+      expect(numbersOf("shared.test")).toMatchObject({ "smtp.client.connection.count idle": 1 })
+      yield* other.close
+      expect(numbersOf("shared.test")).toMatchObject({ "smtp.client.connection.count idle": 0 })
+    })
+  )
+
+  it.scoped("a tracer of the whole send, and of its attempts within it", () =>
+    Effect.gen(function* () {
+      let refusals = 1
+      const server = yield* SmtpTest.server({
+        accept: () => (refusals-- > 0 ? "450 4.2.0 later" : undefined)
+      })
+      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const seen = collector()
+      const fiber = yield* Effect.fork(Effect.withTracer(client.deliver(submission), seen.tracer))
+      yield* joinInTime(fiber, "1 second")
+      expect(told(seen).filter((line) => line.includes("send well"))).toEqual([
+        "SmtpClient send well",
+        "SMTP send in SmtpClient send well",
+        "SMTP send in SmtpClient send well"
+      ])
+      expect(Object.fromEntries(seen.spans[0]?.attributes ?? [])).toMatchObject({
+        "smtp.recipients": 1,
+        "smtp.recipients.accepted": 1,
+        "smtp.recipients.refused": 0
       })
     })
   )

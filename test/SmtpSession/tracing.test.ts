@@ -5,68 +5,15 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricState from "effect/MetricState"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { collector, told } from "../support/tracing.js"
 import { ask, content, goodbye, message, opened, submission, withSession } from "./dialogue.js"
 
 const { expectContent, expectGroup, reply, script } = SmtpTest
-
-interface Seen {
-  readonly name: string
-  readonly parent: string | undefined
-  readonly attributes: Map<string, unknown>
-  ended: "no" | "well" | "badly"
-}
-
-/** A tracer that keeps what it is told. */
-const collector = () => {
-  const spans: Array<Seen> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      const attributes = new Map<string, unknown>()
-      const seen: Seen = {
-        name,
-        parent: Option.getOrUndefined(Option.map(parent, ({ spanId }) => spans[Number(spanId)]?.name)),
-        attributes,
-        ended: "no"
-      }
-      const spanId = String(spans.push(seen) - 1)
-      return {
-        _tag: "Span",
-        name,
-        spanId,
-        traceId: "trace",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes,
-        links,
-        sampled: true,
-        kind,
-        attribute: (key, value) => attributes.set(key, value),
-        event: () => undefined,
-        addLinks: () => undefined,
-        end: (_endTime, exit) => {
-          expect(seen.ended).toBe("no")
-          seen.ended = exit._tag === "Success" ? "well" : "badly"
-        }
-      }
-    },
-    context: (use) => use()
-  })
-  return { spans, tracer }
-}
-
-const told = ({ spans }: ReturnType<typeof collector>): ReadonlyArray<string> =>
-  spans.map(({ attributes, ended, name, parent }) => {
-    const code = attributes.get("smtp.reply.code")
-    const inside = parent === undefined ? "" : ` in ${parent}`
-    return `${name}${inside}${typeof code === "number" ? ` ${code}` : ""} ${ended}`
-  })
 
 const group = expectGroup(/^MAIL FROM:<a@x.test>/, "RCPT TO:<b@y.test>", "DATA")
 

@@ -17,6 +17,8 @@ import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { Service as Session, SetupError, State } from "../../SmtpSession.js"
 import { describeCause } from "../cause.js"
+import * as Meter from "../meter.js"
+import * as Tracing from "../tracing.js"
 import type { Ledger, Positions } from "./ledger.js"
 import * as Ledgers from "./ledger.js"
 import type { RelaySettings, RetrySettings } from "./options.js"
@@ -95,19 +97,37 @@ export const deliver = <E, R>(
     Effect.flatMap(Effect.clock, (clock) => {
       const limit = parcel.timeoutMillis ?? timeoutMillis
       const { onOutcome } = parcel
+      const since = clock.unsafeCurrentTimeMillis()
+      let isCounted = false
+      // What is told late was counted in doubt, when nobody wanted to wait any longer.
+      const count = (receipt: AnyReceipt): void => {
+        if (!isCounted) Meter.sent(receipt, clock.unsafeCurrentTimeMillis() - since)
+        isCounted = true
+      }
       const message: Message<E, R> = {
         parcel,
         ledger: Ledgers.make(parcel.recipients),
         clock,
-        deadline: limit === undefined ? undefined : clock.unsafeCurrentTimeMillis() + limit,
+        deadline: limit === undefined ? undefined : since + limit,
         retry,
         report: (receipt) => {
+          count(receipt)
           if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
         },
         isWithSession: false,
         isAtFault: false
       }
-      return rounds(port, message).pipe(
+      return Tracing.ofSend(
+        "SmtpClient send",
+        nowhere,
+        parcel.recipients.length,
+        () => rounds(port, message),
+        (receipt) =>
+          Effect.sync(() => {
+            count(receipt)
+            return receipt
+          })
+      ).pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {
             if (!message.isWithSession) message.report(message.ledger.receipt(interrupted))
@@ -116,6 +136,9 @@ export const deliver = <E, R>(
       )
     })
   )
+
+// Which relay an attempt goes to is said by its own span.
+const nowhere = (): Tracing.Attributes => ({})
 
 const interrupted = (): ServerDisconnected =>
   new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })

@@ -31,14 +31,23 @@ const waitTime = MetricKey.histogram(names.wait, seconds, "Seconds that messages
 const pending = MetricKey.gauge(names.pending, { description: "Messages that wait for a session." })
 
 interface RelayHooks {
-  readonly used: MetricHook.MetricHook.Gauge<number>
-  readonly idle: MetricHook.MetricHook.Gauge<number>
+  readonly used: (count: number) => void
+  readonly idle: (count: number) => void
   readonly opened: MetricHook.MetricHook.Counter<number>
   readonly failed: MetricHook.MetricHook.Counter<number>
   readonly closed: (reason: Retirement) => MetricHook.MetricHook.Counter<number>
 }
 
 const registry = Metric.globalMetricRegistry
+
+/** What one of those has who share a gauge: it shows what they have together. */
+const shareOf = (gauge: MetricHook.MetricHook.Gauge<number>): ((count: number) => void) => {
+  let last = 0
+  return (count) => {
+    if (count !== last) gauge.modify(count - last)
+    last = count
+  }
+}
 
 const hooksOf = ({ host, port }: RelaySettings): RelayHooks => {
   const count = MetricKey.gauge(names.count, { description: "Sessions that are open." }).pipe(
@@ -52,8 +61,8 @@ const hooksOf = ({ host, port }: RelaySettings): RelayHooks => {
     )
   const closed = counter(names.closed, "Sessions that were closed, by reason.")
   return {
-    used: registry.get(MetricKey.tagged(count, "state", "used")),
-    idle: registry.get(MetricKey.tagged(count, "state", "idle")),
+    used: shareOf(registry.get(MetricKey.tagged(count, "state", "used"))),
+    idle: shareOf(registry.get(MetricKey.tagged(count, "state", "idle"))),
     opened: registry.get(counter(names.opened, "Sessions that were opened.")),
     failed: registry.get(counter(names.failed, "Sessions that could not be opened.")),
     closed: (reason) => registry.get(MetricKey.tagged(closed, "reason", reason))
@@ -71,7 +80,7 @@ export const observe = <S, E>(
   log: (line: Effect.Effect<void>) => void
 ): Observer<S, E> => {
   const hooks = new Map([...relays].map(([source, settings]) => [source, hooksOf(settings)]))
-  const waiting = registry.get(pending)
+  const waiting = shareOf(registry.get(pending))
   const wait = registry.get(waitTime)
   const about = (source: Source<S, E>, line: Effect.Effect<void>): void =>
     log(Effect.annotateLogs(line, annotations(relays.get(source))))
@@ -91,11 +100,11 @@ export const observe = <S, E>(
     },
     counted: (source, open, idle) => {
       const relay = hooks.get(source)
-      relay?.used.update(open - idle)
-      relay?.idle.update(idle)
+      relay?.used(open - idle)
+      relay?.idle(idle)
     },
     waited: (millis) => wait.update(millis / 1000),
-    waiting: (count) => waiting.update(count)
+    waiting
   }
 }
 
