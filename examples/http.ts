@@ -25,7 +25,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
 import process from "node:process"
-import { run } from "./support/main.js"
+import { run, UsageError } from "./support/main.js"
 import * as Print from "./support/print.js"
 import { startServer } from "./support/server.js"
 
@@ -151,11 +151,15 @@ const ask = Effect.gen(function* () {
   }
 })
 
+const serve = (port: string) =>
+  /^\d{1,5}$/.test(port) && Number(port) <= 65_535
+    ? Layer.launch(Layer.tap(serving(Number(port)), () => Effect.log(`serving on port ${port}`)))
+    : new UsageError({ message: `${JSON.stringify(port)} is no port: a number from 1 to 65535` })
+
 const [port] = process.argv.slice(2)
 
-const program =
-  port === undefined
-    ? ask.pipe(Effect.provide([serving(0), FetchHttpClient.layer]))
-    : Effect.zipRight(Effect.log(`serving on port ${port}`), Layer.launch(serving(Number(port))))
-
-run(Effect.scoped(program))
+run(
+  Effect.scoped(
+    port === undefined ? ask.pipe(Effect.provide([serving(0), FetchHttpClient.layer])) : serve(port)
+  )
+)

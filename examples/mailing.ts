@@ -4,7 +4,7 @@
  *
  *   npx tsx examples/mailing.ts                        examples/readers.csv, to a server of its own
  *   npx tsx examples/mailing.ts FILE JOURNAL           the same for your list, with a journal that stays
- *   SMTP_HOST=... npx tsx examples/mailing.ts FILE JOURNAL   to a server of yours (SMTP_USERNAME, SMTP_PASSWORD...)
+ *   SMTP_HOST=... npx tsx examples/mailing.ts FILE JOURNAL   to a server of yours (SMTP_USERNAME, SMTP_PASSWORD..., or SMTP_URL)
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -148,12 +148,15 @@ const ownServer = Layer.unwrapScoped(
   )
 )
 
+/** Whoever has said anything of a server means that one. */
+const isConfigured = Object.keys(process.env).some((name) => name.startsWith("SMTP_"))
+
 const configured = SmtpClient.layerConfig(SmtpClient.config("SMTP")).pipe(
   Layer.mapError((error) => new UsageError({ message: Cause.pretty(Cause.fail(error)) }))
 )
 
 const client: Layer.Layer<SmtpClient.SmtpClient, Error> = Layer.provide(
-  process.env["SMTP_HOST"] === undefined ? ownServer : configured,
+  isConfigured ? configured : ownServer,
   NodeSmtp.layer
 )
 

@@ -17,17 +17,25 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
     'nobody@example.org: {"detail":"550 5.1.1 No such user here","_tag":"Refused"}',
     expect.stringMatching(/^not an address: .*"_tag":"BadMessage"/)
   ],
-  mailing: [
-    "44 to be sent",
-    "     42  accepted",
-    expect.stringMatching(/^ {6}2 {2}refused for good: /)
-  ],
+  mailing: ["44 to be sent", "     42  accepted", expect.stringMatching(/^ {6}2 {2}refused for good: /)],
   message: [
     expect.stringMatching(/^ {2}archive@shop\.example\.com {2}accepted/),
     expect.stringContaining("octets, unchanged"),
     "  DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;",
     "  To: =?UTF-8?Q?J=C3=B6rg_=3CJoe=3E_M=C3=BCller?= <joerg@example.net>",
     "  List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+  ],
+  observe: [
+    expect.stringMatching(
+      /^ {4}SmtpClient send {2,}\d+\.\d ms {2}smtp\.recipients\.accepted=2 {2}smtp\.recipients\.refused=0/
+    ),
+    expect.stringMatching(
+      /^ {6}SMTP send {2,}\d+\.\d ms {2}smtp\.recipients\.accepted=1 {2}smtp\.recipients\.refused=1/
+    ),
+    expect.stringMatching(/^ {8}SMTP RCPT .* smtp\.reply\.code=450/),
+    expect.stringMatching(/^ {2}SMTP STARTTLS .* smtp\.reply\.code=220/),
+    expect.stringMatching(/^ {2}smtp\.client\.send\.recipients accepted +2$/),
+    expect.stringMatching(/^ {2}smtp\.client\.replies 450 +1$/)
   ],
   service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
   sigterm: ["SIGTERM", "  200 of 200 are accounted for"],

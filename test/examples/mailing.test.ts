@@ -50,6 +50,21 @@ describe("the mailing", () => {
     60_000
   )
 
+  it.scopedLive(
+    "goes to the server that was named, by a URL too, and to no other",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const csv = join(path, "readers.csv")
+        yield* Effect.promise(() => writeFile(csv, "address,name\nann@example.net,Ann\n"))
+        const { stdout } = yield* runExample("mailing", [csv, join(path, "journal")], {
+          SMTP_URL: "smtp://127.0.0.1:1?tls=none&retry=off"
+        })
+        expect(stdout.split("\n")).toContain("      1  not yet: run again later: ann@example.net")
+      }),
+    60_000
+  )
+
   it("reads fields with and without quotes", () => {
     expect(fields('ann@example.net,"Ann, the ""first""", x ')).toEqual([
       "ann@example.net",
