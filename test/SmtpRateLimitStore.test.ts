@@ -9,6 +9,8 @@ import * as TestClock from "effect/TestClock"
 import type { Limit, Request, Service } from "../src/SmtpRateLimit.js"
 import { SmtpRateLimit } from "../src/SmtpRateLimit.js"
 import * as SmtpRateLimitStore from "../src/SmtpRateLimitStore.js"
+import * as SmtpTest from "../src/SmtpTest.js"
+import { clientOf, submission } from "./SmtpClient/clients.js"
 
 type Store = RateLimiter.RateLimiterStore["Type"]
 
@@ -42,6 +44,28 @@ describe("SmtpRateLimitStore", () => {
       expect(yield* ask(other)).toBe(0)
       expect(yield* ask(one)).toBe(30_000)
       expect(yield* ask(other)).toBe(60_000)
+    })
+  )
+
+  it.scoped("holds two clients of two processes to one limit, and none of them waits for ever", () =>
+    Effect.gen(function* () {
+      const store = yield* openStore
+      const server = yield* SmtpTest.server()
+      const client = Effect.gen(function* () {
+        const limits = yield* started(store, { messages: perMinute(2) })
+        return yield* clientOf({ "mx.test": server }).pipe(Effect.provideService(SmtpRateLimit, limits))
+      })
+      const clients = [yield* client, yield* client]
+      const sending = yield* Effect.forEach([...clients, ...clients], ({ send }) =>
+        Effect.fork(send(submission))
+      )
+      const counts: Array<number> = []
+      for (const time of [0, 29_999, 1, 29_999, 1]) {
+        yield* TestClock.adjust(time)
+        counts.push((yield* server.messages).length)
+      }
+      expect(counts).toEqual([2, 2, 3, 3, 4])
+      yield* Fiber.joinAll(sending)
     })
   )
 

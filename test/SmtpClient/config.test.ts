@@ -282,6 +282,12 @@ describe("a URL", () => {
     })
   )
 
+  it.effect("may name a host beyond ASCII", () =>
+    Effect.map(readUrl("smtp://b\u00fccher.example"), ({ host }) => {
+      expect(host).toBe("b\u00fccher.example")
+    })
+  )
+
   it.effect("has every option in its query, by its name", () =>
     Effect.gen(function* () {
       const inUrl = new Set([
@@ -329,7 +335,12 @@ describe("a URL", () => {
     ["smtp://mail.example.com?password=hunter2", "password"],
     ["smtp://mail.example.com?host=other", "host"],
     ["smtps://mail.example.com?tls=none", "tls"],
-    ["smtp://mail.example.com:0", "port"]
+    ["smtp://mail.example.com:0", "port"],
+    ["smtp://mail.example.com:99999", "with a port up to 65535"],
+    ["smtps://app:12?hunter2@mail.example.com", "%3F"],
+    ["smtps://app:12?hunter2&more@mail.example.com", "%3F"],
+    ["smtp://mail%0D%0A.example.com", "host"],
+    ["smtp://mail%ZZ.example.com", "host"]
   ] as const)("%s is refused by a ConfigError that names what is wrong", ([url, key]) =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Layer.build(SmtpClient.layerUrl(url))).pipe(

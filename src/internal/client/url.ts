@@ -106,13 +106,16 @@ const notInQuery: ReadonlyMap<string, string> = new Map([
   ["dialect", "is said by the scheme of the URL: smtp: or lmtp:"]
 ])
 
+const notAnAddress =
+  "is no address of a server: smtp://, smtps:// or lmtp://, then host:port, with a port up to 65535 if any, and with %2F, %3F, %23 or %40 for /, ?, # or @ in a user name or password"
+
 const known: ReadonlySet<string> = new Set(Written.fields.map(({ name }) => name))
 
 const readOne = (text: string, extra: ReadonlyMap<string, string>): Options | Invalid => {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const scheme = url === undefined ? undefined : schemes.get(url.protocol)
   if (url === undefined || scheme === undefined) {
-    return invalid("url", "is no address of a server: it begins with smtp://, smtps:// or lmtp://")
+    return invalid("url", notAnAddress)
   }
   const texts = new Map(scheme)
   const problem = readAddress(url, texts) ?? readQuery(url, texts)
@@ -129,7 +132,10 @@ const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined 
   }
   if (url.hostname === "") return readPath(url, texts)
   if (url.pathname !== "" && url.pathname !== "/") return invalid("url", "has a path behind the host")
-  texts.set("host", url.hostname.replace(/^\[(.*)\]$/, "$1"))
+  // The schemes are none that the URL standard knows: what is beyond ASCII in a host is left encoded.
+  const host = decode(url.hostname)
+  if (host === undefined) return invalid("host", "holds a % that encodes nothing")
+  texts.set("host", host.replace(/^\[(.*)\]$/, "$1"))
   if (url.port !== "") texts.set("port", url.port)
   return undefined
 }
@@ -147,7 +153,7 @@ const readQuery = (url: URL, texts: Map<string, string>): Invalid | undefined =>
   for (const [name, value] of url.searchParams) {
     const elsewhere = notInQuery.get(name)
     if (elsewhere !== undefined) return invalid(name, elsewhere)
-    if (!known.has(name)) return invalid("url", `has an option that is unknown: ${JSON.stringify(name)}`)
+    if (!known.has(name)) return unknownOption(name, url)
     if (seen.has(name)) return invalid(name, "is given twice")
     seen.add(name)
     if (name === "tls" && texts.get(name) !== undefined && texts.get(name) !== value) {
@@ -157,6 +163,12 @@ const readQuery = (url: URL, texts: Map<string, string>): Invalid | undefined =>
   }
   return undefined
 }
+
+/** Behind an @ that comes too late is the host, and before it the password: what is there is shown to nobody. */
+const unknownOption = (name: string, { search }: URL): Invalid =>
+  search.includes("@")
+    ? invalid("url", "has an unknown option, and an @ behind it: a ? in a user name or password is %3F")
+    : invalid("url", `has an option that is unknown: ${JSON.stringify(name)}`)
 
 const decode = (text: string): string | undefined => {
   try {
