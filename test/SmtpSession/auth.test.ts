@@ -8,6 +8,7 @@ import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
+import { judged } from "./dialogue.js"
 import { agreed, bye, failed, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
 import { scramServer } from "./scram.js"
 
@@ -263,6 +264,70 @@ describe("a server that loses its way in AUTH", () => {
         authenticatesByHand(login)
       )
       expect(agreed(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
+    })
+  )
+
+  const cancelled = script(says("*"), reply("501 cancelled"), bye)
+  const scram = (serverFirst: (nonce: string) => string, then: SmtpTest.Script): SmtpTest.Script =>
+    SmtpTest.branch({
+      "AUTH SCRAM-SHA-1": (line) => {
+        const first = Buffer.from(line.slice("AUTH SCRAM-SHA-1 ".length), "base64").toString()
+        return script(reply(`334 ${base64(serverFirst(first.slice(first.indexOf("r=") + 2)))}`), then)
+      }
+    })
+  const unusable: Readonly<Record<string, readonly [SmtpAuth.PasswordMechanism, SmtpTest.Script]>> = {
+    "an empty challenge to CRAM-MD5": ["CRAM-MD5", script(says("AUTH CRAM-MD5"), reply("334 "), cancelled)],
+    "a SCRAM nonce that is not the client's": [
+      "SCRAM-SHA-1",
+      scram(() => "r=another,s=QSXCR+Q6,i=4096", cancelled)
+    ],
+    "a SCRAM nonce that adds nothing": [
+      "SCRAM-SHA-1",
+      scram((nonce) => `r=${nonce},s=QSXCR+Q6,i=4096`, cancelled)
+    ],
+    "too few iterations of SCRAM": [
+      "SCRAM-SHA-1",
+      scram((nonce) => `r=${nonce}x,s=QSXCR+Q6,i=4095`, cancelled)
+    ],
+    "absurdly many iterations of SCRAM": [
+      "SCRAM-SHA-1",
+      scram((nonce) => `r=${nonce}x,s=QSXCR+Q6,i=999999999`, cancelled)
+    ]
+  }
+  for (const [what, [mechanism, server]] of Object.entries(unusable)) {
+    it.live(`is cancelled for ${what}, and the session goes on`, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(inClear(mechanism, server), {}, authenticatesByHand(password(mechanism)))
+        const { error, state } = agreed(met)
+        expect(error).toMatchObject({ reason: "Challenge", mechanism })
+        expect([...judged(error), state]).toEqual([
+          "AuthenticationError",
+          undefined,
+          "permanent",
+          "NotSent",
+          "Ready"
+        ])
+      })
+    )
+  }
+
+  it.live("is answered with nothing when its SCRAM is an error, which is told with the refusal", () =>
+    Effect.gen(function* () {
+      const server = scram(() => "e=unknown-user", script(says(""), reply("535 5.7.8 no"), bye))
+      const met = yield* meet(
+        inClear("SCRAM-SHA-1", server),
+        {},
+        authenticatesByHand(password("SCRAM-SHA-1"))
+      )
+      const { error, state } = agreed(met)
+      expect(error).toMatchObject({ reason: "Rejected", detail: "unknown-user", reply: { code: 535 } })
+      expect([...judged(error), state]).toEqual([
+        "AuthenticationError",
+        undefined,
+        "permanent",
+        "NotSent",
+        "Ready"
+      ])
     })
   )
 

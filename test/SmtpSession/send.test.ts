@@ -752,6 +752,26 @@ describe('`recipients: "all"`', () => {
     })
   )
 
+  it.effect("sends nothing for a 354 that nobody asked for: ProtocolError", () =>
+    Effect.gen(function* () {
+      const result = yield* both(
+        pipelined(
+          SmtpTest.expectGroup(mail, rcpt("b"), rcpt("c")),
+          SmtpTest.reply("250 ok"),
+          SmtpTest.reply("250 ok"),
+          SmtpTest.reply("354 go"),
+          SmtpTest.expectEnd
+        ),
+        all("b", "c")
+      )
+      expect(result.outcomes).toEqual([
+        "b@y.test NotSent ProtocolError rcpt",
+        "c@y.test NotSent ProtocolError rcpt"
+      ])
+      expect(result.error).toMatchObject({ _tag: "ProtocolError", phase: "rcpt" })
+    })
+  )
+
   it.effect("is NotSupported, before MAIL, for more recipients than RCPTMAX (RFC 9422)", () =>
     Effect.gen(function* () {
       const result = yield* both(SmtpTest.script(opened("LIMITS RCPTMAX=1"), goodbye), all("b", "c"))
