@@ -14,6 +14,7 @@ import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
+import * as TimeOfDay from "../support/timeOfDay.js"
 import { clientOf, joinInTime, submission, switchable, texts } from "./clients.js"
 
 const { expect: line, reply, script } = SmtpTest
@@ -507,6 +508,23 @@ describe("the limit of a whole send", () => {
       const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "5 seconds" }))
       yield* TestClock.adjust("5 seconds")
       expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test NotSent ClientUnavailable"])
+    })
+  )
+
+  it.scoped("does not pass faster when the time of day is set forward", () =>
+    Effect.gen(function* () {
+      const timeOfDay = yield* TimeOfDay.make
+      const server = yield* SmtpTest.server()
+      const { socket, state } = switchable(server)
+      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      state.isDown = true
+      const sending = client.deliver({ ...submission, timeout: "1 minute" })
+      const fiber = yield* Effect.fork(Effect.withClock(sending, timeOfDay.clock))
+      yield* settle
+      timeOfDay.shift("1 hour", "forward")
+      state.isDown = false
+      yield* TestClock.adjust("10 seconds")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Accepted 250"])
     })
   )
 

@@ -17,6 +17,7 @@ import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { Service as Session, SetupError, State } from "../../SmtpSession.js"
 import { describeCause } from "../cause.js"
+import * as Elapsed from "../elapsed.js"
 import * as Meter from "../meter.js"
 import * as Tracing from "../tracing.js"
 import type { Ledger, Positions } from "./ledger.js"
@@ -97,11 +98,11 @@ export const deliver = <E, R>(
     Effect.flatMap(Effect.clock, (clock) => {
       const limit = parcel.timeoutMillis ?? timeoutMillis
       const { onOutcome } = parcel
-      const since = clock.unsafeCurrentTimeMillis()
+      const since = Elapsed.millis(clock)
       let isCounted = false
       // What is told late was counted in doubt, when nobody wanted to wait any longer.
       const count = (receipt: AnyReceipt): void => {
-        if (!isCounted) Meter.sent(receipt, clock.unsafeCurrentTimeMillis() - since)
+        if (!isCounted) Meter.sent(receipt, Elapsed.millis(clock) - since)
         isCounted = true
       }
       const message: Message<E, R> = {
@@ -144,7 +145,7 @@ const interrupted = (): ServerDisconnected =>
   new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })
 
 const remaining = <E, R>({ clock, deadline }: Message<E, R>): number | undefined =>
-  deadline === undefined ? undefined : deadline - clock.unsafeCurrentTimeMillis()
+  deadline === undefined ? undefined : deadline - Elapsed.millis(clock)
 
 // -- rounds
 

@@ -16,6 +16,7 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { ClientUnavailable } from "../../SmtpError.js"
+import * as Elapsed from "../elapsed.js"
 import * as Wakeup from "../wakeup.js"
 import * as Alarms from "./alarm.js"
 import * as Lines from "./line.js"
@@ -213,7 +214,7 @@ export const make = <S, E>(
     const clock = yield* Effect.clock
     const work = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
     return build(sources, bounds, conduct, observer, {
-      now: () => clock.unsafeCurrentTimeMillis(),
+      now: () => Elapsed.millis(clock),
       fork: (effect) => Runtime.runFork(runtime)(effect, { scope: work, immediate: false }),
       endWork: Scope.close(work, Exit.void)
     })

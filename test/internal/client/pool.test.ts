@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Supervisor from "effect/Supervisor"
 import * as TestClock from "effect/TestClock"
 import { atEveryStep } from "../../support/stepping.js"
+import * as TimeOfDay from "../../support/timeOfDay.js"
 import type { FakePool, FakeSource, Relay } from "./fake.js"
 import { anything, isOpen, makePool, openAt, pass, relay, stay, useOne } from "./fake.js"
 
@@ -86,6 +87,20 @@ describe("a pool", () => {
       yield* TestClock.adjust(1)
       expect(openAt(a)).toEqual([])
       expect(yield* pass(pool)).toBe("a2")
+    })
+  )
+
+  it.scoped("closes an idle session in time, whatever becomes of the time of day", () =>
+    Effect.gen(function* () {
+      const timeOfDay = yield* TimeOfDay.make
+      const a = relay("a")
+      const { pool } = yield* Effect.withClock(makePool([a], { idleMillis: 10_000 }), timeOfDay.clock)
+      yield* pass(pool)
+      timeOfDay.shift("1 hour", "forward")
+      expect(yield* pass(pool)).toBe("a1")
+      timeOfDay.shift("2 hours", "back")
+      yield* TestClock.adjust("10 seconds")
+      expect(openAt(a)).toEqual([])
     })
   )
 
@@ -284,6 +299,20 @@ describe("a pool whose source fails", () => {
         expect(a.attempts).toBe(index + 2)
       }
       expect(events.pauses).toEqual([500, 500, 1000, 2000, 4000, 8000, 8000, 8000])
+    })
+  )
+
+  it.scoped("is left alone no longer when the time of day is set back meanwhile", () =>
+    Effect.gen(function* () {
+      const timeOfDay = yield* TimeOfDay.make
+      const a = relay("a", { behaviour: { opens: "refuses" } })
+      const { pool } = yield* Effect.withClock(makePool([a]), timeOfDay.clock)
+      yield* Effect.flip(pass(pool))
+      a.behaviour = { opens: "succeeds" }
+      timeOfDay.shift("1 hour", "back")
+      const user = yield* Effect.fork(pass(pool))
+      yield* TestClock.adjust(500)
+      expect(yield* Fiber.join(user)).toBe("a1")
     })
   )
 
