@@ -6,8 +6,10 @@ import * as Exit from "effect/Exit"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { read as readOptions } from "../../src/internal/client/options.js"
 import { fields } from "../../src/internal/client/written.js"
 import * as Urls from "../../src/internal/client/url.js"
+import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { network, submission } from "./clients.js"
@@ -316,6 +318,40 @@ describe("a URL", () => {
   it.effect("leaves the password to the program if need be", () =>
     Effect.map(readUrl("smtps://app@mail.example.com", { password: Redacted.make("secret") }), ({ auth }) => {
       expect(auth).toMatchObject({ _tag: "Password", username: "app" })
+    })
+  )
+
+  it.effect("keeps what it says where the program's own option is undefined", () =>
+    Effect.map(
+      readUrl("smtps://app:secret@mail.example.com?maxSessions=3", {
+        auth: undefined,
+        maxSessions: undefined
+      }),
+      ({ auth, maxSessions }) => {
+        expect(auth).toMatchObject({ _tag: "Password", username: "app" })
+        expect(maxSessions).toBe(3)
+      }
+    )
+  )
+
+  it.effect("among several is outranked by the program as the only one is", () =>
+    Effect.gen(function* () {
+      const text = "smtp://mail.example.com?tlsOptions.verify=false&maxSessions=2"
+      const own = { tls: "implicit", tlsOptions: { verify: true }, maxSessions: 7 } as const
+      const settingsOf = (url: string | ReadonlyArray<string>) =>
+        Effect.map(Urls.read(url, own), (options) => readOptions(options))
+      for (const url of [text, [text, text]]) {
+        const settings = yield* settingsOf(url)
+        if (isInvalid(settings)) return yield* Effect.dieMessage(settings.field)
+        expect(settings.bounds.maxSessions).toBe(7)
+        for (const { session } of settings.relays) {
+          expect(session).toMatchObject({ tls: "implicit", tlsOptions: { verify: true } })
+        }
+      }
+      // How many sessions each relay may have is said by its URL alone.
+      expect(yield* settingsOf([text, text])).toMatchObject({
+        relays: [{ maxSessions: 2 }, { maxSessions: 2 }]
+      })
     })
   )
 

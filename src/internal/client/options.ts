@@ -123,9 +123,14 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
   return { name: formatEndpoint(endpoint), host, port, priority, maxSessions, slots, session: relay }
 }
 
-// What is spread over defaults must not undo them.
-const definedOf = (relay: Relay): Relay =>
-  Object.fromEntries(Object.entries(relay).filter(([, value]) => value !== undefined))
+/**
+ * Options that are undefined are not there: what is spread over others must not undo them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const definedOf = (options: Options & Relay): Options & Relay =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 const readBounds = (options: Options): Bounds | Invalid => {
   const maxSessions = readCount(options.maxSessions, 5, "maxSessions", 1)

@@ -9,12 +9,13 @@ import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, UrlOptions } from "../../SmtpClient.js"
+import { definedOf } from "./options.js"
 import * as Written from "./written.js"
 
 type Url = string | Redacted.Redacted
 
 /**
- * Reads one URL, or one for each relay; the password is for users that have none in theirs.
+ * Reads one URL, or one for each relay. What the program says itself outranks them all, the password included.
  *
  * @since 0.1.0
  * @category constructors
@@ -26,13 +27,23 @@ export const read = (
   Effect.suspend(() => {
     const extra = password === undefined ? nothing : new Map([["password", Redacted.value(password)]])
     const read = readAll(isSeveral(urls) ? urls : [urls], extra)
-    const options = isInvalid(read) ? read : { ...read, ...own }
+    const options = isInvalid(read) ? read : outranked(read, definedOf(own))
     const problem = isInvalid(options) ? options : Written.problemOf(options)
     if (problem !== undefined) return Effect.fail(configError(problem, (name) => name))
     return isInvalid(options) ? Effect.fail(configError(options, (name) => name)) : Effect.succeed(options)
   })
 
 const nothing: ReadonlyMap<string, string> = new Map()
+
+/** What a relay says would outrank the client: the program's options are put before both. */
+const outranked = (read: Options, own: Options): Options => ({
+  ...read,
+  // How many sessions a relay may have is its own; the program's number is that of the client.
+  ...(read.relays === undefined
+    ? {}
+    : { relays: read.relays.map((relay) => ({ ...relay, ...own, maxSessions: relay.maxSessions })) }),
+  ...own
+})
 
 const isSeveral = (urls: Url | ReadonlyArray<Url>): urls is ReadonlyArray<Url> => Array.isArray(urls)
 
