@@ -8,7 +8,6 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { Invalid } from "../protocol/Invalid.js"
 import type { Reply } from "../protocol/Reply.js"
 import { printable } from "../protocol/Printable.js"
 import { isPermanent, isRefusal, isTransient } from "../protocol/Reply.js"
@@ -19,14 +18,8 @@ import type { Binding } from "../protocol/sasl/Gs2.js"
 import type { Fail, Mechanism, Respond, Step } from "../protocol/sasl/Mechanism.js"
 import { respond } from "../protocol/sasl/Mechanism.js"
 import { anonymous, external, login, plain } from "../protocol/sasl/Plain.js"
-import { minimumIterations, scram } from "../protocol/sasl/Scram.js"
-import {
-  checkIdentity,
-  checkMechanismName,
-  checkPassword,
-  checkToken,
-  checkTrace
-} from "../protocol/sasl/Values.js"
+import { scram } from "../protocol/sasl/Scram.js"
+import { checkToken } from "../protocol/sasl/Values.js"
 import type {
   Credentials,
   Exchange,
@@ -40,6 +33,7 @@ import type { Disconnection } from "../SmtpError.js"
 import { AuthenticationError, InvalidArgument } from "../SmtpError.js"
 import type { ChannelBinding } from "../TlsUpgrade.js"
 import { describeCause } from "./cause.js"
+import { problemOf } from "./credentials.js"
 import type { Crypto } from "./crypto.js"
 import { nodeCrypto } from "./crypto.js"
 import { invalidArgument } from "./failure.js"
@@ -427,55 +421,6 @@ const candidates = (
   }
 }
 
-const checkMechanisms = (
-  wanted: ReadonlyArray<string> | undefined,
-  known: ReadonlyArray<string>
-): Invalid | undefined => {
-  if (wanted === undefined) return undefined
-  const unknown = upperCase(wanted).find((name) => !known.includes(name))
-  const reason =
-    wanted.length === 0
-      ? "is empty"
-      : unknown === undefined
-        ? undefined
-        : `holds ${unknown}; known are ${list(known)}`
-  return reason === undefined ? undefined : { _tag: "Invalid", field: "mechanisms", reason }
-}
-
-const checkOptional = (
-  check: (field: string, value: string) => Invalid | undefined,
-  field: string,
-  value: string | undefined
-): Invalid | undefined => (value === undefined ? undefined : check(field, value))
-
-const check = (credentials: Credentials): Invalid | undefined => {
-  switch (credentials._tag) {
-    case "Password": {
-      const { authorizationId, maximumIterations, mechanisms, password, username } = credentials
-      return (
-        checkIdentity("username", username) ??
-        checkPassword("password", Redacted.value(password)) ??
-        checkOptional(checkIdentity, "authorizationId", authorizationId) ??
-        checkMechanisms(mechanisms, passwordMechanisms) ??
-        (maximumIterations !== undefined && !(maximumIterations >= minimumIterations)
-          ? { _tag: "Invalid", field: "maximumIterations", reason: `is less than ${minimumIterations}` }
-          : undefined)
-      )
-    }
-    case "OAuth2":
-      return (
-        checkIdentity("username", credentials.username) ??
-        checkMechanisms(credentials.mechanisms, oauth2Mechanisms)
-      )
-    case "External":
-      return checkOptional(checkIdentity, "authorizationId", credentials.authorizationId)
-    case "Anonymous":
-      return checkOptional(checkTrace, "trace", credentials.trace)
-    case "ProgramMechanism":
-      return checkMechanismName("name", credentials.name)
-  }
-}
-
 // One AUTH command
 
 // The error that led here tells more than what becomes of the cancellation, so it outlives a lost connection.
@@ -616,7 +561,7 @@ export const authenticateWith =
     port: Port
   ): Effect.Effect<Reply, AuthenticationError | InvalidArgument | Disconnection> =>
     Effect.suspend(() => {
-      const wrong = check(credentials)
+      const wrong = problemOf(credentials)
       if (wrong !== undefined) return Effect.fail(invalidArgument(wrong))
       if (port.tls === undefined && !port.allowInsecureAuth) {
         return Effect.fail(new AuthenticationError({ reason: "Insecure" }))

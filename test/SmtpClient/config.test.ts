@@ -10,6 +10,7 @@ import { read as readOptions } from "../../src/internal/client/options.js"
 import { fields } from "../../src/internal/client/written.js"
 import * as Urls from "../../src/internal/client/url.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
+import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { network, submission } from "./clients.js"
@@ -24,6 +25,8 @@ const read = (variables: Variables, prefix = "SMTP") =>
 
 const refusal = (variables: Variables) =>
   Effect.map(Effect.flip(read(variables)), (error) => JSON.stringify(error))
+
+const passwordOf = (username: string) => SmtpAuth.password({ username, password: Redacted.make("secret") })
 
 /** A value for each option that is not its default, as it is written. */
 const samples: Readonly<Record<string, string>> = {
@@ -247,6 +250,12 @@ describe("config", () => {
     ["a user without a password", { SMTP_USERNAME: "app" }, "SMTP_PASSWORD"],
     ["a password without a user", { SMTP_PASSWORD: "hunter2" }, "SMTP_USERNAME"],
     ["an empty password", { SMTP_USERNAME: "app", SMTP_PASSWORD: "" }, "SMTP_PASSWORD"],
+    ["a user name with a NUL", { SMTP_USERNAME: "app\0", SMTP_PASSWORD: "hunter2" }, "SMTP_USERNAME"],
+    [
+      "a password with the line end of its file",
+      { SMTP_USERNAME: "app", SMTP_PASSWORD: "hunter2\n" },
+      "SMTP_PASSWORD"
+    ],
     [
       "a mechanism that is none",
       { SMTP_USERNAME: "app", SMTP_PASSWORD: "hunter2", SMTP_MECHANISMS: "MAGIC" },
@@ -431,6 +440,8 @@ describe("a layer", () => {
         [{ relays: [{ host: "a.test" }, { host: "b test" }] }, "relays[1].host"],
         [{ relays: [{ host: "a.test", maxSessions: 0 }] }, "relays[0].maxSessions"],
         [{ host: "a.test", maxWaiting: -1 }, "maxWaiting"],
+        [{ host: "a.test", auth: passwordOf("app\r\n") }, "username"],
+        [{ relays: [{ host: "a.test", auth: passwordOf("") }] }, "relays[0].username"],
         [{ host: "a.test", maxMessages: 1.5 }, "maxMessages"]
       ]
       for (const [options, field] of cases) {

@@ -12,6 +12,7 @@ import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, Receipt, Relay, Retry } from "../../SmtpClient.js"
 import type * as SmtpSession from "../../SmtpSession.js"
 import { formatEndpoint } from "../connection.js"
+import * as Credentials from "../credentials.js"
 import { read as readSession } from "../sessionOptions.js"
 import type { Bounds } from "./pool.js"
 import * as Retries from "./retry.js"
@@ -112,6 +113,8 @@ const readAll = (
 const readRelay = (relay: Relay): RelaySettings | Invalid => {
   const settings = readSession(relay)
   if (isInvalid(settings)) return settings
+  const wrong = relay.auth === undefined ? undefined : Credentials.problemOf(relay.auth)
+  if (wrong !== undefined) return wrong
   const maxSessions = readCount(relay.maxSessions, Infinity, "maxSessions", 1)
   if (isInvalid(maxSessions)) return maxSessions
   const priority = relay.priority ?? 0
