@@ -27,6 +27,7 @@ import {
   withConnection,
   withSession
 } from "./SmtpSession/dialogue.js"
+import * as TimeOfDay from "./support/timeOfDay.js"
 import { breakable } from "./support/brokenWrites.js"
 
 const { expect: client, expectContent, reply, script, silence } = SmtpTest
@@ -157,6 +158,30 @@ describe("rule 28: each phase has its limit, just after which, and not just befo
 })
 
 describe("rule 28: a limit bounds the whole reply", () => {
+  it.effect("by time that passes, whatever becomes of the time of day meanwhile", () =>
+    Effect.gen(function* () {
+      const timeOfDay = yield* TimeOfDay.make
+      const pieces = script(
+        opened("PIPELINING"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>", "DATA"),
+        reply("250 ok", { delay: "3 minutes" }),
+        reply("250 ok"),
+        reply("354 go"),
+        expectContent(message),
+        reply("250 ok", { delay: "9 minutes" }),
+        goodbye
+      )
+      const sending = withSession(pieces, (smtp) => smtp.deliver(submission))
+      const fiber = yield* Effect.fork(Effect.withClock(sending, timeOfDay.clock))
+      yield* TestClock.adjust("1 second")
+      timeOfDay.shift("1 hour", "forward")
+      yield* TestClock.adjust("4 minutes")
+      timeOfDay.shift("1 hour", "forward")
+      yield* TestClock.adjust("9 minutes")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Accepted 250"])
+    })
+  )
+
   it.effect("so that a server that gives an octet a minute does not extend it", () =>
     withSession(
       script(

@@ -19,6 +19,7 @@ import type { Options } from "../SmtpSession.js"
 import type { Connection, SmtpSocket } from "../SmtpSocket.js"
 import { formatEndpoint } from "../SmtpSocket.js"
 import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../TlsUpgrade.js"
+import * as Elapsed from "./elapsed.js"
 import type { Exchange, Failure, Owner } from "./exchange.js"
 import * as Exchanges from "./exchange.js"
 import { submitAndWait } from "./execute.js"
@@ -200,14 +201,14 @@ export const open = (
 ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
   Effect.flatMap(Effect.clock, (clock) => {
     const except: Array<string> = []
-    const latest = clock.unsafeCurrentTimeMillis() + Duration.toMillis(settings.limits.greeting)
+    const elapsed = Elapsed.reader(clock)
+    const latest = elapsed() + Duration.toMillis(settings.limits.greeting)
     const next = (
       first: ConnectError | TlsError | Disconnection | undefined
     ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
       const tried = except.length
       return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
-        const another =
-          except.length > tried && except.length < mostAddresses && clock.unsafeCurrentTimeMillis() < latest
+        const another = except.length > tried && except.length < mostAddresses && elapsed() < latest
         if (isTurnedAwayForNow(error) && another) return next(first ?? error)
         return Effect.fail(first ?? error)
       })

@@ -14,6 +14,7 @@ import * as Scope from "effect/Scope"
 import type { Streamed } from "../SmtpContent.js"
 import { ContentError } from "../SmtpError.js"
 import { changed } from "./contentModel.js"
+import * as Elapsed from "./elapsed.js"
 import * as Fingerprints from "./fingerprint.js"
 
 /**
@@ -84,9 +85,10 @@ const pullsInOneTurn = 64
 export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
   let waitingSince: number | undefined
   let pulls = 0
+  const elapsed = Elapsed.reader(clock)
   const limitMillis = Duration.toMillis(limit)
   const stalled: Effect.Effect<never, ContentError> = Effect.suspend(() => {
-    const waited = waitingSince === undefined ? 0 : clock.unsafeCurrentTimeMillis() - waitingSince
+    const waited = waitingSince === undefined ? 0 : elapsed() - waitingSince
     if (waited >= limitMillis) {
       const detail = `the stream gave nothing for ${limitMillis} ms`
       return Effect.fail(new ContentError({ reason: "Stalled", detail }))
@@ -95,7 +97,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
   })
   return {
     begin: () => {
-      waitingSince ??= clock.unsafeCurrentTimeMillis()
+      waitingSince ??= elapsed()
     },
     end: () => {
       waitingSince = undefined
@@ -104,7 +106,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
       pulls++
       return pulls % pullsInOneTurn === 0 ? clock.sleep(Duration.zero) : Effect.void
     }),
-    now: () => clock.unsafeCurrentTimeMillis(),
+    now: elapsed,
     guard: (effect) =>
       Effect.suspend(() => {
         waitingSince = undefined

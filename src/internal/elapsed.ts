@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
-import type * as Clock from "effect/Clock"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 
 /**
  * Whole milliseconds since a moment that nobody knows: their differences count.
@@ -12,3 +14,15 @@ import type * as Clock from "effect/Clock"
  * @category accessors
  */
 export const millis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
+
+const nativeClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/**
+ * Reads milliseconds since a moment that nobody knows, again and again at little cost: nanoseconds are a BigInt, which
+ * Effect's own clock makes of what is read here at once.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const reader = (clock: Clock.Clock): (() => number) =>
+  clock === nativeClock ? () => performance.now() : () => Number(clock.unsafeCurrentTimeNanos()) / 1_000_000

@@ -18,6 +18,7 @@ import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
 import type { Window } from "./admission.js"
 import * as Admissions from "./admission.js"
+import * as Elapsed from "./elapsed.js"
 import * as Meter from "./meter.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { Tape } from "./tape.js"
@@ -118,7 +119,7 @@ export interface Exchange {
   readonly reset: () => void
   /** Runs an effect that nobody waits for, such as a log line. */
   readonly fork: (effect: Effect.Effect<void>) => void
-  /** The time in milliseconds, by the clock of the session. */
+  /** The time of day in milliseconds, by the clock of the session. */
   readonly now: () => number
   /** How long it is since the server has answered, in milliseconds; zero while it owes a reply. */
   readonly silentFor: () => number
@@ -173,6 +174,7 @@ export const make = (
         runFork(effect)
       },
       now: () => clock.unsafeCurrentTimeMillis(),
+      elapsed: Elapsed.reader(clock),
       finish: (failure, connection) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
         runFork(connection.destroy)
@@ -192,6 +194,8 @@ interface Surroundings {
   readonly fork: Exchange["fork"]
   readonly openWire: (connection: Connection) => Effect.Effect<Wire>
   readonly now: () => number
+  /** The same, but that it only passes: the limits count by it. */
+  readonly elapsed: () => number
   readonly finish: (failure: Failure | undefined, connection: Connection) => void
   readonly awaitEnd: Effect.Effect<Failure | undefined>
 }
@@ -214,7 +218,7 @@ const build = (
   firstWire: Wire,
   greeter: Owner,
   options: Parameters<typeof make>[2],
-  { awaitEnd, finish, fork, now, openWire }: Surroundings
+  { awaitEnd, elapsed, finish, fork, now, openWire }: Surroundings
 ): Running => {
   const { limits, tape } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
@@ -240,7 +244,7 @@ const build = (
   // What the dialogue has given and the socket was not given yet.
   let unwritten: ReadonlyArray<Uint8Array> = []
   // The limit of the head runs from the later of its last octet flushed and the reply before it.
-  let headSince = now()
+  let headSince = elapsed()
   // Until when their last reply has to be there; `undefined` while replies to others come first.
   const bounds = new Map<Owner, number | undefined>()
   let readOnUntil: number | undefined
@@ -344,7 +348,7 @@ const build = (
   // Exim says this and hangs up, and has read nothing behind it. Who says it and goes on may have taken what followed.
   const awaitLeave = (reply: Reply): void => {
     lastWords = reply
-    readOnUntil = now() + readOnMillis
+    readOnUntil = elapsed() + readOnMillis
     watchdog.poke()
   }
 
@@ -378,7 +382,7 @@ const build = (
     let event = dialogue.next()
     if (event === undefined) return
     let waited = -headSince
-    headSince = now()
+    headSince = elapsed()
     waited += headSince
     while (event !== undefined) {
       if (lastWords === undefined) dispatch(event, waited)
@@ -400,7 +404,7 @@ const build = (
   const beginBound = (): void => {
     const owner = dialogue.head()?.owner
     if (owner === undefined || !bounds.has(owner) || bounds.get(owner) !== undefined) return
-    bounds.set(owner, now() + graceMillis)
+    bounds.set(owner, elapsed() + graceMillis)
     watchdog.poke()
   }
 
@@ -454,7 +458,7 @@ const build = (
       if (unwritten.length === 0) return undefined
       taken.wake()
     }
-    writingSince = now()
+    writingSince = elapsed()
     watchdog.begin()
     return nextSlice()
   }
@@ -469,7 +473,7 @@ const build = (
     const before = flushed
     flushed = handed
     const head = dialogue.head()
-    if (head !== undefined && head.end > before && head.end <= flushed) headSince = now()
+    if (head !== undefined && head.end > before && head.end <= flushed) headSince = elapsed()
     writeOut()
   }
 
@@ -477,7 +481,7 @@ const build = (
   const writeFailed = (error: ConnectionLost): void => {
     if (!open) return
     lost = error
-    readOnUntil = now() + readOnMillis
+    readOnUntil = elapsed() + readOnMillis
     watchdog.poke()
   }
 
@@ -522,7 +526,7 @@ const build = (
 
   const watchdog = Watchdogs.make({
     isOn: () => open,
-    now,
+    now: elapsed,
     deadlines,
     longestSleep: Math.max(1, Math.min(graceMillis, ...Object.values(limits).map(Duration.toMillis)))
   })
@@ -550,7 +554,7 @@ const build = (
     reset,
     fork,
     now,
-    silentFor: () => (dialogue.head() === undefined ? now() - headSince : 0),
+    silentFor: () => (dialogue.head() === undefined ? elapsed() - headSince : 0),
     bound: (owner) => {
       bounds.set(owner, undefined)
       beginBound()
@@ -562,7 +566,7 @@ const build = (
         if (!open) return
         wire = opened
         dialogue.upgraded()
-        headSince = now()
+        headSince = elapsed()
         wire.read(reader)
         flush()
       }),
