@@ -16,6 +16,7 @@ import {
   message,
   octets,
   opened,
+  judged,
   outcomes,
   silentEnd,
   submission,
@@ -343,6 +344,72 @@ describe("recipients", () => {
 })
 
 describe("a refusal leaves the session usable", () => {
+  const judgements = {
+    mail: ["SenderRefused", undefined],
+    rcpt: ["RecipientsRefused", undefined],
+    data: ["DataError", "data"],
+    final: ["DataError", "final"]
+  } as const
+  const oneByOne = (phase: keyof typeof judgements, code: string): SmtpTest.Script => {
+    const sender = ask(mail, "250 ok")
+    const recipient = ask(rcpt("b"), "250 ok")
+    switch (phase) {
+      case "mail":
+        return plain(ask(mail, code))
+      case "rcpt":
+        return plain(sender, ask(rcpt("b"), code))
+      case "data":
+        return plain(sender, recipient, ask("DATA", code))
+      case "final":
+        return plain(sender, recipient, ask("DATA", "354 go"), content(message, code))
+    }
+  }
+  const inGroup = (phase: keyof typeof judgements, code: string): SmtpTest.Script => {
+    switch (phase) {
+      case "mail":
+        return pipelined(group(["b"], code, "503 need MAIL", "503 need RCPT"))
+      case "rcpt":
+        return pipelined(group(["b"], "250 ok", code, "554 nobody"))
+      case "data":
+        return pipelined(group(["b"], "250 ok", "250 ok", code))
+      case "final":
+        return pipelined(group(["b"], "250 ok", "250 ok", "354 go"), content(message, code))
+    }
+  }
+  for (const phase of ["mail", "rcpt", "data", "final"] as const) {
+    for (const code of [400, 450, 451, 452, 499, 500, 503, 550, 552, 554, 599]) {
+      for (const [how, refusing] of [
+        ["one by one", oneByOne],
+        ["in a group", inGroup]
+      ] as const) {
+        it.effect(`${code} to ${phase}, ${how}`, () =>
+          Effect.gen(function* () {
+            const script = SmtpTest.script(
+              refusing(phase, `${code} no`),
+              ask("RSET", "250 ok"),
+              ask("NOOP", "250 ok"),
+              goodbye
+            )
+            const receipt = yield* withSession(script, (smtp) =>
+              Effect.zipLeft(smtp.deliver(submission), smtp.noop)
+            )
+            expect(outcomes(receipt)).toEqual([`b@y.test Refused ${code} ${phase}`])
+            expect(receipt.refused[0]?.permanent).toBe(code >= 500)
+            const [error, state] = yield* withSession(script, (smtp) =>
+              Effect.gen(function* () {
+                const failure = yield* Effect.flip(smtp.send(submission))
+                yield* smtp.noop
+                return [failure, yield* smtp.state] as const
+              })
+            )
+            const mayPass = code < 500 ? "transient" : "permanent"
+            expect([...judged(error), state]).toEqual([...judgements[phase], mayPass, "Refused", "Ready"])
+          })
+        )
+      }
+    }
+  }
+
   it.effect("of the sender: SenderRefused, RSET", () =>
     Effect.gen(function* () {
       const result = yield* both(
