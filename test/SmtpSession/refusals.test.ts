@@ -1,6 +1,6 @@
 /**
- * Every refusal for now and for good, of each step of a message, in a group and out of one: what the program is told,
- * and that the session goes on as if nothing had been asked.
+ * Refusals for now and for good where the envelope leaves in one write and DATA waits for its replies: what the program
+ * is told, and that the session goes on with the next message. The other ways of the envelope are held in send.test.ts.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -20,73 +20,45 @@ import { replies } from "./underWay.js"
 
 const { script } = SmtpTest
 
-const steps = ["mail", "rcpt", "data"] as const
-type Step = (typeof steps)[number] | "final"
+const envelope = (...lines: ReadonlyArray<string>): SmtpTest.Script =>
+  script(SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"), replies(...lines))
 
-const lines = { mail: "MAIL FROM:<a@x.test>", rcpt: "RCPT TO:<b@y.test>", data: "DATA" } as const
-const accepted = { mail: "250 ok", rcpt: "250 ok", data: "354 go" } as const
-const errors = {
-  mail: "SenderRefused",
-  rcpt: "RecipientsRefused",
-  data: "DataError",
-  final: "DataError"
+const verdict = (line: string): SmtpTest.Script =>
+  script(envelope("250 ok", "250 ok"), ask("DATA", "354 go"), content(message, line))
+
+const steps = {
+  mail: { error: ["SenderRefused", undefined], refusing: (no: string) => envelope(no, "503 need MAIL") },
+  rcpt: { error: ["RecipientsRefused", undefined], refusing: (no: string) => envelope("250 ok", no) },
+  data: {
+    error: ["DataError", "data"],
+    refusing: (no: string) => script(envelope("250 ok", "250 ok"), ask("DATA", no))
+  },
+  final: { error: ["DataError", "final"], refusing: verdict }
 } as const
 
-/** How many of the steps leave in the first write. */
-const groups = { off: 1, envelope: 2, data: 3 } as const
-
-/** The replies to all steps: what follows the refused one is out of sequence. */
-const answers = (refused: Step, refusal: string): ReadonlyArray<string> => {
-  const at = refused === "final" ? steps.length : steps.indexOf(refused)
-  return steps.map((step, index) => {
-    if (index < at) return accepted[step]
-    return index === at ? refusal : "503 5.5.1 out of sequence"
-  })
-}
-
-/** The steps up to the refused one, and those that had left with it. */
-const refusing = (refused: Step, refusal: string, together: number): SmtpTest.Script => {
-  const told = answers(refused, refusal)
-  const last = refused === "final" ? steps.length : steps.indexOf(refused) + 1
-  return script(
-    SmtpTest.expectGroup(...steps.slice(0, together).map((step) => lines[step])),
-    replies(...told.slice(0, together)),
-    ...steps
-      .slice(together, Math.max(together, last))
-      .map((step, index) => ask(lines[step], told[together + index] ?? "")),
-    ...(refused === "final" ? [content(message, refusal)] : [])
-  )
-}
-
-describe("a refusal is told for what it is, and leaves the session as it was", () => {
-  for (const pipelining of ["off", "envelope", "data"] as const) {
-    for (const refused of [...steps, "final"] as const) {
-      for (const refusal of ["451 4.3.0 later", "550 5.7.1 no"] as const) {
-        it.effect(`${refusal.slice(0, 3)} to ${refused}, pipelining "${pipelining}"`, () => {
-          const once = script(refusing(refused, refusal, groups[pipelining]), ask("RSET", "250 ok"))
-          return withSession(
-            script(
-              opened("PIPELINING"),
-              once,
-              once,
-              refusing("final", "250 ok", groups[pipelining]),
-              goodbye
-            ),
-            (smtp) =>
-              Effect.gen(function* () {
-                const receipt = yield* smtp.deliver(submission)
-                expect(outcomes(receipt)).toEqual([`b@y.test Refused ${refusal.slice(0, 3)} ${refused}`])
-                const phase = errors[refused] === "DataError" ? refused : undefined
-                const mayPass = refusal.startsWith("4") ? "transient" : "permanent"
-                const error = yield* Effect.flip(smtp.send(submission))
-                expect(judged(error)).toEqual([errors[refused], phase, mayPass, "Refused"])
-                expect(yield* smtp.state).toBe("Ready")
-                expect(outcomes(yield* smtp.send(submission))).toEqual(["b@y.test Accepted 250"])
-              }),
-            { pipelining }
-          )
-        })
-      }
+describe('a refusal with `pipelining: "envelope"` leaves the session as it was', () => {
+  for (const phase of ["mail", "rcpt", "data", "final"] as const) {
+    for (const [no, mayPass] of [
+      ["451 4.3.0 later", "transient"],
+      ["550 5.7.1 no", "permanent"]
+    ] as const) {
+      it.effect(`${no.slice(0, 3)} to ${phase}`, () => {
+        const { error, refusing } = steps[phase]
+        const once = script(refusing(no), ask("RSET", "250 ok"))
+        return withSession(
+          script(opened("PIPELINING"), once, once, verdict("250 ok"), goodbye),
+          (smtp) =>
+            Effect.gen(function* () {
+              const receipt = yield* smtp.deliver(submission)
+              expect(outcomes(receipt)).toEqual([`b@y.test Refused ${no.slice(0, 3)} ${phase}`])
+              const failure = yield* Effect.flip(smtp.send(submission))
+              expect(judged(failure)).toEqual([...error, mayPass, "Refused"])
+              expect(yield* smtp.state).toBe("Ready")
+              expect(outcomes(yield* smtp.send(submission))).toEqual(["b@y.test Accepted 250"])
+            }),
+          { pipelining: "envelope" }
+        )
+      })
     }
   }
 })
