@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { PlatformError } from "@effect/platform/Error"
+import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -403,15 +404,40 @@ export const file = (
   options: AttachmentOptions = {}
 ): StreamedAttachment<PlatformError, FileSystem.FileSystem> => ({
   _tag: "StreamedAttachment",
-  filename: path.split(/[/\\]/).at(-1),
   ...options,
+  filename: options.filename ?? path.split(/[/\\]/).at(-1),
   stream: Stream.unwrap(Effect.map(FileSystem.FileSystem, (files) => files.stream(path))),
-  check: Effect.flatMap(FileSystem.FileSystem, (files) => files.access(path, { readable: true }))
+  check: canBeRead(path)
 })
+
+const canBeRead = (path: string): Effect.Effect<void, PlatformError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const files = yield* FileSystem.FileSystem
+    yield* files.access(path, { readable: true })
+    const { type } = yield* files.stat(path)
+    if (type === "Directory") {
+      yield* new SystemError({
+        reason: "BadResource",
+        module: "FileSystem",
+        method: "stream",
+        pathOrDescriptor: path,
+        description: "it is a directory"
+      })
+    }
+  })
 
 // -- content
 
+// Plain JavaScript knows no types.
+const isStreamed = (attachment: unknown): boolean =>
+  Predicate.isTagged(attachment, "StreamedAttachment") &&
+  Predicate.hasProperty(attachment, "stream") &&
+  Predicate.hasProperty(attachment.stream, Stream.StreamTypeId)
+
 const streamedInvalid = <E, R>(attachment: StreamedAttachment<E, R>, field: string): Invalid | undefined => {
+  if (!isStreamed(attachment)) {
+    return invalid(field, "is neither `streamed` nor a `file`; give octets and strings to `make`")
+  }
   const wrong = Reading.attachmentInvalid(attachment, field)
   if (wrong !== undefined) return wrong
   return attachment.contentType !== undefined && mayNotBeEncoded(attachment.contentType)
@@ -675,6 +701,12 @@ export const raw = <E = never, R = never>(
     const prepared = yield* Raw.prepare(content)
     const { section } = prepared
     const given = { from, to }
+    if (section?.fields[0]?.name.startsWith(Raw.byteOrderMark) === true) {
+      return yield* new InvalidArgument({
+        field: "content",
+        reason: "begins with a byte order mark, which no header field may; leave it out"
+      })
+    }
     const read = section === undefined ? withoutHeader(given) : Envelopes.ofFields(section.fields, given)
     if (isInvalid(read)) return yield* invalidArgument(read)
     return {

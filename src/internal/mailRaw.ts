@@ -34,7 +34,16 @@ const headerLimit = 1_048_576
 
 const nothing = new Uint8Array(0)
 
-const blind = /^(?:resent-)?bcc$/i
+/**
+ * What editors put before a text in UTF-8, one character for each octet. No field may begin with it, and what should
+ * be the first field is none.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const byteOrderMark = "\u00EF\u00BB\u00BF"
+
+const blind = new RegExp(`^(?:${byteOrderMark})?(?:resent-)?bcc$`, "i")
 
 /** The octets without the fields that name blind copies; the same array if there are none. */
 const withoutBlind = (octets: Uint8Array, { fields }: Section): Uint8Array => {

@@ -267,6 +267,12 @@ describe("attachments that are streams", () => {
         )
       expect(yield* wrong({ filename: "a\nb" })).toMatchObject({ field: "attachments[0].filename" })
       expect(yield* wrong({ contentType: "x" })).toMatchObject({ field: "attachments[0].contentType" })
+      // @ts-expect-error what `make` takes
+      const inMemory = MailMessage.submission(message, { attachments: [{ filename: "a", content: "x" }] })
+      expect(yield* Effect.flip(inMemory)).toMatchObject({
+        field: "attachments[0]",
+        reason: containing("`make`")
+      })
       expect(yield* wrong({ contentType: "message/rfc822" })).toMatchObject({
         field: "attachments[0].contentType",
         reason: containing("nobody has seen")
@@ -332,7 +338,7 @@ describe("attachments that are files", () => {
         yield* files.writeFile(`${folder}/report.pdf`, Uint8Array.of(1, 2, 255))
         const message = yield* MailMessage.make(base)
         const attachments = [
-          MailMessage.file(`${folder}/report.pdf`),
+          MailMessage.file(`${folder}/report.pdf`, { filename: undefined }),
           MailMessage.file(`${folder}/report.pdf`, { filename: "other.png", contentType: "image/png" })
         ]
         const all = yield* octets(MailMessage.content(message, { attachments }))
@@ -355,6 +361,12 @@ describe("attachments that are files", () => {
         expect(error).toMatchObject({ reason: "NotFound" })
         const late = yield* Effect.flip(octets(MailMessage.content(message, { attachments })))
         expect(late).toMatchObject({ _tag: "SystemError", reason: "NotFound" })
+        const directory = MailMessage.submission(message, { attachments: [MailMessage.file(folder)] })
+        expect(yield* Effect.flip(directory)).toMatchObject({
+          _tag: "SystemError",
+          reason: "BadResource",
+          pathOrDescriptor: folder
+        })
       })
     )
   )

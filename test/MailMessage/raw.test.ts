@@ -115,6 +115,7 @@ describe("the envelope of a raw message", () => {
       "Resent-To"
     ],
     [header("Resent-Date: x", "Resent-Date: y", "From: a@example.com", "To: b@example.net"), "Resent-Date"],
+    ["\uFEFFBcc: c@example.net\r\nFrom: a@example.com\r\n\r\n", "content"],
     ["", "From"]
   ] as const)("%#: is an error that names the field", ([text, field]) =>
     Effect.gen(function* () {
@@ -210,6 +211,9 @@ describe("a raw message", () => {
       const submission = yield* MailMessage.raw(content, { from: "", to: "a@example.net" })
       expect(submission.content).toMatchObject({ replayable: false })
       expect(yield* octets(submission)).toBe(simple)
+      const marked = SmtpContent.once(inPieces(`\uFEFFBcc: c@example.net\r\n${simple}`, 10))
+      const unmarked = yield* MailMessage.raw(marked, { from: "", to: "a@example.net" })
+      expect(yield* octets(unmarked)).toBe(simple)
       expect(yield* Effect.flip(octets(submission))).toMatchObject({
         _tag: "ContentError",
         reason: "UsedTwice"
