@@ -12,6 +12,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { KeyObject } from "node:crypto"
 import { createPrivateKey } from "node:crypto"
@@ -134,7 +135,12 @@ export interface Options {
 const selectorPattern =
   /^[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*$/
 
+// RFC 1035 section 2.3.4, without the length octets of the first label and of the root.
+const nameLimit = 253
+const labelLimit = 63
+
 const readDomain = (domain: string): string | Invalid => {
+  if (typeof domain !== "string") return invalid("domain", "is no string")
   const mailbox = Mailboxes.parse(`postmaster@${domain}`, "domain")
   if (isInvalid(mailbox)) return mailbox
   return domain.startsWith("[")
@@ -185,11 +191,30 @@ const algorithmOf = (key: KeyObject): Algorithm | Invalid => {
   }
 }
 
+const selectorInvalid = (selector: string, domain: string): Invalid | undefined => {
+  if (typeof selector !== "string" || !selectorPattern.test(selector)) {
+    return invalid("selector", "is not letters, digits and inner hyphens, separated by dots")
+  }
+  const tooLong = selector.split(".").some((label) => label.length > labelLimit)
+  return tooLong || `${selector}._domainkey.${domain}`.length > nameLimit
+    ? invalid("selector", "makes a name that is longer than the DNS allows")
+    : undefined
+}
+
+// Plain JavaScript knows no types.
+const isArray = (value: unknown): boolean => Array.isArray(value)
+
+const isSecret = (value: unknown): boolean =>
+  Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
+
 const readKey = ({ domain, passphrase, privateKey, selector }: KeyOptions): Key | Invalid => {
   const name = readDomain(domain)
   if (isInvalid(name)) return name
-  if (typeof selector !== "string" || !selectorPattern.test(selector)) {
-    return invalid("selector", "is not letters, digits and inner hyphens, separated by dots")
+  const wrong = selectorInvalid(selector, name)
+  if (wrong !== undefined) return wrong
+  if (!isSecret(privateKey)) return invalid("privateKey", "is no Redacted string")
+  if (passphrase !== undefined && !isSecret(passphrase)) {
+    return invalid("passphrase", "is no Redacted string")
   }
   const object = readKeyObject(
     Redacted.value(privateKey),
@@ -257,6 +282,7 @@ export const keyFromFile = ({
 const fieldNamePattern = /^[!-9<-~]+$/
 
 const readNames = (names: ReadonlyArray<string>, field: string): ReadonlyArray<string> | Invalid => {
+  if (!isArray(names)) return invalid(field, "is no list of names")
   for (const [position, name] of names.entries()) {
     if (typeof name !== "string" || !fieldNamePattern.test(name)) {
       return invalid(`${field}[${position}]`, "is no name of a field")
@@ -267,20 +293,23 @@ const readNames = (names: ReadonlyArray<string>, field: string): ReadonlyArray<s
   return names
 }
 
-const isForm = (text: string | undefined): text is Form => text === "relaxed" || text === "simple"
-
-const readForms = (canonicalization: string): { readonly header: Form; readonly body: Form } | Invalid => {
-  const [header, body] = canonicalization.split("/")
-  if (isForm(header) && isForm(body)) return { header, body }
-  return (
-    invalidChoice("canonicalization", canonicalization, [
-      "relaxed/relaxed",
-      "relaxed/simple",
-      "simple/relaxed",
-      "simple/simple"
-    ]) ?? invalid("canonicalization", "is unknown")
-  )
+interface Forms {
+  readonly header: Form
+  readonly body: Form
 }
+
+const forms: Readonly<Record<Canonicalization, Forms>> = {
+  "relaxed/relaxed": { header: "relaxed", body: "relaxed" },
+  "relaxed/simple": { header: "relaxed", body: "simple" },
+  "simple/relaxed": { header: "simple", body: "relaxed" },
+  "simple/simple": { header: "simple", body: "simple" }
+}
+
+const readForms = (canonicalization: Canonicalization): Forms | Invalid =>
+  invalidChoice("canonicalization", canonicalization, Object.keys(forms)) ?? forms[canonicalization]
+
+// RFC 6376 section 3.5: x= has at most twelve digits.
+const latest = 999_999_999_999
 
 const readExpiry = (
   expiresIn: Duration.DurationInput | undefined,
@@ -290,17 +319,34 @@ const readExpiry = (
   const read = Duration.decodeUnknown(expiresIn)
   const seconds = Option.isSome(read) ? Duration.toSeconds(read.value) : 0
   if (seconds < 1) return invalid("expiresIn", `is not a duration of at least a second, such as "7 days"`)
-  return Number.isFinite(seconds) ? now + Math.floor(seconds) : undefined
+  if (!Number.isFinite(seconds)) return undefined
+  const expiry = now + Math.floor(seconds)
+  return expiry > latest ? invalid("expiresIn", "ends after what twelve digits of seconds can say") : expiry
+}
+
+const isKey = (key: unknown): boolean =>
+  Predicate.hasProperty(key, "privateKey") &&
+  Redacted.isRedacted(key.privateKey) &&
+  Predicate.isObject(Redacted.value(key.privateKey))
+
+const keysInvalid = (keys: ReadonlyArray<Key>): Invalid | undefined => {
+  if (!isArray(keys)) return invalid("keys", "is no list of keys")
+  if (keys.length === 0) return invalid("keys", "is empty: give at least one")
+  const position = keys.findIndex((key) => !isKey(key))
+  return position === -1
+    ? undefined
+    : invalid(`keys[${position}]`, "is no key; make one by `key` or `keyFromFile`")
 }
 
 const readSettings = (options: Options, lineEnds: Settings["lineEnds"], now: number): Settings | Invalid => {
-  if (options.keys.length === 0) return invalid("keys", "is empty: give at least one")
+  const wrong = keysInvalid(options.keys)
+  if (wrong !== undefined) return wrong
   const fields = readNames(options.fields ?? defaultFields, "fields")
   if (isInvalid(fields)) return fields
   const oversigned = readNames(options.oversigned ?? defaultOversigned, "oversigned")
   if (isInvalid(oversigned)) return oversigned
-  const forms = readForms(options.canonicalization ?? "relaxed/relaxed")
-  if (isInvalid(forms)) return forms
+  const canonical = readForms(options.canonicalization ?? "relaxed/relaxed")
+  if (isInvalid(canonical)) return canonical
   const signedAt = Math.floor(now / 1000)
   const expiresAt = readExpiry(options.expiresIn, signedAt)
   if (isInvalid(expiresAt)) return expiresAt
@@ -312,7 +358,7 @@ const readSettings = (options: Options, lineEnds: Settings["lineEnds"], now: num
     keys: [...options.keys],
     fields: ["From", ...fields],
     oversigned,
-    ...forms,
+    ...canonical,
     signedAt,
     expiresAt,
     lineEnds,

@@ -140,6 +140,27 @@ describe("a key", () => {
       expect(yield* wrong({ domain: "[192.0.2.1]" })).toMatchObject({ field: "domain" })
       expect(yield* wrong({ domain: "a b" })).toMatchObject({ field: "domain" })
       expect(yield* wrong({ selector: "-" })).toMatchObject({ field: "selector" })
+      expect(yield* wrong({ selector: "s".repeat(64) })).toMatchObject({ field: "selector" })
+      const domain = Array.from({ length: 4 }, () => "d".repeat(60)).join(".")
+      expect(yield* wrong({ domain })).toMatchObject({ field: "selector", reason: containing("DNS") })
+    })
+  )
+
+  it.effect("from plain JavaScript, which knows no types, is an error that names the field", () =>
+    Effect.gen(function* () {
+      const missing: unknown = undefined
+      const number: unknown = 5
+      // @ts-expect-error it is no string
+      expect(yield* Effect.flip(key({ domain: missing }))).toMatchObject({ field: "domain" })
+      // @ts-expect-error it is no secret
+      const shown = yield* Effect.flip(key({ privateKey: "a secret" }))
+      expect(shown).toMatchObject({ field: "privateKey", reason: "is no Redacted string" })
+      // @ts-expect-error it is no string
+      expect(yield* Effect.flip(key({ privateKey: Redacted.make(number) }))).toMatchObject({
+        field: "privateKey"
+      })
+      // @ts-expect-error it is no secret
+      expect(yield* Effect.flip(key({ passphrase: "x" }))).toMatchObject({ field: "passphrase" })
     })
   )
 
@@ -227,13 +248,34 @@ describe("a signature", () => {
       })
       expect(yield* wrong({ expiresIn: 0 })).toMatchObject({ field: "expiresIn" })
       expect(yield* wrong({ bufferLimit: -1 })).toMatchObject({ field: "bufferLimit" })
-      const canonicalization: unknown = "relaxed"
-      // @ts-expect-error a program in plain JavaScript
-      expect(yield* wrong({ canonicalization })).toMatchObject({ field: "canonicalization" })
+      expect(yield* wrong({ expiresIn: "400000000 days" })).toMatchObject({ field: "expiresIn" })
       const endless = Stream.repeatValue(new TextEncoder().encode(`X-Long: ${"x".repeat(60_000)}\r\n`))
       expect(yield* Effect.flip(Dkim.signContent(endless, { keys }))).toMatchObject({
         _tag: "ContentError",
         reason: "TooLarge"
+      })
+    })
+  )
+})
+
+describe("options from plain JavaScript, which knows no types,", () => {
+  it.effect.each([
+    ['{ "canonicalization": "relaxed" }', "canonicalization"],
+    ['{ "canonicalization": "relaxed/relaxed/x" }', "canonicalization"],
+    ['{ "canonicalization": "toString" }', "canonicalization"],
+    ['{ "canonicalization": 5 }', "canonicalization"],
+    ['{ "fields": "Subject" }', "fields"],
+    ['{ "oversigned": {} }', "oversigned"],
+    ['{ "keys": null }', "keys"],
+    ['{ "keys": [null] }', "keys[0]"],
+    ['{ "keys": [{ "privateKey": "x" }] }', "keys[0]"]
+  ] as const)("such as %s are an error that names %s", ([json, field]) =>
+    Effect.gen(function* () {
+      const wrong: unknown = JSON.parse(json)
+      const options = Object.assign({ keys: yield* bothKeys }, wrong)
+      expect(yield* Effect.flip(Dkim.signContent(simple, options))).toMatchObject({
+        _tag: "InvalidArgument",
+        field
       })
     })
   )
