@@ -105,7 +105,11 @@ const handlers = HttpApiBuilder.group(api, "messages", (group) =>
         )
       )
       .handle("health", () =>
-        Effect.mapError(client.check, ({ message }) => new TryLater({ detail: message }))
+        client.check.pipe(
+          // A check may be cut off from outside, as no send may.
+          Effect.timeout("5 seconds"),
+          Effect.mapError(({ message }) => new TryLater({ detail: message }))
+        )
       )
   })
 )

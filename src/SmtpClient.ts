@@ -270,7 +270,10 @@ export interface Service {
     submissions: Stream<Keyed<K, E, R>, E2, R2>,
     options?: SendAllOptions
   ) => Effect.Effect<Stream<KeyedReceipt<K, E, NotSentCause>, E2, R | R2>>
-  /** Whether mail could be sent now: a session that is open or can be opened, authentication included, and NOOP. */
+  /**
+   * Whether mail could be sent now: a session that is open or can be opened, authentication included, and NOOP. It
+   * waits for its turn as messages do, and has no limit of its own: `Effect.timeout` around it does no harm.
+   */
   readonly check: Effect.Effect<void, CheckError>
   readonly state: Effect.Effect<State>
   /**

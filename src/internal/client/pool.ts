@@ -194,9 +194,6 @@ interface Entry<S, E> {
 
 type Waiting<S, E> = Waiter<Source<S, E>, Lease<S, E>, E>
 
-const isPlain = <S, E>({ wish }: Waiting<S, E>): boolean =>
-  wish.except.size === 0 && wish.aliveAfter === undefined
-
 /**
  * Lives as long as the scope, on the runtime of whoever makes it; nothing is opened before it is asked for.
  *
@@ -239,8 +236,9 @@ const build = <S, E>(
   // Those who wait, in the order of asking.
   const line = Lines.make<Waiting<S, E>>()
   const changes = Wakeup.make()
-  // How many of those who wait would not take any session.
+  // How many of those who wait would not take any session: in all, and by what they want.
   let choosy = 0
+  const kinds = new Map<string, number>()
   let moment = 0
   let opening = 0
   let closed = false
@@ -511,11 +509,23 @@ const build = <S, E>(
 
   const enqueue = (waiter: Waiting<S, E>): void => {
     waiter.place = line.join(waiter)
-    if (!isPlain(waiter)) choosy += 1
+    if (waiter.kind === undefined) return
+    choosy += 1
+    kinds.set(waiter.kind, (kinds.get(waiter.kind) ?? 0) + 1)
   }
 
-  const dequeue = (waiter: Waiting<S, E>): void => {
-    if (waiter.place !== undefined && line.leave(waiter.place) && !isPlain(waiter)) choosy -= 1
+  const dequeue = ({ kind, place }: Waiting<S, E>): void => {
+    if (place === undefined || !line.leave(place) || kind === undefined) return
+    choosy -= 1
+    const others = (kinds.get(kind) ?? 1) - 1
+    if (others === 0) kinds.delete(kind)
+    else kinds.set(kind, others)
+  }
+
+  const kindOf = ({ aliveAfter, except }: Wish<Source<S, E>>): string | undefined => {
+    if (except.size === 0 && aliveAfter === undefined) return undefined
+    const not = tracked.flatMap(({ source }, index) => (except.has(source) ? [index] : []))
+    return `${not.join(" ")},${aliveAfter ?? ""}`
   }
 
   const turn = (waiter: Waiting<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void => {
@@ -710,15 +720,19 @@ const build = <S, E>(
     const coming: Coming = { openings: new Map(), closings: 0, mayVacate: true }
     for (const place of tracked) if (place.opening > 0) coming.openings.set(place, place.opening)
     for (const entry of entries) if (entry.phase !== "Open") coming.closings += 1
-    let isStuck = false
+    // What one cannot have, nobody behind it can who wants the same.
+    let arePlainStuck = false
+    let stuck: Set<string> | undefined
     Lines.visit(line, (waiter) => {
-      if (isStuck && isPlain(waiter)) return true
-      if (!serveOne(waiter, coming, at)) {
+      const { kind } = waiter
+      const isHopeless = kind === undefined ? arePlainStuck : stuck?.has(kind)
+      if (isHopeless !== true && !serveOne(waiter, coming, at)) {
         coming.mayVacate = false
-        isStuck ||= isPlain(waiter)
+        if (kind === undefined) arePlainStuck = true
+        else (stuck ??= new Set()).add(kind)
       }
-      // What one cannot have, nobody behind it can who wants nothing else.
-      return !isStuck || choosy > 0
+      const arePlainLeft = !arePlainStuck && line.size() > choosy
+      return arePlainLeft || (stuck?.size ?? 0) < kinds.size
     })
   }
 
@@ -747,7 +761,7 @@ const build = <S, E>(
 
   const ask = (wish: Wish<Source<S, E>>): Waiting<S, E> => {
     const at = now()
-    const waiter: Waiting<S, E> = Waiters.make(wish, at)
+    const waiter: Waiting<S, E> = Waiters.make(wish, kindOf(wish), at)
     if (closed) {
       turn(waiter, unavailable("Closed"))
       return waiter

@@ -39,6 +39,8 @@ export type Answer<L, E> =
  */
 export interface Waiter<Source, L, E> {
   readonly wish: Wish<Source>
+  /** The same for all who want the same; `undefined` where any session will do. */
+  readonly kind: string | undefined
   /** Where in the line it stands. */
   place: Place<Waiter<Source, L, E>> | undefined
   /** Milliseconds of the clock. */
@@ -54,13 +56,18 @@ export interface Waiter<Source, L, E> {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <Source, L, E>(wish: Wish<Source>, since: number): Waiter<Source, L, E> => {
+export const make = <Source, L, E>(
+  wish: Wish<Source>,
+  kind: string | undefined,
+  since: number
+): Waiter<Source, L, E> => {
   let answered: Answer<L, E> | undefined
   let listener: ((answer: Answer<L, E>) => void) | undefined
   const result = (answer: Answer<L, E>): Effect.Effect<L, E | ClientUnavailable> =>
     answer._tag === "Granted" ? Effect.succeed(answer.lease) : Effect.failCause(answer.cause)
   return {
     wish,
+    kind,
     place: undefined,
     since,
     answered: () => answered,

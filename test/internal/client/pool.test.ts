@@ -462,6 +462,26 @@ describe("a pool of several sources", () => {
     })
   )
 
+  it.scoped("looks at those who want the same once for all, however many wait", () =>
+    Effect.gen(function* () {
+      const a = relay("a")
+      const { pool } = yield* makePool([a, relay("b", { priority: 1 })])
+      let looks = 0
+      class Watched extends Set<FakeSource> {
+        override has(source: FakeSource): boolean {
+          looks += 1
+          return super.has(source)
+        }
+      }
+      const users = yield* forkAll(300, () =>
+        useOne(pool, () => Effect.sleep(1), { except: new Watched([a.source]), aliveAfter: undefined })
+      )
+      yield* TestClock.adjust("1 second")
+      expect(new Set(yield* Fiber.join(Fiber.all(users)))).toEqual(new Set(["b1", "b2"]))
+      expect(looks).toBeLessThan(300 * 20)
+    })
+  )
+
   it.scoped("finds a place for it though those elsewhere are shared and never idle", () =>
     Effect.gen(function* () {
       const a = relay("a", { slots: 2 })
