@@ -434,7 +434,8 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     const before = takenBefore
     takenBefore = takenAtReceive
     const expectation = expected.head()
-    if (expectation === undefined || !hadLeft(expectation, before)) return unsolicited(secrets.withholdFrom(reply))
+    if (expectation === undefined || !hadLeft(expectation, before))
+      return unsolicited(secrets.withholdFrom(reply))
     const isChallenge = Commands.mayBeChallenged(expectation.command) && reply.code === 334
     return answer(expectation, isChallenge ? reply : secrets.withholdFrom(reply))
   }
