@@ -298,7 +298,8 @@ export const makeInspector = (): Inspector => {
   const delimiterLine = (line: string): boolean => {
     if (!line.startsWith("--")) return false
     const text = trimEnd(line.slice(2))
-    const depth = boundaries.findLastIndex((boundary) => text === boundary || text === `${boundary}--`)
+    const closed = text.endsWith("--") ? text.slice(0, -2) : undefined
+    const depth = boundaries.findLastIndex((boundary) => text === boundary || closed === boundary)
     if (depth === -1) return false
     const closing = text !== boundaries[depth]
     boundaries = boundaries.slice(0, closing ? depth : depth + 1)
