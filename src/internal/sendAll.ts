@@ -150,7 +150,8 @@ const makeFlow = <K, E, R, E2>(
 
   const tellHook = ({ onOutcome, result }: Unread<K, E>): void => {
     const { receipt } = result
-    if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+    if (onOutcome !== undefined && receipt.outcomes.length > 0)
+      Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
   }
 
   const add = (
