@@ -14,7 +14,7 @@ import type { Content, Streamed } from "../SmtpContent.js"
 import { replayable } from "../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
 import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./contentModel.js"
-import { empty, encodingOptions, notContent, violated } from "./contentModel.js"
+import { empty, encodingOptions, notContent, violated, isOctets } from "./contentModel.js"
 import { prepareStream } from "./contentStream.js"
 import * as MemoryTurns from "./memoryTurns.js"
 
@@ -115,9 +115,6 @@ export const prepareInMemory = (
   if (content._tag === "Bytes") return prepareBytes(content.octets, options)
   return content._tag === "Text" ? prepareBytes(content.text, options) : undefined
 }
-
-const isOctets = (content: unknown): content is Uint8Array =>
-  content instanceof Uint8Array || Object.prototype.toString.call(content) === "[object Uint8Array]"
 
 // Small arrays come out of a pool that is shared, at a tenth of the cost of one of their own.
 const allocate = (length: number): Uint8Array => Buffer.allocUnsafe(length)

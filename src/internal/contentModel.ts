@@ -125,6 +125,27 @@ export const notContent = (): InvalidArgument =>
   new InvalidArgument({ field: "content", reason: "is neither octets nor a string nor a Stream" })
 
 /**
+ * Whether it is a Uint8Array, were it that of another realm.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isOctets = (content: unknown): content is Uint8Array =>
+  content instanceof Uint8Array || Object.prototype.toString.call(content) === "[object Uint8Array]"
+
+/**
+ * What the types of a program that has any can hide.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const notOctets = (): ContentError =>
+  new ContentError({
+    reason: "Failed",
+    detail: "the stream gave something that is no Uint8Array; Stream.encodeText makes octets of strings"
+  })
+
+/**
  * @since 0.1.0
  * @category constructors
  */

@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Streamed } from "../SmtpContent.js"
 import { ContentError } from "../SmtpError.js"
-import { changed } from "./contentModel.js"
+import { changed, isOctets, notOctets } from "./contentModel.js"
 import * as Elapsed from "./elapsed.js"
 import * as Fingerprints from "./fingerprint.js"
 
@@ -184,14 +184,14 @@ const expectation = <E, R>(pass: Pass<E, R>, complete: boolean): Expected | unde
  * @since 0.1.0
  * @category combinators
  */
-export const untilOctets = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, R> =>
+export const untilOctets = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, ContentError | E, R> =>
   Effect.whileLoop({
     while: () => !pass.ended && pass.piece === pass.pending.length,
     body: () => pullOnce(pass, watch),
     step: () => undefined
   })
 
-const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, R> =>
+const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, ContentError | E, R> =>
   Effect.suspend(() => {
     watch.begin()
     return Effect.matchEffect(pass.pull, {
@@ -202,7 +202,9 @@ const pullOnce = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, E, 
         return Effect.void
       },
       onSuccess: (chunk) => {
-        pass.pending = Array.from(chunk).filter((octets) => octets.length > 0)
+        const pieces = Array.from(chunk)
+        if (!pieces.every(isOctets)) return Effect.fail(notOctets())
+        pass.pending = pieces.filter((octets) => octets.length > 0)
         pass.piece = 0
         // Chunks without an octet are as good as silence.
         if (pass.pending.length === 0) return watch.pause
@@ -240,7 +242,7 @@ const gather = <E, R>(
   pass: Pass<E, R>,
   watch: Watch,
   allocate: () => Uint8Array
-): Effect.Effect<Uint8Array | undefined, E, R> =>
+): Effect.Effect<Uint8Array | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
     if (pass.ended && pass.piece === pass.pending.length) return Effect.succeed(undefined)
     const block = allocate()

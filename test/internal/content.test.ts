@@ -336,6 +336,24 @@ describe("prepare, of a stream", () => {
     })
   )
 
+  it.effect("refuses a stream that gives something else than octets, at its beginning or later", () =>
+    Effect.gen(function* () {
+      // Plain JavaScript has seen no type.
+      const isOctets = (value: unknown): value is Uint8Array => value !== undefined
+      const given = (value: unknown): Uint8Array => (isOctets(value) ? value : octets(""))
+      const refusal = { _tag: "ContentError", reason: "Failed" }
+      const strings = Stream.make(given("Subject: x"))
+      const first = yield* Effect.flip(Effect.scoped(Content.prepare(strings, options)))
+      expect(first).toMatchObject(refusal)
+      expect(String(first)).toMatch(/Stream\.encodeText/)
+      const later = Stream.concat(Stream.make(octets("Subject: x\r\n")), Stream.make(given(null)))
+      const run = Effect.flatMap(Content.prepare(later, options), (prepared) =>
+        Content.run(prepared, data, recorder().sink)
+      )
+      expect(yield* Effect.flip(Effect.scoped(run))).toMatchObject(refusal)
+    })
+  )
+
   it.scoped("refuses a stream for one use when the same value is sent again", () =>
     Effect.gen(function* () {
       const content = SmtpContent.once(Stream.make(octets("a")))
