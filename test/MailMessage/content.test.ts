@@ -11,6 +11,7 @@ import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import PostalMime from "postal-mime"
 import * as MailMessage from "../../src/MailMessage.js"
+import { untyped } from "../support/untyped.js"
 
 const base: MailMessage.Input = {
   from: "app@example.com",
@@ -267,8 +268,8 @@ describe("attachments that are streams", () => {
         )
       expect(yield* wrong({ filename: "a\nb" })).toMatchObject({ field: "attachments[0].filename" })
       expect(yield* wrong({ contentType: "x" })).toMatchObject({ field: "attachments[0].contentType" })
-      // @ts-expect-error what `make` takes
-      const inMemory = MailMessage.submission(message, { attachments: [{ filename: "a", content: "x" }] })
+      const forMake = untyped({ filename: "a", content: "x" })
+      const inMemory = MailMessage.submission(message, { attachments: [forMake] })
       expect(yield* Effect.flip(inMemory)).toMatchObject({
         field: "attachments[0]",
         reason: containing("`make`")

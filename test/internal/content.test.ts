@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { runInNewContext } from "node:vm"
+import { untyped } from "../support/untyped.js"
 
 const options: Content.PrepareOptions = {
   lineEnds: "convert",
@@ -338,15 +339,12 @@ describe("prepare, of a stream", () => {
 
   it.effect("refuses a stream that gives something else than octets, at its beginning or later", () =>
     Effect.gen(function* () {
-      // Plain JavaScript has seen no type.
-      const isOctets = (value: unknown): value is Uint8Array => value !== undefined
-      const given = (value: unknown): Uint8Array => (isOctets(value) ? value : octets(""))
       const refusal = { _tag: "ContentError", reason: "Failed" }
-      const strings = Stream.make(given("Subject: x"))
+      const strings = Stream.make(untyped("Subject: x"))
       const first = yield* Effect.flip(Effect.scoped(Content.prepare(strings, options)))
       expect(first).toMatchObject(refusal)
       expect(String(first)).toMatch(/Stream\.encodeText/)
-      const later = Stream.concat(Stream.make(octets("Subject: x\r\n")), Stream.make(given(null)))
+      const later = Stream.concat(Stream.make(octets("Subject: x\r\n")), Stream.make(untyped(null)))
       const run = Effect.flatMap(Content.prepare(later, options), (prepared) =>
         Content.run(prepared, data, recorder().sink)
       )
