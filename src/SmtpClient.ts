@@ -286,7 +286,8 @@ export interface Service {
 
 /**
  * A client that lives as long as the scope. Nothing is opened before the first message. Where an SmtpRateLimit is
- * provided, every attempt waits for its place first.
+ * provided, the first attempt waits for its place, and so does each that `retry` makes; another session or relay in
+ * between does not ask again.
  *
  * Fails with `InvalidArgument` for options that cannot be.
  *

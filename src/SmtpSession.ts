@@ -514,9 +514,9 @@ export const make: (
   internal.make
 
 /**
- * A session for one message: opens it, sends, and ends it, in as few round trips as there are. QUIT leaves in the write
- * that ends the content where the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining` is neither `"off"` nor
- * `"envelope"`. For several messages `make` a session, or use `SmtpClient`.
+ * A session for one message: opens it, sends, and ends it, with a round trip less than `make` and `send` take. QUIT
+ * leaves in the write that ends the content where the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining`
+ * is neither `"off"` nor `"envelope"`. For several messages `make` a session, or use `SmtpClient`.
  *
  * Fails as `make` and `send` do; a submission that cannot be is found before anything is dialled.
  *
