@@ -8,6 +8,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../protocol/Command.js"
@@ -168,6 +170,7 @@ export const make = (
     const ended = yield* Deferred.make<Failure | undefined>()
     const scope = yield* Effect.scope
     const openWire = (connection: Connection) => Scope.extend(Wires.open(connection), scope)
+    let timer: Fiber.RuntimeFiber<void> | undefined
     const exchange = build(first, yield* openWire(first), greeter, options, {
       openWire,
       fork: (effect) => {
@@ -175,17 +178,23 @@ export const make = (
       },
       now: () => clock.unsafeCurrentTimeMillis(),
       elapsed: Elapsed.reader(clock),
-      finish: (failure, connection) => {
+      after: (millis, wake) => {
+        // Whoever opens a session in an uninterruptible region must be able to close it.
+        const sleeping = runFork(Effect.interruptible(Effect.map(clock.sleep(Duration.millis(millis)), wake)))
+        timer = sleeping
+        return () => sleeping.unsafeInterruptAsFork(FiberId.none)
+      },
+      finish: (failure) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
-        runFork(connection.destroy)
         if (failure !== undefined && "reply" in failure && failure.reply !== undefined) {
           if (namesTooManyCommands(failure.reply)) runFork(options.onTooManyCommands)
         }
       },
       awaitEnd: Deferred.await(ended)
     })
-    // Whoever opens a session in an uninterruptible region must be able to close it.
-    yield* Effect.forkScoped(Effect.interruptible(exchange.watch))
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => (timer === undefined ? Effect.void : Fiber.interrupt(timer)))
+    )
     exchange.begin()
     return exchange
   })
@@ -196,14 +205,15 @@ interface Surroundings {
   readonly now: () => number
   /** The same, but that it only passes: the limits count by it. */
   readonly elapsed: () => number
-  readonly finish: (failure: Failure | undefined, connection: Connection) => void
+  /** Calls once, when the milliseconds have passed; the function returned stops it. One at a time. */
+  readonly after: (millis: number, wake: () => void) => () => void
+  readonly finish: (failure: Failure | undefined) => void
   readonly awaitEnd: Effect.Effect<Failure | undefined>
 }
 
 interface Running extends Exchange {
   /** Reads from now on. */
   readonly begin: () => void
-  readonly watch: Effect.Effect<void>
 }
 
 const isGoodbye = (failure: Failure): boolean =>
@@ -218,7 +228,7 @@ const build = (
   firstWire: Wire,
   greeter: Owner,
   options: Parameters<typeof make>[2],
-  { awaitEnd, elapsed, finish, fork, now, openWire }: Surroundings
+  { after, awaitEnd, elapsed, finish, fork, now, openWire }: Surroundings
 ): Running => {
   const { limits, tape } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
@@ -263,7 +273,9 @@ const build = (
   let postponed: Array<() => void> = []
 
   const fail = (cause: Failure): void => {
-    if (open) shutDown(cause, cause)
+    if (!open) return
+    shutDown(cause, cause)
+    fork(connection.destroy)
   }
 
   const shutDown = (cause: Failure, told: Failure | undefined): void => {
@@ -274,8 +286,8 @@ const build = (
     const affected = owners
     owners = []
     const waiting = lane.close()
-    finish(told, connection)
     wire.stop()
+    finish(told)
     taken.wake()
     watchdog.poke()
     // A goodbye answers the oldest command alone.
@@ -504,6 +516,7 @@ const build = (
   })
 
   const deadlines = (): ReadonlyArray<Deadline> => {
+    if (!open) return []
     const all: Array<Deadline> = []
     const expire = (phase: Phase, limitMillis: number) => () => fail({ _tag: "Expired", phase, limitMillis })
     const head = dialogue.head()
@@ -525,10 +538,10 @@ const build = (
   }
 
   const watchdog = Watchdogs.make({
-    isOn: () => open,
     now: elapsed,
     deadlines,
-    longestSleep: Math.max(1, Math.min(graceMillis, ...Object.values(limits).map(Duration.toMillis)))
+    longestSleep: Math.max(1, Math.min(graceMillis, ...Object.values(limits).map(Duration.toMillis))),
+    after
   })
 
   return {
@@ -574,7 +587,9 @@ const build = (
       if (open) shutDown({ _tag: "Abandoned", reason: "the session was closed" }, undefined)
       return connection.destroy
     }),
-    begin: () => wire.read(reader),
-    watch: watchdog.run
+    begin: () => {
+      wire.read(reader)
+      watchdog.begin()
+    }
   }
 }

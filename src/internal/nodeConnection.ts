@@ -77,26 +77,21 @@ const ignore = () => undefined
 
 /**
  * Node destroys a socket whose write failed, and with it every octet that the kernel still holds for reading.
- * Here the failure is reported to `failed` instead, and the socket goes on reading until its end, error or close.
- * Gives what undoes it, for the next owner of the socket.
+ * Here the failure is put to `takes` instead; where that takes it, the socket goes on reading until its end, error or
+ * close.
  */
-const reportWriteErrors = (socket: Net.Socket, failed: (cause: unknown) => boolean): (() => void) => {
+const reportWriteErrors = (socket: Net.Socket, takes: (cause: unknown) => boolean): void => {
   type Callback = (error?: Error | null) => void
   const guarded =
     (callback: Callback): Callback =>
     (error) => {
-      if (error === undefined || error === null || !failed(error)) callback(error)
+      if (error === undefined || error === null || !takes(error)) callback(error)
       else callback()
     }
   const write = socket._write.bind(socket)
   const writev = socket._writev?.bind(socket)
   socket._write = (chunk: unknown, encoding, callback) => write(chunk, encoding, guarded(callback))
   if (writev !== undefined) socket._writev = (chunks, callback) => writev(chunks, guarded(callback))
-  // What is the class's own comes to light again.
-  return () => {
-    Reflect.deleteProperty(socket, "_write")
-    Reflect.deleteProperty(socket, "_writev")
-  }
 }
 
 const addressesOf = (socket: Net.Socket): Addresses => ({
@@ -120,8 +115,10 @@ export const fromNodeSocket = (
 ): NodeConnection => {
   const reading = Wakeup.make()
   const writing = Wakeup.make()
-  let unusable: Error | undefined
+  /** Why this connection, whatever its socket does, is over. An error is only made for whoever asks: most never are. */
+  let unusable: string | undefined
   let destroyAbove: () => void = () => undefined
+  let closed = false
   let lost: unknown = socket.errored ?? undefined
   let writeFailed: unknown
 
@@ -141,10 +138,14 @@ export const fromNodeSocket = (
     lost ??= cause
     wakeAll()
   }
-  const onClose = () => onError(new Error("the connection is closed"))
+  const onClose = () => {
+    closed = true
+    wakeAll()
+  }
 
-  const restoreWrites = reportWriteErrors(socket, (cause) => {
-    if (socket.destroyed) return false
+  reportWriteErrors(socket, (cause) => {
+    // The next owner of the socket has its own way with it.
+    if (socket.destroyed || unusable !== undefined) return false
     failWrites(cause)
     return true
   })
@@ -155,11 +156,11 @@ export const fromNodeSocket = (
 
   /** Octets, the end of the stream, why nothing more can be read, or `undefined`: nothing yet. */
   const look = (): Uint8Array | "End" | ConnectionLost | undefined => {
-    if (unusable !== undefined) return lostIn("read", unusable)
+    if (unusable !== undefined) return lostIn("read", new Error(unusable))
     const octets: unknown = socket.read()
     if (octets instanceof Uint8Array) return octets
     if (socket.readableEnded) return "End"
-    return lost === undefined && !socket.closed
+    return lost === undefined && !closed && !socket.closed
       ? undefined
       : lostIn("read", lost ?? new Error("the connection is closed"))
   }
@@ -188,9 +189,10 @@ export const fromNodeSocket = (
   }
 
   const writeFailure = (): ConnectionLost | undefined => {
-    const cause = unusable ?? writeFailed ?? lost
+    if (unusable !== undefined) return lostIn("write", new Error(unusable))
+    const cause = writeFailed ?? lost
     if (cause !== undefined) return lostIn("write", cause)
-    return socket.destroyed || socket.writableEnded
+    return closed || socket.destroyed || socket.writableEnded
       ? lostIn("write", new Error("the connection is closed for writing"))
       : undefined
   }
@@ -232,7 +234,7 @@ export const fromNodeSocket = (
   }
 
   const destroy = Effect.sync(() => {
-    unusable ??= new Error("the connection was destroyed on this side")
+    unusable ??= "the connection was destroyed on this side"
     destroyAbove()
     destroySocket(socket)
     options?.onDestroy?.()
@@ -260,8 +262,7 @@ export const fromNodeSocket = (
   handovers.set(connection, {
     socket,
     detach: () => {
-      unusable ??= new Error("the connection was handed to TLS")
-      restoreWrites()
+      unusable ??= "the connection was handed to TLS"
       socket.off("readable", onReadable)
       socket.off("end", onReadable)
       wakeAll()

@@ -1,18 +1,16 @@
 /**
  * Sleeps until the next deadline and has it expire. What the deadlines are, and when they change, is its owner's to
- * say; time is Effect's Clock.
+ * say; time is that of the timers it is given.
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
-import * as Wakeup from "./wakeup.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Deadline {
-  /** In milliseconds of the clock. */
+  /** In milliseconds of `now`. */
   readonly at: number
   readonly expire: () => void
 }
@@ -22,8 +20,6 @@ export interface Deadline {
  * @category models
  */
 export interface Watchdog {
-  /** Watches for as long as `isOn`. */
-  readonly run: Effect.Effect<void>
   /** A deadline has come up that may be earlier than those before, or nothing is to be watched any more. */
   readonly poke: () => void
   /** A deadline has come up that is no earlier than `longestSleep` from now. */
@@ -32,25 +28,20 @@ export interface Watchdog {
 
 /**
  * A watchdog that sleeps no longer than `longestSleep`, the shortest limit there is: whatever limit begins while it
- * sleeps ends after it has woken, so that it needs no word of each command.
+ * sleeps ends after it has woken, so that it needs no word of each command. Deadlines expire from the timer alone,
+ * never within a call of `poke` or `begin`.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (options: {
-  readonly isOn: () => boolean
   readonly now: () => number
   readonly deadlines: () => ReadonlyArray<Deadline>
   readonly longestSleep: number
+  /** Calls once, when the milliseconds have passed; the function returned stops it. */
+  readonly after: (millis: number, wake: () => void) => () => void
 }): Watchdog => {
-  const alarm = Wakeup.make()
-  let pokes = 0
-  let watching = true
-
-  const poke = (): void => {
-    pokes++
-    alarm.wake()
-  }
+  let stop: (() => void) | undefined
 
   const next = (): Deadline | undefined =>
     options
@@ -61,29 +52,31 @@ export const make = (options: {
         undefined
       )
 
-  const watchOnce: Effect.Effect<void> = Effect.suspend(() => {
-    const seen = pokes
-    const poked = Wakeup.until(alarm, () => (pokes === seen ? undefined : Effect.void))
+  const sleep = (): void => {
     const deadline = next()
-    if (deadline === undefined) {
-      watching = false
-      return Effect.map(poked, () => {
-        watching = true
-      })
-    }
-    const remaining = deadline.at - options.now()
-    if (remaining <= 0) {
-      deadline.expire()
-      return Effect.void
-    }
-    return Effect.raceFirst(Effect.sleep(Math.min(remaining, options.longestSleep)), poked)
-  })
+    if (deadline === undefined) return
+    const remaining = Math.max(0, deadline.at - options.now())
+    stop = options.after(Math.min(remaining, options.longestSleep), woken)
+  }
+
+  const woken = (): void => {
+    stop = undefined
+    const deadline = next()
+    if (deadline !== undefined && deadline.at <= options.now()) deadline.expire()
+    begin()
+  }
+
+  // What expires may have poked already.
+  const begin = (): void => {
+    if (stop === undefined) sleep()
+  }
 
   return {
-    run: Effect.whileLoop({ while: options.isOn, body: () => watchOnce, step: () => undefined }),
-    poke,
-    begin: () => {
-      if (!watching) poke()
-    }
+    poke: () => {
+      stop?.()
+      stop = undefined
+      sleep()
+    },
+    begin
   }
 }
