@@ -4,12 +4,13 @@
  *
  * @since 0.1.0
  */
+import type { Reply } from "../protocol/Reply.js"
 import { isRefusal, isSuccess } from "../protocol/Reply.js"
 import type { PlannedRecipient, RecipientsPolicy } from "../protocol/Plan.js"
 import type { Verdict } from "../protocol/Transaction.js"
 import type { Disconnection, RefusedRecipient, SmtpError } from "../SmtpError.js"
 import { DataError, RecipientsRefused, SenderRefused } from "../SmtpError.js"
-import type { ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
+import type { Accepted, ContentReport, Outcome as AnyOutcome, Receipt as AnyReceipt } from "../SmtpReceipt.js"
 import * as Receipts from "../SmtpReceipt.js"
 import type { NotSentCause } from "../SmtpSession.js"
 import type { Failure } from "./exchange.js"
@@ -90,10 +91,11 @@ export const settle = (
   const overflow: Array<PlannedRecipient> = []
   const refused = memoize(() => refusedOf(batch, verdicts))
   const open = memoize(() => openOutcome(tape, cut, refused(), otherwise))
+  const accepted = makeAccepted()
   const outcome = (address: string, verdict: Verdict): Outcome => {
     switch (verdict._tag) {
       case "Accepted":
-        return Receipts.accepted(address, verdict.reply)
+        return accepted(address, verdict.reply)
       case "Refused":
         return Receipts.refused(address, verdict.reply, verdict.phase)
       case "Overflow":
@@ -113,6 +115,18 @@ export const settle = (
     if (verdict._tag === "Overflow") overflow.push(recipient)
   }
   return overflow
+}
+
+/** Most recipients share one reply, whose queue id is looked for once. */
+const makeAccepted = (): ((recipient: string, reply: Reply) => Accepted) => {
+  let latest: Accepted | undefined
+  return (recipient, reply) => {
+    latest =
+      latest?.reply === reply
+        ? { _tag: "Accepted", recipient, reply, queueId: latest.queueId }
+        : Receipts.accepted(recipient, reply)
+    return latest
+  }
 }
 
 const memoize = <A>(make: () => A): (() => A) => {

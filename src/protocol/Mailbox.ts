@@ -209,7 +209,7 @@ export const parse = (address: string, field: string, options?: Options): Mailbo
 
 // What nearly every address is: letters, digits and the rest of atext around dots, and a domain of ASCII labels.
 const plainPattern =
-  /^([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*)@((?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)$/
+  /^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*@(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/
 
 /**
  * An address of the plain kind that nothing is wrong with; `undefined` is for `parse` to say more of.
@@ -218,9 +218,11 @@ const plainPattern =
  * @category constructors
  */
 export const parsePlain = (address: string): Mailbox | undefined => {
-  if (address.length + 2 > pathLimit) return undefined
-  const [, localPart, domain] = plainPattern.exec(address) ?? []
-  if (localPart === undefined || domain === undefined || localPart.length > localPartLimit) return undefined
+  if (address.length + 2 > pathLimit || !plainPattern.test(address)) return undefined
+  const at = address.indexOf("@")
+  if (at > localPartLimit) return undefined
+  const domain = address.slice(at + 1)
+  const localPart = address.slice(0, at)
   return { _tag: "Mailbox", source: address, localPart, domain, asciiDomain: domain, needsSmtpUtf8: false }
 }
 
