@@ -81,7 +81,25 @@ export const commandsOf = (
   attributes: () => Attributes,
   now: () => number
 ): CommandTrace | undefined =>
-  isTraced(fiber) ? makeTrace(fiber.currentTracer, fiber.currentSpan, attributes(), now) : undefined
+  isTraced(fiber) ? guarded(makeTrace(fiber.currentTracer, fiber.currentSpan, attributes(), now)) : undefined
+
+/** A tracer that throws is heard of no more: mail is worth more than its spans. */
+const guarded = (trace: CommandTrace): CommandTrace => {
+  let broken = false
+  const attempt = (tell: () => void): void => {
+    if (broken) return
+    try {
+      tell()
+    } catch {
+      broken = true
+    }
+  }
+  return {
+    sent: (command) => attempt(() => trace.sent(command)),
+    replied: (command, reply, more) => attempt(() => trace.replied(command, reply, more)),
+    failed: (reason) => attempt(() => trace.failed(reason))
+  }
+}
 
 const makeTrace = (
   tracer: Tracer.Tracer,

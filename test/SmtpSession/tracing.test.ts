@@ -7,11 +7,11 @@ import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricState from "effect/MetricState"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { collector, told } from "../support/tracing.js"
-import { ask, content, goodbye, message, opened, submission, withSession } from "./dialogue.js"
+import { ask, content, goodbye, message, opened, outcomes, submission, withSession } from "./dialogue.js"
 
 const { expectContent, expectGroup, reply, script } = SmtpTest
 
@@ -91,6 +91,25 @@ describe("spans, where somebody traces", () => {
         "SMTP DATA in SMTP send badly"
       ])
       expect(seen.spans[2]?.attributes.get("smtp.reply.enhanced_code")).toBe("5.1.1")
+    })
+  )
+
+  it.effect("cost no mail when the tracer throws", () =>
+    Effect.gen(function* () {
+      const seen = collector()
+      const tracer = Tracer.make({
+        ...seen.tracer,
+        span: (...given) => {
+          const [name] = given
+          if (name === "SMTP RCPT") throw new Error("the tracer is broken")
+          return seen.tracer.span(...given)
+        }
+      })
+      const pieces = script(opened("PIPELINING"), accepted, accepted, goodbye)
+      const receipts = yield* withSession(pieces, (smtp) =>
+        Effect.withTracer(Effect.all([smtp.send(submission), smtp.send(submission)]), tracer)
+      )
+      expect(receipts.flatMap(outcomes)).toEqual(Array(2).fill("b@y.test Accepted 250"))
     })
   )
 
