@@ -145,7 +145,10 @@ export type TlsPolicy = "starttls" | "implicit" | "opportunistic" | "none"
 export interface WindowOptions {
   /** Messages. Default 32. */
   readonly messages?: number | undefined
-  /** Octets of content, beyond which no further message begins. Default 1 MiB. */
+  /**
+   * Octets of content under `"eager"`, beyond which no further message begins. Default 1 MiB. With `"overlap"` no
+   * more than one content waits for its verdict, however long it is.
+   */
   readonly octets?: number | undefined
 }
 

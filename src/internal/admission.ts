@@ -25,8 +25,8 @@ export interface Window {
 export interface Admission<Entrant> {
   readonly enter: (entrant: Entrant) => void
   /**
-   * Passes the lane on: what the entrant has submitted, `octets` of content, is complete, and will be answered. It is
-   * still to leave.
+   * Passes the lane on: what the entrant has submitted is complete, and will be answered; `octets` of it count against
+   * the window. It is still to leave.
    */
   readonly pass: (entrant: Entrant, octets: number) => void
   /** Gives the lane back, or the place in the queue. The lane stays its holder's while `isHeld`: see `settle`. */

@@ -230,7 +230,9 @@ export const make = (
       onLeft: () => {
         if (waiting.length > 0) return
         if (mayBeLast(port, made, machine)) sayGoodbye(port, trace)
-        else if (mayBeFollowed(port, made)) exchange.pass(entrant, run.octets())
+        // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
+        else if (mayBeFollowed(port, made))
+          exchange.pass(entrant, made.ahead === "content" ? run.octets() : 0)
       },
       onEndAfterAbandon: endedLate
     })
