@@ -134,9 +134,8 @@ const establish = (
 const closeGracefully = ({ exchange, memory }: Core, { quit }: Service): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (exchange.failure() !== undefined || exchange.dialogue.state() === "Closed") return Effect.void
-    // QUIT is on its way, and its reply has a limit as that of any command has.
-    if (memory.leaving) return Effect.asVoid(exchange.awaitEnd)
-    return Effect.ignore(Effect.timeout(Effect.interruptible(quit), exchange.limits.quit))
+    const goodbye = memory.leaving ? Effect.asVoid(exchange.awaitEnd) : Effect.asVoid(quit)
+    return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), exchange.limits.quit))
   }).pipe(Effect.zipRight(exchange.close))
 
 const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service"> => {

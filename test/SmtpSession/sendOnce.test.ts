@@ -204,6 +204,18 @@ describe("a session for one message", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("is interrupted within the limit of QUIT, though the verdict has a longer one", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(opened("PIPELINING"), group, content, SmtpTest.silence)
+      const server = yield* SmtpTest.scripted(script)
+      const running = yield* Effect.fork(Effect.provide(SmtpSession.sendOnce(base, submission), server.layer))
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      const interrupting = yield* Effect.fork(Fiber.interrupt(running))
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* Fiber.join(interrupting)).toMatchObject({ _tag: "Failure" })
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("dials nobody for a submission that cannot be", () =>
     Effect.gen(function* () {
       const run = yield* Effect.scoped(
