@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as SmtpAuth from "../src/SmtpAuth.js"
+import * as SmtpCommand from "../src/SmtpCommand.js"
 import * as SmtpError from "../src/SmtpError.js"
 import type { Phase } from "../src/SmtpError.js"
 import type { Receipt } from "../src/SmtpReceipt.js"
@@ -153,6 +154,39 @@ describe("rule 28: each phase has its limit, just after which, and not just befo
           expect(error).toMatchObject({ _tag: "ReplyTimeout", phase: "noop", limitMillis: 7_000 })
         }),
       { timeouts: { noop: "7 seconds" } }
+    )
+  )
+})
+
+describe("a limit that never ends", () => {
+  it.effect("switches no other off", () =>
+    withSession(
+      script(opened(), client("NOOP"), silence),
+      (smtp) =>
+        Effect.gen(function* () {
+          yield* TestClock.adjust("1 hour")
+          const error = yield* failsAt(smtp.noop, 7_000)
+          expect(error).toMatchObject({ _tag: "ReplyTimeout", phase: "noop", limitMillis: 7_000 })
+        }),
+      { timeouts: { noop: "7 seconds", content: Duration.infinity } }
+    )
+  )
+
+  it.effect("does so neither for the command behind its own", () =>
+    withSession(
+      script(
+        opened("PIPELINING"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"),
+        reply("250 ok", { delay: "1 hour" }),
+        silence
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          const group = smtp.group([SmtpCommand.mail("a@x.test"), SmtpCommand.rcpt("b@y.test")])
+          const error = yield* failsAt(group, 3_600_000 + 7_000)
+          expect(error).toMatchObject({ _tag: "ReplyTimeout", phase: "rcpt", limitMillis: 7_000 })
+        }),
+      { timeouts: { mail: Duration.infinity, rcpt: "7 seconds" } }
     )
   )
 })
@@ -436,6 +470,87 @@ describe("the time limit of a whole send", () => {
       expect(SmtpError.isSmtpError(error) && SmtpError.isTransient(error)).toBe(false)
       expect(toldThen).toBe(0)
       expect(told).toEqual(["b@y.test Accepted 250"])
+    })
+  )
+
+  const letter = (lines: number) => `Subject: much\r\n\r\n${`${"x".repeat(76)}\r\n`.repeat(lines)}`
+  const envelope = ["MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"]
+
+  it.effect("ends while the end of the content waits for a server that reads slowly: Unknown", () =>
+    Effect.gen(function* () {
+      const content = letter(4_000)
+      const told: Array<Receipt> = []
+      const onOutcome = (receipt: Receipt) => Effect.sync(() => told.push(receipt))
+      const error = yield* withSession(
+        script(
+          opened("PIPELINING"),
+          SmtpTest.expectGroup(...envelope, "DATA"),
+          reply("250 ok"),
+          reply("250 ok"),
+          reply("354 go"),
+          SmtpTest.delay("2 minutes"),
+          expectContent(content),
+          reply("250 kept"),
+          goodbye
+        ),
+        (smtp) =>
+          Effect.gen(function* () {
+            const late = yield* failsAt(smtp.send({ ...limited, content, onOutcome }), minutes(1))
+            yield* TestClock.adjust("1 minute")
+            return late
+          })
+      )
+      expect(error).toMatchObject({ _tag: "ReplyTimeout", phase: "final", limitMillis: minutes(1) })
+      expect(told.flatMap(outcomes)).toEqual(["b@y.test Accepted 250"])
+    })
+  )
+
+  it.effect("ends while the last of several eager messages waits for such a server: Unknown", () =>
+    Effect.gen(function* () {
+      const content = letter(3_200)
+      const told: Array<Receipt> = []
+      const onOutcome = (receipt: Receipt) => Effect.sync(() => told.push(receipt))
+      const bdat = (text: string) => `BDAT ${text.length} LAST`
+      const chunked = script(
+        SmtpTest.expectGroup(...envelope, bdat(content)),
+        SmtpTest.expectOctets(content.length),
+        reply("250 ok"),
+        reply("250 ok"),
+        reply("250 kept")
+      )
+      const receipts = yield* withSession(
+        script(
+          opened("PIPELINING", "CHUNKING"),
+          SmtpTest.expectGroup(...envelope),
+          reply("250 ok"),
+          reply("250 ok"),
+          client(bdat(message)),
+          SmtpTest.expectOctets(message.length),
+          reply("250 kept"),
+          SmtpTest.delay("2 minutes"),
+          chunked,
+          ask("RSET", "250 ok"),
+          chunked,
+          ask("RSET", "250 ok"),
+          chunked,
+          goodbye
+        ),
+        (smtp) =>
+          Effect.gen(function* () {
+            yield* smtp.send(submission)
+            const three = Effect.replicateEffect(smtp.deliver({ ...limited, content, onOutcome }), 3, {
+              concurrency: "unbounded"
+            })
+            const fiber = yield* Effect.fork(three)
+            yield* TestClock.adjust("1 minute")
+            const then = yield* Fiber.join(fiber)
+            yield* TestClock.adjust("1 minute")
+            return then
+          }),
+        { chunking: "eager" }
+      )
+      expect(receipts.flatMap(outcomes)).toEqual(Array(3).fill("b@y.test Unknown ReplyTimeout final"))
+      expect(told.flatMap(outcomes)).toEqual(Array(3).fill("b@y.test Accepted 250"))
     })
   )
 

@@ -209,9 +209,12 @@ const withinTimeout = <E, R>(
 ): Effect.Effect<Receipt, E, R> => {
   if (timeout === undefined) return sent
   const limitMillis = Duration.toMillis(timeout)
-  const expired = Effect.map(Effect.sleep(timeout), () =>
-    message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
-  )
+  // One step: what the receipt says has not left must not leave after it.
+  const expired = Effect.map(Effect.sleep(timeout), () => {
+    const receipt = message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
+    message.abandon()
+    return receipt
+  })
   // A limit holds in uninterruptible regions too, such as finalizers.
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }

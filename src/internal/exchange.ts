@@ -20,6 +20,7 @@ import type { Limits, Reply } from "../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
 import type { Window } from "./admission.js"
 import * as Admissions from "./admission.js"
+import { describeCause } from "./cause.js"
 import * as Elapsed from "./elapsed.js"
 import * as Meter from "./meter.js"
 import type { TimeLimits } from "./timeLimits.js"
@@ -328,8 +329,15 @@ const build = (
       return
     }
     gathering = true
-    submitting()
-    gathering = false
+    try {
+      submitting()
+    } catch (defect) {
+      // What is on the wire may be half of a group: nothing could be matched to its replies any more.
+      fail({ _tag: "Abandoned", reason: `a defect ended the session: ${describeCause(defect)}` })
+      throw defect
+    } finally {
+      gathering = false
+    }
     writeOut()
     while (postponed.length > 0) {
       const tasks = postponed
@@ -408,8 +416,14 @@ const build = (
   // What the replies let go leaves in one write.
   const received = (octets: Uint8Array): void => {
     dialogue.receive(octets)
-    together(readEvents)
+    try {
+      together(readEvents)
+    } catch {
+      // The session is over, and has told those who wait; above it is nobody but the event loop.
+      return
+    }
     if (bounds.size > 0) beginBound()
+    watchdog.begin()
   }
 
   // Nobody waits for these replies, but for those before them somebody may.
@@ -485,7 +499,10 @@ const build = (
     const before = flushed
     flushed = handed
     const head = dialogue.head()
-    if (head !== undefined && head.end > before && head.end <= flushed) headSince = elapsed()
+    if (head !== undefined && head.end > before && head.end <= flushed) {
+      headSince = elapsed()
+      watchdog.begin()
+    }
     writeOut()
   }
 

@@ -111,6 +111,8 @@ export const make = (
   let length = 0
   let cut: Cut | undefined
 
+  const hasEnded = (): boolean => finished
+
   const finish = (): void => {
     if (finished) return
     finished = true
@@ -264,11 +266,11 @@ export const make = (
 
   const inContent: Phase = framing === "data" ? "content" : "bdat"
 
-  const cutBy = (failure: Failure, phase: Phase | undefined): Cut => {
+  // `all` says whether the whole message has left, or will.
+  const cutBy = (failure: Failure, phase: Phase | undefined, all: boolean): Cut => {
     // A goodbye in place of a reply answers that command, and whatever is behind it has not been read.
     const unread =
       failure._tag === "Unreached" || (failure._tag === "Disconnected" && failure.reply !== undefined)
-    const all = handed()
     if (all && (!unread || phase === "final")) return { failure, phase: "final", handed: true }
     const told = phase === "final" ? inContent : (phase ?? (contentDue ? inContent : "idle"))
     return { failure, phase: told, handed: false }
@@ -283,7 +285,7 @@ export const make = (
     },
     failed: (failure, phase) => {
       if (finished) return
-      cut = cutBy(failure, phase)
+      cut = cutBy(failure, phase, handed())
       finish()
     }
   }
@@ -314,14 +316,20 @@ export const make = (
     contentBegun,
     put,
     octets: () => length,
-    cutNow: (failure) => cutBy(failure, dialogue.headOf(owner)?.command.phase),
+    // On a session that goes on, a message that is complete leaves, whoever gives it up.
+    cutNow: (failure) =>
+      cutBy(failure, dialogue.headOf(owner)?.command.phase, machine.progress() === "Complete"),
     abandon,
     stop: () => {
       if (finished) return
-      if (framing === "bdat") halt()
-      else exchange.fail(inMidContent)
+      if (framing === "data") {
+        exchange.fail(inMidContent)
+        return
+      }
+      halt()
+      if (!hasEnded()) exchange.bound(owner)
     },
-    hasEnded: () => finished,
+    hasEnded,
     awaitEnd: Effect.async((resume) => {
       if (finished) resume(Effect.void)
       else listeners.push(() => resume(Effect.void))

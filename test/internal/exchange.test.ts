@@ -3,10 +3,15 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import type { Failure, Owner } from "../../src/internal/exchange.js"
+import * as Exchanges from "../../src/internal/exchange.js"
+import { makePair } from "../../src/internal/memoryConnection.js"
+import * as Tapes from "../../src/internal/tape.js"
+import * as TimeLimits from "../../src/internal/timeLimits.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { message, opened, submission } from "../SmtpSession/dialogue.js"
+import { message, octets, opened, submission } from "../SmtpSession/dialogue.js"
 import { listen } from "../support/listen.js"
 import { resourcesLeftBy } from "../support/resources.js"
 
@@ -43,6 +48,34 @@ const pipelined = script(
   reply("250 ok"),
   reply("354 go")
 )
+
+describe("a defect of whoever hears of a reply", () => {
+  it.scoped("ends the session, and does not leave it waiting for ever", () =>
+    Effect.gen(function* () {
+      const { client: near, server } = yield* makePair()
+      const heard: Array<Failure> = []
+      const greeter: Owner = {
+        replied: () => {
+          throw new Error("boom")
+        },
+        failed: (failure) => heard.push(failure)
+      }
+      const exchange = yield* Exchanges.make(near, greeter, {
+        dialect: "smtp",
+        replyLimits: undefined,
+        limits: TimeLimits.make({}),
+        tape: Tapes.make(undefined),
+        window: { messages: 1, octets: 1 },
+        onTooManyCommands: Effect.void
+      })
+      yield* server.write([octets("220 mx.test\r\n")])
+      const failure = { _tag: "Abandoned", reason: "a defect ended the session: boom" }
+      expect(yield* exchange.awaitEnd).toEqual(failure)
+      expect(heard).toEqual([failure])
+      expect(yield* server.pull).toBeUndefined()
+    })
+  )
+})
 
 describe("a session over TCP leaves neither sockets nor timers", () => {
   it.scopedLive("when it ends in good order", () =>
