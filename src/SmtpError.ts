@@ -124,15 +124,29 @@ const certificateAdvice = (cause: unknown): string => {
 }
 
 /**
- * The handshake, the certificate, its name or the time limit; or plaintext after the 220 of STARTTLS; or an
- * offer of STARTTLS that this endpoint made before and has withdrawn.
+ * The session could not be secured, and is closed.
+ *
+ * - `Handshake`: what the server sent is no handshake that can succeed, or it refused ours
+ * - `Disconnected`: the connection was lost in the middle of the handshake, without a reason of TLS
+ * - `Certificate`: the certificate or its name was not accepted
+ * - `Timeout`: the handshake did not end within its time limit
+ * - `Injection`: plaintext came behind the 220 of STARTTLS
+ * - `OfferVanished`: this endpoint has offered STARTTLS before, and does not now
+ * - `Configuration`: `tlsOptions` cannot be used
  *
  * @since 0.1.0
  * @category errors
  */
 export class TlsError extends Data.TaggedError("TlsError")<{
   readonly endpoint: string
-  readonly reason: "Handshake" | "Certificate" | "Timeout" | "Injection" | "OfferVanished" | "Configuration"
+  readonly reason:
+    | "Handshake"
+    | "Disconnected"
+    | "Certificate"
+    | "Timeout"
+    | "Injection"
+    | "OfferVanished"
+    | "Configuration"
   readonly cause?: unknown
 }> {
   override get message(): string {
@@ -140,6 +154,8 @@ export class TlsError extends Data.TaggedError("TlsError")<{
     switch (this.reason) {
       case "Handshake":
         return `The TLS handshake with ${this.endpoint} failed${cause}; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)`
+      case "Disconnected":
+        return `The connection to ${this.endpoint} was lost in the middle of the TLS handshake${cause}; try again later, and if it goes on, check that this port speaks TLS in the chosen way`
       case "Certificate":
         return `The certificate of ${this.endpoint} was not accepted${cause}; ${certificateAdvice(this.cause)}`
       case "Timeout":
@@ -575,7 +591,9 @@ export const isTransient = (error: SmtpError): boolean => {
     case "ConnectError":
       return error.reply === undefined ? error.reason !== "Greeting" : isTransientReply(error.reply)
     case "TlsError":
-      return error.reason === "Timeout" || error.reason === "OfferVanished"
+      return (
+        error.reason === "Disconnected" || error.reason === "Timeout" || error.reason === "OfferVanished"
+      )
     case "ServerDisconnected":
       return error.reply === undefined || !isPermanent(error.reply)
     case "ReplyTimeout":

@@ -160,6 +160,7 @@ export const TlsError = codec(
     endpoint: Schema.String,
     reason: Schema.Literal(
       "Handshake",
+      "Disconnected",
       "Certificate",
       "Timeout",
       "Injection",

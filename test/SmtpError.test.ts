@@ -61,6 +61,12 @@ describe("delivery and isTransient", () => {
     ],
     ["a handshake that failed", new TlsError({ endpoint, reason: "Handshake" }), "NotSent", false],
     [
+      "a server that left in the middle of the handshake",
+      new TlsError({ endpoint, reason: "Disconnected" }),
+      "NotSent",
+      true
+    ],
+    [
       "plaintext behind the 220 of STARTTLS",
       new TlsError({ endpoint, reason: "Injection" }),
       "NotSent",
@@ -311,6 +317,10 @@ describe("messages", () => {
     [
       new SmtpError.TlsError({ endpoint, reason: "Handshake", cause: new Error(openSslError) }),
       'The TLS handshake with mail.example.com:587 failed: wrong version number; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)'
+    ],
+    [
+      new SmtpError.TlsError({ endpoint, reason: "Disconnected", cause: new Error("ECONNRESET") }),
+      "The connection to mail.example.com:587 was lost in the middle of the TLS handshake: ECONNRESET; try again later, and if it goes on, check that this port speaks TLS in the chosen way"
     ],
     [
       new SmtpError.TlsError({ endpoint, reason: "Certificate", cause: coded("CERT_HAS_EXPIRED") }),

@@ -212,7 +212,7 @@ describe("TlsUpgrade over NodeSmtp", () => {
   )
 
   for (const [reason, meet] of [
-    ["Handshake", (socket: Net.Socket) => socket.resetAndDestroy()],
+    ["Disconnected", (socket: Net.Socket) => socket.resetAndDestroy()],
     ["Timeout", (socket: Net.Socket) => socket.resume()]
   ] as const) {
     it.scopedLive(`begins anew after a handshake that failed: ${reason}`, () =>
@@ -518,13 +518,13 @@ describe("A handshake that fails", () => {
   it.scopedLive("tells of a server that closes, resets or has gone", () =>
     Effect.gen(function* () {
       const ending = yield* listen((socket) => socket.end())
-      expect(yield* Effect.flip(secure(ending.port, {}))).toMatchObject({ reason: "Handshake" })
+      expect(yield* Effect.flip(secure(ending.port, {}))).toMatchObject({ reason: "Disconnected" })
       const resetting = yield* listen((socket) => socket.once("data", () => socket.resetAndDestroy()))
-      expect(yield* Effect.flip(secure(resetting.port, {}))).toMatchObject({ reason: "Handshake" })
+      expect(yield* Effect.flip(secure(resetting.port, {}))).toMatchObject({ reason: "Disconnected" })
       const silent = yield* listen(() => undefined)
       const connection = yield* dial(silent.port)
       yield* connection.destroy
-      expect(yield* Effect.flip(upgrade(connection, {}))).toMatchObject({ reason: "Handshake" })
+      expect(yield* Effect.flip(upgrade(connection, {}))).toMatchObject({ reason: "Disconnected" })
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
@@ -712,10 +712,10 @@ describe("TlsUpgrade over a connection of another transport", () => {
     Effect.gen(function* () {
       const one = yield* makePair()
       yield* one.server.end
-      expect(yield* Effect.flip(upgrade(one.client, {}))).toMatchObject({ reason: "Handshake" })
+      expect(yield* Effect.flip(upgrade(one.client, {}))).toMatchObject({ reason: "Disconnected" })
       const two = yield* makePair()
       yield* two.server.reset
-      expect(yield* Effect.flip(upgrade(two.client, {}))).toMatchObject({ reason: "Handshake" })
+      expect(yield* Effect.flip(upgrade(two.client, {}))).toMatchObject({ reason: "Disconnected" })
     }).pipe(Effect.provide(NodeSmtp.layerTls))
   )
 

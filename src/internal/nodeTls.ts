@@ -12,7 +12,7 @@ import * as Tls from "node:tls"
 import { domainToASCII } from "node:url"
 import { TlsError } from "../SmtpError.js"
 import type { Connection } from "../SmtpSocket.js"
-import { formatEndpoint } from "./connection.js"
+import { ConnectionLost, formatEndpoint } from "./connection.js"
 import type {
   ChannelBinding,
   SecuredConnection,
@@ -123,7 +123,7 @@ const handshake = (
       resume(Effect.fail(new TlsError({ endpoint: plan.endpoint, reason, cause })))
     let secured: NodeConnection | undefined
     const below = transportOf(connection, runtime, (cause) => {
-      if (secured === undefined) fail("Handshake", cause)
+      if (secured === undefined) fail("Disconnected", cause)
       else secured.failWrites(cause)
     })
     const socket = connectOver(below, plan, sessions.get(plan.sessionKey)?.session, fail)
@@ -143,15 +143,18 @@ const handshake = (
     })
   })
 
-type Fail = (reason: "Handshake" | "Certificate" | "Configuration", cause: unknown) => void
+type Fail = (
+  reason: "Handshake" | "Disconnected" | "Certificate" | "Configuration",
+  cause: unknown
+) => void
 
 /** Once the handshake is over, nobody listens to `fail` any more. */
 const failWith = (socket: Tls.TLSSocket, fail: Fail): void => {
   const onError = (cause: unknown) => {
-    fail(isCertificateError(socket) ? "Certificate" : "Handshake", cause)
+    fail(isCertificateError(socket) ? "Certificate" : isLoss(cause) ? "Disconnected" : "Handshake", cause)
     destroySocket(socket)
   }
-  const onClose = () => fail("Handshake", new Error("the connection was closed"))
+  const onClose = () => fail("Disconnected", new Error("the connection was closed"))
   socket.on("error", onError)
   socket.on("close", onClose)
   socket.once("secureConnect", () => {
@@ -201,7 +204,7 @@ const connectOver = (
   fail: Fail
 ): Tls.TLSSocket | undefined => {
   if (below.destroyed) {
-    fail("Handshake", new Error("the connection is closed"))
+    fail("Disconnected", new Error("the connection is closed"))
     return undefined
   }
   try {
@@ -232,6 +235,22 @@ const isCertificateError = (socket: Tls.TLSSocket): boolean => {
   const error: unknown = socket.authorizationError
   return error !== undefined && error !== null
 }
+
+/** Of a socket, by the codes of the system; or of any other Connection. What OpenSSL says has other codes. */
+const isLoss = (cause: unknown): boolean =>
+  cause instanceof ConnectionLost ||
+  (cause instanceof Error && "code" in cause && lossCodes.has(String(cause.code)))
+
+const lossCodes: ReadonlySet<string> = new Set([
+  "ECONNABORTED",
+  "ECONNRESET",
+  "EHOSTUNREACH",
+  "ENETDOWN",
+  "ENETRESET",
+  "ENETUNREACH",
+  "EPIPE",
+  "ETIMEDOUT"
+])
 
 const infoOf = (socket: Tls.TLSSocket, plan: Plan, certificate: TlsInfo["certificate"]): TlsInfo => ({
   protocol: socket.getProtocol() ?? "unknown",

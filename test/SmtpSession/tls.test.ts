@@ -264,7 +264,7 @@ describe("a session on which STARTTLS is said by hand", () => {
     ],
     "is closed by the server's leaving": [
       script(goAhead, SmtpTest.expectOctets(5), SmtpTest.close),
-      tls("Handshake", "permanent")
+      tls("Disconnected", "transient")
     ],
     "is closed by a handshake that stalls": [
       script(goAhead, silence),
@@ -321,7 +321,7 @@ describe("a handshake that fails", () => {
   it.live("is TlsError when the server leaves", () =>
     Effect.gen(function* () {
       const met = yield* meet(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, make({}))
-      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+      expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Disconnected" })
     })
   )
 

@@ -74,7 +74,15 @@ export const byTag = {
   }).map((fields) => new SmtpError.ConnectError(fields)),
   TlsError: FastCheck.record({
     endpoint: word,
-    reason: oneOf("Handshake", "Certificate", "Timeout", "Injection", "OfferVanished", "Configuration"),
+    reason: oneOf(
+      "Handshake",
+      "Disconnected",
+      "Certificate",
+      "Timeout",
+      "Injection",
+      "OfferVanished",
+      "Configuration"
+    ),
     cause: optional(cause)
   }).map((fields) => new SmtpError.TlsError(fields)),
   ServerDisconnected: FastCheck.record({
