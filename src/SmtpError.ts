@@ -140,13 +140,7 @@ const certificateAdvice = (cause: unknown): string => {
 export class TlsError extends Data.TaggedError("TlsError")<{
   readonly endpoint: string
   readonly reason:
-    | "Handshake"
-    | "Disconnected"
-    | "Certificate"
-    | "Timeout"
-    | "Injection"
-    | "OfferVanished"
-    | "Configuration"
+    "Handshake" | "Disconnected" | "Certificate" | "Timeout" | "Injection" | "OfferVanished" | "Configuration"
   readonly cause?: unknown
 }> {
   override get message(): string {
@@ -591,9 +585,7 @@ export const isTransient = (error: SmtpError): boolean => {
     case "ConnectError":
       return error.reply === undefined ? error.reason !== "Greeting" : isTransientReply(error.reply)
     case "TlsError":
-      return (
-        error.reason === "Disconnected" || error.reason === "Timeout" || error.reason === "OfferVanished"
-      )
+      return error.reason === "Disconnected" || error.reason === "Timeout" || error.reason === "OfferVanished"
     case "ServerDisconnected":
       return error.reply === undefined || !isPermanent(error.reply)
     case "ReplyTimeout":

@@ -143,10 +143,7 @@ const handshake = (
     })
   })
 
-type Fail = (
-  reason: "Handshake" | "Disconnected" | "Certificate" | "Configuration",
-  cause: unknown
-) => void
+type Fail = (reason: "Handshake" | "Disconnected" | "Certificate" | "Configuration", cause: unknown) => void
 
 /** Once the handshake is over, nobody listens to `fail` any more. */
 const failWith = (socket: Tls.TLSSocket, fail: Fail): void => {
