@@ -496,8 +496,8 @@ export interface ContentOptions<E, R> {
 export const content = <E = never, R = never>(
   message: MailMessage,
   { attachments = [] }: ContentOptions<E, R> = {}
-): Stream.Stream<Uint8Array, E | InvalidArgument, R> =>
-  Stream.suspend((): Stream.Stream<Uint8Array, E | InvalidArgument, R> => {
+): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> =>
+  Stream.suspend((): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> => {
     const wrong = compositionInvalid(message, attachments)
     return wrong === undefined
       ? Composition.octets(message, attachments)
@@ -590,7 +590,7 @@ const contentOf = <E, R>(
   message: Message,
   attachments: ReadonlyArray<StreamedAttachment<E, R>>,
   content7bit: boolean
-): Effect.Effect<Content<E, R>> => {
+): Effect.Effect<Content<E | ContentError, R>> => {
   const flowing = SmtpContent.replayable(Composition.octets(message, attachments), { content7bit })
   if (attachments.length > 0) return Effect.succeed(flowing)
   return Effect.map(Composition.octetsWithin(message, atOnce), (whole) => whole ?? flowing)
@@ -599,7 +599,7 @@ const contentOf = <E, R>(
 const makeSubmission = <E, R>(
   message: MailMessage,
   options: SubmissionOptions<E, R>
-): Effect.Effect<Submission<E, R>, InvalidArgument | E, R> =>
+): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R> =>
   Effect.gen(function* () {
     const { attachments = [], from, parameters, to, ...others } = options
     const wrong = compositionInvalid(message, attachments)
@@ -650,11 +650,11 @@ const makeSubmission = <E, R>(
 export const submission: {
   <E = never, R = never>(
     options: SubmissionOptions<E, R>
-  ): (message: MailMessage) => Effect.Effect<Submission<E, R>, InvalidArgument | E, R>
+  ): (message: MailMessage) => Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R>
   <E = never, R = never>(
     message: MailMessage,
     options?: SubmissionOptions<E, R>
-  ): Effect.Effect<Submission<E, R>, InvalidArgument | E, R>
+  ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R>
 } = dual(
   (args) => Predicate.hasProperty(args[0], "messageId"),
   <E, R>(message: MailMessage, options: SubmissionOptions<E, R> = {}) => makeSubmission(message, options)

@@ -426,7 +426,8 @@ export class DataError extends Data.TaggedError("DataError")<{
  * - `NotAscii`: 8-bit octets where 7-bit was promised or required
  * - `UsedTwice`: `SmtpContent.once` was needed a second time
  * - `Stalled`: the stream gave nothing within its time limit
- * - `Failed`: the stream failed on a later run, after somebody had been accepted on an earlier one
+ * - `Failed`: the stream failed on a later run, after somebody had been accepted on an earlier one; or it gave what is
+ *   no Uint8Array
  *
  * @since 0.1.0
  * @category errors

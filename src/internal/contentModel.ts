@@ -139,10 +139,10 @@ export const isOctets = (content: unknown): content is Uint8Array =>
  * @since 0.1.0
  * @category constructors
  */
-export const notOctets = (): ContentError =>
+export const notOctets = (stream = "the stream"): ContentError =>
   new ContentError({
     reason: "Failed",
-    detail: "the stream gave something that is no Uint8Array; Stream.encodeText makes octets of strings"
+    detail: `${stream} gave something that is no Uint8Array; Stream.encodeText makes octets of strings`
   })
 
 /**

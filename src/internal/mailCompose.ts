@@ -6,6 +6,7 @@
  */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -13,6 +14,8 @@ import type { MailComposerAttachment, MailComposerOptions } from "nodemailer/lib
 import MailComposer from "nodemailer/lib/mail-composer"
 import type MimeNode from "nodemailer/lib/mime-node"
 import { Readable } from "node:stream"
+import type { ContentError } from "../SmtpError.js"
+import { isOctets, notOctets } from "./contentModel.js"
 import { headerText } from "./mailFields.js"
 import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./mailModel.js"
 import { withLineEnds } from "./mailText.js"
@@ -96,6 +99,17 @@ const closed = (readable: Readable): Effect.Effect<void> =>
     readable.destroy()
   })
 
+/** The attachment, whose stream fails where the types of a program have hidden what is no octets. */
+const octetsOnly = <E, R>(
+  attachment: StreamedAttachment<E, R>,
+  position: number
+): StreamedAttachment<E | ContentError, R> => ({
+  ...attachment,
+  stream: Stream.mapChunksEffect(attachment.stream, (chunk) =>
+    Chunk.every(chunk, isOctets) ? Effect.succeed(chunk) : Effect.fail(notOctets(`attachments[${position}]`))
+  )
+})
+
 /** An attachment's stream as the composer reads it: no faster than that, and no longer than the scope is open. */
 const asReadable = <E, R>(
   attachment: StreamedAttachment<E, R>,
@@ -154,7 +168,12 @@ const bodyOf = (options: MailComposerOptions): Readable => {
  * @since 0.1.0
  * @category conversions
  */
-export const octets = <E = never, R = never>(
+export const octets = <E, R>(
+  message: Message,
+  streamed: ReadonlyArray<StreamedAttachment<E, R>>
+): Stream.Stream<Uint8Array, E | ContentError, R> => compose(message, streamed.map(octetsOnly))
+
+const compose = <E = never, R = never>(
   message: Message,
   streamed: ReadonlyArray<StreamedAttachment<E, R>>
 ): Stream.Stream<Uint8Array, E, R> =>
@@ -181,7 +200,7 @@ export const octets = <E = never, R = never>(
  */
 export const octetsWithin = (message: Message, bound: number): Effect.Effect<Uint8Array | undefined> => {
   if (inMemory(message) > bound) return Effect.succeed(undefined)
-  return Stream.runCollect(octets(message, [])).pipe(
+  return Stream.runCollect(compose(message, [])).pipe(
     Effect.map((chunks) => Buffer.concat([...chunks])),
     Effect.map((whole) => (whole.length > bound ? undefined : whole))
   )

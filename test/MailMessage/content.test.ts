@@ -259,6 +259,23 @@ describe("attachments that are streams", () => {
     })
   )
 
+  it.effect.each([42, "text", null, [1, 2]])(
+    "that give what is no octets are errors that name them: %#",
+    (piece) =>
+      Effect.gen(function* () {
+        const message = yield* MailMessage.make(base)
+        const attachments = [
+          MailMessage.streamed(pieces(2), { filename: "good" }),
+          MailMessage.streamed(Stream.make(Uint8Array.of(1), untyped(piece)), { filename: "bad" })
+        ]
+        expect(yield* Effect.flip(octets(MailMessage.content(message, { attachments })))).toMatchObject({
+          _tag: "ContentError",
+          reason: "Failed",
+          detail: containing("attachments[1] gave something that is no Uint8Array")
+        })
+      })
+  )
+
   it.effect("are described as carefully as those in memory", () =>
     Effect.gen(function* () {
       const message = yield* MailMessage.make({ ...base, attachments: [{ cid: "a@b", content: "" }] })
