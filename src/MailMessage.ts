@@ -508,7 +508,8 @@ export const content = <E = never, R = never>(
 
 /**
  * From whom and to whom the message goes: from `sender`, else from the first of `from`; to all of `to`, `cc` and
- * `bcc`, members of groups included. Of a message that is sent again, all these are of `resent`.
+ * `bcc`, members of groups included; whoever is named more than once gets one copy, in the first place. Of a message
+ * that is sent again, all these are of `resent`.
  *
  * @example
  * ```ts
@@ -665,8 +666,9 @@ export const submission: {
  * are.
  *
  * Without `from` or `to` the envelope is what the header says, by the rules of smtplib's `send_message`: Sender or
- * else From; To, Cc and Bcc; and all of these from the Resent- fields if the message was sent again, which it may
- * have been once only. Bcc and Resent-Bcc are left out of what is sent; nothing else is changed.
+ * else From; To, Cc and Bcc, each mailbox once; and all of these from the Resent- fields if the message was sent again, which it may
+ * have been once only. Bcc and Resent-Bcc are left out of what is sent, and so is a byte order mark before the first
+ * field, which some editors put there; nothing else is changed.
  *
  * A stream that can be run again is run once to be looked at, so that its size and its needs are known before MAIL.
  * One that cannot (`SmtpContent.once`) needs `from` and `to`, since its header is seen only when it is sent; and
@@ -701,12 +703,6 @@ export const raw = <E = never, R = never>(
     const prepared = yield* Raw.prepare(content)
     const { section } = prepared
     const given = { from, to }
-    if (section?.fields[0]?.name.startsWith(Raw.byteOrderMark) === true) {
-      return yield* new InvalidArgument({
-        field: "content",
-        reason: "begins with a byte order mark, which no header field may; leave it out"
-      })
-    }
     const read = section === undefined ? withoutHeader(given) : Envelopes.ofFields(section.fields, given)
     if (isInvalid(read)) return yield* invalidArgument(read)
     return {

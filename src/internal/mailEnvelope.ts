@@ -24,6 +24,17 @@ export interface Envelope {
   readonly to: ReadonlyArray<string>
 }
 
+/** Each mailbox once, where it stands first: a copy for every place would be one too many for each return path. */
+const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const known = new Map<string, string>()
+  for (const address of addresses) {
+    const mailbox = Mailboxes.parseForwardPath(address, "to")
+    const identity = isInvalid(mailbox) ? address : Mailboxes.identity(mailbox)
+    if (!known.has(identity)) known.set(identity, address)
+  }
+  return [...known.values()]
+}
+
 /**
  * The envelope of a message: from `sender`, else from the first of `from`, to all of `to`, `cc` and `bcc`; of a
  * message that is sent again, those of `resent`.
@@ -35,7 +46,7 @@ export const ofMessage = (message: Message): Envelope => {
   const { bcc, cc, from, sender, to } = message.resent ?? message
   return {
     from: (sender ?? from[0])?.address ?? "",
-    to: mailboxes([...to, ...cc, ...bcc]).map(({ address }) => address)
+    to: onceEach(mailboxes([...to, ...cc, ...bcc]).map(({ address }) => address))
   }
 }
 
@@ -92,7 +103,7 @@ const recipientsOf = (fields: ReadonlyArray<Field>, prefix: string): ReadonlyArr
     recipients.push(...addresses)
   }
   return recipients.length > 0
-    ? recipients
+    ? onceEach(recipients)
     : invalid(`${prefix}To`, "names nobody, nor do Cc and Bcc: give to")
 }
 

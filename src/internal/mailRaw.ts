@@ -14,6 +14,7 @@ import * as HeaderSection from "../protocol/HeaderSection.js"
 import type { Content, Streamed } from "../SmtpContent.js"
 import * as SmtpContent from "../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
+import { isOctets, notOctets } from "./contentModel.js"
 
 /**
  * What was learned of a message without sending it.
@@ -34,16 +35,40 @@ const headerLimit = 1_048_576
 
 const nothing = new Uint8Array(0)
 
-/**
- * What editors put before a text in UTF-8, one character for each octet. No field may begin with it, and what should
- * be the first field is none.
- *
- * @since 0.1.0
- * @category constants
- */
-export const byteOrderMark = "\u00EF\u00BB\u00BF"
+// What some editors put before a text in UTF-8. It is no part of a message: no field may begin with it.
+const byteOrderMark = Uint8Array.of(0xef, 0xbb, 0xbf)
 
-const blind = new RegExp(`^(?:${byteOrderMark})?(?:resent-)?bcc$`, "i")
+const isMarkSoFar = (octets: Uint8Array): boolean =>
+  byteOrderMark.every((octet, index) => index >= octets.length || octet === octets[index])
+
+const withoutMark = (octets: Uint8Array): Uint8Array =>
+  octets.length >= byteOrderMark.length && isMarkSoFar(octets)
+    ? octets.subarray(byteOrderMark.length)
+    : octets
+
+/** The octets behind a byte order mark, if there is one; a beginning that may become one is held back. */
+const dropMark = <E, R>(
+  stream: Stream.Stream<Uint8Array, E, R>
+): Stream.Stream<Uint8Array, E | ContentError, R> =>
+  Stream.suspend(() => {
+    let beginning: Uint8Array | undefined = nothing
+    const push = (octets: Uint8Array): Uint8Array => {
+      if (beginning === undefined) return octets
+      const all: Uint8Array = beginning.length === 0 ? octets : Buffer.concat([beginning, octets])
+      const undecided = all.length < byteOrderMark.length && isMarkSoFar(all)
+      beginning = undecided ? all : undefined
+      return undecided ? nothing : withoutMark(all)
+    }
+    const pushed = Stream.mapChunksEffect(stream, (chunk) =>
+      Chunk.every(chunk, isOctets) ? Effect.succeed(Chunk.map(chunk, push)) : Effect.fail(notOctets())
+    )
+    return Stream.concat(
+      pushed,
+      Stream.sync(() => beginning ?? nothing)
+    )
+  })
+
+const blind = /^(?:resent-)?bcc$/i
 
 /** The octets without the fields that name blind copies; the same array if there are none. */
 const withoutBlind = (octets: Uint8Array, { fields }: Section): Uint8Array => {
@@ -112,14 +137,15 @@ const prepareBytes = <E, R>(
   content: Content<E, R>,
   given: Uint8Array | string
 ): Effect.Effect<Prepared<E, R>, InvalidArgument> => {
-  const octets = encode(given)
-  if (octets instanceof InvalidArgument) return Effect.fail(octets)
+  const encoded = encode(given)
+  if (encoded instanceof InvalidArgument) return Effect.fail(encoded)
+  const octets = withoutMark(encoded)
   const section = HeaderSection.read(octets, true) ?? emptySection
   const look = makeLook()
   look.push(octets)
   const kept = withoutBlind(octets, section)
   return Effect.succeed({
-    content: kept === octets ? content : kept,
+    content: kept === encoded ? content : kept,
     section,
     needsSmtpUtf8: look.end().nonAsciiHeader
   })
@@ -190,7 +216,8 @@ const prepareReplayable = <E, R>(
   Effect.gen(function* () {
     const head = makeHead()
     const look = makeLook()
-    yield* Stream.runForEachChunk(content.stream, (chunk) =>
+    const stream = dropMark(content.stream)
+    yield* Stream.runForEachChunk(stream, (chunk) =>
       Effect.suspend(() => {
         for (const octets of Chunk.toReadonlyArray(chunk)) {
           look.push(octets)
@@ -203,7 +230,7 @@ const prepareReplayable = <E, R>(
     head.end()
     const { eightBit, nonAsciiHeader, octets } = look.end()
     return {
-      content: SmtpContent.replayable(dropBlind(content.stream), {
+      content: SmtpContent.replayable(dropBlind(stream), {
         size: octets - head.removed(),
         content7bit: !eightBit
       }),
@@ -213,7 +240,7 @@ const prepareReplayable = <E, R>(
   })
 
 const prepareOnce = <E, R>(content: Streamed<E, R>): Prepared<E, R> => ({
-  content: SmtpContent.once(dropBlind(claimed(content)), { content7bit: content.content7bit }),
+  content: SmtpContent.once(dropBlind(dropMark(claimed(content))), { content7bit: content.content7bit }),
   section: undefined,
   needsSmtpUtf8: false
 })

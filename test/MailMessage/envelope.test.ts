@@ -37,6 +37,24 @@ describe("the envelope of a message", () => {
     })
   )
 
+  it.effect("names each mailbox once, by the equality of sessions, in its first place", () =>
+    Effect.gen(function* () {
+      const { to } = yield* envelopeOf({
+        from: "app@example.com",
+        to: ["ann@example.net", "bob@exämple.org"],
+        cc: ["carol@example.net", "Ann <ann@EXAMPLE.net>", '"ann"@example.net', "Ann@example.net"],
+        bcc: ["ann@example.net", "bob@xn--exmple-cua.org", "dave@example.net"]
+      })
+      expect(to).toEqual([
+        "ann@example.net",
+        "bob@exämple.org",
+        "carol@example.net",
+        "Ann@example.net",
+        "dave@example.net"
+      ])
+    })
+  )
+
   it.effect("of a message that is sent again is all of the Resent- fields", () =>
     Effect.gen(function* () {
       const first = {

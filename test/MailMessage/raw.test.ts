@@ -88,6 +88,22 @@ describe("the envelope of a raw message", () => {
     })
   )
 
+  it.effect("names each mailbox once, in its first place", () =>
+    Effect.gen(function* () {
+      const text = header(
+        "From: app@example.com",
+        "To: Ann <ann@example.net>",
+        "Cc: bob@example.net, ann@Example.NET",
+        "Bcc: bob@example.net, carol@example.net"
+      )
+      expect((yield* envelopeOf(text)).to).toEqual([
+        "ann@example.net",
+        "bob@example.net",
+        "carol@example.net"
+      ])
+    })
+  )
+
   it.effect("is outranked by what is given", () =>
     Effect.gen(function* () {
       expect(yield* envelopeOf(simple, { from: "", to: "x@example.net" })).toEqual({
@@ -116,7 +132,6 @@ describe("the envelope of a raw message", () => {
       "Resent-To"
     ],
     [header("Resent-Date: x", "Resent-Date: y", "From: a@example.com", "To: b@example.net"), "Resent-Date"],
-    ["\uFEFFBcc: c@example.net\r\nFrom: a@example.com\r\n\r\n", "content"],
     ["", "From"]
   ] as const)("%#: is an error that names the field", ([text, field]) =>
     Effect.gen(function* () {
@@ -230,6 +245,44 @@ describe("a raw message", () => {
       expect(yield* Effect.flip(MailMessage.raw(endless))).toMatchObject({
         _tag: "ContentError",
         reason: "TooLarge"
+      })
+    })
+  )
+
+  it.effect.each([1, 2, 3, 4, 1000])(
+    "loses a byte order mark before its first field, in pieces of %d",
+    (length) =>
+      Effect.gen(function* () {
+        const marked = `\uFEFF${secret}`
+        const given = { from: "", to: "a@example.net" }
+        const pieces = inPieces(marked, length)
+        const replayable = yield* MailMessage.raw(pieces, given)
+        expect(replayable.content).toMatchObject({ size: open.length, content7bit: true })
+        expect(replayable.parameters).toBeUndefined()
+        expect(yield* octets(replayable)).toBe(open)
+        expect(yield* octets(yield* MailMessage.raw(SmtpContent.once(pieces), given))).toBe(open)
+        expect(yield* octets(yield* MailMessage.raw(marked, given))).toBe(open)
+        expect(yield* octets(yield* MailMessage.raw(utf8(`\uFEFF${simple}`)))).toBe(simple)
+      })
+  )
+
+  it.effect.each(["\uFEFF", "\uFEFF\r\nFrom: a@example.com\r\n", "\u00EF", "\uFEFE"])(
+    "keeps what is behind a byte order mark, and what is none: %#",
+    (text) =>
+      Effect.gen(function* () {
+        const given = { from: "", to: "a@example.net" }
+        for (const content of [text, inPieces(text, 1), SmtpContent.once(inPieces(text, 2))]) {
+          expect(yield* octets(yield* MailMessage.raw(content, given))).toBe(text.replace(/^\uFEFF/, ""))
+        }
+      })
+  )
+
+  it.effect("whose stream gives what is no octets is a ContentError", () =>
+    Effect.gen(function* () {
+      const content = Stream.make(untyped(simple))
+      expect(yield* Effect.flip(MailMessage.raw(content))).toMatchObject({
+        _tag: "ContentError",
+        reason: "Failed"
       })
     })
   )
