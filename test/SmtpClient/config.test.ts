@@ -263,6 +263,40 @@ describe("config", () => {
     ],
     ["a flag that is none", { SMTP_TLS_OPTIONS_VERIFY: "perhaps" }, "SMTP_TLS_OPTIONS_VERIFY"],
     ["a URL that is none", { SMTP_URL: "http://app:hunter2@mail.example.com" }, "SMTP_URL"],
+    ["a header of a proxy that is none", { SMTP_PROXY_HEADER_SOURCE: "x:25" }, "SMTP_PROXY_HEADER_SOURCE "],
+    ["a client that is none", { SMTP_XCLIENT_ADDRESS: "x" }, "SMTP_XCLIENT_ADDRESS "],
+    ["a trace that is none", { SMTP_AUTH: "anonymous", SMTP_USERNAME: "x".repeat(300) }, "SMTP_USERNAME "],
+    ["a URL's option", { SMTP_URL: "smtp://a.test?maxAge=soon" }, "SMTP_URL holds a URL whose maxAge is"],
+    [
+      "a URL's option among several",
+      { SMTP_URL: "smtp://a.test smtp://app:hunter2@b.test?priority=x" },
+      "SMTP_URL holds a URL, number 2 (b.test), whose priority is"
+    ],
+    [
+      "an option of the relay of a URL",
+      { SMTP_URL: "smtp://a.test smtp://app:hunter2@b.test?maxSessions=0" },
+      "SMTP_URL holds a URL, number 2 (b.test), whose maxSessions is"
+    ],
+    [
+      "an option of the client in the first URL",
+      { SMTP_URL: "smtp://a.test?maxMessages=0 smtp://b.test" },
+      "SMTP_URL holds a URL, number 1 (a.test), whose maxMessages is"
+    ],
+    [
+      "an option beside several URLs",
+      { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_MAX_SESSIONS: "0" },
+      "SMTP_MAX_SESSIONS is"
+    ],
+    [
+      "a URL without a user, beside a password",
+      { SMTP_URL: "smtp://app@a.test smtp://b.test", SMTP_PASSWORD: "hunter2" },
+      "SMTP_URL holds a URL, number 2 (b.test), whose username is missing"
+    ],
+    [
+      "a URL whose password has an @ and a slash",
+      { SMTP_URL: "smtp://a.test smtp://app:12/hunter2@b.test" },
+      "SMTP_URL holds a URL, number 2, which has a path behind the host"
+    ],
     ["a URL and a host", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"]
   ]
 
@@ -361,6 +395,36 @@ describe("a URL", () => {
       expect(yield* settingsOf([text, text])).toMatchObject({
         relays: [{ maxSessions: 2 }, { maxSessions: 2 }]
       })
+    })
+  )
+
+  it.effect.each<readonly [ReadonlyArray<string>, SmtpClient.UrlOptions, string]>([
+    [
+      ["smtp://app@a.test", "smtp://b.test:26"],
+      { password: Redacted.make("hunter2") },
+      "url holds a URL, number 2 (b.test), whose username is missing: there is a password"
+    ],
+    [["smtp://a.test", "smtp://b.test"], { port: 0 }, "port "],
+    [["smtp://a.test", "smtp://b.test"], { maxSessions: 0 }, "maxSessions "],
+    [
+      ["smtp://a.test", "smtp://b.test?maxSessions=0"],
+      { maxSessions: 3 },
+      "url holds a URL, number 2 (b.test), whose"
+    ],
+    [["smtp://a.test", "smtp://b.test"], { timeouts: { greeting: 0 } }, "timeouts.greeting "],
+    [["smtp://a.test", "smtp://b.test"], { auth: passwordOf("\0") }, "username "],
+    [
+      ["smtp://a.test", "smtp://b.test?timeouts.greeting=0"],
+      {},
+      "url holds a URL, number 2 (b.test), whose timeouts.greeting "
+    ],
+    [["smtp://a.test", "nonsense"], {}, "url holds a URL, number 2, which is no address"],
+    [[], {}, "url is missing"]
+  ])("among several is named where it is wrong, and nothing else: %#", ([urls, own, words]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Urls.read(urls, own))
+      expect(JSON.stringify(error)).toContain(`"message":"${words}`)
+      expect(JSON.stringify(error)).not.toContain("hunter2")
     })
   )
 

@@ -26,7 +26,10 @@ const capitals = (name: string): string =>
  * @category constructors
  */
 export const config = (prefix: string): Config.Config<Options> => {
-  const keyOf = (name: string): string => (prefix === "" ? capitals(name) : `${prefix}_${capitals(name)}`)
+  const keyOf = (option: string): string => {
+    const name = capitals(Written.nameOf(option))
+    return prefix === "" ? name : `${prefix}_${name}`
+  }
   const texts = Config.all(Written.fields.map(({ isSecret, name }) => text(keyOf(name), isSecret)))
   const urls = text(keyOf("url"), true)
   return Config.all({ texts, urls }).pipe(Config.mapOrFail(({ texts, urls }) => assemble(texts, urls, keyOf)))
@@ -45,9 +48,14 @@ const assemble = (
   if (urls === undefined && !texts.has("host") && !texts.has("path")) {
     return Either.left(ConfigErrors.MissingData([keyOf("host")], `Expected ${keyOf("host")} to exist`))
   }
-  const options = urls === undefined ? Written.read(texts) : Urls.readAll(urls.trim().split(/\s+/), texts)
+  const all = urls?.trim().split(/\s+/)
+  const options = all === undefined ? Written.read(texts) : Urls.readAll(all, texts)
   const problem = isInvalid(options) ? options : Written.problemOf(options)
-  if (problem !== undefined) return Either.left(Urls.configError(problem, keyOf))
+  if (problem !== undefined) {
+    const isOwn = (name: string): boolean => texts.has(Written.nameOf(name))
+    const attributed = all === undefined ? problem : Urls.attribute(problem, all, isOwn)
+    return Either.left(Urls.configError(attributed, keyOf))
+  }
   return isInvalid(options) ? Either.left(Urls.configError(options, keyOf)) : Either.right(options)
 }
 

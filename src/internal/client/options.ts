@@ -60,10 +60,11 @@ const notADuration = `is not a duration, such as "30 seconds"`
  * @category constructors
  */
 export const read = (options: Options): Settings | Invalid => {
-  const relays = readRelays(options)
-  if (isInvalid(relays)) return relays
+  // Before the relays, who take what is not their own from the client.
   const bounds = readBounds(options)
   if (isInvalid(bounds)) return bounds
+  const relays = readRelays(options)
+  if (isInvalid(relays)) return relays
   const retry = readRetry(options.retry)
   if (isInvalid(retry)) return retry
   const timeout = readMillis(options.timeout, Infinity, "timeout")

@@ -26,12 +26,73 @@ export const read = (
 ): Effect.Effect<Options, ConfigError.ConfigError> =>
   Effect.suspend(() => {
     const extra = password === undefined ? nothing : new Map([["password", Redacted.value(password)]])
-    const read = readAll(isSeveral(urls) ? urls : [urls], extra)
-    const options = isInvalid(read) ? read : outranked(read, definedOf(own))
+    const all = isSeveral(urls) ? urls : [urls]
+    const given = definedOf(own)
+    const read = readAll(all, extra)
+    const options = isInvalid(read) ? read : outranked(read, given)
     const problem = isInvalid(options) ? options : Written.problemOf(options)
-    if (problem !== undefined) return Effect.fail(configError(problem, (name) => name))
+    if (problem !== undefined) {
+      return Effect.fail(configError(attribute(problem, all, isSaidBy(given, extra)), (name) => name))
+    }
     return isInvalid(options) ? Effect.fail(configError(options, (name) => name)) : Effect.succeed(options)
   })
+
+const fieldsOfAuth = [
+  "username",
+  "password",
+  "authorizationId",
+  "mechanisms",
+  "maximumIterations",
+  "trace",
+  "name"
+]
+
+/** Whether the program says an option itself, were it within another. */
+const isSaidBy = (own: Options, extra: ReadonlyMap<string, string>): IsOwn => {
+  const names: ReadonlySet<string> = new Set([...Object.keys(own), ...extra.keys()])
+  const ofAuth = own.auth === undefined ? [] : fieldsOfAuth
+  return (name, isOfRelay) => {
+    // The sessions of each relay are said by its URL alone.
+    if (name === "maxSessions" && isOfRelay) return false
+    return names.has(name.replace(/[.[].*$/, "")) || ofAuth.includes(name)
+  }
+}
+
+/** Whether an option was said elsewhere than in the URLs. */
+type IsOwn = (name: string, isOfRelay: boolean) => boolean
+
+/**
+ * A problem that a URL has is one of `url`, and says which URL and which option; the program's own options have theirs
+ * under their own names.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const attribute = (problem: Invalid, urls: ReadonlyArray<Url>, isOwn: IsOwn): Invalid => {
+  const [, place, inRelay] = /^relays\[(\d+)\]\.(.+)$/.exec(problem.field) ?? []
+  const name = inRelay ?? problem.field
+  if (isOwn("relays", false)) return problem
+  if (isOwn(name, inRelay !== undefined)) return { ...problem, field: name }
+  const isOfUrl = name === "url"
+  if (urls.length < 2)
+    return isOfUrl ? problem : invalid("url", `holds a URL whose ${name} ${problem.reason}`)
+  // What concerns the client is said by the first.
+  const index = Number(place ?? 0)
+  return invalid(
+    "url",
+    `holds a URL, number ${index + 1}${hostIn(urls[index])}, ${isOfUrl ? "which" : `whose ${name}`} ${problem.reason}`
+  )
+}
+
+/** For a person to find the URL by. Before an @ that comes too late there may be half of a password. */
+const hostIn = (url: Url | undefined): string => {
+  const text = url === undefined ? "" : textOf(url)
+  if (!URL.canParse(text)) return ""
+  const { hash, hostname, pathname, search } = new URL(text)
+  return hostname === "" || `${pathname}${search}${hash}`.includes("@") ? "" : ` (${hostname})`
+}
+
+const textOf = (url: Url): string => (typeof url === "string" ? url : Redacted.value(url))
 
 const nothing: ReadonlyMap<string, string> = new Map()
 
@@ -59,16 +120,18 @@ export const configError = (
 ): ConfigError.ConfigError => ConfigError.InvalidData([keyOf(field)], `${keyOf(field)} ${reason}`)
 
 /**
- * Reads several URLs, each of which is to say `extra` too.
+ * Reads several URLs, each of which is to say `extra` too. A problem of one of several is that of a relay.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, string>): Options | Invalid => {
   const all: Array<Options> = []
-  for (const url of urls) {
-    const options = readOne(typeof url === "string" ? url : Redacted.value(url), extra)
-    if (isInvalid(options)) return options
+  for (const [index, url] of urls.entries()) {
+    const options = readOne(textOf(url), extra)
+    if (isInvalid(options)) {
+      return urls.length === 1 ? options : { ...options, field: `relays[${index}].${options.field}` }
+    }
     all.push(options)
   }
   const [first] = all

@@ -286,6 +286,20 @@ export const fields: ReadonlyArray<Field> = [
   field("retry.mayDuplicate", flag, (mayDuplicate, draft) => ({ ...draft, mayDuplicate }))
 ]
 
+/**
+ * The name that an option is written under: it may be part of one that is written as a whole.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const nameOf = (option: string): string => {
+  // What anonymous credentials call a trace is written as the user.
+  if (option === "trace") return "username"
+  const found =
+    fields.find(({ name }) => name === option) ?? fields.find(({ name }) => option.startsWith(`${name}.`))
+  return found?.name ?? option
+}
+
 // -- reading
 
 const empty: Draft = {
