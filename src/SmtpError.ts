@@ -468,13 +468,20 @@ export class InvalidArgument extends Data.TaggedError("InvalidArgument")<{
 }
 
 /**
- * SmtpClient has no session to give: its queue is full, none was free in time, a rate limit, or it is closed.
+ * SmtpClient has no session to give. Nothing was sent.
+ *
+ * - `QueueFull`: as many messages wait as may
+ * - `Timeout`: no session was free in time
+ * - `RateLimit`: the rate limit has no place in time
+ * - `RateLimitStore`: the rate limit could not be asked. Nothing goes past a limit of which nobody knows; the client asks
+ *   again by its `retry`
+ * - `Closed`: the client has come to its end
  *
  * @since 0.1.0
  * @category errors
  */
 export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
-  readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "Closed"
+  readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "RateLimitStore" | "Closed"
   /** What the rate limit had to say. */
   readonly cause?: unknown
 }> {
@@ -486,6 +493,8 @@ export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
         return "No session was free within the time limit; allow more sessions, or a longer wait"
       case "RateLimit":
         return `The rate limit leaves no room for the message in time${causeText(this.cause)}; send more slowly, or raise the limit`
+      case "RateLimitStore":
+        return `The rate limit could not be asked${causeText(this.cause)}; check its store, and try again later`
       case "Closed":
         return "The client is closed: the scope that it was made in has ended"
     }

@@ -42,7 +42,8 @@ export interface Options extends Limits {
  *   when the other has no room in time; if it cannot be, the limit holds less for a while, and never more.
  * - Times are those of the clocks of the processes: by as much as they differ, a bucket fills too early or too late.
  * - A store that fails, dies or does not answer in time is a RateLimitError with reason `Store`: nothing may be sent
- *   then, or the limit would hold for nobody.
+ *   then, or the limit would hold for nobody. To the sender of a client it is ClientUnavailable with reason
+ *   `RateLimitStore`, which the client's `retry` tries again. What a store has taken without saying so stays taken.
  *
  * Fails with `InvalidArgument` for limits that cannot be.
  *

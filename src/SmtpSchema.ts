@@ -380,7 +380,7 @@ export const InvalidArgument = codec(
 export const ClientUnavailable = codec(
   Errors.ClientUnavailable,
   Schema.TaggedStruct("ClientUnavailable", {
-    reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "Closed"),
+    reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
     cause: optionalCause
   })
 )

@@ -247,6 +247,12 @@ describe("delivery and isTransient", () => {
     ],
     ["a local mistake", new InvalidArgument({ field: "to[0]", reason: "holds a NUL" }), "NotSent", false],
     ["a full queue", new ClientUnavailable({ reason: "QueueFull" }), "NotSent", true],
+    [
+      "a store of a rate limit that does not work",
+      new ClientUnavailable({ reason: "RateLimitStore" }),
+      "NotSent",
+      true
+    ],
     ["a client that is closed", new ClientUnavailable({ reason: "Closed" }), "NotSent", false]
   ]
 

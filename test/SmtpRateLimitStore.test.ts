@@ -172,6 +172,56 @@ describe("SmtpRateLimitStore", () => {
     })
   )
 
+  const failed = Effect.fail(new RateLimiter.RateLimitStoreError({ message: "connection refused" }))
+
+  it.scoped(
+    "that fails is asked again by a client, and nothing is lost, doubled or sent past the limit",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* openStore
+        const server = yield* SmtpTest.server()
+        let failures = 2
+        const flaky: Store = {
+          ...store,
+          tokenBucket: (options) => (failures-- > 0 ? failed : store.tokenBucket(options))
+        }
+        const limits = yield* started(flaky, { messages: perMinute(1) })
+        const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
+          Effect.provideService(SmtpRateLimit, limits)
+        )
+        const first = yield* Effect.fork(client.deliver(submission))
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* Fiber.join(first)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
+        const second = yield* Effect.fork(client.deliver(submission))
+        yield* TestClock.adjust("29 seconds")
+        expect((yield* server.messages).length).toBe(1)
+        yield* TestClock.adjust("31 seconds")
+        expect(yield* Fiber.join(second)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
+        expect((yield* server.messages).length).toBe(2)
+      })
+  )
+
+  it.scoped("that goes on failing is an error of the client that says so, and nothing is sent", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const limits = yield* started(
+        broken(() => failed, yield* openStore),
+        { recipients: perMinute(1) }
+      )
+      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
+        Effect.provideService(SmtpRateLimit, limits)
+      )
+      const sending = yield* Effect.fork(Effect.flip(client.send(submission)))
+      yield* TestClock.adjust("2 minutes")
+      const error = yield* Fiber.join(sending)
+      expect(error).toMatchObject({ _tag: "ClientUnavailable", reason: "RateLimitStore" })
+      expect(error.message).toBe(
+        "The rate limit could not be asked: The store of the rate limit of mx.test does not work: connection refused; nothing is sent without it; check its store, and try again later"
+      )
+      expect(yield* server.messages).toEqual([])
+    })
+  )
+
   it.effect("gives a typed error where the store does not answer in time", () =>
     Effect.gen(function* () {
       const limits = yield* started(

@@ -158,7 +158,7 @@ export const byTag = {
     (fields) => new SmtpError.InvalidArgument(fields)
   ),
   ClientUnavailable: FastCheck.record({
-    reason: oneOf("QueueFull", "Timeout", "RateLimit", "Closed"),
+    reason: oneOf("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
     cause: optional(cause)
   }).map((fields) => new SmtpError.ClientUnavailable(fields))
 } satisfies { readonly [Tag in SmtpError.SmtpError["_tag"]]: FastCheck.Arbitrary<SmtpError.SmtpError> }

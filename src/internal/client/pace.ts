@@ -32,4 +32,7 @@ const unavailable = (error: RateLimitError): ClientUnavailable | InvalidArgument
         field: "to",
         reason: `is more than the rate limit ever lets pass: ${error.message}`
       })
-    : new ClientUnavailable({ reason: "RateLimit", cause: error })
+    : new ClientUnavailable({
+        reason: error.reason === "Store" ? "RateLimitStore" : "RateLimit",
+        cause: error
+      })

@@ -78,7 +78,7 @@ export const pauses = (schedule: Plan | undefined): Pauses => {
 
 /**
  * Whether the same attempt may have another outcome later. A client that is full or closed does not become another
- * one for this message.
+ * one for this message; the store of a rate limit may.
  *
  * @since 0.1.0
  * @category predicates
@@ -90,7 +90,9 @@ export const isWorthAnother = (outcome: Outcome, mayDuplicate: boolean): boolean
     case "Refused":
       return !outcome.permanent
     case "NotSent":
-      return outcome.cause._tag !== "ClientUnavailable" && SmtpError.isTransient(outcome.cause)
+      return outcome.cause._tag === "ClientUnavailable"
+        ? outcome.cause.reason === "RateLimitStore"
+        : SmtpError.isTransient(outcome.cause)
     case "Unknown":
       return mayDuplicate
   }
