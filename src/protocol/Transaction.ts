@@ -67,7 +67,7 @@ export type Progress = "None" | "Flowing" | "Complete" | "Declined"
  */
 export interface Transaction {
   readonly start: () => Step
-  /** Takes the replies in the order of the commands. */
+  /** Takes the replies in the order of the commands. An acceptance before the end of the content is none: Dialogue. */
   readonly replied: (command: Command, reply: Reply, meaning: Meaning, more: boolean) => Step
   readonly contentBegun: () => void
   readonly contentComplete: () => void
@@ -92,11 +92,6 @@ export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
 const wait: Step = { _tag: "Wait" }
 const halt: Step = { _tag: "Halt" }
 const open: Verdict = { _tag: "Open" }
-const acceptedEarly: Step = {
-  _tag: "Violated",
-  reason: "the message was accepted before its end was sent"
-}
-
 const acceptedInPart: Step = {
   _tag: "Violated",
   reason: "the last chunk was accepted after one before it was refused"
@@ -186,7 +181,6 @@ export const make = (
 
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return done(false)
-    if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
     if (refusedChunk !== undefined && meaning !== "Refusal") {
       isInPart = true
       return acceptedInPart
@@ -301,7 +295,6 @@ export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransa
 
   const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
     if (progress === "Declined") return { _tag: "Done", reset: false }
-    if (progress !== "Complete" && meaning !== "Refusal") return acceptedEarly
     refusedIn = progress === "Flowing" ? "content" : "final"
     replies.push(reply)
     if (more) return wait
