@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { describeCause } from "./internal/cause.js"
+import * as Elapsed from "./internal/elapsed.js"
 import { invalidArgument } from "./internal/failure.js"
 import type { Window } from "./internal/rateLimits.js"
 import * as RateLimits from "./internal/rateLimits.js"
@@ -149,10 +150,8 @@ export const makeMemory = (limits: Limits): Effect.Effect<Service, InvalidArgume
           Effect.suspend(() => {
             const problem = whyNever(windows, request)
             if (problem !== undefined) return Effect.fail(problem)
-            // What is counted must not jump with the time of day.
-            const now = Number(clock.unsafeCurrentTimeNanos()) / 1e6
             const longest = Duration.toMillis(request.within ?? Duration.infinity)
-            const { granted, wait } = places.reserve(request.key, request, now, longest)
+            const { granted, wait } = places.reserve(request.key, request, Elapsed.millis(clock), longest)
             return granted ? Effect.succeed(Duration.millis(wait)) : Effect.fail(exceeded(request, wait))
           })
         )

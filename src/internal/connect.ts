@@ -201,7 +201,7 @@ export const open = (
 ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
   Effect.flatMap(Effect.clock, (clock) => {
     const except: Array<string> = []
-    const elapsed = Elapsed.reader(clock)
+    const elapsed = () => Elapsed.millis(clock)
     const latest = elapsed() + Duration.toMillis(settings.limits.greeting)
     const next = (
       first: ConnectError | TlsError | Disconnection | undefined

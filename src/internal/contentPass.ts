@@ -85,7 +85,7 @@ const pullsInOneTurn = 64
 export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
   let waitingSince: number | undefined
   let pulls = 0
-  const elapsed = Elapsed.reader(clock)
+  const elapsed = () => Elapsed.millis(clock)
   const limitMillis = Duration.toMillis(limit)
   const stalled: Effect.Effect<never, ContentError> = Effect.suspend(() => {
     const waited = waitingSince === undefined ? 0 : elapsed() - waitingSince

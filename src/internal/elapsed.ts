@@ -7,22 +7,14 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 
+const nativeClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
 /**
- * Whole milliseconds since a moment that nobody knows: their differences count.
+ * Milliseconds since a moment that nobody knows, in fractions: their differences count. Nanoseconds are a BigInt, which
+ * Effect's own clock makes of what is read here at once.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const millis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
-
-const nativeClock = Context.get(DefaultServices.liveServices, Clock.Clock)
-
-/**
- * Reads milliseconds since a moment that nobody knows, again and again at little cost: nanoseconds are a BigInt, which
- * Effect's own clock makes of what is read here at once.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const reader = (clock: Clock.Clock): (() => number) =>
-  clock === nativeClock ? () => performance.now() : () => Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
+export const millis = (clock: Clock.Clock): number =>
+  clock === nativeClock ? performance.now() : Number(clock.unsafeCurrentTimeNanos()) / 1_000_000

@@ -178,7 +178,7 @@ export const make = (
         runFork(effect)
       },
       now: () => clock.unsafeCurrentTimeMillis(),
-      elapsed: Elapsed.reader(clock),
+      elapsed: () => Elapsed.millis(clock),
       after: (millis, wake) => {
         // Whoever opens a session in an uninterruptible region must be able to close it.
         const sleeping = runFork(Effect.interruptible(Effect.map(clock.sleep(Duration.millis(millis)), wake)))
