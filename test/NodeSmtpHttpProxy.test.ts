@@ -1,17 +1,28 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
-import { inspect } from "node:util"
+import * as TestClock from "effect/TestClock"
 import * as NodeSmtpHttpProxy from "../src/NodeSmtpHttpProxy.js"
 import { SmtpSocket } from "../src/SmtpSocket.js"
 import { makeCertificates } from "./servers/certificates.js"
-import { listen, pullText } from "./support/loopback.js"
-import { behavesAsADialler, dialThrough, hostileProxy, httpProxy } from "./support/proxies.js"
+import { eventually, listen, openHandles, pullText } from "./support/loopback.js"
+import {
+  answering,
+  behavesAsADialler,
+  dialThrough,
+  hostileProxy,
+  httpProxy,
+  printed
+} from "./support/proxies.js"
 
 const host = "127.0.0.1"
 const password = Redacted.make("hünter2")
 const basic = `Basic ${Buffer.from("app:hünter2").toString("base64")}`
+
+const secrets = new RegExp(`hünter2|${basic.slice(6)}`)
 
 const certificates = Effect.runSync(Effect.cached(makeCertificates()))
 
@@ -68,8 +79,7 @@ describe("NodeSmtpHttpProxy with credentials", () => {
       expect(error.message).toBe(
         `Could not connect to 127.0.0.1:25: the proxy 127.0.0.1:${proxy.port} did not accept the credentials: 407 Proxy Authentication Required; check host and port, and that the server accepts connections`
       )
-      const printed = `${inspect(error, { depth: Infinity, showHidden: true })} ${JSON.stringify(error)}`
-      expect(printed).not.toMatch(new RegExp(`hünter2|${basic.slice(6)}`))
+      expect(printed(error)).not.toMatch(secrets)
     })
   )
 })
@@ -100,24 +110,115 @@ describe("An HTTP proxy", () => {
     })
   )
 
-  it.scopedLive("whose answer comes octet by octet is understood", () =>
+  const failing = (answer: string, end: "end" | "resetAndDestroy" | "resume") =>
     Effect.gen(function* () {
-      const answer = "HTTP/1.1 200 OK\r\nProxy-Agent: slow\r\n\r\n220 ready\r\n"
-      const proxy = yield* hostileProxy((socket) => {
-        socket.once("data", () => {
-          const octets = Array.from(answer)
-          const next = () => {
-            const octet = octets.shift()
-            if (octet !== undefined) socket.write(octet, () => setImmediate(next))
-          }
-          next()
+      const proxy = yield* answering([answer], (socket) => socket[end]())
+      const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port, username: "app", password })
+      const error = yield* Effect.flip(dialThrough(service, 25))
+      expect(printed(error)).not.toMatch(secrets)
+      expect(error.message).not.toMatch(/\p{Cc}/u)
+      expect(error).toMatchObject({ reason: "Unreachable", cause: { _tag: "ProxyError" } })
+      return error.cause
+    }).pipe(Effect.scoped)
+
+  it.scopedLive.each([300, 304, 400, 401, 403, 404, 405, 407, 421, 429, 500, 502, 503, 504, 511, 600, 999])(
+    "that refuses with %d is told with its status",
+    (status) =>
+      Effect.gen(function* () {
+        const words = `HTTP/1.1 ${status} some words\r\nContent-Length: 9\r\n\r\n220 hello`
+        expect(yield* failing(words, "resume")).toMatchObject({
+          reason: status === 407 ? "Authentication" : "Refused",
+          status,
+          detail: `${status} some words`
         })
       })
-      const connection = yield* dialThrough(yield* NodeSmtpHttpProxy.make({ host, port: proxy.port }), 25)
-      let text = ""
-      while (!text.endsWith("\n")) text += (yield* pullText(connection)) ?? ""
-      expect(text).toBe("220 ready\r\n")
+  )
+
+  it.scopedLive.each<[string, string]>([
+    ["no version", "HTTP 200 OK\r\n\r\n"],
+    ["another version", "HTTP/2 200 OK\r\n\r\n"],
+    ["another upgrade", "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"],
+    ["a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"],
+    ["a status that is none", "HTTP/1.1 OK\r\n\r\n"],
+    ["endless words", `HTTP/1.1 200 ${"x".repeat(200_000)}`],
+    ["endless fields", `HTTP/1.1 200 OK\r\n${"X: y\r\n".repeat(50_000)}`],
+    ["a field that is none", "HTTP/1.1 200 OK\r\nX Y\r\n\r\n"],
+    ["a NUL", "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n"],
+    ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"],
+    ["TLS", "\u0016\u0003\u0001\u0000\u0005\u0001\u0000\u0000\u0001\u0000"],
+    ["SOCKS", "\u0005\u0000"]
+  ])("that answers with %s is Malformed", ([, answer]) =>
+    Effect.gen(function* () {
+      expect(yield* failing(answer, "resume")).toHaveProperty("reason", "Malformed")
     })
+  )
+
+  const granted = "HTTP/1.1 200 OK\r\nVia: x\r\n\r\n"
+
+  it.scopedLive.each(["end", "resetAndDestroy"] as const)(
+    "is Closed wherever in its answer it leaves: %s",
+    (end) =>
+      Effect.gen(function* () {
+        const before = openHandles()
+        for (let length = 0; length < granted.length; length++) {
+          const cause = yield* failing(granted.slice(0, length), end)
+          expect([length, cause]).toMatchObject([length, { reason: "Closed" }])
+        }
+        yield* eventually(() => openHandles() <= before)
+      })
+  )
+
+  it.scoped("has its time limit wherever in its answer it falls silent", () =>
+    Effect.gen(function* () {
+      for (let length = 0; length < granted.length; length++) {
+        const proxy = yield* answering([granted.slice(0, length)], (socket) => socket.resume())
+        const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port })
+        const dialling = yield* Effect.fork(
+          Effect.flip(dialThrough(service, 25, { timeout: Duration.minutes(1) }))
+        )
+        yield* eventually(() => proxy.sockets.some(({ bytesWritten }) => bytesWritten === length))
+        yield* TestClock.adjust("59 seconds")
+        expect(yield* Fiber.poll(dialling)).toMatchObject({ _tag: "None" })
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(dialling)).toMatchObject({ reason: "Timeout" })
+      }
+    })
+  )
+
+  it.scopedLive.each([
+    "HTTP/1.0 200 Connection established\r\n\r\n",
+    "HTTP/1.1 200\r\n\r\n",
+    "HTTP/1.1 299 fine\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    // RFC 9110 section 9.3.6: they are no part of an answer to CONNECT.
+    "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+  ])("lets through by %j, and no octet behind it is lost", (answer) =>
+    Effect.gen(function* () {
+      const proxy = yield* answering([`${answer}220 ready\r\n`], (socket) => socket.resume())
+      const connection = yield* dialThrough(yield* NodeSmtpHttpProxy.make({ host, port: proxy.port }), 25)
+      expect(yield* pullText(connection)).toBe("220 ready\r\n")
+    })
+  )
+
+  it.scopedLive(
+    "is asked for CONNECT, with nothing behind the request and nothing that tells of the program",
+    () =>
+      Effect.gen(function* () {
+        let asked = ""
+        const proxy = yield* hostileProxy((socket) =>
+          socket.on("data", (octets) => {
+            asked += octets.toString("latin1")
+            socket.write(granted)
+          })
+        )
+        const own = { host, port: proxy.port, username: "app", password }
+        yield* dialThrough(yield* NodeSmtpHttpProxy.make(own), 587, { host: "mail.test" })
+        expect(asked).toBe(
+          `CONNECT mail.test:587 HTTP/1.1\r\nhost: mail.test:587\r\nproxy-authorization: ${basic}\r\nConnection: close\r\n\r\n`
+        )
+      })
   )
 
   it.scopedLive("is asked for an IPv6 address in brackets", () =>

@@ -7,10 +7,11 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
+import { domainToASCII } from "node:url"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid } from "../protocol/Invalid.js"
 import { ConnectError } from "../SmtpError.js"
-import type { DialOptions, Service, TcpEndpoint } from "../SmtpSocket.js"
+import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../SmtpSocket.js"
 import type { TlsOptions } from "../TlsUpgrade.js"
 import { formatEndpoint } from "./connection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
@@ -81,7 +82,10 @@ export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service
     const through = (below: Net.Socket, endpoint: TcpEndpoint, options: DialOptions) =>
       Effect.gen(function* () {
         const socket = proxy.tls === undefined ? below : yield* secure(tls, proxy, below, options)
-        yield* tunnel(socket, endpoint, options.timeout)
+        // What is above goes first: see destroyFirst.
+        yield* Effect.onError(tunnel(socket, endpoint, options.timeout), () =>
+          Effect.sync(() => destroySocket(socket))
+        )
         // Whose address the proxy has chosen is not known: the one at the other end is the proxy's own.
         const { localAddress, localPort } = below
         const addresses = { remoteAddress: undefined, remotePort: undefined, localAddress, localPort }
@@ -92,12 +96,16 @@ export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service
     return {
       dial: (endpoint, options) =>
         Effect.gen(function* () {
-          if (endpoint._tag === "Unix") {
-            const detail = "it cannot reach a UNIX socket"
-            return yield* new ProxyError({ reason: "NotSupported", proxy: nameOf(proxy), detail })
+          const destination = destinationOf(endpoint)
+          if (typeof destination === "string") {
+            return yield* new ProxyError({
+              reason: "NotSupported",
+              proxy: nameOf(proxy),
+              detail: destination
+            })
           }
-          const below = yield* connect(proxy, endpoint, options)
-          return yield* Effect.onError(through(below, endpoint, options), () =>
+          const below = yield* connect(proxy, destination, options)
+          return yield* Effect.onError(through(below, destination, options), () =>
             Effect.sync(() => destroySocket(below))
           )
         }).pipe(
@@ -119,6 +127,25 @@ export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service
         )
     }
   })
+
+/**
+ * What the proxy is asked for, or why it cannot be. Names go in A-labels: neither protocol knows others, and SOCKS
+ * counts their octets by one of them.
+ */
+const destinationOf = (endpoint: Endpoint): TcpEndpoint | string => {
+  if (endpoint._tag === "Unix") return "it cannot reach a UNIX socket"
+  const { host } = endpoint
+  if (host.includes("%")) return "it cannot reach an address with a zone, which is of this machine alone"
+  if (/[\s\p{Cc}]/u.test(host)) return "it cannot be asked for a host with a space or a control character"
+  const name = /^\p{ASCII}*$/u.test(host) ? host : domainToASCII(host)
+  if (name === "" || name.length > longestName) {
+    return "it cannot be asked for a host that is no name of the DNS, or one with more than 255 octets"
+  }
+  return { ...endpoint, host: name }
+}
+
+// RFC 1928 section 5 has one octet for the length, and DNS knows no longer names.
+const longestName = 255
 
 const isTimeout = ({ cause }: ProxyError): boolean =>
   typeof cause === "object" && cause !== null && "reason" in cause && cause.reason === "Timeout"

@@ -51,6 +51,7 @@ export const tunnel =
         finish(Effect.fail(new ProxyError({ reason, proxy: nameOf(options), detail: describeCause(cause) })))
       const lost = (cause: unknown): void => fail("Closed", cause instanceof Error ? cause : "it went away")
       let done = false
+      let isFirst = true
       const feed = (): void => {
         while (!done) {
           const octet: unknown = socket.read(1)
@@ -58,6 +59,12 @@ export const tunnel =
             if (socket.readableEnded) lost(undefined)
             return
           }
+          if (isFirst && !mayAnswer(options.version, octet[0])) {
+            done = true
+            fail("Malformed", `it does not speak version ${options.version}`)
+            return
+          }
+          isFirst = false
           tryTo(() => adapter.emit("data", octet))
         }
       }
@@ -80,14 +87,17 @@ export const tunnel =
           destination: { host: destination.host, port: destination.port },
           timeout: Math.min(Duration.toMillis(limit) + 1000, longestTimer)
         })
-        client.once("established", () => {
+        client.once("established", ({ remoteHost }) => {
           done = true
-          finish(Effect.void)
+          // The package takes an address of any other type for one of no octets, which the session would get.
+          if (options.version === 5 && remoteHost === undefined)
+            fail("Malformed", "its answer has an address of an unknown type")
+          else finish(Effect.void)
         })
         // For ever: its timer may report to it long after.
         client.on("error", ({ message }) => {
           done = true
-          fail(reasonOf(message), message)
+          fail(reasonOf(message), message.replace("undefined", "a code that it alone knows"))
         })
         client.connect(adapter)
       })
@@ -119,8 +129,14 @@ const adapterOf = (socket: Net.Socket): Duplex => {
   return adapter
 }
 
+// The package does not look at it in version 4, where an answer begins with 0. Some begin with 4.
+const mayAnswer = (version: 4 | 5, first: number | undefined): boolean =>
+  version === 5 ? first === 5 : first === 0 || first === 4
+
 /** The package says what went wrong in words alone. */
 const reasonOf = (message: string): ProxyError["reason"] => {
+  // It was granted by a proxy that had changed its version in between.
+  if (/rejected connection - Granted/.test(message)) return "Malformed"
   if (/no accepted authentication|authentication failed/i.test(message)) return "Authentication"
   if (/rejected/i.test(message)) return "Refused"
   return /closed|timed out/i.test(message) ? "Closed" : "Malformed"

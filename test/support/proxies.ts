@@ -13,6 +13,7 @@ import * as TestClock from "effect/TestClock"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
+import { inspect } from "node:util"
 import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
 import type { InvalidArgument } from "../../src/SmtpError.js"
@@ -197,6 +198,36 @@ export const httpProxy = (
 export const hostileProxy = (onSocket: (socket: Net.Socket) => void) =>
   Effect.map(listen(onSocket), ({ port, sockets }): RunningProxy => ({ port, sockets, asked: [] }))
 
+/** A proxy that gives each of its answers to the next octets of its client, and ends as it is told. */
+export const answering = (
+  answers: ReadonlyArray<string | ReadonlyArray<number>>,
+  end: (socket: Net.Socket) => void
+): Effect.Effect<RunningProxy, never, Scope.Scope> =>
+  hostileProxy((socket) => {
+    const left = answers.map((answer) =>
+      typeof answer === "string" ? Buffer.from(answer, "latin1") : Buffer.from(answer)
+    )
+    socket.on("data", () => {
+      const answer = left.shift()
+      if (answer !== undefined && answer.length > 0) socket.write(answer)
+      if (left.length === 0) end(socket)
+    })
+  })
+
+/** The first octets of what was to be said, in as many answers as they take. */
+export const cutOff = (
+  answers: ReadonlyArray<ReadonlyArray<number>>,
+  length: number
+): ReadonlyArray<ReadonlyArray<number>> => {
+  const [first, ...others] = answers
+  if (first === undefined) return []
+  return length < first.length ? [first.slice(0, length)] : [first, ...cutOff(others, length - first.length)]
+}
+
+/** Everything that a program could print of an error. */
+export const printed = (error: Error): string =>
+  `${inspect(error, { depth: Infinity, showHidden: true })} ${JSON.stringify(error)} ${String(error.stack)}`
+
 /** How a test makes a dialler of a proxy's port. */
 export type MakeDialler = (port: number) => Effect.Effect<Service, InvalidArgument>
 
@@ -247,6 +278,61 @@ export const behavesAsADialler = (
       let text = ""
       while (!text.includes("later")) text += (yield* pullText(connection)) ?? ""
       expect(text).toBe("220 first\r\n250 later\r\n")
+    })
+  )
+
+  it.scopedLive("understands an answer that comes octet by octet, and loses nothing that is behind it", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen((socket) => socket.write("250 later\r\n"))
+      const proxy = yield* start({ glued: "220 first\r\n" })
+      const between = yield* listen((socket) => {
+        const onward = Net.connect({ host: "127.0.0.1", port: proxy.port })
+        onward.on("error", () => socket.destroy())
+        socket.on("close", () => onward.destroy())
+        socket.pipe(onward)
+        onward.on("data", (octets) => {
+          for (const octet of octets) socket.write(Uint8Array.of(octet))
+        })
+      })
+      const connection = yield* dialThrough(yield* make(between.port), port)
+      let text = ""
+      while (!text.includes("later")) text += (yield* pullText(connection)) ?? ""
+      expect(text).toBe("220 first\r\n250 later\r\n")
+    })
+  )
+
+  it.scopedLive("asks for a name beyond ASCII by its A-labels", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
+      const proxy = yield* start({ names: ["xn--bcher-kva.test"] })
+      const connection = yield* dialThrough(yield* make(proxy.port), port, { host: "b\u00fccher.test" })
+      expect(yield* pullText(connection)).toBe("220 ready\r\n")
+      expect(proxy.asked).toMatchObject([{ host: "xn--bcher-kva.test", port }])
+    })
+  )
+
+  it.scopedLive("asks nobody for a host that no proxy can reach", () =>
+    Effect.gen(function* () {
+      const proxy = yield* start()
+      const service = yield* make(proxy.port)
+      const hosts = [
+        "",
+        `${"x".repeat(63)}.`.repeat(4),
+        "x".repeat(300),
+        "\u00fc".repeat(300),
+        "fe80::1%eth0",
+        "mail.test\0",
+        "mail.test:25 HTTP/1.1\r\nX: y",
+        "\u00fc|.test"
+      ]
+      for (const host of hosts) {
+        const error = yield* Effect.flip(dialThrough(service, 25, { host }))
+        expect([host, error]).toMatchObject([
+          host,
+          { reason: "Unreachable", cause: { _tag: "ProxyError", reason: "NotSupported" } }
+        ])
+      }
+      expect(proxy.sockets).toEqual([])
     })
   )
 
