@@ -15,7 +15,7 @@ import { tunnel } from "./internal/nodeConnectRequest.js"
 import { systemResolve } from "./internal/nodeDial.js"
 import * as NodeProxy from "./internal/nodeProxy.js"
 import type { Invalid } from "./protocol/Invalid.js"
-import { invalid } from "./protocol/Invalid.js"
+import { invalid, invalidText } from "./protocol/Invalid.js"
 import { encode } from "./protocol/sasl/Base64.js"
 import type { InvalidArgument } from "./SmtpError.js"
 import type { Service } from "./SmtpSocket.js"
@@ -77,6 +77,10 @@ const wrongCredentials = ({ password, username }: Options): Invalid | undefined 
   if (username === undefined) {
     return password === undefined ? undefined : invalid("username", "is missing beside password")
   }
+  const wrong =
+    invalidText("username", username) ??
+    (password === undefined ? undefined : NodeProxy.wrongSecret("password", password))
+  if (wrong !== undefined) return wrong
   // RFC 7617 section 2.
   if (/[:\p{Cc}]/u.test(username)) return invalid("username", "holds a colon or a control character")
   return password !== undefined && /\p{Cc}/u.test(Redacted.value(password))

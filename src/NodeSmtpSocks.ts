@@ -15,7 +15,7 @@ import { systemResolve } from "./internal/nodeDial.js"
 import * as NodeProxy from "./internal/nodeProxy.js"
 import { tunnel } from "./internal/nodeSocks.js"
 import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, invalidChoice } from "./protocol/Invalid.js"
+import { invalid, invalidText } from "./protocol/Invalid.js"
 import type { InvalidArgument } from "./SmtpError.js"
 import type { Service } from "./SmtpSocket.js"
 import { SmtpSocket } from "./SmtpSocket.js"
@@ -69,20 +69,25 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument> 
   )
 }
 
+const versions: ReadonlySet<number> = new Set([4, 5])
+
 const wrongCredentials = ({ password, username, version }: Options): Invalid | undefined => {
-  const choice = invalidChoice("version", version === undefined ? undefined : String(version), ["4", "5"])
-  if (choice !== undefined) return choice
+  if (version !== undefined && !versions.has(version)) return invalid("version", "is neither 4 nor 5")
   if (password !== undefined && username === undefined)
     return invalid("username", "is missing beside password")
   if (password !== undefined && version === 4) return invalid("password", "is nothing that version 4 knows")
   return (
     wrongField("username", username) ??
-    wrongField("password", password === undefined ? undefined : Redacted.value(password))
+    (password === undefined
+      ? undefined
+      : (NodeProxy.wrongSecret("password", password) ?? wrongField("password", Redacted.value(password))))
   )
 }
 
 const wrongField = (field: string, value: string | undefined): Invalid | undefined => {
   if (value === undefined) return undefined
+  const wrong = invalidText(field, value)
+  if (wrong !== undefined) return wrong
   if (value === "") return invalid(field, "is empty")
   if (value.includes("\0")) return invalid(field, "holds a NUL")
   return new TextEncoder().encode(value).length > 255

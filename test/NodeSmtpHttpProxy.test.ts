@@ -8,6 +8,7 @@ import * as TestClock from "effect/TestClock"
 import * as NodeSmtpHttpProxy from "../src/NodeSmtpHttpProxy.js"
 import { SmtpSocket } from "../src/SmtpSocket.js"
 import { makeCertificates } from "./servers/certificates.js"
+import { untyped } from "./support/untyped.js"
 import { eventually, listen, openHandles, pullText } from "./support/loopback.js"
 import {
   answering,
@@ -236,7 +237,10 @@ describe("An HTTP proxy", () => {
     ["port", { port: 70_000 }],
     ["username", { username: "a:b" }],
     ["username", { password }],
-    ["password", { username: "app", password: Redacted.make("a\r\nX: y") }]
+    ["password", { username: "app", password: Redacted.make("a\r\nX: y") }],
+    ["host", { host: untyped(42) }],
+    ["username", { username: untyped(["a"]) }],
+    ["password", { username: "app", password: untyped("hunter2") }]
   ])("is InvalidArgument for a wrong %s", ([field, wrong]) =>
     Effect.gen(function* () {
       expect(yield* Effect.flip(NodeSmtpHttpProxy.make({ host, ...wrong }))).toMatchObject({

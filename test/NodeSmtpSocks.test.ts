@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import * as NodeSmtpSocks from "../src/NodeSmtpSocks.js"
 import { SmtpSocket } from "../src/SmtpSocket.js"
+import { untyped } from "./support/untyped.js"
 import { eventually, listen, openHandles, pullText } from "./support/loopback.js"
 import {
   answering,
@@ -225,11 +226,17 @@ describe("NodeSmtpSocks", () => {
     ["username", { username: "x".repeat(256) }],
     ["username", { username: "a\0b" }],
     ["password", { username: "app", password: Redacted.make("") }],
-    ["password", { username: "app", password, version: 4 }]
+    ["password", { username: "app", password, version: 4 }],
+    ["host", { host: untyped(null) }],
+    ["version", { version: untyped("5") }],
+    ["username", { username: untyped(42) }],
+    ["password", { username: "app", password: untyped("hunter2") }],
+    ["password", { username: "app", password: Redacted.make(untyped(42)) }]
   ])("is InvalidArgument for a wrong %s", ([field, wrong]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(NodeSmtpSocks.make({ host, ...wrong }))
       expect(error).toMatchObject({ _tag: "InvalidArgument", field })
+      expect(printed(error)).not.toContain("hunter2")
     })
   )
 

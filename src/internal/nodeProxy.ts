@@ -5,11 +5,12 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { domainToASCII } from "node:url"
 import type { Invalid } from "../protocol/Invalid.js"
-import { invalid } from "../protocol/Invalid.js"
+import { invalid, invalidText } from "../protocol/Invalid.js"
 import { ConnectError } from "../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../SmtpSocket.js"
 import type { TlsOptions } from "../TlsUpgrade.js"
@@ -46,6 +47,17 @@ export type Tunnel = (
 ) => Effect.Effect<void, ProxyError>
 
 /**
+ * What is no secret: plain JavaScript knows no types.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const wrongSecret = (field: string, value: unknown): Invalid | undefined =>
+  Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
+    ? undefined
+    : invalid(field, "is not Redacted: give it by Redacted.make")
+
+/**
  * What is wrong with the host or port of a proxy.
  *
  * @since 0.1.0
@@ -58,6 +70,8 @@ export const wrongEndpoint = ({
   readonly host: string
   readonly port: number
 }): Invalid | undefined => {
+  const wrong = invalidText("host", host)
+  if (wrong !== undefined) return wrong
   if (host === "" || /[\s\p{Cc}\p{Cs}/@<>[\]]/u.test(host)) {
     return invalid("host", "is neither a name nor an address; give no URL")
   }

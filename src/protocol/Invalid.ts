@@ -46,3 +46,21 @@ export const invalidChoice = (
   value === undefined || choices.includes(value)
     ? undefined
     : invalid(field, `is none of ${choices.map((choice) => `"${choice}"`).join(", ")}`)
+
+/**
+ * What is no text: plain JavaScript knows no types.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const invalidText = (field: string, value: unknown): Invalid | undefined =>
+  typeof value === "string" ? undefined : invalid(field, "is not a string")
+
+/**
+ * What has no fields: plain JavaScript knows no types.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const invalidRecord = (field: string, value: unknown): Invalid | undefined =>
+  typeof value === "object" && value !== null ? undefined : invalid(field, "is not an object")

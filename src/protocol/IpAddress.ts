@@ -10,8 +10,10 @@
  * @since 0.1.0
  * @category constructors
  */
-export const octetsOf = (text: string): ReadonlyArray<number> | undefined =>
-  text.includes(":") ? ipv6Octets(text) : ipv4Octets(text)
+export const octetsOf = (text: unknown): ReadonlyArray<number> | undefined => {
+  if (typeof text !== "string") return undefined
+  return text.includes(":") ? ipv6Octets(text) : ipv4Octets(text)
+}
 
 const ipv4Octets = (text: string): ReadonlyArray<number> | undefined => {
   if (!/^\d{1,3}(?:\.\d{1,3}){3}$/.test(text)) return undefined

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { Invalid } from "./Invalid.js"
-import { invalid, isInvalid } from "./Invalid.js"
+import { invalid, invalidRecord, isInvalid } from "./Invalid.js"
 import { octetsOf } from "./IpAddress.js"
 
 /**
@@ -46,7 +46,7 @@ interface Pair {
  * @category encoding
  */
 export const encode = (header: ProxyHeader, field: string): Uint8Array | Invalid => {
-  const pair = readPair(header, field)
+  const pair = invalidRecord(field, header) ?? readPair(header, field)
   if (isInvalid(pair)) return pair
   switch (header.version) {
     case 1:
@@ -72,6 +72,8 @@ const readPair = ({ destination, source }: ProxyHeader, field: string): Pair | I
 
 const readAddress = (given: ProxyAddress | undefined, field: string): Pair["source"] | Invalid => {
   if (given === undefined) return invalid(field, "is missing: give source and destination, or neither")
+  const wrong = invalidRecord(field, given)
+  if (wrong !== undefined) return wrong
   const octets = octetsOf(given.address)
   if (octets === undefined) return invalid(`${field}.address`, "is no IP address")
   return Number.isInteger(given.port) && given.port >= 0 && given.port <= 65_535

@@ -8,7 +8,7 @@ import type { Capabilities } from "./Capabilities.js"
 import type { Command } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Invalid } from "./Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "./Invalid.js"
+import { invalid, invalidChoice, invalidRecord, invalidText, isInvalid } from "./Invalid.js"
 import { octetsOf } from "./IpAddress.js"
 import type { Unsupported } from "./Parameters.js"
 import { encode } from "./Xtext.js"
@@ -41,7 +41,8 @@ type Attribute = readonly [name: string, value: string]
 const unknown = /^\[(?:UNAVAILABLE|TEMPUNAVAIL)\]$/
 
 const textOf = (field: string, value: string): string | Invalid =>
-  value === "" ? invalid(field, "is empty") : (Commands.unsafeText(field, value) ?? encode(value))
+  invalidText(field, value) ??
+  (value === "" ? invalid(field, "is empty") : (Commands.unsafeText(field, value) ?? encode(value)))
 
 const addressOf = (field: string, value: string): string | Invalid => {
   if (unknown.test(value)) return value
@@ -93,7 +94,7 @@ const attributesOf = (client: ClientAttributes, field: string): ReadonlyArray<At
  * @category constructors
  */
 export const make = (client: ClientAttributes, field: string): Command | Invalid => {
-  const attributes = attributesOf(client, field)
+  const attributes = invalidRecord(field, client) ?? attributesOf(client, field)
   if (isInvalid(attributes)) return attributes
   const line = `XCLIENT ${attributes.map(([name, value]) => `${name}=${value}`).join(" ")}`
   return Commands.overlongLine(field, line) ?? Commands.xclient(line)

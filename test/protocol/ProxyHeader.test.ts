@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import type { ProxyHeader } from "../../src/protocol/ProxyHeader.js"
 import { encode } from "../../src/protocol/ProxyHeader.js"
+import { untyped } from "../support/untyped.js"
 
 const v4 = {
   source: { address: "192.0.2.1", port: 56_324 },
@@ -53,7 +54,14 @@ describe("the PROXY header", () => {
       "proxyHeader.destination.port",
       { version: 2, ...v4, destination: { address: "192.0.2.1", port: Number.NaN } }
     ],
-    ["proxyHeader.destination.address", { version: 2, source: v4.source, destination: v6.destination }]
+    ["proxyHeader.destination.address", { version: 2, source: v4.source, destination: v6.destination }],
+    ["proxyHeader.source.address", { version: 2, ...v4, source: { address: "/run/app.sock", port: 0 } }],
+    ["proxyHeader.source.address", { version: 2, ...v4, source: { address: untyped(42), port: 0 } }],
+    ["proxyHeader.source.port", { version: 2, ...v4, source: { address: "192.0.2.1", port: untyped("25") } }],
+    ["proxyHeader.source", { version: 2, ...v4, source: untyped(null) }],
+    ["proxyHeader.source", { version: 2, ...v4, source: untyped("192.0.2.1:25") }],
+    ["proxyHeader.version", { version: untyped("1") }],
+    ["proxyHeader", untyped(null)]
   ])("that cannot be is invalid, and names %s", (field, header) => {
     expect(encode(header, "proxyHeader")).toMatchObject({ _tag: "Invalid", field })
   })

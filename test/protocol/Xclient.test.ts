@@ -3,6 +3,7 @@ import { fromLines } from "../../src/protocol/Capabilities.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import type { ClientAttributes } from "../../src/protocol/Xclient.js"
 import { make, unsupported } from "../../src/protocol/Xclient.js"
+import { untyped } from "../support/untyped.js"
 
 const command = (client: ClientAttributes) => {
   const made = make(client, "xclient")
@@ -27,7 +28,8 @@ describe("XCLIENT", () => {
     ],
     ["XCLIENT ADDR=IPV6:2001:db8::1", { address: "2001:db8::1" }],
     ["XCLIENT NAME=[UNAVAILABLE] ADDR=[TEMPUNAVAIL]", { name: "[UNAVAILABLE]", address: "[TEMPUNAVAIL]" }],
-    ["XCLIENT LOGIN=a+20b+2B+3D+C3+BC", { login: "a b+=ü" }]
+    ["XCLIENT LOGIN=a+20b+2B+3D+C3+BC", { login: "a b+=ü" }],
+    ["XCLIENT NAME=x+20LOGIN+3Droot HELO=+09+7F", { name: "x LOGIN=root", helo: "\t\u007f" }]
   ])("is the line %s", (line, client) => {
     expect(command(client)).toMatchObject({ line, place: "Last", secret: false })
   })
@@ -41,7 +43,15 @@ describe("XCLIENT", () => {
     ["xclient.address", { address: "[192.0.2.1]" }],
     ["xclient.port", { port: -1 }],
     ["xclient.destinationAddress", { destinationAddress: "mail.test" }],
-    ["xclient.destinationPort", { destinationPort: 1.5 }]
+    ["xclient.destinationPort", { destinationPort: 1.5 }],
+    ["xclient.address", { address: "192.0.2.1 LOGIN=root" }],
+    ["xclient.address", { address: "[UNAVAILABLE] LOGIN=root" }],
+    ["xclient.address", { address: untyped(null) }],
+    ["xclient.name", { name: untyped(42) }],
+    ["xclient.login", { login: untyped(["ann"]) }],
+    ["xclient.port", { port: untyped("25") }],
+    ["xclient.protocol", { protocol: untyped("ESMTP LOGIN=root") }],
+    ["xclient", untyped(null)]
   ])("that cannot be is invalid, and names %s", (field, client) => {
     expect(make(client, "xclient")).toMatchObject({ _tag: "Invalid", field })
   })
