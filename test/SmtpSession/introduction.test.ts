@@ -9,9 +9,10 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
 import { listen } from "../support/loopback.js"
+import { judged } from "./dialogue.js"
 import { agreed, bye, clientName, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
 
-const { expect: says, reply, script } = SmtpTest
+const { expect: says, inject, reply, script } = SmtpTest
 
 const client = { address: "192.0.2.1", port: 4711 }
 const destination = { address: "198.51.100.2", port: 25 }
@@ -177,6 +178,53 @@ describe("XCLIENT in the options of a session", () => {
       })
     })
   )
+
+  const answers: Readonly<Record<string, readonly [SmtpTest.Script, ReadonlyArray<unknown>]>> = {
+    "a goodbye": [
+      script(reply("421 4.3.2 not now"), SmtpTest.expectEnd),
+      ["ServerDisconnected", "command", "transient", "NotSent"]
+    ],
+    "a refusal for now": [
+      script(reply("450 4.3.0 not now"), bye),
+      ["CommandRefused", "command", "transient", "NotSent"]
+    ],
+    "the reply of another command": [
+      script(reply("354 go on"), SmtpTest.expectEnd),
+      ["ProtocolError", "command", "permanent", "NotSent"]
+    ],
+    "more than one reply": [
+      script(inject("220 mx.test\r\n250 mx.test\r\n"), SmtpTest.expectEnd),
+      ["ProtocolError", "idle", "permanent", "NotSent"]
+    ],
+    "the end of the connection": [
+      script(SmtpTest.close),
+      ["ServerDisconnected", "command", "transient", "NotSent"]
+    ],
+    "a greeting, and a refusal of the EHLO behind it": [
+      script(reply("220 mx.test ESMTP"), says(`EHLO ${clientName}`), reply("550 5.7.1 not you"), bye),
+      ["HeloError", undefined, "permanent", "NotSent"]
+    ]
+  }
+  for (const [what, [answer, judgement]] of Object.entries(answers)) {
+    it.scopedLive(`fails where its answer is ${what}`, () =>
+      Effect.gen(function* () {
+        const met = yield* meet(
+          script(greet, hello("XCLIENT NAME ADDR", "AUTH PLAIN"), says(/^XCLIENT /), answer),
+          {},
+          (options) =>
+            SmtpSession.make({
+              ...options,
+              tls: "none",
+              allowInsecureAuth: true,
+              auth: SmtpAuth.password({ username: "a", password: Redacted.make("b") }),
+              xclient
+            })
+        )
+        expect(judged(refusedBy(met))).toEqual(judgement)
+        expect(met.received).not.toContain("AUTH")
+      })
+    )
+  }
 
   it.effect("that cannot be is InvalidArgument before anything is dialled", () =>
     Effect.gen(function* () {
