@@ -5,7 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
+import type * as Net from "node:net"
+import * as Tls from "node:tls"
 import * as NodeSmtpHttpProxy from "../src/NodeSmtpHttpProxy.js"
+import { isTransient } from "../src/SmtpError.js"
 import { SmtpSocket } from "../src/SmtpSocket.js"
 import { makeCertificates } from "./servers/certificates.js"
 import { untyped } from "./support/untyped.js"
@@ -56,6 +59,77 @@ describe("NodeSmtpHttpProxy over TLS", () => {
         cause: { reason: "Unreachable", cause: { _tag: "TlsError", reason: "Certificate" } }
       })
       expect(proxy.asked).toEqual([])
+    })
+  )
+})
+
+describe("An HTTP proxy over TLS", () => {
+  const granted = "HTTP/1.1 200 OK\r\n\r\n"
+
+  const overTls = (answer: string, end: (secured: Tls.TLSSocket, below: Net.Socket) => void) =>
+    Effect.gen(function* () {
+      const { ca, certificate, key } = yield* certificates
+      const proxy = yield* hostileProxy((below) => {
+        const secured = new Tls.TLSSocket(below, { isServer: true, cert: certificate, key })
+        secured.on("error", () => below.destroy())
+        secured.on("close", () => below.destroy())
+        secured.once("data", () => {
+          if (answer !== "") secured.write(answer)
+          end(secured, below)
+        })
+      })
+      return yield* NodeSmtpHttpProxy.make({
+        host,
+        port: proxy.port,
+        tls: { ca, servername: "localhost" },
+        username: "app",
+        password
+      })
+    })
+
+  it.scopedLive.each<[string, (secured: Tls.TLSSocket, below: Net.Socket) => void]>([
+    ["ends", (secured) => secured.end()],
+    ["resets", (_secured, below) => below.resetAndDestroy()],
+    ["ends without a close_notify", (_secured, below) => below.end()]
+  ])("that %s wherever in its answer is told, and leaves nothing open", ([, end]) =>
+    Effect.gen(function* () {
+      const before = openHandles()
+      for (let length = 0; length < granted.length; length += 3) {
+        const error = yield* Effect.scoped(
+          Effect.flatMap(overTls(granted.slice(0, length), end), (service) =>
+            Effect.flip(dialThrough(service, 25))
+          )
+        )
+        expect(error).toMatchObject({ reason: "Unreachable", cause: { reason: "Closed" } })
+        expect(printed(error)).not.toMatch(secrets)
+      }
+      yield* eventually(() => openHandles() <= before)
+    })
+  )
+
+  it.scopedLive("that refuses leaves nothing open, time after time", () =>
+    Effect.gen(function* () {
+      const service = yield* overTls("HTTP/1.1 407 No\r\n\r\n", (secured, below) =>
+        secured.resume().on("end", () => below.destroy())
+      )
+      const before = openHandles()
+      for (let time = 0; time < 50; time++) {
+        const error = yield* Effect.flip(Effect.scoped(dialThrough(service, 25)))
+        expect(error).toMatchObject({ cause: { reason: "Authentication" } })
+      }
+      yield* eventually(() => openHandles() <= before)
+    })
+  )
+
+  it.scopedLive("that leaves in the handshake is told, and is transient", () =>
+    Effect.gen(function* () {
+      const proxy = yield* hostileProxy((socket) => socket.once("data", () => socket.end()))
+      const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port, tls: true })
+      const error = yield* Effect.flip(dialThrough(service, 25))
+      expect(error).toMatchObject({
+        cause: { reason: "Unreachable", cause: { _tag: "TlsError", reason: "Disconnected" } }
+      })
+      expect(isTransient(error)).toBe(true)
     })
   )
 })
