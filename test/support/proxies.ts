@@ -301,6 +301,42 @@ export const behavesAsADialler = (
     })
   )
 
+  it.scopedLive("gives up a server that speaks first, since it is no proxy", () =>
+    Effect.gen(function* () {
+      const proxy = yield* hostileProxy((socket) => {
+        socket.resume().write("220 mail.test ESMTP\r\n")
+      })
+      const error = yield* Effect.flip(dialThrough(yield* make(proxy.port), 25))
+      expect(error).toMatchObject({ reason: "Unreachable", cause: { _tag: "ProxyError" } })
+      expect(error.message).toMatch(/cannot be used|could not be reached/)
+    })
+  )
+
+  it.scopedLive("says a PROXY header to the server, and not to the proxy", () =>
+    Effect.gen(function* () {
+      let said = ""
+      const { port } = yield* listen((socket) => {
+        socket.on("data", (octets) => {
+          said += octets.toString("latin1")
+          if (said.endsWith("PROXY UNKNOWN\r\n")) socket.write("220 mail.test ESMTP\r\n")
+          else socket.write(said.endsWith("QUIT\r\n") ? "221 bye\r\n" : "250 mail.test\r\n")
+        })
+      })
+      const proxy = yield* start()
+      const service = yield* make(proxy.port)
+      const open = SmtpSession.make({
+        host: "127.0.0.1",
+        port,
+        tls: "none",
+        clientName: "client.test",
+        proxyHeader: { version: 1 }
+      })
+      yield* Effect.scoped(open).pipe(Effect.provide(layerOf(service)))
+      expect(said).toBe("PROXY UNKNOWN\r\nEHLO client.test\r\nQUIT\r\n")
+      expect(proxy.asked).toMatchObject([{ host: "127.0.0.1", port }])
+    })
+  )
+
   it.scopedLive("asks for a name beyond ASCII by its A-labels", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
