@@ -97,7 +97,7 @@ export const prepare = <E = never, R = never>(
 const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined => {
   if (typeof content === "string" || isOctets(content) || !Predicate.isObject(content)) return undefined
   if (!("_tag" in content)) return replayable(content)
-  return content._tag === "Streamed" ? content : undefined
+  return content._tag === "Streamed" && Predicate.isFunction(content.claim) ? content : undefined
 }
 
 /**
@@ -112,8 +112,10 @@ export const prepareInMemory = (
 ): PreparedBytes | ContentError | InvalidArgument | undefined => {
   if (typeof content === "string" || isOctets(content)) return prepareBytes(content, options)
   if (!Predicate.isObject(content) || !("_tag" in content)) return undefined
-  if (content._tag === "Bytes") return prepareBytes(content.octets, options)
-  return content._tag === "Text" ? prepareBytes(content.text, options) : undefined
+  if (content._tag === "Bytes")
+    return isOctets(content.octets) ? prepareBytes(content.octets, options) : notContent()
+  if (content._tag !== "Text") return undefined
+  return Predicate.isString(content.text) ? prepareBytes(content.text, options) : notContent()
 }
 
 // Small arrays come out of a pool that is shared, at a tenth of the cost of one of their own.

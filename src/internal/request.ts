@@ -5,13 +5,16 @@
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
 import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
 import { parseMail, parseRecipient } from "../protocol/Parameters.js"
+import { misfitOfMail, misfitOfRecipient } from "../protocol/ParameterShape.js"
 import type { Envelope, RecipientInput, RecipientsPolicy } from "../protocol/Plan.js"
 import * as Plans from "../protocol/Plan.js"
-import type { Submission } from "../SmtpSubmission.js"
+import type { Keyed, Submission } from "../SmtpSubmission.js"
+import { describeCause } from "./cause.js"
 
 /**
  * A submission that was read and copied.
@@ -28,39 +31,76 @@ export interface Request {
   readonly timeout: Duration.Duration | undefined
 }
 
-const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid =>
-  parameters === undefined ? {} : isList(parameters) ? parseMail(parameters, "parameters") : { ...parameters }
+const isList = (value: unknown): value is ReadonlyArray<string> => Array.isArray(value)
+
+const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid => {
+  if (parameters === undefined) return {}
+  if (isList(parameters)) return parseMail(parameters, "parameters")
+  return misfitOfMail(parameters, "parameters") ?? { ...parameters }
+}
 
 const noParameters: RecipientParameters = {}
 
-const recipientOf = (recipient: string | RecipientInput, common: RecipientParameters): RecipientInput => {
-  if (typeof recipient !== "string") return { ...common, ...recipient }
-  return common === noParameters ? { address: recipient } : { ...common, address: recipient }
-}
-
 const recipientParametersOf = (
   parameters: Submission["recipientParameters"]
-): RecipientParameters | Invalid =>
-  parameters === undefined
-    ? noParameters
-    : isList(parameters)
-      ? parseRecipient(parameters, "recipientParameters")
-      : { ...parameters }
+): RecipientParameters | Invalid => {
+  if (parameters === undefined) return noParameters
+  if (isList(parameters)) return parseRecipient(parameters, "recipientParameters")
+  return misfitOfRecipient(parameters, "recipientParameters") ?? { ...parameters }
+}
 
-const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
+const recipientOf = (
+  recipient: string | RecipientInput,
+  common: RecipientParameters,
+  position: number
+): RecipientInput | Invalid => {
+  if (typeof recipient === "string") {
+    return common === noParameters ? { address: recipient } : { ...common, address: recipient }
+  }
+  const field = `to[${position}]`
+  if (!Predicate.isObject(recipient)) return invalid(field, "is neither an address nor an object with one")
+  if (!Predicate.isString(recipient.address)) return invalid(`${field}.address`, "is no string")
+  return misfitOfRecipient(recipient, field) ?? { ...common, ...recipient }
+}
 
 const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)
 
+const severalOf = (to: Submission["to"]): ReadonlyArray<string | RecipientInput> =>
+  isSeveral(to) ? to : Predicate.isNullable(to) ? [] : [to]
+
+const recipientsOf = (
+  to: Submission["to"],
+  common: RecipientParameters
+): ReadonlyArray<RecipientInput> | Invalid => {
+  if (Predicate.isNullable(to)) return invalid("to", "is missing: name at least one recipient")
+  const recipients: Array<RecipientInput> = []
+  // By the iterator, which leaves out no hole.
+  for (const given of severalOf(to)) {
+    const recipient = recipientOf(given, common, recipients.length)
+    if (isInvalid(recipient)) return recipient
+    recipients.push(recipient)
+  }
+  return recipients
+}
+
+const addressOf = (recipient: unknown): string => {
+  const address = Predicate.hasProperty(recipient, "address") ? recipient.address : recipient
+  return typeof address === "string" ? address : ""
+}
+
 /**
- * The recipients as the program wrote them.
+ * The recipients as the program wrote them, were it anything: what is no address is empty.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const addressesOf = <E, R>({ to }: Submission<E, R>): ReadonlyArray<string> =>
-  (isSeveral(to) ? to : [to]).map((recipient) =>
-    typeof recipient === "string" ? recipient : recipient.address
-  )
+export const addressesOf = <E, R>(submission: Submission<E, R>): ReadonlyArray<string> => {
+  try {
+    return Predicate.isObject(submission) ? Array.from(severalOf(submission.to), addressOf) : []
+  } catch {
+    return []
+  }
+}
 
 const wholeNumber = (value: number | undefined, fallback: number, field: string): number | Invalid => {
   if (value === undefined) return fallback
@@ -85,18 +125,17 @@ const readTimeout = (
   return Duration.isFinite(read.value) ? read.value : undefined
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
+const readFields = <E, R>(submission: Submission<E, R>): Request | Invalid => {
+  if (!Predicate.isObject(submission)) return invalid("submission", "is no object")
   const parameters = mailParametersOf(submission.parameters)
   if (isInvalid(parameters)) return parameters
   const common = recipientParametersOf(submission.recipientParameters)
   if (isInvalid(common)) return common
-  const to = (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient) =>
-    recipientOf(recipient, common)
-  )
+  if (!Predicate.isString(submission.from)) {
+    return invalid("from", 'is no string; give "" for the null reverse-path')
+  }
+  const to = recipientsOf(submission.to, common)
+  if (isInvalid(to)) return to
   const envelope = Plans.readEnvelope(submission.from, to, parameters)
   if (isInvalid(envelope)) return envelope
   const choice = firstInvalidChoice(submission)
@@ -107,6 +146,10 @@ export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   if (isInvalid(inspectionLimit)) return inspectionLimit
   const timeout = readTimeout(submission.timeout)
   if (isInvalid(timeout)) return timeout
+  const { onOutcome } = submission
+  if (onOutcome !== undefined && !Predicate.isFunction(onOutcome)) {
+    return invalid("onOutcome", "is no function")
+  }
   return {
     envelope,
     recipients: to.map(({ address }) => address),
@@ -116,3 +159,34 @@ export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
     timeout
   }
 }
+
+/**
+ * Total: no type has seen what plain JavaScript hands over, and a property may throw when it is read.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
+  try {
+    return readFields(submission)
+  } catch (defect) {
+    return invalid("submission", `cannot be read: ${describeCause(defect)}`)
+  }
+}
+
+/**
+ * The submission of an item of a stream, which plain JavaScript may have left without one.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const submissionOf = <K, E, R>(keyed: Keyed<K, E, R>): Submission<E, R> =>
+  Predicate.isObject(keyed) ? keyed.submission : keyed
+
+/**
+ * The key of an item of a stream; of what is no such item, the item itself.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const keyOf = <K, E, R>(keyed: Keyed<K, E, R>): K => (Predicate.isObject(keyed) ? keyed.key : keyed)

@@ -765,6 +765,8 @@ interface WithExtra {
   readonly extra?: ReadonlyArray<ExtraParameter> | undefined
 }
 
+const isString = (value: unknown): boolean => typeof value === "string"
+
 const parseAll = <A extends WithExtra>(
   texts: ReadonlyArray<string>,
   field: string,
@@ -775,6 +777,7 @@ const parseAll = <A extends WithExtra>(
   const extra: Array<ExtraParameter> = []
   for (const [index, text] of texts.entries()) {
     const at = `${field}[${index}]`
+    if (!isString(text)) return invalid(at, "is no string")
     const parameter = parseParameter(text.trim(), at)
     if (isInvalid(parameter)) return parameter
     const keyword = parameter.keyword.toUpperCase()
