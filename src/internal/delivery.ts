@@ -92,7 +92,7 @@ const conclude = <E, R, E2>(
       ? conclusion(receipt)
       : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
   }
-  const report = reportUnheard(port, request, content)
+  const report = reportUnheard(port, request)
   const sent = (message: (trace: Tracing.CommandTrace | undefined) => Message) =>
     Tracing.ofSend(
       "SMTP send",
@@ -109,8 +109,8 @@ const conclude = <E, R, E2>(
       const message = Messages.make(
         port,
         request,
-        (receipt) => {
-          report(receipt)
+        (receipt, unsettled) => {
+          report(receipt, unsettled)
           Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
         },
         trace
@@ -130,8 +130,8 @@ const conclude = <E, R, E2>(
  * @category constructors
  */
 export const reportUnheard =
-  ({ exchange }: Port, request: Request, content: Prepared<unknown, unknown> | undefined) =>
-  (receipt: Receipt): void => {
+  ({ exchange }: Port, request: Request): Messages.Report =>
+  (receipt, content) => {
     if (request.timeout !== undefined) return
     Meter.settled(receipt)
     exchange.fork(warnOf(request, content, receipt))
@@ -209,12 +209,9 @@ const withinTimeout = <E, R>(
 ): Effect.Effect<Receipt, E, R> => {
   if (timeout === undefined) return sent
   const limitMillis = Duration.toMillis(timeout)
-  // One step: what the receipt says has not left must not leave after it.
-  const expired = Effect.map(Effect.sleep(timeout), () => {
-    const receipt = message.receiptNow({ _tag: "Expired", phase: "idle", limitMillis })
-    message.abandon()
-    return receipt
-  })
+  const expired = Effect.map(Effect.sleep(timeout), () =>
+    message.expire({ _tag: "Expired", phase: "idle", limitMillis })
+  )
   // A limit holds in uninterruptible regions too, such as finalizers.
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }

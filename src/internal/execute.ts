@@ -170,6 +170,7 @@ const submit = (
     if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction())
       exchange.reset()
     exchange.finish(owner)
+    dialogue.forget(owner)
     leave()
     resume(result)
   }
@@ -207,6 +208,7 @@ const submit = (
       return
     }
     exchange.finish(owner)
+    dialogue.forget(owner)
     leave()
   }
 }

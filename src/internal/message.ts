@@ -98,11 +98,11 @@ export interface Message {
   readonly contentFailed: (error: ContentError) => void
   /** Whether a transaction of this message has run before the present one. */
   readonly hasRun: () => boolean
-  /** What is known, should the message be given up for this failure now. */
-  readonly receiptNow: (failure: Failure) => Receipt
+  /** Gives the message up for this failure: what is known now, and the rest is reported, if anything is under way. */
+  readonly expire: (failure: Failure) => Receipt
   /**
-   * Nobody waits any more: what has not left is withdrawn, and what becomes of the rest goes to the hook. Harmless
-   * once the message is settled.
+   * Nobody waits any more: what has not left is withdrawn, and what becomes of the message is reported as soon as it is
+   * known. That is now, if nothing of it is under way.
    */
   readonly abandon: () => void
   /** Whoever waits hears of something else, which the message has come to nothing by. */
@@ -133,17 +133,20 @@ interface Current {
 }
 
 /**
- * `report` hears what became of a message that nobody waits for, once and as soon as it is known.
+ * Hears what became of a message that nobody waits for; with its content, as long as that is needed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Report = (receipt: Receipt, content: Prepared<unknown, unknown> | undefined) => void
+
+/**
+ * `report` hears of a message once and as soon as it is known. It outlives the content, and is not to hold it.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  port: Port,
-  request: Request,
-  report: (receipt: Receipt) => void,
-  trace?: CommandTrace
-): Message => {
+export const make = (port: Port, request: Request, report: Report, trace?: CommandTrace): Message => {
   const { exchange } = port
   const { dialogue, tape } = exchange
   const account = noAccount()
@@ -158,12 +161,10 @@ export const make = (
   let settled = true
   let sending = false
   let reported = false
-  let hasRunToItsEnd = false
 
   // What is over lets go of all that it held: garbage that has grown old keeps alive what it points to.
   const leaveWith = (demand: Demand): void => {
     const tell = ask
-    hasRunToItsEnd = isRunOver()
     ask = () => undefined
     content = undefined
     plan = undefined
@@ -172,7 +173,7 @@ export const make = (
     tell(demand)
   }
 
-  const isRunOver = (): boolean => hasRunToItsEnd || current?.run.hasEnded() === true
+  const isUnderWay = (): boolean => current?.run.hasEnded() === false
 
   const finish = (missing: Stop): void =>
     leaveWith({ _tag: "Settled", receipt: receiptOf(request, account, missing) })
@@ -300,15 +301,23 @@ export const make = (
 
   let abandonedRun = false
 
-  const unheard = (): void => {
-    if (reported || !isRunOver()) return
-    reported = true
-    report(receiptNow(interrupted))
+  const endedLate = (): void => {
+    if (!reported) {
+      reported = true
+      report(receiptNow(interrupted), content)
+    }
+    content = undefined
+    exchange.leave(entrant)
   }
 
-  const endedLate = (): void => {
-    unheard()
-    exchange.leave(entrant)
+  const abandon = (): void => {
+    ask = () => undefined
+    if (isUnderWay()) {
+      abandonedRun = true
+      current?.run.abandon()
+    } else {
+      endedLate()
+    }
   }
 
   const entrant: Entrant = {
@@ -336,16 +345,14 @@ export const make = (
       else ended(error, undefined)
     },
     hasRun: () => runs > 0,
-    receiptNow,
-    abandon: () => {
-      ask = () => undefined
-      if (current?.run.hasEnded() === false) {
-        abandonedRun = true
-        current.run.abandon()
-      } else {
-        endedLate()
-      }
+    // One step: what the receipt says has not left must not leave after it.
+    expire: (failure) => {
+      reported ||= !isUnderWay()
+      const receipt = receiptNow(failure)
+      abandon()
+      return receipt
     },
+    abandon,
     leave: () => {
       ask = () => undefined
       exchange.leave(entrant)

@@ -15,13 +15,13 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isInvalid } from "../protocol/Invalid.js"
-import { ContentError, InvalidArgument } from "../SmtpError.js"
+import type { InvalidArgument } from "../SmtpError.js"
+import { ContentError } from "../SmtpError.js"
 import type { Keyed as KeyedReceipt, Receipt } from "../SmtpReceipt.js"
-import * as Receipts from "../SmtpReceipt.js"
 import type { NotSentCause } from "../SmtpSession.js"
 import type { Keyed, Submission } from "../SmtpSubmission.js"
 import { noAccount, receiptOf } from "./account.js"
-import { describeCause } from "./cause.js"
+import { contained, inDoubt, unsent } from "./contained.js"
 import type { PreparedBytes } from "./content.js"
 import * as Contents from "./content.js"
 import type { Port } from "./delivery.js"
@@ -32,7 +32,7 @@ import type { Demand, Message } from "./message.js"
 import * as Messages from "./message.js"
 import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
-import { addressesOf, read as readRequest } from "./request.js"
+import { keyOf, read as readRequest, submissionOf } from "./request.js"
 import * as Tracing from "./tracing.js"
 import * as Wakeup from "./wakeup.js"
 
@@ -120,8 +120,9 @@ const makeFlow = <K, E, R, E2>(
   const changed = Wakeup.make()
   const active: Array<Message> = []
   const receipts: Array<Unread<K, E>> = []
-  let offered: ReadonlyArray<Keyed<K, E, R>> = []
-  let begun = 0
+  let offered: Iterator<Keyed<K, E, R>, undefined> = none
+  // Of those that were offered.
+  let left = 0
   let beginning = false
   let stopped = false
   let fibers = 0
@@ -135,11 +136,11 @@ const makeFlow = <K, E, R, E2>(
     if (place !== -1) active.splice(place, 1)
   }
 
-  const isOver = (): boolean => ended !== undefined && (underWay() === 0 || isBroken(ended))
+  // However the source has ended: what is under way has receipts to come.
+  const isOver = (): boolean => ended !== undefined && underWay() === 0
 
-  // What breaks one message's content from within is nobody's outcome: it must not be lost behind the last submission.
   const end = (cause: Cause.Cause<Option.Option<E2>>): void => {
-    if (ended === undefined || (isBroken(cause) && !isBroken(ended))) ended = cause
+    ended = cause
     changed.wake()
   }
 
@@ -155,11 +156,11 @@ const makeFlow = <K, E, R, E2>(
   }
 
   const add = (
-    { key, submission: { onOutcome } }: Keyed<K, E, R>,
+    keyed: Keyed<K, E, R>,
     receipt: Receipt<NotSentCause | InvalidArgument>,
     error?: InvalidArgument | E
   ): void => {
-    const unread: Unread<K, E> = { result: { key, receipt, error }, onOutcome }
+    const unread: Unread<K, E> = { result: { key: keyOf(keyed), receipt, error }, onOutcome: hookOf(keyed) }
     if (stopped) {
       tellHook(unread)
       return
@@ -173,22 +174,25 @@ const makeFlow = <K, E, R, E2>(
 
   const addExit = (
     keyed: Keyed<K, E, R>,
-    exit: Exit.Exit<Receipt<NotSentCause>, InvalidArgument | E>
+    exit: Exit.Exit<Receipt<NotSentCause>, InvalidArgument | ContentError | E>
   ): void => {
     if (Exit.isSuccess(exit)) {
       add(keyed, exit.value)
       return
     }
-    const failure = Cause.failureOption(exit.cause)
-    if (Option.isSome(failure)) add(keyed, unsent(keyed.submission, failure.value), failure.value)
-    else if (!stopped) end(Cause.map(exit.cause, () => Option.none()))
+    const submission = submissionOf(keyed)
+    const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+    if (failure instanceof ContentError) add(keyed, unsent(submission, failure))
+    else if (failure !== undefined) add(keyed, unsent(submission, failure), failure)
+    // Who stops it tells the hook.
+    else if (!stopped) add(keyed, inDoubt(submission, exit.cause))
   }
 
   /** Runs what needs a fiber, until the scope closes; `length` octets are under way meanwhile. */
   const fork = (
-    submission: Keyed<K, E, R>,
+    keyed: Keyed<K, E, R>,
     length: number,
-    use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | E, R>,
+    use: Effect.Effect<Receipt<NotSentCause>, InvalidArgument | ContentError | E, R>,
     interrupted: () => void = () => undefined
   ): void => {
     fibers++
@@ -197,16 +201,17 @@ const makeFlow = <K, E, R, E2>(
       fibers--
       octets -= length
       if (Exit.isInterrupted(exit)) interrupted()
-      addExit(submission, exit)
+      addExit(keyed, exit)
       changed.wake()
     })
   }
 
-  const beginBytes = (submission: Keyed<K, E, R>, request: Request, content: PreparedBytes): void => {
-    const { onOutcome } = submission.submission
-    const report = reportUnheard(port, request, content)
-    const message = Messages.make(port, request, (receipt) => {
-      report(receipt)
+  const beginBytes = (keyed: Keyed<K, E, R>, request: Request, content: PreparedBytes): void => {
+    const { submission } = keyed
+    const { onOutcome } = submission
+    const report = reportUnheard(port, request)
+    const message = Messages.make(port, request, (receipt, unsettled) => {
+      report(receipt, unsettled)
       if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
     })
     const length = content.facts.octets
@@ -225,23 +230,23 @@ const makeFlow = <K, E, R, E2>(
       if (demand._tag === "Settled") {
         done()
         settled(demand.receipt)
-        add(submission, demand.receipt)
+        add(keyed, demand.receipt)
       } else if (demand._tag === "Refused") {
         done()
-        add(submission, unsent(submission.submission, demand.error), demand.error)
+        add(keyed, unsent(submission, demand.error), demand.error)
       } else {
         // From here on the fiber takes care of the message.
         deactivate(message)
         const served = Effect.map(serve<E, R>(port, request, content, message, demand), settled)
         // Should it be interrupted before it has begun to guard the message, nobody else gives that up.
-        fork(submission, 0, Effect.ensuring(served, Effect.sync(done)), message.abandon)
+        fork(keyed, 0, Effect.ensuring(served, Effect.sync(done)), message.abandon)
       }
     })
     message.begin(content)
   }
 
   const beginOne = (keyed: Keyed<K, E, R>): void => {
-    const { submission } = keyed
+    const submission = submissionOf(keyed)
     const request = readRequest(submission)
     const error = isInvalid(request) ? invalidArgument(request) : nested ? Messages.nested() : undefined
     if (error !== undefined || isInvalid(request)) {
@@ -250,7 +255,7 @@ const makeFlow = <K, E, R, E2>(
     }
     const content = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
     if (content === undefined) {
-      fork(keyed, expectedLength(submission), deliver(port, submission))
+      fork(keyed, expectedLength(submission), deliver(port, contained(submission)))
     } else if (content._tag === "Bytes" && (traced || request.timeout !== undefined)) {
       fork(keyed, content.facts.octets, deliverPrepared(port, submission, request, content))
     } else if (content._tag === "Bytes") {
@@ -265,27 +270,33 @@ const makeFlow = <K, E, R, E2>(
     }
   }
 
+  const beginOffered = (): void => {
+    while (left > 0 && hasRoom()) {
+      left--
+      const next = offered.next()
+      if (next.done !== true) beginOne(next.value)
+    }
+  }
+
   // At once when one has ended, so that the next leaves with whatever else does.
   const beginMore = (): void => {
-    if (beginning || stopped || begun === offered.length) return
+    if (beginning || stopped || left === 0) return
     beginning = true
-    exchange.together(() => {
-      for (let next = offered[begun]; next !== undefined && hasRoom(); next = offered[begun]) {
-        begun++
-        beginOne(next)
-      }
-    })
-    beginning = false
+    try {
+      exchange.together(beginOffered)
+    } finally {
+      beginning = false
+    }
   }
 
   return {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
     offer: (submissions) =>
       Effect.suspend(() => {
-        offered = submissions
-        begun = 0
+        offered = submissions.values()
+        left = submissions.length
         beginMore()
-        return Wakeup.until(changed, () => (stopped || begun === offered.length ? Effect.void : undefined))
+        return Wakeup.until(changed, () => (stopped || left === 0 ? Effect.void : undefined))
       }),
     end,
     // All that have come by the time that the fiber goes on. Who leaves has read what it was given: where a hook waits
@@ -304,13 +315,25 @@ const makeFlow = <K, E, R, E2>(
     ),
     stop: () => {
       stopped = true
-      begun = offered.length
+      left = 0
       // The last first, so that none has its turn because one before it was given up.
       for (const message of active.splice(0).reverse()) message.abandon()
       receipts.splice(0).forEach(tellHook)
     }
   }
 }
+
+const none: Iterator<never, undefined> = { next: () => ({ done: true, value: undefined }) }
+
+const hookOf = <K, E, R>(keyed: Keyed<K, E, R>): Submission["onOutcome"] => {
+  const submission: unknown = submissionOf(keyed)
+  return isHooked(submission) ? submission.onOutcome : undefined
+}
+
+const isHooked = (
+  submission: unknown
+): submission is { readonly onOutcome: NonNullable<Submission["onOutcome"]> } =>
+  Predicate.hasProperty(submission, "onOutcome") && Predicate.isFunction(submission.onOutcome)
 
 // What a stream of unknown length counts as.
 const usualLength = 65_536
@@ -319,16 +342,3 @@ const expectedLength = ({ content }: Submission<unknown, unknown>): number =>
   Predicate.isObject(content) && "_tag" in content && content._tag === "Streamed"
     ? Math.max(content.size ?? usualLength, usualLength)
     : usualLength
-
-const isBroken = (cause: Cause.Cause<unknown>): boolean => Cause.isDie(cause) || Cause.isInterrupted(cause)
-
-const unsent = <E, R>(
-  submission: Submission<E, R>,
-  error: unknown
-): Receipt<NotSentCause | InvalidArgument> => {
-  const cause =
-    error instanceof InvalidArgument || error instanceof ContentError
-      ? error
-      : new ContentError({ reason: "Failed", detail: `the stream failed: ${describeCause(error)}` })
-  return Receipts.make(addressesOf(submission).map((address) => Receipts.notSent(address, cause)))
-}

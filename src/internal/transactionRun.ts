@@ -117,6 +117,7 @@ export const make = (
     if (finished) return
     finished = true
     exchange.finish(owner)
+    dialogue.forget(owner)
     if (abandoned) onEndAfterAbandon()
     const told = listeners
     listeners = []
@@ -203,7 +204,7 @@ export const make = (
 
   const done = (reset: boolean): void => {
     // Behind the commands of whoever has come next, RSET would be theirs.
-    if (reset && dialogue.latest() === owner) exchange.reset()
+    if (reset && dialogue.isLatest(owner)) exchange.reset()
     finish()
   }
 

@@ -215,6 +215,15 @@ export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command 
 }
 
 /**
+ * The command as it is remembered once it has left: without its chunk, which takes the memory of a whole message.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withoutOctets = (command: Command): Command =>
+  command.octets.length === 0 ? command : { ...command, octets: noOctets }
+
+/**
  * @since 0.1.0
  * @category constructors
  */

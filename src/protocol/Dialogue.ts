@@ -85,7 +85,7 @@ export interface Expectation<Owner> {
 export interface Options<Owner = unknown> {
   readonly dialect: "smtp" | "lmtp"
   readonly limits?: Limits | undefined
-  /** Told of each command as it is given to the wire. */
+  /** Told of each command as it is given to the wire, without the octets that follow its line. */
   readonly sent?: ((command: Command, owner: Owner) => void) | undefined
 }
 
@@ -109,8 +109,10 @@ export interface Dialogue<Owner> {
   readonly inTransaction: () => boolean
   /** Whether the last command that was submitted, and is not answered yet, is RSET. */
   readonly resetting: () => boolean
-  /** Who has submitted last: whatever is submitted now comes behind its commands. */
-  readonly latest: () => Owner | undefined
+  /** Whether the owner has submitted last: whatever is submitted now comes behind its commands. */
+  readonly isLatest: (owner: Owner) => boolean
+  /** The owner submits nothing more, and all its replies have come: nothing is to keep it in memory. */
+  readonly forget: (owner: Owner) => void
   /** How many recipients of that envelope have been accepted. */
   readonly recipients: () => number
   /**
@@ -236,9 +238,10 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
 
   expect(greeter, Commands.greeting, 0)
 
-  const write = (owner: Owner, command: Command): void => {
-    output.line(command.line)
-    for (const part of command.octets) output.octets(part)
+  const write = (owner: Owner, whole: Command): void => {
+    output.line(whole.line)
+    for (const part of whole.octets) output.octets(part)
+    const command = Commands.withoutOctets(whole)
     if (command.kind === "Mail") {
       mails++
       envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
@@ -456,7 +459,10 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     mails: () => mails,
     inTransaction,
     resetting: () => (unsent.at(-1) ?? expected.last())?.command.kind === "Rset",
-    latest: () => unsent.at(-1)?.owner ?? writer,
+    isLatest: (owner) => (unsent.at(-1)?.owner ?? writer) === owner,
+    forget: (owner) => {
+      if (writer === owner) writer = undefined
+    },
     recipients: () => envelope?.accepted ?? 0,
     submit,
     withdraw: (owner) => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,11 +12,13 @@ import { runInNewContext } from "node:vm"
 import * as CapabilityCache from "../../src/CapabilityCache.js"
 import { makePair } from "../../src/internal/memoryConnection.js"
 import * as SmtpContent from "../../src/SmtpContent.js"
+import { ContentError } from "../../src/SmtpError.js"
 import type { Keyed as KeyedReceipt, Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Keyed, Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { untyped } from "../support/untyped.js"
 import { ask, goodbye, octets, opened, outcomes, withSession } from "./dialogue.js"
 import {
   alone,
@@ -251,34 +254,21 @@ describe("a stream of messages that does not come to its end", () => {
     )
   )
 
-  it.effect("dies as the content of a message does, were it the last", () =>
-    withSession(SmtpTest.script(opened("PIPELINING"), alone("one"), goodbye), (smtp) =>
+  it.effect.each([
+    ["dies", Stream.die("defect"), Cause.isDie],
+    ["is interrupted", Stream.fromEffect(Effect.interrupt), Cause.isInterruptedOnly]
+  ] as const)("ends as a source that %s, after the receipts of what had begun", ([, end, isSo]) =>
+    withSession(two, (smtp) =>
       Effect.gen(function* () {
-        const gate = yield* Deferred.make<undefined>()
-        const dying = Stream.fromEffect(Effect.zipRight(Deferred.await(gate), Effect.die("defect")))
-        const receipts = yield* smtp.sendAll(Stream.make(keyed("one"), keyed("two", { content: dying })))
         const lines: Array<string> = []
+        const words = Stream.make(keyed("one"), keyed("two"))
+        const source: Stream.Stream<Keyed<string>> = Stream.concat(words, end)
+        const receipts = yield* smtp.sendAll(source)
         const exit = yield* Effect.exit(
-          Stream.runForEach(receipts, (receipt) =>
-            Effect.zipRight(
-              Effect.sync(() => lines.push(told(receipt))),
-              Deferred.succeed(gate, undefined)
-            )
-          )
+          Stream.runForEach(receipts, (receipt) => Effect.sync(() => lines.push(told(receipt))))
         )
-        expect(lines).toEqual(accepted("one"))
-        expect(exit).toMatchObject({ cause: { _tag: "Die", defect: "defect" } })
-      })
-    )
-  )
-
-  it.effect("is interrupted as the content of a message is that interrupts itself", () =>
-    withSession(SmtpTest.script(opened("PIPELINING"), goodbye), (smtp) =>
-      Effect.gen(function* () {
-        const exit = yield* Effect.exit(
-          sendAll(smtp, Stream.make(keyed("one", { content: Stream.fromEffect(Effect.interrupt) })))
-        )
-        expect(Exit.isInterrupted(exit)).toBe(true)
+        expect(lines).toEqual(accepted("one", "two"))
+        expect(Exit.isFailure(exit) && isSo(exit.cause)).toBe(true)
       })
     )
   )
@@ -311,7 +301,7 @@ describe("a stream of messages that does not come to its end", () => {
     )
   )
 
-  it.effect("gives up what waits when its reader leaves, and tells the hook of what had left", () =>
+  it.effect("gives up what waits when its reader leaves, and tells the hook of all that had begun", () =>
     withSession(
       SmtpTest.script(
         opens,
@@ -335,10 +325,125 @@ describe("a stream of messages that does not come to its end", () => {
           expect(Array.from(read, told)).toEqual(accepted("one"))
           yield* TestClock.adjust("1 minute")
           yield* TestClock.adjust("1 second")
-          expect(hooked).toEqual(["two@y.test Accepted 250", "three@y.test Accepted 250"])
+          expect(hooked).toEqual([
+            "five@y.test NotSent ServerDisconnected idle",
+            "four@y.test NotSent ServerDisconnected idle",
+            "two@y.test Accepted 250",
+            "three@y.test Accepted 250"
+          ])
         }),
       { ...eager, window: { messages: 2 } }
     )
+  )
+})
+
+describe("a message among many whose content breaks from within", () => {
+  const chunk = octets("Subject: torn\r\n")
+  const detailOf = ({ receipt: { notSent } }: KeyedReceipt<string>): string => {
+    const cause = notSent[0]?.cause
+    return cause instanceof ContentError ? cause.detail : ""
+  }
+  const broken = [
+    ["dies", Stream.die(new Error("a bug")), "the stream ended in a defect: a bug"],
+    [
+      "dies late",
+      Stream.concat(Stream.make(chunk), Stream.die("late")),
+      "the stream ended in a defect: late"
+    ],
+    ["interrupts itself", Stream.fromEffect(Effect.interrupt), "the stream was interrupted from within"]
+  ] as const
+
+  /** A session that has shown what it can, with the server that keeps what it gets. */
+  const meet = Effect.gen(function* () {
+    const server = yield* SmtpTest.server()
+    const options = { host: "mx.test", tls: "none", clientName: "client.test", ...eager } as const
+    const smtp = yield* Effect.provide(SmtpSession.make(options), server.layer)
+    yield* smtp.send(letter("first"))
+    return { server, smtp }
+  })
+
+  it.scoped.each(broken)("has a receipt of its own, and the others theirs: it %s", ([, content, detail]) =>
+    Effect.gen(function* () {
+      const { server, smtp } = yield* meet
+      const words = Array.from({ length: 20 }, (_, index) => `w${index}`)
+      const source = words.map((word) => keyed(word, word === "w10" ? { content } : {}))
+      const receipts = Array.from(yield* Stream.runCollect(yield* smtp.sendAll(Stream.fromIterable(source))))
+      const torn = receipts.filter(({ key }) => key === "w10")
+      expect(torn.map((receipt) => [told(receipt), detailOf(receipt)])).toEqual([
+        ["w10: w10@y.test NotSent ContentError", detail]
+      ])
+      const others = receipts.filter(({ key }) => key !== "w10").map(told)
+      expect(others.sort()).toEqual(accepted(...words.filter((word) => word !== "w10")).sort())
+      expect((yield* server.messages).length).toBe(20)
+    })
+  )
+
+  it.scoped.each(broken)("is for its sender where it is sent alone: it %s", ([, content]) =>
+    Effect.gen(function* () {
+      const { smtp } = yield* meet
+      for (const send of [smtp.send, smtp.deliver]) {
+        const exit = yield* Effect.exit(send({ ...letter("torn"), content }))
+        expect(Exit.isFailure(exit) && (Cause.isDie(exit.cause) || Cause.isInterruptedOnly(exit.cause))).toBe(
+          true
+        )
+      }
+    })
+  )
+
+  it.scoped("is in doubt where it had left before its stream's release died", () =>
+    Effect.gen(function* () {
+      const { smtp } = yield* meet
+      const content = Stream.ensuring(Stream.make(chunk), Effect.die("no lock"))
+      const lines = yield* sendAll(smtp, Stream.make(keyed("one"), keyed("torn", { content }), keyed("two")))
+      expect(lines.sort()).toEqual([
+        ...accepted("one"),
+        "torn: torn@y.test Unknown ServerDisconnected final",
+        ...accepted("two")
+      ])
+    })
+  )
+
+  it.scoped("keeps what was accepted of it before: a later run that dies is for those that are left", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ capabilities: ["8BITMIME", "LIMITS RCPTMAX=1"] })
+      const options = { host: "mx.test", tls: "none", clientName: "client.test" } as const
+      const smtp = yield* Effect.provide(SmtpSession.make(options), server.layer)
+      let runs = 0
+      const content = SmtpContent.replayable(
+        Stream.suspend(() => (runs++ === 0 ? Stream.make(octets(textOf("one"))) : Stream.die("later")))
+      )
+      const lines = yield* sendAll(smtp, Stream.make(keyed("one", { to: ["b@y.test", "c@y.test"], content })))
+      expect(lines).toEqual(["one: b@y.test Accepted 250, c@y.test NotSent ContentError"])
+    })
+  )
+})
+
+describe("an item of a stream as plain JavaScript may hand it over", () => {
+  const good = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n" }
+  it.scoped.each([
+    ["no item", undefined, "submission"],
+    ["no submission", { key: "bad", submission: undefined }, "submission"],
+    ["no sender", { key: "bad", submission: { ...good, from: undefined } }, "from"],
+    ["no recipients", { key: "bad", submission: { ...good, to: undefined } }, "to"],
+    ["null for recipients", { key: "bad", submission: { ...good, to: null } }, "to"],
+    ["null for a recipient", { key: "bad", submission: { ...good, to: [null] } }, "to[0]"],
+    ["no content", { key: "bad", submission: { ...good, content: undefined } }, "content"],
+    ["octets that are none", { key: "bad", submission: { ...good, content: { _tag: "Bytes" } } }, "content"],
+    ["a hook that is none", { key: "bad", submission: { ...good, onOutcome: "log" } }, "onOutcome"]
+  ] as const)("is InvalidArgument in its receipt, and the others go their way: %s", ([, bad, field]) =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const options = { host: "mx.test", tls: "none", clientName: "client.test", ...eager } as const
+      const smtp = yield* Effect.provide(SmtpSession.make(options), server.layer)
+      const source: Stream.Stream<Keyed<string>> = Stream.make(keyed("one"), untyped(bad), keyed("two"))
+      const receipts = Array.from(yield* Stream.runCollect(yield* smtp.sendAll(source)))
+      expect(receipts.filter(({ key }) => key === "one" || key === "two").map(told)).toEqual(
+        accepted("one", "two")
+      )
+      const errors = receipts.flatMap(({ error }) => (error === undefined ? [] : [error]))
+      expect(errors).toMatchObject([{ _tag: "InvalidArgument", field }])
+      yield* smtp.send(letter("after"))
+    })
   )
 })
 
@@ -351,7 +456,7 @@ describe("a stream of messages whose reader leaves", () => {
     return { server, smtp }
   })
 
-  it.scoped("tells the hook of every message that was delivered and whose receipt nobody read", () =>
+  it.scoped("tells the hook of every message that had begun and whose receipt nobody read", () =>
     Effect.gen(function* () {
       const { server, smtp } = yield* captured
       const hooked: Array<string> = []
@@ -364,10 +469,19 @@ describe("a stream of messages whose reader leaves", () => {
       yield* Effect.repeatN(Effect.yieldNow(), 200)
       const delivered = (yield* server.messages).length
       expect(delivered).toBeGreaterThan(3)
-      expect([...read.map((line) => line.replace(/^\w+: /, "")), ...hooked].sort()).toEqual(
+      const all = [...read.map((line) => line.replace(/^\w+: /, "")), ...hooked]
+      expect(all.filter((line) => line.endsWith(" Accepted 250")).sort()).toEqual(
         words
           .slice(0, delivered)
           .map((word) => `${word}@y.test Accepted 250`)
+          .sort()
+      )
+      const given = all.filter((line) => line.includes(" NotSent "))
+      expect(given.length + delivered).toBe(all.length)
+      expect(given.sort()).toEqual(
+        words
+          .slice(delivered, all.length)
+          .map((word) => `${word}@y.test NotSent ServerDisconnected idle`)
           .sort()
       )
     })
