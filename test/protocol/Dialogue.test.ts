@@ -272,6 +272,37 @@ describe("groups (RFC 2920 section 3.1)", () => {
     )
   })
 
+  it("what has left is remembered without its octets", () => {
+    const sent: Array<Command> = []
+    const on = opened("PIPELINING,CHUNKING", { dialect: "smtp", sent: (command) => sent.push(command) })
+    const chunk = Commands.bdat([octets("one")], true)
+    on.submit(mail, rcpt("b"), chunk)
+    const { octets: none, ...line } = on.dialogue.tailOf("a")?.command ?? chunk
+    expect(none).toEqual([])
+    expect(line).toEqual({
+      kind: "BdatLast",
+      verb: "BDAT",
+      line: "BDAT 3 LAST",
+      place: "Anywhere",
+      phase: "final",
+      secret: false
+    })
+    expect(sent.flatMap((command) => command.octets)).toEqual([])
+    expect(on.take()).toMatch(/BDAT 3 LAST\r\none$/)
+  })
+
+  it("an owner that is done with is no longer the latest, and is held by nothing", () => {
+    const on = opened()
+    on.submit(mail)
+    expect(on.dialogue.isLatest("a")).toBe(true)
+    expect(on.dialogue.isLatest("b")).toBe(false)
+    on.dialogue.forget("b")
+    expect(on.dialogue.isLatest("a")).toBe(true)
+    on.server("250 ok\r\n")
+    on.dialogue.forget("a")
+    expect(on.dialogue.isLatest("a")).toBe(false)
+  })
+
   it.each(["500 what", "502 what"])("%s to BDAT: the octets were taken for commands", (reply) => {
     const on = opened()
     on.submit(mail, rcpt("b"), Commands.bdat([octets("one")], true))
