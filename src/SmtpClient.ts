@@ -247,9 +247,10 @@ export interface Service {
   ) => Effect.Effect<Receipt, InvalidArgument | NoInfer<E>, NoInfer<R>>
   /**
    * Delivers every submission of a stream, and gives their receipts as they are known. What is wrong with one of them
-   * is in its own receipt, and never ends the stream. Submissions are pulled no faster than they are sent and their
-   * receipts are read, so that any number of them flows through constant memory. An effect, since effect/Stream is
-   * loaded only when it is needed.
+   * is in its own receipt, and never ends the stream: not even a defect of its content, or an interruption from within
+   * it, which is `ContentError` there. However the source ends, the receipts of what is under way come first.
+   * Submissions are pulled no faster than they are sent and their receipts are read, so that any number of them flows
+   * through constant memory. An effect, since effect/Stream is loaded only when it is needed.
    *
    * @example
    * ```ts

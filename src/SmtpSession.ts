@@ -430,9 +430,11 @@ export interface Service {
   ) => Effect.Effect<Receipt<NotSentCause>, SendError | NoInfer<E>, NoInfer<R>>
   /**
    * Delivers a stream of submissions and gives their receipts in the order of completion, with the keys that they came
-   * with. What goes wrong with one message is in its own receipt, and never ends the stream. Submissions are pulled no
-   * faster than the server takes them and the receipts are read, so that any number of them flows through constant
-   * memory. Interruption gives up what is under way; receipts that the reader leaves unread go to `onOutcome`.
+   * with. What goes wrong with one message is in its own receipt, and never ends the stream: not even a defect of its
+   * content, or an interruption from within it, which is `ContentError` there. Where the source fails, dies or is
+   * interrupted, the receipts of what is under way come first, and the end of the source after them. Submissions are
+   * pulled no faster than the server takes them and the receipts are read, so that any number of them flows through
+   * constant memory. Interruption gives up what is under way; receipts that the reader leaves unread go to `onOutcome`.
    *
    * With `pipelining: "overlap"` or `chunking: "eager"` this is the fastest way to send. An effect, since effect/Stream
    * is loaded only when it is needed.

@@ -116,8 +116,10 @@ export interface Submission<E = never, R = never> extends ContentOptions {
    */
   readonly inspectionLimit?: number | undefined
   /**
-   * Called when the outcome of a send becomes known after the send was interrupted or timed out, as it may once
-   * the whole message had left; and with each receipt of `sendAll` that its reader left unread.
+   * Called once with what became of a send that was interrupted, as soon as that is known: at once, with `NotSent`, if
+   * nothing of it had left, and with the server's verdict if all of it had. The same after `timeout`, if it ran out with
+   * something under way. And called with each receipt of `sendAll` that its reader left unread: of all that had begun,
+   * and of nothing that was only pulled.
    */
   readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -11,10 +12,13 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import type * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpRateLimit from "../../src/SmtpRateLimit.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
+import * as SmtpSession from "../../src/SmtpSession.js"
+import type * as SmtpSubmission from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
 import * as TimeOfDay from "../support/timeOfDay.js"
+import { untyped } from "../support/untyped.js"
 import { clientOf, joinInTime, submission, switchable, texts } from "./clients.js"
 
 const { expect: line, reply, script } = SmtpTest
@@ -34,6 +38,30 @@ describe("a client", () => {
       yield* client.close
       expect(yield* server.transcript).toContain("C: QUIT")
       expect(yield* client.state).toMatchObject({ open: 0, isClosed: true })
+    })
+  )
+
+  it.scoped("refuses at once what is no submission, whoever sends it", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      const sends = [
+        client.send,
+        client.deliver,
+        (given: SmtpSubmission.Submission) =>
+          Effect.provide(SmtpSession.sendOnce({ host: "mx.test", tls: "none" }, given), server.layer)
+      ]
+      for (const send of sends) {
+        for (const [field, given] of [
+          ["submission", undefined],
+          ["from", { ...submission, from: undefined }],
+          ["to", { ...submission, to: null }],
+          ["to[0]", { ...submission, to: [null] }]
+        ] as const) {
+          expect(yield* Effect.flip(send(untyped(given)))).toMatchObject({ _tag: "InvalidArgument", field })
+        }
+      }
+      expect(yield* server.transcript).toBe("")
     })
   )
 
@@ -634,6 +662,53 @@ describe("sendAll", () => {
         [4, "broken", "b@y.test NotSent ContentError"],
         [5, undefined, "b@y.test Accepted 250"]
       ])
+    })
+  )
+
+  it.scoped(
+    "gives every other submission its receipt where a content breaks from within, or an item is none",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* SmtpTest.server()
+        const client = yield* clientOf({ "mx.test": server })
+        const dying = Stream.concat(Stream.make(octets("Subject: x\r\n")), Stream.die("a bug"))
+        const submissions = Stream.make(
+          { key: 1, submission },
+          { key: 2, submission: { ...submission, content: dying } },
+          { key: 3, submission: { ...submission, content: Stream.fromEffect(Effect.interrupt) } },
+          { key: 4, submission: { ...submission, to: untyped([null]) } },
+          { key: 5, submission: untyped(undefined) },
+          { key: 6, submission }
+        )
+        const receipts = yield* Stream.runCollect(yield* client.sendAll(submissions))
+        const byKey = Chunk.toReadonlyArray(receipts).toSorted((left, right) => left.key - right.key)
+        expect(byKey.map(({ error, key, receipt }) => [key, error?._tag, ...outcomes(receipt)])).toEqual([
+          [1, undefined, "b@y.test Accepted 250"],
+          [2, undefined, "b@y.test NotSent ContentError"],
+          [3, undefined, "b@y.test NotSent ContentError"],
+          [4, "InvalidArgument", " NotSent InvalidArgument"],
+          [5, "InvalidArgument"],
+          [6, undefined, "b@y.test Accepted 250"]
+        ])
+        const detail = byKey[1]?.receipt.notSent[0]?.cause.message
+        expect(detail).toContain("the stream ended in a defect: a bug")
+      })
+  )
+
+  it.scoped("ends as its source does, after the receipts of what was under way", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      const some = Stream.range(1, 5).pipe(Stream.map((key) => ({ key, submission })))
+      for (const end of [Stream.fail("no more"), Stream.die("no more")]) {
+        const keys: Array<number> = []
+        const receipts = yield* client.sendAll(Stream.concat(some, end))
+        const cause = yield* Effect.flip(
+          Effect.sandbox(Stream.runForEach(receipts, ({ key }) => Effect.sync(() => keys.push(key))))
+        )
+        expect(Cause.squash(cause)).toBe("no more")
+        expect(keys.toSorted()).toEqual([1, 2, 3, 4, 5])
+      }
     })
   )
 
