@@ -436,8 +436,8 @@ export interface Service {
    * pulled no faster than the server takes them and the receipts are read, so that any number of them flows through
    * constant memory. Interruption gives up what is under way; receipts that the reader leaves unread go to `onOutcome`.
    *
-   * With `pipelining: "overlap"` or `chunking: "eager"` this is the fastest way to send. An effect, since effect/Stream
-   * is loaded only when it is needed.
+   * With `chunking: "eager"` this is the fastest way to send; with `pipelining: "overlap"` it is about as fast as the sends
+   * of many fibers. An effect, since effect/Stream is loaded only when it is needed.
    *
    * @example
    * ```ts

@@ -289,6 +289,15 @@ const makeFlow = <K, E, R, E2>(
     }
   }
 
+  // Not where a message waits for room that unread receipts take, with the lane about to run empty.
+  const mayGather = (): boolean =>
+    underWay() > 0 &&
+    receipts.length < worthAChunk &&
+    receipts[0]?.onOutcome === undefined &&
+    (underWay() > window.messages || hasRoom())
+
+  const gathered = Effect.suspend(() => (mayGather() ? turns(turnsToGather, mayGather) : Effect.void))
+
   return {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
     offer: (submissions) =>
@@ -302,7 +311,10 @@ const makeFlow = <K, E, R, E2>(
     // All that have come by the time that the fiber goes on. Who leaves has read what it was given: where a hook waits
     // for what is left unread, receipts are given one by one.
     take: Effect.flatMap(
-      Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
+      Effect.zipRight(
+        Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
+        gathered
+      ),
       () => {
         if (receipts.length === 0) return Effect.failCause(ended ?? Cause.empty)
         const hooked = receipts.findIndex(({ onOutcome }) => onOutcome !== undefined)
@@ -322,6 +334,26 @@ const makeFlow = <K, E, R, E2>(
     }
   }
 }
+
+// A stream takes as long for a chunk as the session for a message, so that receipts one by one would hold it up. Turns are
+// short where little goes on, and long enough to bring several receipts where much does.
+const turnsToGather = 4
+const worthAChunk = 8
+
+/** Waits for so many turns of the event loop, as long as it is of use. */
+const turns = (count: number, isOfUse: () => boolean): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    let left = count
+    let immediate = setImmediate(pass)
+    function pass(): void {
+      left--
+      if (left > 0 && isOfUse()) immediate = setImmediate(pass)
+      else resume(Effect.void)
+    }
+    return Effect.sync(() => {
+      clearImmediate(immediate)
+    })
+  })
 
 const none: Iterator<never, undefined> = { next: () => ({ done: true, value: undefined }) }
 

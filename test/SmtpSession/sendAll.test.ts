@@ -669,6 +669,21 @@ describe("many messages in a stream", () => {
         expect(Math.max(...later)).toBeLessThan((first ?? 0) + 4 * 1024 * 1024)
       })
     )
+  it.scopedLive("give their receipts several at a time, though the server answers one by one", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* countingServer(500)
+      const options = { host: "mx.test", tls: "none", clientName: "client.test", ...overlap } as const
+      const smtp = yield* Effect.provide(SmtpSession.make(options), layer)
+      const source = Stream.range(0, 499).pipe(Stream.map((number) => keyed(`w${number}`)))
+      const lengths: Array<number> = []
+      yield* Stream.runForEachChunk(yield* smtp.sendAll(source), (chunk) =>
+        Effect.sync(() => lengths.push(chunk.length))
+      )
+      expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(500)
+      expect(lengths.length).toBeLessThan(250)
+    })
+  )
+
   flow("eager", eager)
   flow("overlapped", overlap)
 })
