@@ -173,8 +173,9 @@ export interface SendOptions {
  */
 export interface SendAllOptions extends SendOptions {
   /**
-   * How many messages may be under way at once, those that wait between attempts included. Default: twice as many as
-   * the client's sessions take.
+   * How many messages may be under way at once, at least one, those that wait between attempts included. Default:
+   * twice as many as the client's sessions take. Whatever it is, no message begins while twice the octets of the
+   * sessions' windows are under way.
    */
   readonly concurrency?: number | undefined
 }

@@ -58,8 +58,12 @@ export const deliver = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  return deliverPrepared(port, submission, request, prepare(port, request, submission))
+  const { stall } = port.exchange.limits
+  return deliverPrepared(port, submission, request, prepare(stall, request, submission))
 }
+
+/** Who hears of a message that nobody waits for any more. */
+type Hook = Pick<Submission, "onOutcome">
 
 /**
  * The same with the submission read, and its content prepared if it is in memory.
@@ -69,22 +73,20 @@ export const deliver = <E, R>(
  */
 export const deliverPrepared = <E, R>(
   port: Port,
-  submission: Submission<E, R>,
+  hook: Hook,
   request: Request,
   prepared: Preparation<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  conclude(port, submission, request, prepared, Effect.succeed)
+): Effect.Effect<Receipt, InvalidArgument | E, R> => conclude(port, hook, request, prepared, Effect.succeed)
 
 /** Delivers, and makes something of the receipt; who is interrupted before that hears of it by the hook. */
 const conclude = <E, R, E2>(
   port: Port,
-  submission: Submission<E, R>,
+  { onOutcome }: Hook,
   request: Request,
   prepared: Preparation<E, R>,
   conclusion: (receipt: Receipt) => Effect.Effect<Receipt, E2>
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
   const content = prepared._tag === "Bytes" ? prepared : undefined
-  const { onOutcome } = submission
   const { exchange } = port
   const concluded = (receipt: Receipt): Effect.Effect<Receipt, E2> => {
     Meter.settled(receipt)
@@ -148,8 +150,18 @@ export type Preparation<E, R> =
   | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument }
   | { readonly _tag: "Opening"; readonly submission: Submission<E, R> }
 
-const prepare = <E, R>(port: Port, request: Request, submission: Submission<E, R>): Preparation<E, R> => {
-  const prepared = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
+/**
+ * Prepares content in memory; a stream is left as it is, and `stallTimeout` is for streams.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const prepare = <E, R>(
+  stallTimeout: Duration.Duration,
+  request: Request,
+  submission: Submission<E, R>
+): Preparation<E, R> => {
+  const prepared = Contents.prepareInMemory(submission.content, optionsOf(stallTimeout, request, submission))
   if (prepared === undefined) return { _tag: "Opening", submission }
   return prepared._tag === "Bytes" ? prepared : { _tag: "Failed", error: prepared }
 }
@@ -161,11 +173,11 @@ const prepare = <E, R>(port: Port, request: Request, submission: Submission<E, R
  * @category constructors
  */
 export const optionsOf = <E, R>(
-  { exchange }: Port,
+  stallTimeout: Duration.Duration,
   { envelope }: Request,
   submission: Submission<E, R>
 ): Contents.PrepareOptions => ({
-  ...prepareOptions(submission, exchange.limits.stall),
+  ...prepareOptions(submission, stallTimeout),
   binary: envelope.parameters.body === "BINARYMIME"
 })
 
@@ -183,7 +195,8 @@ const carry = <E, R>(
       return unsent(request, preparation.error)
     case "Opening": {
       const { submission } = preparation
-      const opened = Contents.prepare(submission.content, optionsOf(port, request, submission))
+      const { stall } = port.exchange.limits
+      const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission))
       const sent = Effect.flatMap(opened, (content) => driven(port, request, content, message))
       return withinTimeout(Effect.scoped(sent), request, message).pipe(
         Effect.catchIf(isContentError, (error) => unsent(request, error))
@@ -361,7 +374,8 @@ export const send = <E, R>(
 ): Effect.Effect<Receipt, SendError | E, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  return conclude(port, submission, request, prepare(port, request, submission), (receipt) => {
+  const { stall } = port.exchange.limits
+  return conclude(port, submission, request, prepare(stall, request, submission), (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })

@@ -125,6 +125,29 @@ const readTimeout = (
   return Duration.isFinite(read.value) ? read.value : undefined
 }
 
+/**
+ * The same for some of the recipients, by their places.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const restricted = (request: Request, positions: ReadonlyArray<number>): Request => {
+  const { envelope, recipients } = request
+  if (positions.length === recipients.length) return request
+  const places = new Map(positions.map((position, place) => [position, place]))
+  return {
+    ...request,
+    envelope: {
+      ...envelope,
+      recipients: envelope.recipients.flatMap((recipient) => {
+        const left = recipient.positions.flatMap((position) => places.get(position) ?? [])
+        return left.length === 0 ? [] : [{ ...recipient, positions: left }]
+      })
+    },
+    recipients: positions.map((position) => recipients[position] ?? "")
+  }
+}
+
 const readFields = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   if (!Predicate.isObject(submission)) return invalid("submission", "is no object")
   const parameters = mailParametersOf(submission.parameters)

@@ -253,7 +253,10 @@ const makeFlow = <K, E, R, E2>(
       add(keyed, unsent(submission, error), error)
       return
     }
-    const content = Contents.prepareInMemory(submission.content, optionsOf(port, request, submission))
+    const content = Contents.prepareInMemory(
+      submission.content,
+      optionsOf(exchange.limits.stall, request, submission)
+    )
     if (content === undefined) {
       fork(keyed, expectedLength(submission), deliver(port, contained(submission)))
     } else if (content._tag === "Bytes" && (traced || request.timeout !== undefined)) {

@@ -68,7 +68,13 @@ export const make = (
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-const ready = (
+/**
+ * `make`, for who carries messages through the session itself.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const ready = (
   options: Options
 ): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
@@ -105,10 +111,17 @@ export const sendOnce = <E = never, R = never>(
     )
   })
 
-interface Established {
+/**
+ * A session, and what only this library knows of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Established {
   readonly core: Core
   readonly service: Service
   readonly port: Delivery.Port
+  readonly state: () => State
 }
 
 const establish = (
@@ -125,9 +138,9 @@ const establish = (
     const scope = yield* Effect.scope
     const greeted = yield* open(surroundings, settings, options, scope)
     const core = Cores.make(greeted, surroundings, settings, options)
-    const { port, service } = build(core, greeted.greeting)
-    yield* Scope.addFinalizer(scope, closeGracefully(core, service))
-    return { core, service, port }
+    const built = build(core, greeted.greeting)
+    yield* Scope.addFinalizer(scope, closeGracefully(core, built.service))
+    return { core, ...built }
   })
 
 // A finalizer is uninterruptible, and a timeout inside it does nothing without `interruptible`.
@@ -138,7 +151,7 @@ const closeGracefully = ({ exchange, memory }: Core, { quit }: Service): Effect.
     return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), exchange.limits.quit))
   }).pipe(Effect.zipRight(exchange.close))
 
-const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service"> => {
+const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service" | "state"> => {
   const { channel, exchange, memory, settings } = core
   const { dialogue, tape } = exchange
   const { dialect } = settings
@@ -192,7 +205,7 @@ const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service
         ({ sendAll }) => sendAll(port, submissions)
       )
   }
-  return { service, port }
+  return { service, port, state }
 }
 
 const isVerified = ({ memory }: Core): boolean => memory.tls?.verified === true

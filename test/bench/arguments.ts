@@ -14,7 +14,7 @@ export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLO
   --quick     a fifth of the messages where there are many
   --only      only these workloads: ${[...new Set(workloads.map(groupOf)), coldStart].join(", ")}
   --peer      only the peers whose names contain one of the texts
-  --rounds    how often everybody is measured (default 3); medians are shown
+  --rounds    how often everybody is measured (default 3); of several the medians are shown
   --messages  how many messages are counted, instead of each workload's own number
   --json      writes every figure of every round into a file
   --write     writes the results into README.md, and RESULTS.md and delay.svg of test/bench`

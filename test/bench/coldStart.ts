@@ -5,7 +5,7 @@
 import { join } from "node:path"
 import type { Command } from "./children.js"
 import { shapeOf } from "./content.js"
-import { numberIn, readObject } from "./job.js"
+import { numberIn, readObject, recipientsOf, sender } from "./job.js"
 import type { Laboratory } from "./measure.js"
 import { templateFor } from "./measure.js"
 import { median } from "./statistics.js"
@@ -81,7 +81,13 @@ const readLife = (output: string, whole: number): Life => {
 const live = async (lab: Laboratory, script: Script): Promise<Life | string> => {
   const port = await lab.sink.open({
     shape: shapeOf(octets),
-    expectation: { warmUp: 0, messages: script.sends ? 1 : 0, recipients: 1, numbered: true },
+    expectation: {
+      warmUp: 0,
+      messages: script.sends ? 1 : 0,
+      sender,
+      recipients: recipientsOf({ recipients: 1 }),
+      numbered: true
+    },
     delay: 0,
     security: undefined
   })

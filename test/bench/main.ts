@@ -22,7 +22,16 @@ import { measureAll } from "./measure.js"
 import type { Peer, Places } from "./peers/catalogue.js"
 import { makePeers } from "./peers/catalogue.js"
 import type { Titled } from "./report.js"
-import { explanation, linesOf, recipientTable, seriesTables, summaryTable, tableOf } from "./report.js"
+import {
+  describeRounds,
+  explanation,
+  footnotes,
+  linesOf,
+  recipientTable,
+  seriesTables,
+  summaryTable,
+  tableOf
+} from "./report.js"
 import { showTable, toMarkdown } from "./table.js"
 import { coldStart } from "./workloads.js"
 import { writeResults } from "./write.js"
@@ -72,7 +81,7 @@ const perform = async (lab: Laboratory, places: Places, chosen: Arguments): Prom
   const peers = choosePeers(makePeers(places), chosen.peers)
   const named = { machine: machine(), versions: versions(peers), rounds: chosen.rounds }
   stdout.write(
-    `${named.machine}\n${named.versions}\ninterleaved rounds, of which the medians are shown: ${chosen.rounds}\n`
+    `${[named.machine, named.versions, describeRounds(chosen.rounds), ...footnotes(peers)].join("\n")}\n`
   )
   const results: Array<Results> = []
   for (const workload of chosen.workloads) {
@@ -94,13 +103,15 @@ const write = async ({ results, ...run }: Run): Promise<void> => {
   const heading = [
     `Measured on ${run.machine}.`,
     `Against ${run.versions}.`,
-    `Interleaved rounds, of which the medians are shown: ${run.rounds}.`
+    describeRounds(run.rounds)
   ].join("\n")
+  // Without the backslash it would be the sign of a list.
+  const notes = footnotes(peers).map((note) => `\\${note}`)
   const tables = [...results.map(titled), ...furtherTables({ results, coldStart: run.coldStart })]
   const sections = tables.map(({ table, title }) => `## ${title}\n\n${toMarkdown(table)}`)
   await writeResults(root, results, {
-    summary: `${heading}\n\n${toMarkdown(summaryTable(results, peers))}`,
-    details: [`# Results of \`npm run bench\``, heading, explanation, ...sections].join("\n\n")
+    summary: [heading, toMarkdown(summaryTable(results, peers)), ...notes].join("\n\n"),
+    details: [`# Results of \`npm run bench\``, heading, explanation, ...notes, ...sections].join("\n\n")
   })
 }
 

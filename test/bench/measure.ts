@@ -7,6 +7,7 @@ import { join } from "node:path"
 import type { Children, Ended, SinkProcess } from "./children.js"
 import { makeWriter, shapeOf } from "./content.js"
 import type { Job, Measured } from "./job.js"
+import { sender } from "./job.js"
 import type { Peer } from "./peers/catalogue.js"
 import type { Security } from "./sink/server.js"
 import type { Account } from "./sink/tally.js"
@@ -111,7 +112,8 @@ export const measure = async (lab: Laboratory, workload: Workload, peer: Peer): 
     expectation: {
       warmUp: expected.warmUp,
       messages: expected.messages,
-      recipients: workload.recipients,
+      sender,
+      recipients: peer.recipients(workload),
       numbered: peer.numbered
     },
     delay: workload.delay,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { makeWriter, shapeOf, stuff } from "./content.js"
-import type { Offer } from "./sink/receiver.js"
+import type { Envelope, Offer, SeenEnvelope } from "./sink/receiver.js"
 import { makeReceiver } from "./sink/receiver.js"
 import type { Verdict } from "./sink/verifier.js"
 import { makeVerifier } from "./sink/verifier.js"
@@ -10,16 +10,17 @@ const shape = shapeOf(1024)
 const write = makeWriter(shape)
 const clear: Offer = { startTls: false, plain: undefined }
 
-interface Seen {
+const one: Envelope = { sender: "a@b.test", recipients: ["c@d.test"] }
+
+interface Seen extends SeenEnvelope {
   readonly verdict: Verdict
-  readonly recipients: number
 }
 
 /** A receiver, and what it has seen. */
-const begin = (offer = clear) => {
+const begin = (offer = clear, expected = one) => {
   const seen: Array<Seen> = []
-  const receiver = makeReceiver(offer, makeVerifier(shape), (verdict, recipients) => {
-    seen.push({ verdict, recipients })
+  const receiver = makeReceiver(offer, expected, makeVerifier(shape), (verdict, envelope) => {
+    seen.push({ verdict, ...envelope })
   })
   const say = (...octets: ReadonlyArray<string | Buffer>): string =>
     receiver.read(Buffer.concat(octets.map((part) => (typeof part === "string" ? Buffer.from(part) : part))))
@@ -28,7 +29,11 @@ const begin = (offer = clear) => {
 
 const envelope = "MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
 const asData = (message: Buffer): Buffer => Buffer.concat([stuff(message), Buffer.from(".\r\n")])
-const intact = (number: number): Seen => ({ verdict: { _tag: "Intact", number }, recipients: 1 })
+const intact = (number: number): Seen => ({
+  verdict: { _tag: "Intact", number },
+  recipients: 1,
+  strange: undefined
+})
 
 describe("the sink's receiver", () => {
   it("takes content behind DATA, and undoes what was done to its dots", () => {
@@ -127,6 +132,59 @@ describe("the sink's receiver", () => {
     const two = `${envelope}RCPT TO:<e@f.test>\r\n`
     say(two, "BDAT 1024 LAST\r\n", write(0), envelope, "BDAT 1024 LAST\r\n", write(1))
     expect(seen.map(({ recipients }) => recipients)).toEqual([2, 1])
+  })
+
+  it.each([
+    ["another sender", "MAIL FROM:<x@b.test>\r\nRCPT TO:<c@d.test>\r\n", "MAIL FROM:<x@b.test>"],
+    [
+      "a sender that only begins so",
+      "MAIL FROM:<a@b.test>x\r\nRCPT TO:<c@d.test>\r\n",
+      "MAIL FROM:<a@b.test>x"
+    ],
+    ["no sender", "MAIL FROM:<>\r\nRCPT TO:<c@d.test>\r\n", "MAIL FROM:<>"],
+    ["another recipient", "MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.tes>\r\n", "RCPT TO:<c@d.tes>"],
+    [
+      "a space that RFC 5321 forbids",
+      "MAIL FROM: <a@b.test>\r\nRCPT TO:<c@d.test>\r\n",
+      "MAIL FROM: <a@b.test>"
+    ]
+  ])("tells an envelope that is another: %s", (_, commands, strange) => {
+    const { say, seen } = begin()
+    say(commands, "BDAT 1024 LAST\r\n", write(0), envelope, "BDAT 1024 LAST\r\n", write(1))
+    expect(seen).toEqual([{ ...intact(0), strange }, intact(1)])
+  })
+
+  it("tells recipients in another order, or twice the same", () => {
+    const expected = { sender: "a@b.test", recipients: ["c@d.test", "e@f.test"] }
+    const { say, seen } = begin(clear, expected)
+    const [first, second] = ["RCPT TO:<c@d.test>\r\n", "RCPT TO:<e@f.test>\r\n"]
+    for (const [number, to] of [first + second, second + first, first + first].entries()) {
+      say("MAIL FROM:<a@b.test>\r\n", to, "BDAT 1024 LAST\r\n", write(number))
+    }
+    expect(seen.map(({ strange }) => strange)).toEqual([
+      undefined,
+      "RCPT TO:<e@f.test>",
+      "RCPT TO:<c@d.test>"
+    ])
+  })
+
+  it("takes parameters behind a path, and commands in any case", () => {
+    const { say, seen } = begin()
+    say("mail FROM:<a@b.test> SIZE=1024 BODY=8BITMIME\r\nrcpt TO:<c@d.test> NOTIFY=NEVER\r\n")
+    say("BDAT 1024 LAST\r\n", write(0))
+    expect(seen).toEqual([intact(0)])
+  })
+
+  it("refuses mail before TLS, and before AUTH", () => {
+    const before = begin({ startTls: true, plain: undefined })
+    const refused = "530 first STARTTLS, then AUTH\r\n503 out of order\r\n503 out of order\r\n"
+    expect(before.say(envelope, "DATA\r\n")).toBe(refused)
+    const after = begin({ startTls: false, plain: "AGEAYg==" })
+    expect(after.say(envelope, "DATA\r\n")).toBe(refused)
+    expect(after.say("AUTH PLAIN AGEAYw==\r\n", envelope, "DATA\r\n")).toBe(`535 who?\r\n${refused}`)
+    after.say("AUTH PLAIN AGEAYg==\r\n")
+    expect(after.say(envelope, "BDAT 1024 LAST\r\n", write(7))).toBe("250 OK\r\n".repeat(3))
+    expect([before.seen, after.seen]).toEqual([[], [intact(7)]])
   })
 
   it("refuses what is out of order", () => {

@@ -1,8 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
+import { recipientsOf } from "./job.js"
 import type { Outcome, Results, Sample } from "./measure.js"
 import type { Peer } from "./peers/catalogue.js"
 import { drawPlot } from "./plot.js"
-import { linesOf, recipientTable, seriesTables, summaryTable, tableOf } from "./report.js"
+import {
+  describeRounds,
+  footnotes,
+  linesOf,
+  recipientTable,
+  seriesTables,
+  summaryTable,
+  tableOf
+} from "./report.js"
 import { median } from "./statistics.js"
 import { showTable, toMarkdown } from "./table.js"
 import type { Workload } from "./workloads.js"
@@ -17,6 +26,8 @@ const peer = (name: string, changes: Partial<Peer> = {}): Peer => ({
   inFlight: 1,
   share: 1,
   numbered: true,
+  recipients: recipientsOf,
+  remark: undefined,
   can: () => true,
   absence: undefined,
   version: "1",
@@ -57,6 +68,23 @@ const results = (name: string, changes: Partial<Sample> = {}): Results => ({
     { peer: ownChunks, outcomes: [measured({ seconds: 0.25, ...changes })] },
     { peer: other, outcomes: [measured({ seconds: 2 }), measured({ seconds: 9 }), measured({ seconds: 1 })] }
   ]
+})
+
+describe("what is said of a run", () => {
+  it("speaks of medians where there are several rounds", () => {
+    expect(describeRounds(3)).toBe("Interleaved rounds, of which the medians are shown: 3.")
+    expect(describeRounds(1)).not.toContain("median")
+  })
+
+  it("has a footnote for each peer whose figures need one, and a mark at its name", () => {
+    const waiting = peer("slow", { remark: "waits for each message." })
+    const results = { workload: named("small"), rows: [{ peer: waiting, outcomes: [measured()] }] }
+    expect(footnotes([peer("quick"), waiting])).toEqual(["* slow waits for each message."])
+    expect(tableOf(results)[1]?.[0]).toBe("slow *")
+    expect(tableOf({ ...results, rows: [{ peer: peer("quick"), outcomes: [measured()] }] })[1]?.[0]).toBe(
+      "quick"
+    )
+  })
 })
 
 describe("a median", () => {

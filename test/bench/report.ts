@@ -1,5 +1,5 @@
 /**
- * Makes tables of what was measured. Figures are medians of the rounds.
+ * Makes tables of what was measured. Figures are medians of the rounds, if there are several.
  */
 import type { Outcome, Results, Row, Sample } from "./measure.js"
 import type { Peer } from "./peers/catalogue.js"
@@ -93,6 +93,19 @@ const showCpu = (seconds: number): string => seconds.toFixed(seconds < 10 ? 3 : 
 const showMemory = (octets: number | undefined): string =>
   octets === undefined ? "" : grouped(octets / mebibyte)
 
+/** A name, with the mark of its footnote. */
+const marked = ({ name, remark }: Peer): string => (remark === undefined ? name : `${name} *`)
+
+/** What has to be known to read the figures of peers that have a mark behind their names. */
+export const footnotes = (peers: ReadonlyArray<Peer>): ReadonlyArray<string> =>
+  peers.flatMap(({ name, remark }) => (remark === undefined ? [] : [`* ${name} ${remark}`]))
+
+/** One round has no medians. */
+export const describeRounds = (rounds: number): string =>
+  rounds === 1
+    ? "One round: each figure is that of a single measurement."
+    : `Interleaved rounds, of which the medians are shown: ${rounds}.`
+
 // -- the table of one workload
 
 const figureCells = (
@@ -113,13 +126,13 @@ const figureCells = (
 const cellsOf = (workload: Workload, lines: ReadonlyArray<Line>, line: Line): ReadonlyArray<string> => {
   switch (line._tag) {
     case "Absent":
-      return [line.peer.name, line.reason]
+      return [marked(line.peer), line.reason]
     case "Void":
-      return [line.peer.name, `VOID: ${line.problems[0] ?? ""}`]
+      return [marked(line.peer), `VOID: ${line.problems[0] ?? ""}`]
     case "Failed":
-      return [line.peer.name, `FAILED: ${line.reason}`]
+      return [marked(line.peer), `FAILED: ${line.reason}`]
     case "Figures":
-      return [line.peer.name, ...figureCells(workload, lines, line.figures)]
+      return [marked(line.peer), ...figureCells(workload, lines, line.figures)]
   }
 }
 
@@ -253,7 +266,7 @@ const summaryCell = (all: ReadonlyArray<Results>, { cell, workload }: Column, pe
 export const summaryTable = (all: ReadonlyArray<Results>, peers: ReadonlyArray<Peer>): Table => [
   ["messages/s", ...columns.map(({ heading }) => heading)],
   ...peers
-    .map((peer) => [peer.name, ...columns.map((column) => summaryCell(all, column, peer))])
+    .map((peer) => [marked(peer), ...columns.map((column) => summaryCell(all, column, peer))])
     .filter(([, ...cells]) => cells.some((cell) => cell !== ""))
 ]
 

@@ -1,13 +1,22 @@
 import { afterEach, describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { makeCertificates } from "../../examples/support/certificates.js"
 import { makeWriter, shapeOf } from "./content.js"
 import type { Job } from "./job.js"
-import { readJob, readMeasured, toArguments } from "./job.js"
+import { readJob, readMeasured, recipientsOf, sender, toArguments } from "./job.js"
+import { open as openNodemailer } from "./peers/nodemailer.js"
 import { open as openRaw } from "./peers/raw.js"
 import type { Sink, SinkOptions } from "./sink/server.js"
 import { openSink } from "./sink/server.js"
 import { makeTally } from "./sink/tally.js"
 
-const expectation = { warmUp: 2, messages: 6, recipients: 2, numbered: true }
+const expectation = {
+  warmUp: 2,
+  messages: 6,
+  sender,
+  recipients: recipientsOf({ recipients: 2 }),
+  numbered: true
+}
 const options: SinkOptions = { shape: shapeOf(1024), expectation, delay: 0, security: undefined }
 
 const jobFor = (sink: Sink, mode: string): Job => ({
@@ -102,14 +111,37 @@ describe("the sink", () => {
     const account = await send(await begin(), "chunked", { recipients: 1 })
     expect(account.problems).toContain("message 1 has 1 recipients instead of 2")
   })
+
+  it("finds another sender, and another recipient", async () => {
+    const strangers = { ...expectation, recipients: ["recipient@sink.test", "other@sink.test"] }
+    const account = await send(await begin({ expectation: strangers }), "chunked")
+    expect(account.problems[0]).toBe("message 1 has another envelope: RCPT TO:<recipient1@sink.test>")
+    const other = { ...expectation, sender: "other@client.test" }
+    const second = await send(await begin({ expectation: other }), "chunked")
+    expect(second.problems[0]).toBe(`message 1 has another envelope: MAIL FROM:<${sender}>`)
+    expect(second.problems).toHaveLength(8)
+  })
+
+  it("takes nothing from whoever skips STARTTLS and AUTH", async () => {
+    const { certificate, key } = await Effect.runPromise(makeCertificates())
+    const security = { certificate, key, user: "u", password: "p" }
+    const sink = await begin({ security })
+    const client = await openNodemailer(jobFor(sink, "connection"))
+    await expect(client.send(0, 8)).rejects.toThrow("530 first STARTTLS, then AUTH")
+    await client.close()
+    expect((await sink.close()).problems).toEqual(["8 of 8 messages did not come"])
+  })
 })
 
 describe("the tally", () => {
+  const single = { sender, recipients: recipientsOf({ recipients: 1 }), numbered: false }
+  const envelope = { recipients: 1, strange: undefined }
+
   it("counts from the last message of the warm-up to the last of all", () => {
-    const tally = makeTally({ warmUp: 1, messages: 2, recipients: 1, numbered: false })
+    const tally = makeTally({ ...single, warmUp: 1, messages: 2 })
     const message = (): void => {
       tally.trips(5)
-      tally.message({ _tag: "Intact", number: 0 }, 1)
+      tally.message({ _tag: "Intact", number: 0 }, envelope)
     }
     message()
     message()
@@ -119,9 +151,9 @@ describe("the tally", () => {
   })
 
   it("says when there are too many messages", () => {
-    const tally = makeTally({ warmUp: 0, messages: 1, recipients: 1, numbered: false })
-    tally.message({ _tag: "Intact", number: 0 }, 1)
-    tally.message({ _tag: "Intact", number: 0 }, 1)
+    const tally = makeTally({ ...single, warmUp: 0, messages: 1 })
+    tally.message({ _tag: "Intact", number: 0 }, envelope)
+    tally.message({ _tag: "Intact", number: 0 }, envelope)
     expect(tally.account().problems).toEqual(["1 messages too many came"])
   })
 })

@@ -30,7 +30,7 @@ const writeFormatted = async (file: string, text: string): Promise<void> => {
 const plotted = ["small", "delay-5", "delay-50"]
 
 /** Enough curves to tell each client's way, and what one connection can bear. */
-const isPlotted = (name: string): boolean => !/fibers|chunking on|socket (?!window)/.test(name)
+const isPlotted = (name: string): boolean => !/fibers|chunking on|client |socket (?!window)/.test(name)
 
 const curvesOf = (all: ReadonlyArray<Results>): ReadonlyArray<Curve> => {
   const chosen = all.filter(({ workload }) => plotted.includes(workload.name))

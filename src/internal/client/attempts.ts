@@ -9,17 +9,17 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import type { NotSentCause, Outcome, Receipt } from "../../SmtpClient.js"
 import type { Disconnection, Phase } from "../../SmtpError.js"
 import { ClientUnavailable, ContentError, InvalidArgument, ServerDisconnected } from "../../SmtpError.js"
 import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
-import type { Service as Session, SetupError, State } from "../../SmtpSession.js"
+import type { SetupError, State } from "../../SmtpSession.js"
 import { describeCause } from "../cause.js"
+import { deliverPrepared } from "../delivery.js"
 import * as Elapsed from "../elapsed.js"
 import * as Meter from "../meter.js"
-import * as Tracing from "../tracing.js"
+import type { Established as Session } from "../session.js"
 import type { Ledger, Positions } from "./ledger.js"
 import * as Ledgers from "./ledger.js"
 import type { RelaySettings, RetrySettings } from "./options.js"
@@ -57,13 +57,20 @@ export interface Port {
   readonly pace: Pace | undefined
 }
 
-/** A message under way, with all that its attempts share. */
-interface Message<E, R> {
+/**
+ * A message under way, with all that its attempts share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Message<E, R> {
   readonly parcel: Parcel<E, R>
   readonly ledger: Ledger
   readonly clock: Clock.Clock
   readonly deadline: number | undefined
   readonly retry: RetrySettings
+  /** Counts what became of it, once. */
+  readonly count: (receipt: AnyReceipt) => void
   /** Tells the program what became of a message for which nobody waits any more. */
   readonly report: (receipt: AnyReceipt) => void
   /** Whether an attempt is with a session. */
@@ -72,74 +79,77 @@ interface Message<E, R> {
   isAtFault: boolean
 }
 
-type AnySource = Source<Session, SetupError>
-
-/** What is to follow an attempt. */
-type Next =
-  | { readonly _tag: "Done" }
-  | { readonly _tag: "Again"; readonly positions: Positions; readonly aliveAfter: number | undefined }
-  | { readonly _tag: "Elsewhere"; readonly positions: Positions; readonly not: AnySource }
-
-const done: Next = { _tag: "Done" }
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <E, R>(
+  parcel: Parcel<E, R>,
+  retry: RetrySettings,
+  timeoutMillis: number | undefined,
+  clock: Clock.Clock,
+  tell: (receipt: AnyReceipt) => void
+): Message<E, R> => {
+  const limit = parcel.timeoutMillis ?? timeoutMillis
+  const since = Elapsed.millis(clock)
+  let isCounted = false
+  // What is told late was counted in doubt, when nobody wanted to wait any longer.
+  const count = (receipt: AnyReceipt): void => {
+    if (!isCounted) Meter.sent(receipt, Elapsed.millis(clock) - since)
+    isCounted = true
+  }
+  return {
+    parcel,
+    ledger: Ledgers.make(parcel.recipients),
+    clock,
+    deadline: limit === undefined ? undefined : since + limit,
+    retry,
+    count,
+    report: (receipt) => {
+      count(receipt)
+      tell(receipt)
+    },
+    isWithSession: false,
+    isAtFault: false
+  }
+}
 
 /**
- * Delivers; the outcome of an interrupted message goes to its hook.
+ * Nobody waits for the message any more. What is with a session tells its own outcome.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const deliver = <E, R>(
-  port: Port,
-  parcel: Parcel<E, R>,
-  retry: RetrySettings,
-  timeoutMillis: number | undefined
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.flatMap(Effect.runtime(), (runtime) =>
-    Effect.flatMap(Effect.clock, (clock) => {
-      const limit = parcel.timeoutMillis ?? timeoutMillis
-      const { onOutcome } = parcel
-      const since = Elapsed.millis(clock)
-      let isCounted = false
-      // What is told late was counted in doubt, when nobody wanted to wait any longer.
-      const count = (receipt: AnyReceipt): void => {
-        if (!isCounted) Meter.sent(receipt, Elapsed.millis(clock) - since)
-        isCounted = true
-      }
-      const message: Message<E, R> = {
-        parcel,
-        ledger: Ledgers.make(parcel.recipients),
-        clock,
-        deadline: limit === undefined ? undefined : since + limit,
-        retry,
-        report: (receipt) => {
-          count(receipt)
-          if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
-        },
-        isWithSession: false,
-        isAtFault: false
-      }
-      return Tracing.ofSend(
-        "SmtpClient send",
-        nowhere,
-        parcel.recipients.length,
-        () => rounds(port, message),
-        (receipt) =>
-          Effect.sync(() => {
-            count(receipt)
-            return receipt
-          })
-      ).pipe(
-        Effect.onInterrupt(() =>
-          Effect.sync(() => {
-            if (!message.isWithSession) message.report(message.ledger.receipt(interrupted))
-          })
-        )
-      )
-    })
-  )
+export const giveUp = <E, R>({ isWithSession, ledger, report }: Message<E, R>): void => {
+  if (!isWithSession) report(ledger.receipt(interrupted))
+}
 
-// Which relay an attempt goes to is said by its own span.
-const nowhere = (): Tracing.Attributes => ({})
+type AnySource = Source<Session, SetupError>
+
+/**
+ * What is to follow an attempt.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Next =
+  | { readonly _tag: "Done" }
+  | { readonly _tag: "Again"; readonly positions: Positions; readonly aliveAfter: number | undefined }
+  | { readonly _tag: "Elsewhere"; readonly positions: Positions; readonly not: AnySource }
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const done: Next = { _tag: "Done" }
+
+/**
+ * What an attempt came to: an error is for the giver of the message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Attempted<E> = Exit.Exit<Next, InvalidArgument | E>
 
 const interrupted = (): ServerDisconnected =>
   new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })
@@ -149,14 +159,64 @@ const remaining = <E, R>({ clock, deadline }: Message<E, R>): number | undefined
 
 // -- rounds
 
-const rounds = <E, R>(port: Port, message: Message<E, R>): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.flatMap(round(port, message, everybody(message)), () => {
-    const { ledger } = message
-    if (worthAnother(message).length === 0) return Effect.succeed(ledger.receipt(interrupted))
-    return again(port, message, Retries.pauses(message.retry.schedule))
-  })
+/**
+ * As many attempts as the message needs.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const rounds = <E, R>(
+  port: Port,
+  message: Message<E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  Effect.flatMap(round(port, message, everybody(message)), () => conclude(port, message))
 
-const everybody = <E, R>({ parcel }: Message<E, R>): Positions => parcel.recipients.map((_, index) => index)
+/**
+ * How far a message has come by its first attempt.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Progress<E, R> =
+  | { readonly _tag: "Settled"; readonly receipt: Receipt }
+  /** What is left to do, by a fiber. */
+  | { readonly _tag: "Unsettled"; readonly rest: Effect.Effect<Receipt, InvalidArgument | E, R> }
+
+/**
+ * What is to be done after the first attempt. A receipt is counted.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const progressOf = <E, R>(port: Port, message: Message<E, R>, first: Attempted<E>): Progress<E, R> => {
+  if (Exit.isFailure(first)) return { _tag: "Unsettled", rest: Effect.failCause(first.cause) }
+  const next = first.value
+  if (next._tag === "Done" && worthAnother(message).length === 0) {
+    const receipt = message.ledger.receipt(interrupted)
+    message.count(receipt)
+    return { _tag: "Settled", receipt }
+  }
+  const rest = Effect.flatMap(follow(port, message, new Set(), next), () => conclude(port, message))
+  return {
+    _tag: "Unsettled",
+    rest: Effect.tap(rest, (receipt) => Effect.sync(() => message.count(receipt)))
+  }
+}
+
+const conclude = <E, R>(
+  port: Port,
+  message: Message<E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  worthAnother(message).length === 0
+    ? Effect.succeed(message.ledger.receipt(interrupted))
+    : again(port, message, Retries.pauses(message.retry.schedule))
+
+/**
+ * @since 0.1.0
+ * @category accessors
+ */
+export const everybody = <E, R>({ parcel }: Message<E, R>): Positions =>
+  parcel.recipients.map((_, index) => index)
 
 /** For whom another attempt may end otherwise; under "all" it is for everybody or nobody. */
 const worthAnother = <E, R>({ isAtFault, ledger, parcel, retry }: Message<E, R>): Positions => {
@@ -212,28 +272,38 @@ const round = <E, R>(
   message: Message<E, R>,
   positions: Positions
 ): Effect.Effect<void, InvalidArgument | E, R> => {
-  const except = new Set<AnySource>()
+  const attempts = follow(port, message, new Set(), { _tag: "Again", positions, aliveAfter: undefined })
+  return port.pace === undefined
+    ? attempts
+    : Effect.flatMap(paced(port, port.pace, message, positions), (mayGo) => (mayGo ? attempts : Effect.void))
+}
+
+const follow = <E, R>(
+  port: Port,
+  message: Message<E, R>,
+  except: Set<AnySource>,
+  next: Next
+): Effect.Effect<void, InvalidArgument | E, R> => {
   const attempt = (
     to: Positions,
     aliveAfter: number | undefined
   ): Effect.Effect<void, InvalidArgument | E, R> =>
-    Effect.flatMap(oneAttempt(port, message, to, except, aliveAfter), (next) => {
-      switch (next._tag) {
-        case "Done":
-          return Effect.void
-        case "Again":
-          return attempt(next.positions, next.aliveAfter)
-        case "Elsewhere":
-          except.add(next.not)
-          if (except.size === port.relays.size) return Effect.void
-          return Effect.zipRight(logFailover(port, message, next), attempt(next.positions, undefined))
-      }
-    })
-  return port.pace === undefined
-    ? attempt(positions, undefined)
-    : Effect.flatMap(paced(port, port.pace, message, positions), (mayGo) =>
-        mayGo ? attempt(positions, undefined) : Effect.void
+    Effect.flatMap(oneAttempt(port, message, to, except, aliveAfter), (then) =>
+      follow(port, message, except, then)
+    )
+  switch (next._tag) {
+    case "Done":
+      return Effect.void
+    case "Again":
+      return attempt(next.positions, next.aliveAfter)
+    case "Elsewhere":
+      except.add(next.not)
+      if (except.size === port.relays.size) return Effect.void
+      return Effect.zipRight(
+        logFailover(port, message, next),
+        Effect.suspend(() => attempt(next.positions, undefined))
       )
+  }
 }
 
 /** Waits for the rate limit; gives whether the message may go. */
@@ -296,46 +366,88 @@ const withSession = <E, R>(
   isRepeated: boolean
 ): Effect.Effect<Next, InvalidArgument | E, R> =>
   Effect.suspend(() => {
-    const { ledger, parcel } = message
-    const allWith = ledger.begin(positions)
-    let isHeard = false
-    const hear = (receipt: AnyReceipt): void => {
-      isHeard = true
-      message.report(allWith(receipt))
-    }
-    const part = parcel.part(positions, remaining(message), (receipt) => {
-      hear(receipt)
-      return Effect.void
-    })
-    message.isWithSession = true
-    return Effect.flatMap(Effect.exit(restore(lease.session.deliver(part))), (exit) =>
-      Effect.flatMap(lease.session.state, (state) => {
-        if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) {
-          // By the time that the session is proven its own hook has told all that there is to be told.
-          const proven = (): void => {
-            if (!isHeard) hear(inDoubt(message, positions))
-          }
-          lease.release({ _tag: "Doubtful", proven })
-          return Effect.failCause(exit.cause)
-        }
-        message.isWithSession = false
-        if (Exit.isFailure(exit)) {
-          lease.release(state === "Closed" ? noUse("failed") : { _tag: "Doubtful" })
-          return failed(message, positions, exit.cause)
-        }
-        ledger.record(positions, exit.value)
-        const isUsedUp = hasUsedUp(exit.value, lease)
-        lease.release(
-          isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(exit.value, state, lease)
-        )
-        if (parcel.isUsedUp()) return Effect.succeed(done)
-        if (isUsedUp) return Effect.succeed(rest(positions, exit.value))
-        const wasDead = lease.isUsed && !isRepeated && state === "Closed" && hadNotBegun(exit.value)
-        if (wasDead) return Effect.succeed({ _tag: "Again", positions, aliveAfter: port.pool.moment() })
-        return Effect.succeed(elsewhere(message, positions, exit.value, lease.source))
-      })
+    const { parcel } = message
+    const { hear, proven } = follower(message, positions)
+    const sending = deliverPrepared(
+      lease.session.port,
+      { onOutcome: (receipt) => Effect.sync(() => hear(receipt)) },
+      parcel.part(positions, remaining(message)),
+      parcel.content
     )
+    message.isWithSession = true
+    return Effect.flatMap(Effect.exit(restore(sending)), (exit): Effect.Effect<Next, InvalidArgument | E> => {
+      if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) {
+        lease.release({ _tag: "Doubtful", proven })
+        return Effect.failCause(exit.cause)
+      }
+      return attempted(port, message, positions, lease, exit, isRepeated)
+    })
   })
+
+/** Whoever is told what became of an attempt that was given up. */
+interface Follower {
+  readonly hear: (receipt: AnyReceipt) => void
+  /** To be called once the session is proven: by then its own hook has told all that there is to be told. */
+  readonly proven: () => void
+}
+
+/**
+ * An attempt for these recipients begins.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const follower = <E, R>(message: Message<E, R>, positions: Positions): Follower => {
+  const allWith = message.ledger.begin(positions)
+  let isHeard = false
+  const hear = (receipt: AnyReceipt): void => {
+    isHeard = true
+    message.report(allWith(receipt))
+  }
+  return {
+    hear,
+    proven: () => {
+      if (!isHeard) hear(inDoubt(message, positions))
+    }
+  }
+}
+
+/**
+ * Writes down what came of an attempt, and gives the session back.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const attempted = <E, R>(
+  { pool }: Port,
+  message: Message<E, R>,
+  positions: Positions,
+  lease: Lease<Session, SetupError>,
+  exit: Exit.Exit<Receipt, InvalidArgument | E>,
+  isRepeated: boolean
+): Attempted<E> => {
+  const { ledger, parcel } = message
+  const state = lease.session.state()
+  message.isWithSession = false
+  if (Exit.isFailure(exit)) {
+    lease.release(state === "Closed" ? noUse("failed") : { _tag: "Doubtful" })
+    return failed(message, positions, exit.cause)
+  }
+  const receipt = exit.value
+  ledger.record(positions, receipt)
+  const isUsedUp = hasUsedUp(receipt, lease)
+  lease.release(
+    isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(receipt, state, lease)
+  )
+  if (parcel.isUsedUp()) return Exit.succeed(done)
+  if (isUsedUp) return Exit.succeed(rest(positions, receipt))
+  const wasDead = lease.isUsed && !isRepeated && state === "Closed" && hadNotBegun(receipt)
+  return Exit.succeed(
+    wasDead
+      ? { _tag: "Again", positions, aliveAfter: pool.moment() }
+      : elsewhere(message, positions, receipt, lease.source)
+  )
+}
 
 /** Interrupted, and nobody has said what became of it: nothing else can be said for sure. */
 const inDoubt = <E, R>({ parcel }: Message<E, R>, positions: Positions): AnyReceipt => {
@@ -350,10 +462,10 @@ const failed = <E, R>(
   message: Message<E, R>,
   positions: Positions,
   cause: Cause.Cause<InvalidArgument | E>
-): Effect.Effect<Next, InvalidArgument | E> => {
+): Attempted<E> => {
   const { ledger } = message
   const failure = Cause.failureOption(cause)
-  if (Option.isNone(failure) || ledger.isEmpty()) return Effect.failCause(cause)
+  if (Option.isNone(failure) || ledger.isEmpty()) return Exit.failCause(cause)
   message.isAtFault = true
   const error = failure.value
   const detail = `the stream failed on a later run: ${describeCause(error)}`
@@ -361,7 +473,7 @@ const failed = <E, R>(
     positions,
     error instanceof InvalidArgument ? error : new ContentError({ reason: "Failed", detail })
   )
-  return Effect.succeed(done)
+  return Exit.succeed(done)
 }
 
 // -- what a receipt says of the session

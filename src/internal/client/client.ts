@@ -25,16 +25,17 @@ import type {
 } from "../../SmtpClient.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import * as SmtpError from "../../SmtpError.js"
-import type { Service as Session, SetupError } from "../../SmtpSession.js"
+import type { SetupError } from "../../SmtpSession.js"
 import { SmtpRateLimit } from "../../SmtpRateLimit.js"
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../account.js"
 import { invalidArgument } from "../failure.js"
-import { make as makeSession } from "../session.js"
+import type { Established as Session } from "../session.js"
+import { ready } from "../session.js"
 import type { Port } from "./attempts.js"
-import * as Attempts from "./attempts.js"
+import { deliver as deliverParcel } from "./deliver.js"
 import type { RelaySettings, Settings } from "./options.js"
 import { read as readOptions, readRetry } from "./options.js"
 import * as Paces from "./pace.js"
@@ -85,10 +86,11 @@ const sourceOf = (
   maxSessions,
   slots,
   isPermanent: (cause) => Option.exists(Cause.failureOption(cause), (error) => !SmtpError.isTransient(error)),
-  open: makeSession(session).pipe(
-    Effect.flatMap((opened) =>
-      Effect.map(opened.capabilities, ({ limits }) => ({ session: opened, maxMessages: limits.mailMax }))
-    ),
+  open: ready(session).pipe(
+    Effect.map((opened) => ({
+      session: opened,
+      maxMessages: opened.port.exchange.dialogue.capabilities().limits.mailMax
+    })),
     Effect.provide(surroundings)
   )
 })
@@ -98,14 +100,14 @@ const sourceOf = (
 const longestProof = Duration.seconds(15)
 
 const conduct: Conduct<Session> = {
-  awaitEnd: ({ awaitClosed }) =>
-    Effect.map(awaitClosed, (failure): Retirement =>
+  awaitEnd: ({ service }) =>
+    Effect.map(service.awaitClosed, (failure): Retirement =>
       failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
     ),
   // The lane of a session is taken in the order of asking: what comes after the interrupted message finds it gone.
-  prove: ({ noop, state }) =>
-    noop.pipe(
-      Effect.zipRight(state),
+  prove: ({ service, state }) =>
+    service.noop.pipe(
+      Effect.map(state),
       Effect.timeout(longestProof),
       Effect.match({ onFailure: () => false, onSuccess: (now) => now === "Ready" || now === "Transaction" })
     )
@@ -120,7 +122,7 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
     if (isInvalid(parcel)) return Effect.fail(invalidArgument(parcel))
     const own = retry === undefined ? settings.retry : readRetry(retry)
     if (isInvalid(own)) return Effect.fail(invalidArgument(own))
-    return Attempts.deliver(port, parcel, own, settings.timeoutMillis)
+    return deliverParcel(port, parcel, own, settings.timeoutMillis)
   }
 
   const deliver: Service["deliver"] = (submission, options = {}) => prepare(submission, options)
@@ -138,7 +140,11 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
       Effect.map(
         Effect.promise(() => import("./sendAll.js")),
         ({ sendAll }) =>
-          sendAll(submissions, (submission) => prepare(submission, options), concurrencyOf(settings, options))
+          sendAll(port, submissions, {
+            retry: options.retry === undefined ? settings.retry : readRetry(options.retry),
+            timeoutMillis: settings.timeoutMillis,
+            ...flowOf(settings, options)
+          })
       ),
     check: check(port),
     state: Effect.sync(() => stateOf(port)),
@@ -146,15 +152,27 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
   }
 }
 
-// Twice as many as sessions take at once: while half of them are under way the others wait, so that no session does.
-const concurrencyOf = ({ bounds, relays }: Settings, { concurrency }: SendAllOptions): number =>
-  concurrency ?? 2 * Math.min(bounds.maxSessions, 1000) * Math.max(...relays.map(({ slots }) => slots))
+// Twice as much as sessions take at once: while half of it is under way the rest waits, so that no session does.
+const flowOf = (
+  { bounds, relays }: Settings,
+  { concurrency }: SendAllOptions
+): { readonly messages: number; readonly octets: number } => {
+  const sessions = Math.min(bounds.maxSessions, 1000)
+  const most = 2 * sessions * Math.max(...relays.map(({ slots }) => slots))
+  return {
+    messages: concurrency === undefined ? most : atLeastOne(concurrency),
+    octets: 2 * sessions * Math.max(...relays.map(({ windowOctets }) => windowOctets))
+  }
+}
+
+// None at all would be for ever.
+const atLeastOne = (count: number): number => (count >= 1 ? count : 1)
 
 const check = ({ pool }: Port): Service["check"] => {
   const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>
     Effect.flatMap(
       pool.use({ except: new Set(), aliveAfter }, undefined, ({ isUsed, release, session }, restore) =>
-        Effect.flatMap(Effect.exit(restore(session.noop)), (exit) => {
+        Effect.flatMap(Effect.exit(restore(session.service.noop)), (exit) => {
           if (Exit.isSuccess(exit)) {
             release({ _tag: "Clean" })
             return Effect.succeed(Option.none())

@@ -28,6 +28,8 @@ export interface RelaySettings {
   readonly priority: number
   readonly maxSessions: number
   readonly slots: number
+  /** How many octets of content a session takes at once, before another message. */
+  readonly windowOctets: number
   readonly session: SmtpSession.Options
 }
 
@@ -124,7 +126,16 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
   // With "overlap" one message has the wire, one is next, and others wait so that it never runs empty.
   const slots =
     chunking === "eager" ? window.messages : pipelining === "overlap" ? Math.min(4, window.messages) : 1
-  return { name: formatEndpoint(endpoint), host, port, priority, maxSessions, slots, session: relay }
+  return {
+    name: formatEndpoint(endpoint),
+    host,
+    port,
+    priority,
+    maxSessions,
+    slots,
+    windowOctets: window.octets,
+    session: relay
+  }
 }
 
 /**

@@ -3,16 +3,17 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { RecipientsPolicy } from "../../protocol/Plan.js"
 import type { Content, Streamed } from "../../SmtpContent.js"
-import * as Contents from "../../SmtpContent.js"
-import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
-import type { Recipient, Submission } from "../../SmtpSubmission.js"
-import { read as readRequest } from "../request.js"
-import * as Duration from "effect/Duration"
+import type { Submission } from "../../SmtpSubmission.js"
+import type { Preparation } from "../delivery.js"
+import { prepare } from "../delivery.js"
+import type { Request } from "../request.js"
+import { read as readRequest, restricted } from "../request.js"
 import type { Positions } from "./ledger.js"
 
 /**
@@ -26,13 +27,11 @@ export interface Parcel<E, R> {
   readonly timeoutMillis: number | undefined
   readonly envelopeId: string | undefined
   readonly onOutcome: Submission["onOutcome"]
+  readonly content: Preparation<E, R>
   /** Whether the content can be run no more. */
   readonly isUsedUp: () => boolean
-  readonly part: (
-    positions: Positions,
-    timeoutMillis: number | undefined,
-    onOutcome: (receipt: AnyReceipt) => Effect.Effect<void>
-  ) => Submission<E, R>
+  /** What one attempt sends. */
+  readonly part: (positions: Positions, timeoutMillis: number | undefined) => Request
 }
 
 /**
@@ -42,14 +41,7 @@ export interface Parcel<E, R> {
 export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid => {
   const request = readRequest(submission)
   if (isInvalid(request)) return request
-  const { content, isUsedUp } = watch(copyContent(submission.content))
-  const to = copyRecipients(submission.to)
-  const common = {
-    ...submission,
-    content,
-    parameters: copy(submission.parameters),
-    recipientParameters: copy(submission.recipientParameters)
-  }
+  const { content, isUsedUp } = watch(submission.content)
   return {
     from: submission.from,
     recipients: request.recipients,
@@ -57,32 +49,16 @@ export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid
     timeoutMillis: request.timeout === undefined ? undefined : Duration.toMillis(request.timeout),
     envelopeId: request.envelope.parameters.envelopeId,
     onOutcome: submission.onOutcome,
+    // A session knows how long a stream may pause.
+    content: prepare(Duration.infinity, request, { ...submission, content }),
     isUsedUp,
-    part: (positions, timeoutMillis, onOutcome) => ({
-      ...common,
-      to: positions.length === to.length ? to : positions.flatMap((position) => to[position] ?? []),
-      timeout: timeoutMillis,
-      onOutcome
-    })
+    part: (positions, timeoutMillis) => {
+      const part = restricted(request, positions)
+      const timeout = timeoutMillis === undefined ? undefined : Duration.millis(timeoutMillis)
+      return part.timeout === timeout ? part : { ...part, timeout }
+    }
   }
 }
-
-const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | Recipient> => Array.isArray(to)
-
-const copyRecipients = (to: Submission["to"]): ReadonlyArray<string | Recipient> =>
-  (isSeveral(to) ? to : [to]).map((recipient) =>
-    typeof recipient === "string" ? recipient : { ...recipient }
-  )
-
-const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
-
-const copy = <A extends object>(
-  value: A | ReadonlyArray<string> | undefined
-): A | ReadonlyArray<string> | undefined =>
-  value === undefined ? undefined : isList(value) ? [...value] : { ...value }
-
-const copyContent = <E, R>(content: Content<E, R>): Content<E, R> =>
-  content instanceof Uint8Array ? Contents.bytes(content) : content
 
 interface Watched<E, R> {
   readonly content: Content<E, R>
@@ -90,7 +66,7 @@ interface Watched<E, R> {
 }
 
 const isStreamed = <E, R>(content: Content<E, R>): content is Streamed<E, R> =>
-  typeof content === "object" && "_tag" in content && content._tag === "Streamed"
+  Predicate.isObject(content) && "_tag" in content && content._tag === "Streamed"
 
 /** Notices that content which may be run once has been. */
 const watch = <E, R>(content: Content<E, R>): Watched<E, R> => {

@@ -22,7 +22,7 @@ import * as Alarms from "./alarm.js"
 import * as Lines from "./line.js"
 import type { Opened, Source, Tracked } from "./sources.js"
 import * as Sources from "./sources.js"
-import type { Waiter, Wish } from "./waiter.js"
+import type { Answer, Waiter, Wish } from "./waiter.js"
 import * as Waiters from "./waiter.js"
 
 /**
@@ -147,6 +147,14 @@ export interface Pool<S, E> {
     limitMillis: number | undefined,
     body: (lease: Lease<S, E>, restore: Restore) => Effect.Effect<A, E2, R>
   ) => Effect.Effect<A, E | E2 | ClientUnavailable, R>
+  /**
+   * Asks for a lease without a fiber: `hear` is called with the answer, once. It was called already where nothing is
+   * returned; else what is returned gives the place up, and `hear` is not called any more.
+   */
+  readonly ask: (
+    wish: Wish<Source<S, E>>,
+    hear: (answer: Answer<Lease<S, E>, E>) => void
+  ) => (() => void) | undefined
   /** The moment of the pool, for `aliveAfter`. */
   readonly moment: () => number
   readonly count: () => Count
@@ -408,6 +416,8 @@ const build = <S, E>(
     entry.messages += 1
     entry.tracked.leases += 1
     let released = false
+    observer.waited(now() - waiter.since)
+    report(entry.tracked)
     waiter.answer({
       _tag: "Granted",
       lease: {
@@ -422,8 +432,6 @@ const build = <S, E>(
         }
       }
     })
-    observer.waited(now() - waiter.since)
-    report(entry.tracked)
   }
 
   // -- opening
@@ -696,6 +704,8 @@ const build = <S, E>(
   }
 
   let calls = 0
+  // Those who have asked since anybody was served: whether there is room for them in the queue shows then.
+  let newcomers: Array<Waiting<S, E>> = []
 
   // Whoever is served may call back at once: one loop at a time keeps the order.
   const serve = (): void => {
@@ -706,6 +716,13 @@ const build = <S, E>(
       if (!closed && line.size() > 0) serveAll()
     }
     calls = 0
+    const asked = newcomers
+    newcomers = []
+    // Who waits for an opening of its own is not in the queue of those who wait for others.
+    for (const waiter of asked) {
+      const isInQueue = waiter.answered() === undefined && line.size() - opening > bounds.maxWaiting
+      if (isInQueue) turn(waiter, unavailable("QueueFull"))
+    }
     observer.waiting(line.size())
   }
 
@@ -772,10 +789,8 @@ const build = <S, E>(
       return waiter
     }
     enqueue(waiter)
+    newcomers.push(waiter)
     serve()
-    // Who waits for an opening of its own is not in the queue of those who wait for others.
-    const isInQueue = waiter.answered() === undefined && line.size() - opening > bounds.maxWaiting
-    if (isInQueue) turn(waiter, unavailable("QueueFull"))
     return waiter
   }
 
@@ -845,8 +860,25 @@ const build = <S, E>(
       changes.wake()
     })
 
+  const askAndHear: Pool<S, E>["ask"] = (wish, hear) => {
+    const waiter = ask(wish)
+    if (waiter.answered() !== undefined) {
+      waiter.listen(hear)
+      return undefined
+    }
+    let isGivenUp = false
+    waiter.listen((answer) => {
+      if (!isGivenUp) hear(answer)
+    })
+    return () => {
+      isGivenUp = true
+      withdraw(waiter)
+    }
+  }
+
   return {
     use,
+    ask: askAndHear,
     moment: () => moment,
     count: () => ({
       open: entries.size,

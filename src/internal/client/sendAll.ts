@@ -1,75 +1,108 @@
 /**
- * `sendAll` of a client. It is loaded only when it is used, since effect/Stream is.
+ * `sendAll` of a client: a stream of submissions through its sessions. It is loaded only when it is used, since
+ * effect/Stream is.
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import type { NotSentCause, Receipt } from "../../SmtpClient.js"
-import type { InvalidArgument } from "../../SmtpError.js"
-import { ContentError } from "../../SmtpError.js"
+import * as Runtime from "effect/Runtime"
+import type * as Stream from "effect/Stream"
+import type { Invalid } from "../../protocol/Invalid.js"
+import { isInvalid } from "../../protocol/Invalid.js"
+import type { NotSentCause } from "../../SmtpClient.js"
 import type { Keyed as KeyedReceipt } from "../../SmtpReceipt.js"
-import type { Keyed, Submission } from "../../SmtpSubmission.js"
-import { contained, inDoubt, unsent } from "../contained.js"
-import { keyOf, submissionOf } from "../request.js"
-
-type Deliver<E, R> = (
-  submission: Submission<E | ContentError, R>
-) => Effect.Effect<Receipt, InvalidArgument | ContentError | E, R>
-
-type Result<K, E> = KeyedReceipt<K, E, NotSentCause>
+import type { Keyed } from "../../SmtpSubmission.js"
+import { invalidArgument } from "../failure.js"
+import * as Flows from "../flow.js"
+import * as Tracing from "../tracing.js"
+import type { Port } from "./attempts.js"
+import * as Attempts from "./attempts.js"
+import type { Fork } from "./deliver.js"
+import { begin, contentFor, guarded, telling, throughout } from "./deliver.js"
+import type { RetrySettings } from "./options.js"
+import * as Parcels from "./parcel.js"
 
 /**
- * Receipts come in the order in which they are known. As many submissions are under way as `concurrency` says, and no
- * more are pulled: neither side can outrun the other.
+ * What holds for every message of the stream.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Terms {
+  readonly retry: RetrySettings | Invalid
+  readonly timeoutMillis: number | undefined
+  /** How many messages may be under way. */
+  readonly messages: number
+  /** How many octets may be under way before another message begins. */
+  readonly octets: number
+}
+
+/**
+ * Delivers every submission of the stream; see `SmtpClient.Service.sendAll`.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const sendAll = <K, E, R, E2, R2>(
+  port: Port,
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,
-  deliver: Deliver<E, R>,
-  concurrency: number
-): Stream.Stream<Result<K, E>, E2, R | R2> =>
-  thenEnd(submissions, (source) =>
-    Stream.mapEffect(source, (keyed) => deliverOne(keyed, deliver), { concurrency, unordered: true })
-  )
-
-/** However the source ends: what is under way has its receipts first. */
-const thenEnd = <A, B, E, R, R2>(
-  source: Stream.Stream<A, E, R>,
-  use: (source: Stream.Stream<A, never, R>) => Stream.Stream<B, never, R2>
-): Stream.Stream<B, E, R2> =>
-  Stream.suspend(() => {
-    let ended: Stream.Stream<never, E> = Stream.empty
-    const lasting = Stream.catchAllCause(source, (cause) => {
-      ended = Stream.failCause(cause)
-      return Stream.empty
-    })
-    return Stream.concat(
-      use(lasting),
-      Stream.suspend(() => ended)
+  terms: Terms
+): Stream.Stream<KeyedReceipt<K, E, NotSentCause>, E2, R | R2> =>
+  Flows.through<K, E, R, E2, R2, NotSentCause>(submissions, (runtime, scope) =>
+    Effect.flatMap(Effect.clock, (clock) =>
+      Effect.withFiberRuntime((fiber) =>
+        Effect.succeed(
+          carrier<E, R>(port, terms, {
+            clock,
+            isTraced: Tracing.isTraced(fiber),
+            fork: (effect) => Runtime.runFork(runtime)(effect, { scope }),
+            forkBeyond: Runtime.runFork(runtime)
+          })
+        )
+      )
     )
-  })
-
-const deliverOne = <K, E, R>(
-  keyed: Keyed<K, E, R>,
-  deliver: Deliver<E, R>
-): Effect.Effect<Result<K, E>, never, R> => {
-  const key = keyOf(keyed)
-  const submission = submissionOf(keyed)
-  return Effect.matchCause(
-    Effect.suspend(() => deliver(contained(submission))),
-    {
-      onFailure: (cause): Result<K, E> => {
-        const failure = Option.getOrUndefined(Cause.failureOption(cause))
-        if (failure === undefined) return { key, receipt: inDoubt(submission, cause), error: undefined }
-        const receipt = unsent(submission, failure)
-        return { key, receipt, error: failure instanceof ContentError ? undefined : failure }
-      },
-      onSuccess: (receipt) => ({ key, receipt, error: undefined })
-    }
   )
+
+interface Surroundings {
+  readonly clock: Clock.Clock
+  readonly isTraced: boolean
+  /** Runs what needs a fiber, until the stream ends. */
+  readonly fork: Fork
+  /** The same, beyond the end of the stream. */
+  readonly forkBeyond: Fork
 }
+
+const carrier = <E, R>(
+  port: Port,
+  { messages, octets, retry, timeoutMillis }: Terms,
+  { clock, fork, forkBeyond, isTraced }: Surroundings
+): Flows.Carrier<E, R, NotSentCause> => ({
+  mostMessages: messages,
+  mostOctets: octets,
+  begin: (submission, flowing) => {
+    if (isInvalid(retry)) {
+      flowing.refuse(invalidArgument(retry))
+      return
+    }
+    const parcel = Parcels.make(submission)
+    if (isInvalid(parcel)) {
+      flowing.refuse(invalidArgument(parcel))
+      return
+    }
+    const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(parcel, forkBeyond))
+    flowing.weigh(
+      parcel.content._tag === "Bytes" ? parcel.content.facts.octets : Flows.expectedLength(submission)
+    )
+    const content = contentFor(port, message, isTraced)
+    if (content === undefined) {
+      flowing.fork(throughout(port, message))
+      return
+    }
+    const giveUp = begin(port, message, content, fork, (progress) => {
+      if (progress._tag === "Settled") flowing.settle(progress.receipt)
+      else flowing.fork(guarded(message, progress.rest))
+    })
+    if (giveUp !== undefined) flowing.otherwise(giveUp)
+  }
+})

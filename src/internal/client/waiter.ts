@@ -48,6 +48,8 @@ export interface Waiter<Source, L, E> {
   readonly answered: () => Answer<L, E> | undefined
   /** Answers once; later answers are not heard. */
   readonly answer: (answer: Answer<L, E>) => void
+  /** Hears the answer, at once if there is one. */
+  readonly listen: (hear: (answer: Answer<L, E>) => void) => void
   /** Waits for the answer. */
   readonly lease: Effect.Effect<L, E | ClientUnavailable>
 }
@@ -63,6 +65,10 @@ export const make = <Source, L, E>(
 ): Waiter<Source, L, E> => {
   let answered: Answer<L, E> | undefined
   let listener: ((answer: Answer<L, E>) => void) | undefined
+  const listen = (hear: (answer: Answer<L, E>) => void): void => {
+    if (answered === undefined) listener = hear
+    else hear(answered)
+  }
   const result = (answer: Answer<L, E>): Effect.Effect<L, E | ClientUnavailable> =>
     answer._tag === "Granted" ? Effect.succeed(answer.lease) : Effect.failCause(answer.cause)
   return {
@@ -76,11 +82,12 @@ export const make = <Source, L, E>(
       answered = answer
       listener?.(answer)
     },
+    listen,
     lease: Effect.suspend(() =>
       answered !== undefined
         ? result(answered)
         : Effect.async<L, E | ClientUnavailable>((resume) => {
-            listener = (answer) => resume(result(answer))
+            listen((answer) => resume(result(answer)))
           })
     )
   }

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { Command, Ended } from "../children.js"
 import type { Job, Measured } from "../job.js"
-import { clientName, host, readMeasured, sender, toArguments } from "../job.js"
+import { clientName, host, readMeasured, recipientsOf, sender, toArguments } from "../job.js"
 import type { Account } from "../sink/tally.js"
 import type { Workload } from "../workloads.js"
 
@@ -27,7 +27,11 @@ export interface Peer {
   readonly share: number
   /** Whether each message can have a number of its own. */
   readonly numbered: boolean
+  /** Whom its messages are for: a program that has names of its own cannot be told others. */
+  readonly recipients: (job: Pick<Job, "recipients">) => ReadonlyArray<string>
   readonly can: (workload: Workload) => boolean
+  /** What has to be known to read its figures; a footnote, whose sentence begins with the peer's name. */
+  readonly remark: string | undefined
   /** Why it cannot run on this machine; `undefined` if it can. */
   readonly absence: string | undefined
   readonly version: string
@@ -64,6 +68,8 @@ const versionIn = (root: string, path: string): string => {
 const common = {
   share: 1,
   numbered: true,
+  recipients: recipientsOf,
+  remark: undefined,
   inFlight: 1,
   content: "DATA",
   absence: undefined,
@@ -72,12 +78,16 @@ const common = {
 
 const fromOutput = ({ output }: Ended): Measured => readMeasured(output)
 
+/** Where a pool of connections is compared with another. */
+const pooledWorkloads: ReadonlySet<string> = new Set(["small", "small-long", "small-ten", "recipients-100"])
+
 const library = (places: Places): ReadonlyArray<Peer> => {
   const command = onNode(places, "library")
   const version = versionIn(places.root, ".")
   const base = { ...common, product: "effect-smtplib", kind: "Library", version, read: fromOutput } as const
   const kept = ({ fresh }: Workload): boolean => !fresh
   const small = ({ fresh, streamed }: Workload): boolean => !fresh && !streamed
+  const pooled = ({ name }: Workload): boolean => pooledWorkloads.has(name)
   const bdat = { ...base, content: "BDAT" } as const
   return [
     { ...base, name: "effect-smtplib data", command: command("data") },
@@ -107,6 +117,20 @@ const library = (places: Places): ReadonlyArray<Peer> => {
       inFlight: 32,
       can: kept,
       command: command("eager-all")
+    },
+    { ...base, name: "effect-smtplib client overlap", can: pooled, command: command("client-overlap") },
+    {
+      ...base,
+      name: "effect-smtplib client overlap sendAll",
+      can: pooled,
+      command: command("client-overlap-all")
+    },
+    { ...bdat, name: "effect-smtplib client eager", can: pooled, command: command("client-eager") },
+    {
+      ...bdat,
+      name: "effect-smtplib client eager sendAll",
+      can: pooled,
+      command: command("client-eager-all")
     }
   ]
 }
@@ -125,7 +149,9 @@ const emailjs = (places: Places): Peer => ({
   ...common,
   name: "emailjs",
   product: "emailjs",
-  // It leaves Nagle's algorithm on and writes the last dot by itself, which waits for a delayed acknowledgement.
+  remark:
+    "leaves Nagle's algorithm on and writes the last dot by itself, which on loopback waits about 44 ms for a delayed " +
+    "acknowledgement: with small messages its figure is that of one wait for each, and not of work.",
   share: 1 / 100,
   kind: "Client",
   version: versionIn(places.root, "node_modules/emailjs"),
@@ -253,6 +279,13 @@ const smtpSourceArguments = (job: Job): ReadonlyArray<string> => [
   ...["-F", `${job.template}.lf`, `${host}:${job.port}`]
 ]
 
+// It counts them down to the one that it was told.
+const smtpSourceRecipients: Peer["recipients"] = ({ recipients }) =>
+  Array.from({ length: recipients }, (_, index) => {
+    const left = recipients - index
+    return `${left > 1 ? left : ""}recipient@sink.test`
+  })
+
 const smtpSource = (): Peer => {
   const found = findSmtpSource()
   return {
@@ -261,6 +294,7 @@ const smtpSource = (): Peer => {
     product: "Postfix",
     kind: "Client",
     numbered: false,
+    recipients: smtpSourceRecipients,
     version: found === undefined ? "" : postfixVersion(found),
     absence: found === undefined ? "not installed" : undefined,
     can: ({ fresh, streamed }) => !fresh && !streamed,

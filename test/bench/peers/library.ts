@@ -10,9 +10,11 @@ import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import * as NodeSmtp from "../../../src/NodeSmtp.js"
 import * as SmtpAuth from "../../../src/SmtpAuth.js"
+import * as SmtpClient from "../../../src/SmtpClient.js"
 import * as SmtpContent from "../../../src/SmtpContent.js"
 import * as SmtpSession from "../../../src/SmtpSession.js"
-import type { Submission } from "../../../src/SmtpSubmission.js"
+import type { Keyed as KeyedReceipt } from "../../../src/SmtpReceipt.js"
+import type { Keyed, Submission } from "../../../src/SmtpSubmission.js"
 import { makeSource, makeWriter } from "../content.js"
 import type { Job } from "../job.js"
 import { clientName, host, recipientsOf, sender, shapeOfJob } from "../job.js"
@@ -30,9 +32,11 @@ const securityOf = (job: Job): SmtpSession.Options =>
         auth: SmtpAuth.password({ username: job.user, password: Redacted.make(job.password) })
       }
 
-/** How a mode sends: the options of its sessions, and how messages are put to a session. */
+/** How a mode sends: the options of its sessions, and how messages are put to them. */
 interface Level {
   readonly options: SmtpSession.Options
+  /** To sessions, or to a client that has as many. */
+  readonly to?: "Client"
   /** One fiber; as many as the window has room for; or one stream. */
   readonly use: "InTurn" | "Fibers" | "SendAll"
 }
@@ -43,7 +47,11 @@ const levels: Record<string, Level> = {
   "overlap-all": { options: { pipelining: "overlap" }, use: "SendAll" },
   chunked: { options: { chunking: "on" }, use: "InTurn" },
   eager: { options: { chunking: "eager" }, use: "Fibers" },
-  "eager-all": { options: { chunking: "eager" }, use: "SendAll" }
+  "eager-all": { options: { chunking: "eager" }, use: "SendAll" },
+  "client-overlap": { options: { pipelining: "overlap" }, to: "Client", use: "Fibers" },
+  "client-overlap-all": { options: { pipelining: "overlap" }, to: "Client", use: "SendAll" },
+  "client-eager": { options: { chunking: "eager" }, to: "Client", use: "Fibers" },
+  "client-eager-all": { options: { chunking: "eager" }, to: "Client", use: "SendAll" }
 }
 
 const levelOf = ({ mode }: Job): Level => levels[mode] ?? { options: {}, use: "InTurn" }
@@ -71,21 +79,30 @@ const makeSubmission = (job: Job): ((message: number) => Submission) => {
   return (message) => ({ from: sender, to, content: content(message) })
 }
 
+/** A session, or a client with several. */
+interface Sender {
+  readonly send: (submission: Submission) => Effect.Effect<unknown, Error>
+  readonly sendAll: (
+    submissions: Stream.Stream<Keyed<number>>
+  ) => Effect.Effect<Stream.Stream<KeyedReceipt<number>>>
+  readonly sessions: number
+}
+
 /** Sends one message after the other, taking the next free number. */
 const inTurn = (
-  session: SmtpSession.Service,
+  sender: Sender,
   next: () => number | undefined,
   submission: (message: number) => Submission
-): Effect.Effect<void, SmtpSession.SendError> =>
+): Effect.Effect<void, Error> =>
   Effect.gen(function* () {
     for (let message = next(); message !== undefined; message = next()) {
-      yield* session.send(submission(message))
+      yield* sender.send(submission(message))
     }
   })
 
-/** As many fibers as the window takes messages, each sending in turn. */
-const inFibers = (...[session, next, submission]: Parameters<typeof inTurn>): ReturnType<typeof inTurn> =>
-  Effect.replicateEffect(inTurn(session, next, submission), windowMessages, {
+/** As many fibers as the windows take messages, each sending in turn. */
+const inFibers = (...[sender, next, submission]: Parameters<typeof inTurn>): ReturnType<typeof inTurn> =>
+  Effect.replicateEffect(inTurn(sender, next, submission), sender.sessions * windowMessages, {
     concurrency: "unbounded",
     discard: true
   })
@@ -101,12 +118,12 @@ function* keyed(next: () => number | undefined, submission: (message: number) =>
 
 /** One stream of all messages. */
 const inStream = (
-  session: SmtpSession.Service,
+  sender: Sender,
   next: () => number | undefined,
   submission: (message: number) => Submission
 ): Effect.Effect<void, Error> => {
   const submissions = Stream.fromIteratorSucceed(keyed(next, submission), chunkLength)
-  return Stream.unwrap(session.sendAll(submissions)).pipe(
+  return Stream.unwrap(sender.sendAll(submissions)).pipe(
     Stream.runForEach(({ key, receipt }) =>
       receipt.accepted.length === receipt.outcomes.length ? Effect.void : Effect.fail(notAccepted(key))
     )
@@ -136,19 +153,34 @@ const fresh: Open = (job) => {
   })
 }
 
+const asSender = ({ send, sendAll }: Omit<Sender, "sessions">, sessions: number): Sender => ({
+  send: (submission) => send(submission),
+  sendAll: (submissions) => sendAll(submissions),
+  sessions
+})
+
+/** The sessions of a job, or the client that opens them; a pool of another library has no limit on messages either. */
+const sendersOf = (job: Job) =>
+  levelOf(job).to === "Client"
+    ? SmtpClient.make({ ...optionsOf(job), maxSessions: job.connections, maxMessages: Infinity }).pipe(
+        Effect.map((client) => [asSender(client, job.connections)])
+      )
+    : Effect.replicateEffect(
+        Effect.map(SmtpSession.make(optionsOf(job)), (session) => asSender(session, 1)),
+        job.connections
+      )
+
 const kept: Open = async (job) => {
   const runtime = ManagedRuntime.make(NodeSmtp.layer)
   const submission = makeSubmission(job)
   const scope = await Effect.runPromise(Scope.make())
-  const sessions = await runtime.runPromise(
-    Effect.replicateEffect(SmtpSession.make(optionsOf(job)), job.connections).pipe(Scope.extend(scope))
-  )
+  const senders = await runtime.runPromise(Scope.extend(sendersOf(job), scope))
   return {
     send: (first, count) => {
       const next = numbers(first, count)
       const use: (...given: Parameters<typeof inTurn>) => Effect.Effect<void, Error> = uses[levelOf(job).use]
-      const work = (session: SmtpSession.Service) => use(session, next, submission)
-      return Effect.runPromise(Effect.forEach(sessions, work, { concurrency: "unbounded", discard: true }))
+      const work = (sender: Sender) => use(sender, next, submission)
+      return Effect.runPromise(Effect.forEach(senders, work, { concurrency: "unbounded", discard: true }))
     },
     close: async () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))

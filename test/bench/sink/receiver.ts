@@ -22,8 +22,21 @@ export interface Receiver {
   readonly next: () => "Read" | "Secure" | "Close"
 }
 
+/** The envelope that every message is to have. */
+export interface Envelope {
+  readonly sender: string
+  readonly recipients: ReadonlyArray<string>
+}
+
+/** What the receiver has seen of an envelope. */
+export interface SeenEnvelope {
+  readonly recipients: number
+  /** The first command that named somebody else. */
+  readonly strange: string | undefined
+}
+
 /** What the receiver tells of a message that has come to its end. */
-export type OnMessage = (verdict: ReturnType<Verifier["finish"]>, recipients: number) => void
+export type OnMessage = (verdict: ReturnType<Verifier["finish"]>, envelope: SeenEnvelope) => void
 
 const longestLine = 65_536
 const lineFeed = 10
@@ -47,7 +60,10 @@ const verbs = {
   auth: verb("AU")
 }
 
+const space = 32
+
 const ok = "250 OK\r\n"
+const notYet = "530 first STARTTLS, then AUTH\r\n"
 const outOfOrder = "503 out of order\r\n"
 
 /** The greeting that opens a connection. */
@@ -70,8 +86,19 @@ const hello = (offer: Offer): string => {
 
 type Mode = "Commands" | "Credentials" | "Content" | "Chunk"
 
-export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMessage): Receiver => {
+/** A path as it is on the wire. */
+const pathOf = (address: string): Buffer => Buffer.from(`<${address}>`, "latin1")
+
+export const makeReceiver = (
+  offer: Offer,
+  envelope: Envelope,
+  verifier: Verifier,
+  onMessage: OnMessage
+): Receiver => {
   const helloReply = hello(offer)
+  const reversePath = pathOf(envelope.sender)
+  const forwardPaths = envelope.recipients.map(pathOf)
+  let mayMail = !offer.startTls && offer.plain === undefined
   let mode: Mode = "Commands"
   let next: ReturnType<Receiver["next"]> = "Read"
   let octets: Buffer = Buffer.alloc(0)
@@ -79,6 +106,7 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
   let replies = ""
   let hasSender = false
   let recipients = 0
+  let strange: string | undefined
   let atLineStart = true
   let contentBegun = false
   let chunkLeft = 0
@@ -88,11 +116,12 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
   const reset = (): void => {
     hasSender = false
     recipients = 0
+    strange = undefined
     verifier.forget()
   }
 
   const finishMessage = (): void => {
-    onMessage(verifier.finish(), recipients)
+    onMessage(verifier.finish(), { recipients, strange })
     reset()
     replies += ok
   }
@@ -190,7 +219,8 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
 
   const authenticate = (response: string): string => {
     mode = "Commands"
-    return response === offer.plain ? "235 welcome\r\n" : "535 who?\r\n"
+    mayMail = response === offer.plain
+    return mayMail ? "235 welcome\r\n" : "535 who?\r\n"
   }
 
   const beginAuth = (begin: number, end: number): string => {
@@ -201,14 +231,31 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
     return "334 \r\n"
   }
 
-  const mail = (): string => {
+  /** Whether the path stands at a place of the line, with nothing or parameters behind it. */
+  const isAt = (path: Buffer, begin: number, end: number): boolean => {
+    const behind = begin + path.length
+    if (behind > end || (behind < end && octets[behind] !== space)) return false
+    for (let at = 0; at < path.length; at++) if (octets[begin + at] !== path[at]) return false
+    return true
+  }
+
+  const compare = (path: Buffer | undefined, begin: number, verbLength: number, end: number): void => {
+    if (path === undefined || isAt(path, begin + verbLength, end)) return
+    strange ??= octets.toString("latin1", begin, end)
+  }
+
+  const mail = (begin: number, end: number): string => {
+    if (!mayMail) return notYet
     if (hasSender) return outOfOrder
     hasSender = true
+    compare(reversePath, begin, "MAIL FROM:".length, end)
     return ok
   }
 
-  const rcpt = (): string => {
+  // Those that are too many are counted.
+  const rcpt = (begin: number, end: number): string => {
     if (!hasSender) return outOfOrder
+    compare(forwardPaths[recipients], begin, "RCPT TO:".length, end)
     recipients++
     return ok
   }
@@ -227,9 +274,9 @@ export const makeReceiver = (offer: Offer, verifier: Verifier, onMessage: OnMess
   const respond = (begin: number, end: number): string => {
     switch (end - begin < 4 ? 0 : octets.readUInt16BE(begin) & 0xdfdf) {
       case verbs.mail:
-        return mail()
+        return mail(begin, end)
       case verbs.rcpt:
-        return rcpt()
+        return rcpt(begin, end)
       case verbs.bdat:
         return beginChunk(begin, end)
       case verbs.data:

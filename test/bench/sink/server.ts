@@ -67,7 +67,12 @@ const secure = (socket: Socket, context: Context, trips: Trips): void => {
 const converse = (socket: Socket, context: Context, trips: Trips, secured: boolean): void => {
   const { options, tally } = context
   const verifier = makeVerifier(options.shape)
-  const receiver: Receiver = makeReceiver(offerOf(options, secured), verifier, tally.message)
+  const receiver: Receiver = makeReceiver(
+    offerOf(options, secured),
+    options.expectation,
+    verifier,
+    tally.message
+  )
 
   const finish = (): void => {
     const next = receiver.next()

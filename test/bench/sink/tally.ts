@@ -2,15 +2,15 @@
  * The account of one measurement as the sink sees it: what came whole, what did not, and how long, how much CPU of the
  * sink and how many round trips lie between the last message of the warm-up and the last of all.
  */
+import type { Envelope, SeenEnvelope } from "./receiver.js"
 import type { Verdict } from "./verifier.js"
 
 /** What a measurement is to bring. */
-export interface Expectation {
+export interface Expectation extends Envelope {
   /** Messages that are sent before the counted ones. */
   readonly warmUp: number
   /** Messages that are counted. */
   readonly messages: number
-  readonly recipients: number
   /** Whether each message has a number of its own; a program that sends one file over and over cannot do that. */
   readonly numbered: boolean
 }
@@ -34,7 +34,7 @@ export interface Account {
 
 export interface Tally {
   readonly connected: () => void
-  readonly message: (verdict: Verdict, recipients: number) => void
+  readonly message: (verdict: Verdict, envelope: SeenEnvelope) => void
   readonly trips: (count: number) => void
   readonly account: () => Account
 }
@@ -74,13 +74,15 @@ export const makeTally = (expectation: Expectation): Tally => {
     else seen[number] = 1
   }
 
-  const message = (verdict: Verdict, recipients: number): void => {
+  const message = (verdict: Verdict, { recipients, strange }: SeenEnvelope): void => {
     messages++
     if (verdict._tag === "Altered") problem(`message ${messages} is altered at octet ${verdict.position}`)
     else if (expectation.numbered) takeNumber(verdict.number)
-    if (recipients !== expectation.recipients) {
-      problem(`message ${messages} has ${recipients} recipients instead of ${expectation.recipients}`)
+    const expected = expectation.recipients.length
+    if (recipients !== expected) {
+      problem(`message ${messages} has ${recipients} recipients instead of ${expected}`)
     }
+    if (strange !== undefined) problem(`message ${messages} has another envelope: ${strange}`)
     if (messages === expectation.warmUp) begun = mark()
     if (messages === total) ended = mark()
   }
