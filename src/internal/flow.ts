@@ -21,6 +21,7 @@ import type { Keyed as KeyedReceipt, Receipt } from "../SmtpReceipt.js"
 import type { Keyed, Submission } from "../SmtpSubmission.js"
 import { contained, inDoubt, unsent } from "./contained.js"
 import { keyOf, submissionOf } from "./request.js"
+import * as Turns from "./turns.js"
 import * as Wakeup from "./wakeup.js"
 
 /** What a flow itself can say of a recipient. */
@@ -226,6 +227,15 @@ const make = <K, E, R, E2, C extends SmtpError>(
     }
   }
 
+  // Not where a message waits for room that unread receipts take, with the sessions about to run empty.
+  const mayGather = (): boolean =>
+    active.length > 0 &&
+    receipts.length < Turns.worthAChunk &&
+    receipts[0]?.onOutcome === undefined &&
+    (active.length > mostMessages / 2 || hasRoom())
+
+  const gathered = Turns.gather(mayGather)
+
   const isBegun = (): boolean => next >= offered.length
 
   return {
@@ -245,7 +255,10 @@ const make = <K, E, R, E2, C extends SmtpError>(
     // All that have come by the time that the fiber goes on. Who leaves has read what it was given: where a hook waits
     // for what is left unread, receipts are given one by one.
     take: Effect.flatMap(
-      Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
+      Effect.zipRight(
+        Wakeup.until(changed, () => (receipts.length > 0 || isOver() ? Effect.void : undefined)),
+        gathered
+      ),
       () => {
         if (receipts.length === 0) return Effect.failCause(ended ?? Cause.empty)
         const hooked = receipts.findIndex(({ onOutcome }) => onOutcome !== undefined)

@@ -34,6 +34,7 @@ import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
 import { keyOf, read as readRequest, submissionOf } from "./request.js"
 import * as Tracing from "./tracing.js"
+import * as Turns from "./turns.js"
 import * as Wakeup from "./wakeup.js"
 
 type Result<K, E> = KeyedReceipt<K, E, NotSentCause | InvalidArgument>
@@ -295,11 +296,11 @@ const makeFlow = <K, E, R, E2>(
   // Not where a message waits for room that unread receipts take, with the lane about to run empty.
   const mayGather = (): boolean =>
     underWay() > 0 &&
-    receipts.length < worthAChunk &&
+    receipts.length < Turns.worthAChunk &&
     receipts[0]?.onOutcome === undefined &&
     (underWay() > window.messages || hasRoom())
 
-  const gathered = Effect.suspend(() => (mayGather() ? turns(turnsToGather, mayGather) : Effect.void))
+  const gathered = Turns.gather(mayGather)
 
   return {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
@@ -337,26 +338,6 @@ const makeFlow = <K, E, R, E2>(
     }
   }
 }
-
-// A stream takes as long for a chunk as the session for a message, so that receipts one by one would hold it up. Turns are
-// short where little goes on, and long enough to bring several receipts where much does.
-const turnsToGather = 4
-const worthAChunk = 8
-
-/** Waits for so many turns of the event loop, as long as it is of use. */
-const turns = (count: number, isOfUse: () => boolean): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    let left = count
-    let immediate = setImmediate(pass)
-    function pass(): void {
-      left--
-      if (left > 0 && isOfUse()) immediate = setImmediate(pass)
-      else resume(Effect.void)
-    }
-    return Effect.sync(() => {
-      clearImmediate(immediate)
-    })
-  })
 
 const none: Iterator<never, undefined> = { next: () => ({ done: true, value: undefined }) }
 
