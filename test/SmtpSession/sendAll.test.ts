@@ -509,58 +509,76 @@ describe("a stream of messages whose reader leaves", () => {
 })
 
 describe("a stream of messages and backpressure", () => {
-  const stalled = SmtpTest.script(opens, chunkedAlone("one"), SmtpTest.delay("2 minutes"), SmtpTest.close)
+  /** A server that is silent after the first message; the gate opens when it has begun to be. */
+  const stalled = (gate: Deferred.Deferred<undefined>) =>
+    SmtpTest.script(
+      opens,
+      chunkedAlone("one"),
+      SmtpTest.effect(Deferred.succeed(gate, undefined)),
+      SmtpTest.delay("2 minutes"),
+      SmtpTest.close
+    )
 
   it.effect.each([
     ["octets", { content: "x".repeat(1000) }],
     ["octets with a time limit", { content: "x".repeat(1000), timeout: "1 hour" }],
     [
       "streams of a declared size",
-      { content: SmtpContent.replayable(Stream.make(octets("x".repeat(1000))), { size: 1_000_000 }) }
+      {
+        content: SmtpContent.replayable(Stream.concat(Stream.make(octets("x".repeat(1000))), Stream.never), {
+          size: 1_000_000
+        })
+      }
     ]
   ] as const)("pulls no more octets than its window has room for: %s", ([, own]) =>
-    withSession(
-      stalled,
-      (smtp) =>
-        Effect.gen(function* () {
-          let pulled = 0
-          const source = Stream.iterate(0, (number) => number + 1).pipe(
-            Stream.rechunk(1),
-            Stream.map((number) => {
-              pulled++
-              return number === 0 ? keyed("one") : keyed(`w${number}`, own)
-            })
-          )
-          const sending = yield* Effect.fork(sendAll(smtp, source))
-          yield* TestClock.adjust("1 minute")
-          expect(pulled).toBeLessThan(8)
-          yield* Fiber.interrupt(sending)
-          yield* TestClock.adjust("1 minute")
-        }),
-      { ...eager, window: { octets: 1000 } }
+    Effect.flatMap(Deferred.make<undefined>(), (gate) =>
+      withSession(
+        stalled(gate),
+        (smtp) =>
+          Effect.gen(function* () {
+            let pulled = 0
+            const source = Stream.iterate(0, (number) => number + 1).pipe(
+              Stream.rechunk(1),
+              Stream.map((number) => {
+                pulled++
+                return number === 0 ? keyed("one") : keyed(`w${number}`, own)
+              })
+            )
+            const sending = yield* Effect.fork(sendAll(smtp, source))
+            yield* Deferred.await(gate)
+            yield* TestClock.adjust("1 minute")
+            expect(pulled).toBeLessThan(8)
+            yield* Fiber.interrupt(sending)
+            yield* TestClock.adjust("1 minute")
+          }),
+        { ...eager, window: { octets: 1000 } }
+      )
     )
   )
 
   it.effect("pulls no more than its window when the server does not answer", () =>
-    withSession(
-      SmtpTest.script(opens, chunkedAlone("one"), SmtpTest.delay("2 minutes"), SmtpTest.close),
-      (smtp) =>
-        Effect.gen(function* () {
-          let pulled = 0
-          const source = Stream.iterate(0, (number) => number + 1).pipe(
-            Stream.rechunk(1),
-            Stream.map((number) => {
-              pulled++
-              return keyed(number === 0 ? "one" : `w${number}`)
-            })
-          )
-          const sending = yield* Effect.fork(sendAll(smtp, source))
-          yield* TestClock.adjust("1 minute")
-          expect(pulled).toBe(9)
-          yield* Fiber.interrupt(sending)
-          yield* TestClock.adjust("1 minute")
-        }),
-      { ...eager, window: { messages: 4 } }
+    Effect.flatMap(Deferred.make<undefined>(), (gate) =>
+      withSession(
+        stalled(gate),
+        (smtp) =>
+          Effect.gen(function* () {
+            let pulled = 0
+            const source = Stream.iterate(0, (number) => number + 1).pipe(
+              Stream.rechunk(1),
+              Stream.map((number) => {
+                pulled++
+                return keyed(number === 0 ? "one" : `w${number}`)
+              })
+            )
+            const sending = yield* Effect.fork(sendAll(smtp, source))
+            yield* Deferred.await(gate)
+            yield* TestClock.adjust("1 minute")
+            expect(pulled).toBe(9)
+            yield* Fiber.interrupt(sending)
+            yield* TestClock.adjust("1 minute")
+          }),
+        { ...eager, window: { messages: 4 } }
+      )
     )
   )
 
