@@ -15,6 +15,8 @@ import { replayable } from "../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
 import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./contentModel.js"
 import { empty, encodingOptions, notContent, violated, isOctets } from "./contentModel.js"
+import type { Past } from "./contentPass.js"
+import { noPast } from "./contentPass.js"
 import { prepareStream } from "./contentStream.js"
 import * as MemoryTurns from "./memoryTurns.js"
 
@@ -77,21 +79,22 @@ export const run = <E, R, E2, R2>(
  *
  * Fails with `InvalidArgument` if the content is empty, is no content at all, or is a string that UTF-8 cannot
  * express; with `ContentError` if content in memory may not be sent under the options, if a stream stalled, or if
- * `SmtpContent.once` was used before.
+ * `SmtpContent.once` was used before. A stream is held to what it gave in the past.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const prepare = <E = never, R = never>(
   content: Content<E, R>,
-  options: PrepareOptions
+  options: PrepareOptions,
+  past: Past = noPast()
 ): Effect.Effect<Prepared<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> => {
   const prepared = prepareInMemory(content, options)
   if (prepared !== undefined) {
     return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
   }
   const streamed = streamedOf(content)
-  return streamed === undefined ? Effect.fail(notContent()) : prepareStream(streamed, options)
+  return streamed === undefined ? Effect.fail(notContent()) : prepareStream(streamed, options, past)
 }
 
 const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined => {

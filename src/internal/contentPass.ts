@@ -12,8 +12,9 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Streamed } from "../SmtpContent.js"
+import type { InvalidArgument } from "../SmtpError.js"
 import { ContentError } from "../SmtpError.js"
-import { changed, isOctets, notOctets } from "./contentModel.js"
+import { changed, empty, isOctets, notOctets } from "./contentModel.js"
 import * as Elapsed from "./elapsed.js"
 import * as Fingerprints from "./fingerprint.js"
 
@@ -35,12 +36,38 @@ export interface Pass<E, R> {
   readonly peeked: Array<Uint8Array>
   ended: boolean
   started: boolean
+  readonly account: Account
+}
+
+/** What a run has come to so far; it outlives the run, and holds nothing of the content. */
+interface Account {
   /** Octets that blocks were made of. */
   octets: number
-  readonly history: History | undefined
+  /** These are all that the stream gives. */
+  complete: boolean
   /** This run turned out to differ from the one before. */
   differs: boolean
+  readonly history: History | undefined
 }
+
+/**
+ * What the runs of a stream for one message have come to, each of which is held to those before it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Past {
+  /** The last run, which may be going on. */
+  last: Account | undefined
+}
+
+/**
+ * Of a stream that has not been run.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const noPast = (): Past => ({ last: undefined })
 
 /** What a stream that can be run again is compared by. */
 interface History {
@@ -118,8 +145,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
 }
 
 /**
- * Opens the stream, for the first time or after `before`, whose octets it is held to; `complete` says whether any
- * run has given all of them.
+ * Opens the stream for another run, which is held to the octets of those before.
  *
  * @since 0.1.0
  * @category constructors
@@ -127,8 +153,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
 export const openPass = <E, R>(
   content: Streamed<E, R>,
   parent: Scope.Scope,
-  before: Pass<E, R> | undefined,
-  complete: boolean
+  past: Past
 ): Effect.Effect<Pass<E, R>, ContentError, R> =>
   Effect.gen(function* () {
     if (!content.claim()) {
@@ -138,9 +163,11 @@ export const openPass = <E, R>(
       })
     }
     const { toPull } = yield* Effect.promise(() => import("effect/Stream"))
-    const history = content.replayable ? yield* makeHistory(before, complete) : undefined
+    const history = content.replayable ? yield* makeHistory(past.last) : undefined
     const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
     const pull = yield* Scope.extend(toPull(content.stream), scope)
+    const account = { octets: 0, complete: false, differs: false, history }
+    past.last = account
     return {
       scope,
       pull,
@@ -150,17 +177,15 @@ export const openPass = <E, R>(
       peeked: [],
       ended: false,
       started: false,
-      octets: 0,
-      history,
-      differs: false
+      account
     }
   })
 
-const makeHistory = <E, R>(before: Pass<E, R> | undefined, complete: boolean): Effect.Effect<History> =>
+const makeHistory = (before: Account | undefined): Effect.Effect<History> =>
   Effect.map(
     before?.history === undefined ? Fingerprints.makeBegin : Effect.succeed(before.history.begin),
     (begin) => {
-      const expected = before === undefined ? undefined : expectation(before, complete)
+      const expected = before === undefined ? undefined : expectation(before)
       return {
         begin,
         fingerprint: begin(),
@@ -171,11 +196,10 @@ const makeHistory = <E, R>(before: Pass<E, R> | undefined, complete: boolean): E
   )
 
 /** What the next run is held to: the longest run so far. */
-const expectation = <E, R>(pass: Pass<E, R>, complete: boolean): Expected | undefined => {
-  const { differs, history, octets } = pass
-  return differs || history === undefined || octets < (history.expected?.octets ?? 0)
-    ? history?.expected
-    : { octets, fingerprint: history.fingerprint.value(), complete }
+const expectation = ({ complete, differs, history, octets }: Account): Expected | undefined => {
+  const before = history?.expected
+  if (differs || history === undefined || octets < (before?.octets ?? 0)) return before
+  return { octets, fingerprint: history.fingerprint.value(), complete: complete || before?.complete === true }
 }
 
 /**
@@ -233,8 +257,8 @@ export const nextBlock = <E, R>(
   Effect.flatMap(gather(pass, watch, allocate), (block) => {
     const wrong =
       block === undefined
-        ? accountEnd(pass, limits.declared, limits.allowEmpty)
-        : account(pass, block, limits.declared)
+        ? countEnd(pass.account, limits.declared, limits.allowEmpty)
+        : count(pass.account, block, limits.declared)
     return wrong === undefined ? Effect.succeed(block) : Effect.fail(wrong)
   })
 
@@ -276,22 +300,22 @@ const fill = <E, R>(block: Uint8Array, offset: number, pass: Pass<E, R>): number
 }
 
 /** Counts a block; says how the content differs from what it should be, as soon as it does. */
-const account = <E, R>(
-  pass: Pass<E, R>,
+const count = (
+  account: Account,
   block: Uint8Array,
   declared: number | undefined
 ): ContentError | undefined => {
-  const before = pass.octets
+  const before = account.octets
   const total = before + block.length
   if (declared !== undefined && total > declared) {
     return changed(`it has more than the ${declared} octets that were declared`)
   }
-  const { history } = pass
-  if (history?.expected?.complete === true && total > history.expected.octets) return differs(pass)
-  pass.octets = total
+  const { history } = account
+  if (history?.expected?.complete === true && total > history.expected.octets) return differs(account)
+  account.octets = total
   if (history === undefined) return undefined
   history.fingerprint.update(block)
-  return agrees(history, block, before) ? undefined : differs(pass)
+  return agrees(history, block, before) ? undefined : differs(account)
 }
 
 /** Whether a block that begins `before` octets into the run goes on as the run before did, as far as can be said. */
@@ -305,22 +329,34 @@ const agrees = (history: History, block: Uint8Array, before: number): boolean =>
   return comparing.value() === expected.fingerprint
 }
 
-const differs = <E, R>(pass: Pass<E, R>): ContentError => {
-  pass.differs = true
+const differs = (account: Account): ContentError => {
+  account.differs = true
   return changed(
     "a second run of the stream gave other octets than the first; give a stream that can be run again"
   )
 }
 
 /** What is wrong once the stream has ended. */
-const accountEnd = <E, R>(
-  pass: Pass<E, R>,
+const countEnd = (
+  account: Account,
   declared: number | undefined,
   allowEmpty: boolean
 ): ContentError | undefined => {
-  if (declared !== undefined && pass.octets < declared) {
-    return changed(`it has ${pass.octets} octets where ${declared} were declared`)
+  const { history, octets } = account
+  if (declared !== undefined && octets < declared) {
+    return changed(`it has ${octets} octets where ${declared} were declared`)
   }
-  const least = pass.history?.expected?.octets ?? (allowEmpty ? 0 : 1)
-  return pass.octets < least || (pass.octets === 0 && !allowEmpty) ? differs(pass) : undefined
+  const least = history?.expected?.octets ?? (allowEmpty ? 0 : 1)
+  if (octets < least || (octets === 0 && !allowEmpty)) return differs(account)
+  account.complete = true
+  return undefined
 }
+
+/**
+ * What is wrong with a stream that has ended before its first octet, where a message is not to be empty.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const nothing = <E, R>({ account }: Pass<E, R>): ContentError | InvalidArgument =>
+  (account.history?.expected?.octets ?? 0) > 0 ? differs(account) : empty()

@@ -13,20 +13,22 @@ import type { Streamed } from "../SmtpContent.js"
 import type { ContentError } from "../SmtpError.js"
 import { InvalidArgument } from "../SmtpError.js"
 import type { Peek, PreparedStream, PrepareOptions, RunOptions, Sink } from "./contentModel.js"
-import { empty, encodingOptions, notContent, violated } from "./contentModel.js"
-import type { Pass, Watch } from "./contentPass.js"
-import { makeWatch, nextBlock, openPass, untilOctets } from "./contentPass.js"
+import { encodingOptions, notContent, violated } from "./contentModel.js"
+import type { Pass, Past, Watch } from "./contentPass.js"
+import { makeWatch, nextBlock, nothing, openPass, untilOctets } from "./contentPass.js"
 import * as MemoryTurns from "./memoryTurns.js"
 
 /**
  * Pulls until the stream gives its first octet; it is released when the scope closes, or earlier.
+ * Every run is held to those of the past.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const prepareStream = <E, R>(
   content: Streamed<E, R>,
-  options: PrepareOptions
+  options: PrepareOptions,
+  past: Past
 ): Effect.Effect<PreparedStream<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> =>
   Effect.gen(function* () {
     if (!Predicate.hasProperty(content.stream, Symbol.for("effect/Stream"))) {
@@ -37,10 +39,10 @@ export const prepareStream = <E, R>(
     }
     const watch = makeWatch(yield* Effect.clock, options.stallTimeout)
     const scope = yield* Effect.scope
-    const first = yield* openPass(content, scope, undefined, false)
+    const first = yield* openPass(content, scope, past)
     yield* watch.guard(untilOctets(first, watch))
-    if (first.pending.length === 0 && !options.allowEmpty) return yield* empty()
-    return streamRuns(content, options, scope, watch, first)
+    if (first.pending.length === 0 && !options.allowEmpty) return yield* nothing(first)
+    return streamRuns(content, options, scope, watch, past, first)
   })
 
 // Octets of the blocks that a stream is gathered into, whatever pieces it gives. A block is as long as all before it:
@@ -58,16 +60,16 @@ const streamRuns = <E, R>(
   prepareOptions: PrepareOptions,
   parent: Scope.Scope,
   watch: Watch,
+  past: Past,
   first: Pass<E, R>
 ): PreparedStream<E, R> => {
   const limits = { declared: content.size, allowEmpty: prepareOptions.allowEmpty }
   let current = first
-  let complete = false
 
   /** The pass that no run has begun, opened anew if need be. */
   const freshPass: Effect.Effect<Pass<E, R>, ContentError, R> = Effect.suspend(() => {
     if (!current.started) return Effect.succeed(current)
-    return Effect.map(openPass(content, parent, current, complete), (pass) => {
+    return Effect.map(openPass(content, parent, past), (pass) => {
       current = pass
       return pass
     })
@@ -106,7 +108,7 @@ const streamRuns = <E, R>(
         encodingOptions(prepareOptions, { ...options, require7bit }),
         memory.allocate
       )
-      const allocate = () => memory.allocate(blockLength(pass.octets))
+      const allocate = () => memory.allocate(blockLength(pass.account.octets))
       // One piece is always kept back: none is the last before the stream has ended.
       let kept: ReadonlyArray<Uint8Array> = []
       for (;;) {
@@ -122,7 +124,6 @@ const streamRuns = <E, R>(
         kept = encoded
         memory.next()
       }
-      complete = true
       const end = encoder.end()
       if ("_tag" in end) return yield* violated(end)
       yield* sink([...kept, ...end], true)

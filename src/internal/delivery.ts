@@ -19,6 +19,7 @@ import { failureOf, noAccount, receiptOf } from "./account.js"
 import { describeCause } from "./cause.js"
 import type { Prepared, PreparedStream } from "./content.js"
 import * as Contents from "./content.js"
+import type { Past } from "./contentPass.js"
 import { warnOf } from "./doubt.js"
 import type { Entrant } from "./exchange.js"
 import { invalidArgument } from "./failure.js"
@@ -139,6 +140,13 @@ export const reportUnheard =
     exchange.fork(warnOf(request, content, receipt))
   }
 
+interface Opening<E, R> {
+  readonly _tag: "Opening"
+  readonly submission: Submission<E, R>
+  /** Where it goes on over several deliveries. */
+  readonly past?: Past
+}
+
 /**
  * Content in memory, or a stream to be opened within the send.
  *
@@ -146,9 +154,7 @@ export const reportUnheard =
  * @category models
  */
 export type Preparation<E, R> =
-  | Prepared<E, R>
-  | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument }
-  | { readonly _tag: "Opening"; readonly submission: Submission<E, R> }
+  Prepared<E, R> | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument } | Opening<E, R>
 
 /**
  * Prepares content in memory; a stream is left as it is, and `stallTimeout` is for streams.
@@ -194,9 +200,9 @@ const carry = <E, R>(
     case "Failed":
       return unsent(request, preparation.error)
     case "Opening": {
-      const { submission } = preparation
+      const { past, submission } = preparation
       const { stall } = port.exchange.limits
-      const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission))
+      const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission), past)
       const sent = Effect.flatMap(opened, (content) => driven(port, request, content, message))
       return withinTimeout(Effect.scoped(sent), request, message).pipe(
         Effect.catchIf(isContentError, (error) => unsent(request, error))

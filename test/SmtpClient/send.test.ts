@@ -524,6 +524,79 @@ describe("trying again", () => {
       ])
     })
   )
+
+  it.scoped("is held to what the stream gave before: whoever is left gets no other message", () =>
+    Effect.gen(function* () {
+      const others = [
+        "Subject: hi\r\n\r\n",
+        "Subject: hi\r\n\r\nhullo\r\n",
+        `${submission.content}more\r\n`,
+        ""
+      ]
+      for (const other of others) {
+        const server = yield* SmtpTest.server(greylisting(1))
+        const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+        let runs = 0
+        const changing = Stream.suspend(() => Stream.make(octets(runs++ === 0 ? submission.content : other)))
+        const fiber = yield* Effect.fork(
+          client.deliver({ ...submission, to: ["a@y.test", "b@y.test"], content: changing })
+        )
+        expect(outcomes(yield* joinInTime(fiber, "1 minute"))).toEqual([
+          "a@y.test Accepted 250",
+          "b@y.test Refused 450 rcpt"
+        ])
+        expect(runs).toBeGreaterThan(1)
+        expect(texts(yield* server.messages)).toEqual([submission.content])
+      }
+    })
+  )
+
+  it.scoped("is held to a run that came to no end, at whatever relay that was", () =>
+    Effect.gen(function* () {
+      const losing = script(
+        opened(),
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        ask("RCPT TO:<b@y.test>", "250 ok"),
+        ask("DATA", "354 go"),
+        SmtpTest.close
+      )
+      const first = yield* SmtpTest.scripted([losing])
+      const second = yield* SmtpTest.server()
+      const client = yield* clientOf(
+        { "one.test": first, "two.test": second },
+        {
+          host: undefined,
+          relays: [
+            { host: "one.test", priority: 1 },
+            { host: "two.test", priority: 2 }
+          ]
+        }
+      )
+      let runs = 0
+      const changing = Stream.suspend(() => {
+        const piece = octets(`${runs++ === 0 ? "a" : "b"}\r\n`.repeat(30_000))
+        return Stream.make(piece, piece, piece, piece, piece, piece, piece, piece)
+      })
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, content: changing }))
+      const { notSent } = yield* joinInTime(fiber, "1 second")
+      expect(runs).toBe(2)
+      expect(notSent).toMatchObject([{ cause: { _tag: "ContentError", reason: "Changed" } }])
+      expect(yield* second.messages).toEqual([])
+    })
+  )
+
+  it.scoped("may give another message where the program delivers anew", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      let runs = 0
+      const counting = Stream.suspend(() => Stream.make(octets(`Subject: ${++runs}\r\n\r\n`)))
+      const delivery = client.deliver({ ...submission, content: counting })
+      expect(outcomes(yield* delivery)).toEqual(["b@y.test Accepted 250"])
+      expect(outcomes(yield* delivery)).toEqual(["b@y.test Accepted 250"])
+      expect(texts(yield* server.messages)).toEqual(["Subject: 1\r\n\r\n", "Subject: 2\r\n\r\n"])
+    })
+  )
 })
 
 describe("the limit of a whole send", () => {

@@ -24,6 +24,7 @@ import type { Ledger, Positions } from "./ledger.js"
 import * as Ledgers from "./ledger.js"
 import type { RelaySettings, RetrySettings } from "./options.js"
 import type { Parcel } from "./parcel.js"
+import * as Parcels from "./parcel.js"
 import type { Lease, Pool, Restore, Retirement, Verdict } from "./pool.js"
 import * as Retries from "./retry.js"
 import type { Source } from "./sources.js"
@@ -99,7 +100,7 @@ export const make = <E, R>(
     isCounted = true
   }
   return {
-    parcel,
+    parcel: Parcels.forMessage(parcel),
     ledger: Ledgers.make(parcel.recipients),
     clock,
     deadline: limit === undefined ? undefined : since + limit,

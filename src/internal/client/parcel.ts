@@ -10,6 +10,7 @@ import { isInvalid } from "../../protocol/Invalid.js"
 import type { RecipientsPolicy } from "../../protocol/Plan.js"
 import type { Content, Streamed } from "../../SmtpContent.js"
 import type { Submission } from "../../SmtpSubmission.js"
+import { noPast } from "../contentPass.js"
 import type { Preparation } from "../delivery.js"
 import { prepare } from "../delivery.js"
 import type { Request } from "../request.js"
@@ -59,6 +60,16 @@ export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid
     }
   }
 }
+
+/**
+ * The same for one message: its attempts are held to one another, whatever sessions they take, and to no other message
+ * that the parcel was sent as.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const forMessage = <E, R>(parcel: Parcel<E, R>): Parcel<E, R> =>
+  parcel.content._tag === "Opening" ? { ...parcel, content: { ...parcel.content, past: noPast() } } : parcel
 
 interface Watched<E, R> {
   readonly content: Content<E, R>
