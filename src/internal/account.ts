@@ -117,6 +117,19 @@ export const settle = (
   return overflow
 }
 
+/**
+ * Takes back what was written down of recipients that were too many for a transaction.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const forget = (
+  { outcomes }: Account,
+  batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
+): void => {
+  for (const { positions } of batches.flat()) for (const position of positions) outcomes[position] = undefined
+}
+
 /** Most recipients share one reply, whose queue id is looked for once. */
 const makeAccepted = (): ((recipient: string, reply: Reply) => Accepted) => {
   let latest: Accepted | undefined

@@ -16,7 +16,7 @@ import { ContentError, InvalidArgument, NotSupported } from "../SmtpError.js"
 import type { ContentReport } from "../SmtpReceipt.js"
 import type { NotSentCause } from "../SmtpSession.js"
 import type { Receipt } from "./account.js"
-import { interrupted, noAccount, receiptOf, settle } from "./account.js"
+import { forget, interrupted, noAccount, receiptOf, settle } from "./account.js"
 import type { Prepared } from "./content.js"
 import * as Contents from "./content.js"
 import type { Entrant, Exchange, Failure, Owner } from "./exchange.js"
@@ -220,7 +220,9 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     const stop = runs === 0 ? undefined : beforeFurther(port, content)
     const batch = stop === undefined ? waiting.shift() : undefined
     if (batch === undefined) {
-      finish(stop ?? nothingMissing)
+      // Another session may serve those that were too many for a transaction.
+      if (stop?._tag === "NotSupported") forget(account, waiting)
+      finish(stop === undefined ? nothingMissing : () => stop)
       return
     }
     const machine = Transactions.make(made, batch, port.dialect)
@@ -423,16 +425,18 @@ const sayGoodbye = ({ exchange, experience }: Port, trace: CommandTrace | undefi
 const mustReset = ({ exchange, settings }: Port): boolean =>
   exchange.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
 
-const beforeFurther = (port: Port, content: Prepared<unknown, unknown> | undefined): Stop | undefined => {
+/** Why no other transaction of the message may follow. */
+const beforeFurther = (
+  port: Port,
+  content: Prepared<unknown, unknown> | undefined
+): ContentError | NotSupported | undefined => {
   if (content?._tag === "Stream" && !content.replayable) {
     const detail = "it can be run only once, and the server takes fewer recipients at a time"
-    return () => new ContentError({ reason: "UsedTwice", detail })
+    return new ContentError({ reason: "UsedTwice", detail })
   }
   const { dialogue } = port.exchange
   const { mailMax } = dialogue.capabilities().limits
-  if (mailMax === undefined || dialogue.mails() < mailMax) return undefined
-  return () => refusedMailMax(mailMax)
+  return mailMax === undefined || dialogue.mails() < mailMax
+    ? undefined
+    : new NotSupported({ extension: "LIMITS", reason: Plans.mailMaxReached(mailMax) })
 }
-
-const refusedMailMax = (mailMax: number): NotSupported =>
-  new NotSupported({ extension: "LIMITS", reason: Plans.mailMaxReached(mailMax) })

@@ -174,6 +174,29 @@ describe("a client", () => {
     })
   )
 
+  it.scoped("goes on with another session for those that were too many for the last transaction of one", () =>
+    Effect.gen(function* () {
+      const session = (...recipients: ReadonlyArray<SmtpTest.Script>) =>
+        script(
+          opened("LIMITS MAILMAX=1"),
+          ask("MAIL FROM:<a@x.test>", "250 ok"),
+          ...recipients,
+          ask("DATA", "354 go"),
+          content(submission.content, "250 ok"),
+          goodbye
+        )
+      const server = yield* SmtpTest.scripted([
+        session(ask("RCPT TO:<b@y.test>", "250 ok"), ask("RCPT TO:<c@y.test>", "452 4.5.3 too many")),
+        session(ask("RCPT TO:<c@y.test>", "250 ok"))
+      ])
+      const client = yield* clientOf({ "mx.test": server })
+      const receipt = yield* client.deliver({ ...submission, to: ["b@y.test", "c@y.test"] })
+      expect(outcomes(receipt)).toEqual(["b@y.test Accepted 250", "c@y.test Accepted 250"])
+      yield* client.close
+      yield* server.done
+    })
+  )
+
   it.scoped("opens another session in time where the server limits them", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["LIMITS MAILMAX=2"] })

@@ -1068,6 +1068,21 @@ describe("MAILMAX (RFC 9422 section 4.1)", () => {
       expect(result.outcomes).toEqual(["b@y.test Accepted 250", "c@y.test NotSent NotSupported"])
     })
   )
+
+  it.effect("reached by those that were too many for a transaction leaves them NotSent", () =>
+    Effect.gen(function* () {
+      const result = yield* both(
+        SmtpTest.script(
+          opened("PIPELINING", "LIMITS MAILMAX=1"),
+          group(["b", "c"], "250 ok", "250 ok", "452 4.5.3 too many", "354 go"),
+          content(message, "250 ok"),
+          goodbye
+        ),
+        to("b", "c")
+      )
+      expect(result.outcomes).toEqual(["b@y.test Accepted 250", "c@y.test NotSent NotSupported"])
+    })
+  )
 })
 
 describe("send fails with the cause of the most doubtful outcome", () => {
