@@ -174,8 +174,8 @@ export interface SendOptions {
 export interface SendAllOptions extends SendOptions {
   /**
    * How many messages may be under way at once, at least one, those that wait between attempts included. Default:
-   * twice as many as the client's sessions take. Whatever it is, no message begins while twice the octets of the
-   * sessions' windows are under way.
+   * twice as many as the client's sessions take. Whatever it is, were it `Infinity`, no message begins while twice the
+   * octets of the sessions' windows are under way. What is no whole number is `InvalidArgument` for every submission.
    */
   readonly concurrency?: number | undefined
 }

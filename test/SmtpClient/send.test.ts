@@ -65,6 +65,20 @@ describe("a client", () => {
     })
   )
 
+  it.scoped("refuses what are no options of a send", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      for (const send of [client.send, client.deliver]) {
+        expect(yield* Effect.flip(send(submission, untyped(null)))).toMatchObject({
+          _tag: "InvalidArgument",
+          field: "options"
+        })
+      }
+      expect(yield* server.transcript).toBe("")
+    })
+  )
+
   it.scoped("refuses a bad submission at once, even with nobody to send it to", () =>
     Effect.gen(function* () {
       const client = yield* clientOf({})

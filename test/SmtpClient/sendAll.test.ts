@@ -14,6 +14,7 @@ import type { Keyed as KeyedReceipt, Receipt } from "../../src/SmtpReceipt.js"
 import type { Keyed, Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
+import { untyped } from "../support/untyped.js"
 import { clientOf, joinInTime, submission, switchable } from "./clients.js"
 
 const levels = [
@@ -140,9 +141,28 @@ describe("many messages through a client", () => {
       expect(pulled).toBeGreaterThanOrEqual(4)
       expect(pulled).toBeLessThanOrEqual(9)
       yield* Fiber.interrupt(fiber)
-      for (const concurrency of [0, Number.NaN]) {
-        expect(yield* collected(client, Stream.make(keyed("one")), { concurrency })).toEqual(accepted("one"))
+      const all = collected(client, Stream.make(keyed("one"), keyed("two")), { concurrency: Infinity })
+      expect(yield* all).toEqual(accepted("one", "two"))
+    })
+  )
+
+  it.scoped("are refused one by one where the options are wrong, and nothing is sent", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* clientOf({ "mx.test": server })
+      for (const [field, options] of [
+        ...[0, -1, 1.5, Number.NaN, "4"].map((concurrency) => ["concurrency", { concurrency }] as const),
+        ["retry", { retry: "often" }],
+        ["options", null]
+      ] as const) {
+        const receipts = yield* client.sendAll(Stream.make(keyed("one"), keyed("two")), untyped(options))
+        const errors = Array.from(yield* Stream.runCollect(receipts), ({ error }) => error)
+        expect(errors).toMatchObject([
+          { _tag: "InvalidArgument", field },
+          { _tag: "InvalidArgument", field }
+        ])
       }
+      expect(yield* server.transcript).toBe("")
     })
   )
 

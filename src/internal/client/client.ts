@@ -12,7 +12,8 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
-import { isInvalid } from "../../protocol/Invalid.js"
+import type { Invalid } from "../../protocol/Invalid.js"
+import { invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import type {
   CheckError,
   NotSentCause,
@@ -36,12 +37,13 @@ import type { Established as Session } from "../session.js"
 import { ready } from "../session.js"
 import type { Port } from "./attempts.js"
 import { deliver as deliverParcel } from "./deliver.js"
-import type { RelaySettings, Settings } from "./options.js"
-import { read as readOptions, readRetry } from "./options.js"
+import type { RelaySettings, RetrySettings, Settings } from "./options.js"
+import { read as readOptions, readCount, readRetry } from "./options.js"
 import * as Paces from "./pace.js"
 import * as Parcels from "./parcel.js"
 import type { Conduct, Retirement } from "./pool.js"
 import * as Pools from "./pool.js"
+import type { Terms } from "./sendAll.js"
 import type { Source } from "./sources.js"
 import * as Telemetry from "./telemetry.js"
 
@@ -116,11 +118,11 @@ const conduct: Conduct<Session> = {
 const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Service => {
   const prepare = <E, R>(
     submission: Submission<E, R>,
-    { retry }: SendOptions
+    options: SendOptions
   ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
     const parcel = Parcels.make(submission)
     if (isInvalid(parcel)) return Effect.fail(invalidArgument(parcel))
-    const own = retry === undefined ? settings.retry : readRetry(retry)
+    const own = retryOf(settings, options)
     if (isInvalid(own)) return Effect.fail(invalidArgument(own))
     return deliverParcel(port, parcel, own, settings.timeoutMillis)
   }
@@ -139,12 +141,7 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
     sendAll: (submissions, options = {}) =>
       Effect.map(
         Effect.promise(() => import("./sendAll.js")),
-        ({ sendAll }) =>
-          sendAll(port, submissions, {
-            retry: options.retry === undefined ? settings.retry : readRetry(options.retry),
-            timeoutMillis: settings.timeoutMillis,
-            ...flowOf(settings, options)
-          })
+        ({ sendAll }) => sendAll(port, submissions, termsOf(settings, options))
       ),
     check: check(port),
     state: Effect.sync(() => stateOf(port)),
@@ -152,21 +149,23 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
   }
 }
 
+const retryOf = ({ retry }: Settings, options: SendOptions): RetrySettings | Invalid =>
+  invalidRecord("options", options) ?? (options.retry === undefined ? retry : readRetry(options.retry))
+
 // Twice as much as sessions take at once: while half of it is under way the rest waits, so that no session does.
-const flowOf = (
-  { bounds, relays }: Settings,
-  { concurrency }: SendAllOptions
-): { readonly messages: number; readonly octets: number } => {
+const termsOf = (settings: Settings, options: SendAllOptions): Terms => {
+  const { bounds, relays, timeoutMillis } = settings
   const sessions = Math.min(bounds.maxSessions, 1000)
   const most = 2 * sessions * Math.max(...relays.map(({ slots }) => slots))
+  const own = retryOf(settings, options)
+  const messages = isInvalid(own) ? own : readCount(options.concurrency, most, "concurrency", 1)
   return {
-    messages: concurrency === undefined ? most : atLeastOne(concurrency),
+    retry: isInvalid(messages) ? messages : own,
+    timeoutMillis,
+    messages: isInvalid(messages) ? most : messages,
     octets: 2 * sessions * Math.max(...relays.map(({ windowOctets }) => windowOctets))
   }
 }
-
-// None at all would be for ever.
-const atLeastOne = (count: number): number => (count >= 1 ? count : 1)
 
 const check = ({ pool }: Port): Service["check"] => {
   const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>

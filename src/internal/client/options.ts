@@ -163,7 +163,13 @@ const readBounds = (options: Options): Bounds | Invalid => {
   return { maxSessions, maxWaiting, maxMessages, maxAgeMillis, idleMillis, longestPauseMillis }
 }
 
-const readCount = (
+/**
+ * A whole number, were it without end.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const readCount = (
   value: number | undefined,
   fallback: number,
   field: string,

@@ -30,6 +30,7 @@ import * as Parcels from "./parcel.js"
  * @category models
  */
 export interface Terms {
+  /** How it is tried again; or what is wrong with the options, which is every message's own error. */
   readonly retry: RetrySettings | Invalid
   readonly timeoutMillis: number | undefined
   /** How many messages may be under way. */
