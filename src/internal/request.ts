@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
-import type { MailParameters, RecipientParameters } from "../protocol/Parameters.js"
+import type { ExtraParameter, MailParameters, RecipientParameters } from "../protocol/Parameters.js"
 import { parseMail, parseRecipient } from "../protocol/Parameters.js"
 import { misfitOfMail, misfitOfRecipient } from "../protocol/ParameterShape.js"
 import type { Envelope, RecipientInput, RecipientsPolicy } from "../protocol/Plan.js"
@@ -33,10 +33,35 @@ export interface Request {
 
 const isList = (value: unknown): value is ReadonlyArray<string> => Array.isArray(value)
 
+// A message may be tried again long after the program has gone on with its own objects.
+const copyOfExtra = <A extends ExtraParameter>(extra: ReadonlyArray<A>): ReadonlyArray<A> =>
+  extra.map((each) => ({ ...each }))
+
+const copyOfMail = (parameters: MailParameters): MailParameters => {
+  const { deliverBy, extra, holdUntil } = parameters
+  return {
+    ...parameters,
+    ...(deliverBy === undefined ? {} : { deliverBy: { ...deliverBy } }),
+    ...(holdUntil === undefined ? {} : { holdUntil: new Date(holdUntil) }),
+    ...(extra === undefined ? {} : { extra: copyOfExtra(extra) })
+  }
+}
+
+const copyOfRecipient = <A extends RecipientParameters>(parameters: A): A => {
+  const { extra, notify, originalRecipient, rrvs } = parameters
+  return {
+    ...parameters,
+    ...(notify === undefined || typeof notify === "string" ? {} : { notify: [...notify] }),
+    ...(Predicate.isObject(originalRecipient) ? { originalRecipient: { ...originalRecipient } } : {}),
+    ...(rrvs === undefined ? {} : { rrvs: { ...rrvs, since: new Date(rrvs.since) } }),
+    ...(extra === undefined ? {} : { extra: copyOfExtra(extra) })
+  }
+}
+
 const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid => {
   if (parameters === undefined) return {}
   if (isList(parameters)) return parseMail(parameters, "parameters")
-  return misfitOfMail(parameters, "parameters") ?? { ...parameters }
+  return misfitOfMail(parameters, "parameters") ?? copyOfMail(parameters)
 }
 
 const noParameters: RecipientParameters = {}
@@ -46,7 +71,7 @@ const recipientParametersOf = (
 ): RecipientParameters | Invalid => {
   if (parameters === undefined) return noParameters
   if (isList(parameters)) return parseRecipient(parameters, "recipientParameters")
-  return misfitOfRecipient(parameters, "recipientParameters") ?? { ...parameters }
+  return misfitOfRecipient(parameters, "recipientParameters") ?? copyOfRecipient(parameters)
 }
 
 const recipientOf = (
@@ -60,7 +85,7 @@ const recipientOf = (
   const field = `to[${position}]`
   if (!Predicate.isObject(recipient)) return invalid(field, "is neither an address nor an object with one")
   if (!Predicate.isString(recipient.address)) return invalid(`${field}.address`, "is no string")
-  return misfitOfRecipient(recipient, field) ?? { ...common, ...recipient }
+  return misfitOfRecipient(recipient, field) ?? copyOfRecipient({ ...common, ...recipient })
 }
 
 const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)

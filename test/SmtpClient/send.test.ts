@@ -119,6 +119,42 @@ describe("a client", () => {
     })
   )
 
+  it.scoped("copies the parameters that it is given, to the innermost", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ capabilities: ["DSN", "RRVS", "DELIVERBY", "FUTURERELEASE"] })
+      const client = yield* clientOf({ "mx.test": server })
+      const notify: Array<"SUCCESS" | "FAILURE"> = ["FAILURE"]
+      const originalRecipient = { type: "rfc822", address: "o@y.test" }
+      const since = new Date("2020-01-01T00:00:00Z")
+      const ofRecipient = [{ keyword: "XR", value: "1" }]
+      const ofMail = [{ keyword: "XM", value: "1" }]
+      const deliverBy: { seconds: number; mode: "R" | "N" } = { seconds: 900, mode: "N" }
+      const holdUntil = new Date("2050-01-01T00:00:00Z")
+      const recipient = { notify, originalRecipient, rrvs: { since }, extra: ofRecipient }
+      const send = client.send({
+        ...submission,
+        to: ["b@y.test", { address: "c@y.test", ...recipient }],
+        recipientParameters: recipient,
+        parameters: { deliverBy, holdUntil, extra: ofMail }
+      })
+      notify[0] = "SUCCESS"
+      originalRecipient.address = "changed@y.test"
+      since.setTime(0)
+      holdUntil.setTime(0)
+      deliverBy.seconds = 1
+      for (const extra of [...ofRecipient, ...ofMail]) extra.value = "2"
+      yield* send
+      const lines = (yield* server.transcript).split("\n")
+      const asked = lines.filter((text) => /^C: (?:MAIL|RCPT)/.test(text))
+      const rcpt = "NOTIFY=FAILURE ORCPT=rfc822;o@y.test RRVS=2020-01-01T00:00:00Z XR=1"
+      expect(asked).toEqual([
+        "C: MAIL FROM:<a@x.test> BY=900;N HOLDUNTIL=2050-01-01T00:00:00Z XM=1",
+        `C: RCPT TO:<b@y.test> ${rcpt}`,
+        `C: RCPT TO:<c@y.test> ${rcpt}`
+      ])
+    })
+  )
+
   it.scoped("checks a relay by NOOP, and replaces a session that has died meanwhile", () =>
     Effect.gen(function* () {
       const once = script(opened(), ask("NOOP", "250 ok"), line("NOOP"), SmtpTest.close)
