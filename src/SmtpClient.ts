@@ -396,6 +396,7 @@ export const layerUrl = (
  * `SMTP_PORT`, `SMTP_TLS`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on:
  * the names of the options in capitals. `SMTP_URL` stands for URLs as `layerUrl` takes them, separated by spaces; the
  * other names outrank what they say. A bad value is a ConfigError that names the key. Passwords and tokens are Redacted.
+ * An empty prefix has no name for `path`: `PATH` is something else.
  *
  * @since 0.1.0
  * @category config

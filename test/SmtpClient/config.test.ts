@@ -13,6 +13,7 @@ import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { untyped } from "../support/untyped.js"
 import { network, submission } from "./clients.js"
 
 type Variables = Readonly<Record<string, string>>
@@ -239,6 +240,15 @@ describe("config", () => {
     })
   )
 
+  it.effect("does not take the search path of programs for that of a socket", () =>
+    Effect.gen(function* () {
+      expect(yield* read({ HOST: "mail.example.com", PATH: "/usr/bin" }, "")).toEqual({
+        host: "mail.example.com"
+      })
+      expect(JSON.stringify(yield* Effect.flip(read({ PATH: "/usr/bin" }, "")))).toContain("HOST")
+    })
+  )
+
   const wrong: ReadonlyArray<readonly [string, Variables, string]> = [
     ["nothing", {}, "SMTP_HOST"],
     ["a port that is none", { SMTP_PORT: "many" }, "SMTP_PORT"],
@@ -260,6 +270,26 @@ describe("config", () => {
       "a mechanism that is none",
       { SMTP_USERNAME: "app", SMTP_PASSWORD: "hunter2", SMTP_MECHANISMS: "MAGIC" },
       "SMTP_MECHANISMS"
+    ],
+    ["mechanisms for nobody", { SMTP_MECHANISMS: "PLAIN" }, "SMTP_MECHANISMS is of no use"],
+    ["an identity for nobody", { SMTP_AUTHORIZATION_ID: "boss" }, "SMTP_AUTHORIZATION_ID is of no use"],
+    [
+      "a password beside a certificate",
+      { SMTP_AUTH: "external", SMTP_PASSWORD: "hunter2" },
+      "SMTP_PASSWORD does not go"
+    ],
+    [
+      "a password beside a token",
+      { SMTP_USERNAME: "app", SMTP_PASSWORD: "hunter2", SMTP_TOKEN: "hunter2" },
+      "SMTP_PASSWORD does not go"
+    ],
+    ["nobody with a password", { SMTP_AUTH: "password" }, 'SMTP_USERNAME is missing: auth is \\"password'],
+    ["nobody with a token", { SMTP_AUTH: "oauth2" }, 'SMTP_USERNAME is missing: auth is \\"oauth2'],
+    ["a token without a user", { SMTP_TOKEN: "hunter2" }, "SMTP_USERNAME is missing: there is a token"],
+    [
+      "an option of the client in a URL that is not the first",
+      { SMTP_URL: "smtp://a.test smtp://b.test?retry=off" },
+      "SMTP_URL holds a URL, number 2 (b.test), whose retry belongs to the first"
     ],
     ["a flag that is none", { SMTP_TLS_OPTIONS_VERIFY: "perhaps" }, "SMTP_TLS_OPTIONS_VERIFY"],
     ["a URL that is none", { SMTP_URL: "http://app:hunter2@mail.example.com" }, "SMTP_URL"],
@@ -419,6 +449,16 @@ describe("a URL", () => {
       "url holds a URL, number 2 (b.test), whose timeouts.greeting "
     ],
     [["smtp://a.test", "nonsense"], {}, "url holds a URL, number 2, which is no address"],
+    [["smtp://a.test", untyped(5)], {}, "url holds a URL, number 2, which is no address"],
+    [[untyped(null)], {}, "url is no address"],
+    ...["timeout=3 seconds", "maxWaiting=2", "rateLimitKey=x", "retry.mayDuplicate=true"].map(
+      (query) =>
+        [
+          ["smtp://a.test", `smtp://b.test?${query}`],
+          { timeout: "1 minute", maxWaiting: 1 },
+          `url holds a URL, number 2 (b.test), whose ${query.replace(/=.*/, "")} belongs to the first URL`
+        ] as const
+    ),
     [[], {}, "url is missing"]
   ])("among several is named where it is wrong, and nothing else: %#", ([urls, own, words]) =>
     Effect.gen(function* () {
@@ -510,6 +550,26 @@ describe("a layer", () => {
       ]
       for (const [options, field] of cases) {
         const error = yield* Effect.flip(Effect.scoped(SmtpClient.make(options)))
+        expect(error).toMatchObject({ _tag: "InvalidArgument", field })
+      }
+    }).pipe(Effect.provide(network({})))
+  )
+
+  it.effect("of what plain JavaScript hands over for options fails with the option's name", () =>
+    Effect.gen(function* () {
+      const cases: ReadonlyArray<readonly [unknown, string]> = [
+        [null, "options"],
+        [{ relays: "x" }, "relays"],
+        [{ relays: { length: 1 } }, "relays"],
+        [{ relays: [{ host: "a.test" }, null] }, "relays[1]"],
+        [{ host: "a.test", rateLimitKey: 5 }, "rateLimitKey"],
+        [{ host: "a.test", retry: null }, "retry"],
+        [{ host: "a.test", retry: 5 }, "retry"],
+        [{ host: "a.test", retry: { mayDuplicate: "false" } }, "retry.mayDuplicate"],
+        [{ host: "a.test", retry: { schedule: {} } }, "retry.schedule"]
+      ]
+      for (const [options, field] of cases) {
+        const error = yield* Effect.flip(Effect.scoped(SmtpClient.make(untyped(options))))
         expect(error).toMatchObject({ _tag: "InvalidArgument", field })
       }
     }).pipe(Effect.provide(network({})))

@@ -21,6 +21,9 @@ const capitals = (name: string): string =>
     .replaceAll(/[^A-Za-z0-9]+/g, "_")
     .toUpperCase()
 
+// Where every process finds its programs, and no socket.
+const searchPath = "PATH"
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -30,7 +33,11 @@ export const config = (prefix: string): Config.Config<Options> => {
     const name = capitals(Written.nameOf(option))
     return prefix === "" ? name : `${prefix}_${name}`
   }
-  const texts = Config.all(Written.fields.map(({ isSecret, name }) => text(keyOf(name), isSecret)))
+  const texts = Config.all(
+    Written.fields.map(({ isSecret, name }) =>
+      keyOf(name) === searchPath ? Config.succeed(undefined) : text(keyOf(name), isSecret)
+    )
+  )
   const urls = text(keyOf("url"), true)
   return Config.all({ texts, urls }).pipe(Config.mapOrFail(({ texts, urls }) => assemble(texts, urls, keyOf)))
 }

@@ -6,9 +6,10 @@
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import type * as Schedule from "effect/Schedule"
+import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidChoice, invalidRecord, invalidText, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, Receipt, Relay, Retry } from "../../SmtpClient.js"
 import type * as SmtpSession from "../../SmtpSession.js"
 import { formatEndpoint } from "../connection.js"
@@ -62,6 +63,8 @@ const notADuration = `is not a duration, such as "30 seconds"`
  * @category constructors
  */
 export const read = (options: Options): Settings | Invalid => {
+  const wrong = invalidRecord("options", options) ?? misfitOf(options)
+  if (wrong !== undefined) return wrong
   // Before the relays, who take what is not their own from the client.
   const bounds = readBounds(options)
   if (isInvalid(bounds)) return bounds
@@ -81,6 +84,17 @@ export const read = (options: Options): Settings | Invalid => {
     shutdownMillis: shutdown,
     rateLimitKey: options.rateLimitKey ?? relays[0]?.host ?? ""
   }
+}
+
+/** What plain JavaScript can hand over, and nothing below could go on from. */
+const misfitOf = ({ rateLimitKey, relays }: Options): Invalid | undefined => {
+  const wrong = rateLimitKey === undefined ? undefined : invalidText("rateLimitKey", rateLimitKey)
+  if (wrong !== undefined) return wrong
+  if (relays === undefined) return undefined
+  if (!Array.isArray(relays)) return invalid("relays", "is not a list")
+  // By the iterator, which leaves out no hole.
+  const index = Array.from<unknown>(relays).findIndex((relay) => !Predicate.isObject(relay))
+  return index === -1 ? undefined : invalid(`relays[${index}]`, "is not an object")
 }
 
 const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid => {
@@ -207,8 +221,15 @@ export const readRetry = (retry: Retry | undefined): RetrySettings | Invalid => 
       }
     )
   }
+  const wrong = invalidRecord("retry", retry)
+  if (wrong !== undefined) return wrong
   const { mayDuplicate = false, schedule = "briefly" } = retry
-  if (typeof schedule !== "string") return { schedule, mayDuplicate }
+  if (!Predicate.isBoolean(mayDuplicate)) return invalid("retry.mayDuplicate", "is neither true nor false")
+  if (typeof schedule !== "string") {
+    return Schedule.isSchedule(schedule)
+      ? { schedule, mayDuplicate }
+      : invalid("retry.schedule", "is neither a Schedule nor the name of one")
+  }
   const preset = readRetry(schedule)
   return isInvalid(preset) ? { ...preset, field: "retry.schedule" } : { ...preset, mayDuplicate }
 }

@@ -52,8 +52,8 @@ const isSaidBy = (own: Options, extra: ReadonlyMap<string, string>): IsOwn => {
   const names: ReadonlySet<string> = new Set([...Object.keys(own), ...extra.keys()])
   const ofAuth = own.auth === undefined ? [] : fieldsOfAuth
   return (name, isOfRelay) => {
-    // The sessions of each relay are said by its URL alone.
-    if (name === "maxSessions" && isOfRelay) return false
+    // The sessions of each relay are said by its URL alone, and what it says of the client is its own fault.
+    if (isOfRelay && (name === "maxSessions" || ofClientOnly.has(name))) return false
     return names.has(name.replace(/[.[].*$/, "")) || ofAuth.includes(name)
   }
 }
@@ -92,7 +92,9 @@ const hostIn = (url: Url | undefined): string => {
   return hostname === "" || `${pathname}${search}${hash}`.includes("@") ? "" : ` (${hostname})`
 }
 
-const textOf = (url: Url): string => (typeof url === "string" ? url : Redacted.value(url))
+// What is neither is no address either.
+const textOf = (url: Url): string =>
+  typeof url === "string" ? url : Redacted.isRedacted(url) ? Redacted.value(url) : ""
 
 const nothing: ReadonlyMap<string, string> = new Map()
 
@@ -128,7 +130,7 @@ export const configError = (
 export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, string>): Options | Invalid => {
   const all: Array<Options> = []
   for (const [index, url] of urls.entries()) {
-    const options = readOne(textOf(url), extra)
+    const options = readOne(textOf(url), extra, index > 0)
     if (isInvalid(options)) {
       return urls.length === 1 ? options : { ...options, field: `relays[${index}].${options.field}` }
     }
@@ -163,6 +165,20 @@ const ofClient = ({
   timeout
 })
 
+/** By their names in a URL. */
+const ofClientOnly: ReadonlySet<string> = new Set([
+  "idleTimeout",
+  "maxAge",
+  "maxMessages",
+  "maxPause",
+  "maxWaiting",
+  "rateLimitKey",
+  "retry",
+  "retry.mayDuplicate",
+  "shutdownTimeout",
+  "timeout"
+])
+
 const schemes: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
   ["smtp:", new Map()],
   ["smtps:", new Map([["tls", "implicit"]])],
@@ -185,15 +201,27 @@ const notAnAddress =
 
 const known: ReadonlySet<string> = new Set(Written.fields.map(({ name }) => name))
 
-const readOne = (text: string, extra: ReadonlyMap<string, string>): Options | Invalid => {
+const readOne = (text: string, extra: ReadonlyMap<string, string>, isAnother: boolean): Options | Invalid => {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const scheme = url === undefined ? undefined : schemes.get(url.protocol)
   if (url === undefined || scheme === undefined) {
     return invalid("url", notAnAddress)
   }
   const texts = new Map(scheme)
-  const problem = readAddress(url, texts) ?? readQuery(url, texts)
+  const problem =
+    readAddress(url, texts) ?? readQuery(url, texts) ?? (isAnother ? strayOf(texts, extra) : undefined)
   return problem ?? Written.read(new Map([...texts, ...extra]))
+}
+
+/** What a URL other than the first says, and nobody would hear. */
+const strayOf = (
+  texts: ReadonlyMap<string, string>,
+  extra: ReadonlyMap<string, string>
+): Invalid | undefined => {
+  const stray = [...texts.keys()].find((name) => ofClientOnly.has(name) && !extra.has(name))
+  return stray === undefined
+    ? undefined
+    : invalid(stray, "belongs to the first URL: it concerns the whole client")
 }
 
 const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined => {

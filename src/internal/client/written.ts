@@ -373,10 +373,29 @@ const kindOf = ({ auth, password, token, username }: WrittenCredentials): Writte
   return username !== undefined || password !== undefined ? "password" : undefined
 }
 
+const namesOf: Readonly<Record<NonNullable<WrittenCredentials["auth"]>, ReadonlyArray<string>>> = {
+  password: ["auth", "username", "password", "authorizationId", "mechanisms", "initialResponse"],
+  oauth2: ["auth", "username", "token", "mechanisms", "initialResponse"],
+  external: ["auth", "authorizationId", "initialResponse"],
+  anonymous: ["auth", "username", "initialResponse"]
+}
+
+/** What would be left aside without a word. */
+const strayOf = (written: WrittenCredentials, kind: WrittenCredentials["auth"]): Invalid | undefined => {
+  const known = kind === undefined ? [] : namesOf[kind]
+  const stray = Object.keys(written).find((name) => !known.includes(name))
+  if (stray === undefined) return undefined
+  const reason = kind === undefined ? "is of no use without a username" : `does not go with auth "${kind}"`
+  return invalid(stray, reason)
+}
+
 const credentialsOf = (written: WrittenCredentials): Credentials | undefined | Invalid => {
   const { authorizationId, initialResponse, mechanisms, password, token, username } = written
   const common = { initialResponse }
-  switch (kindOf(written)) {
+  const kind = kindOf(written)
+  const stray = strayOf(written, kind)
+  if (stray !== undefined) return stray
+  switch (kind) {
     case undefined:
       return undefined
     case "external":
@@ -386,18 +405,26 @@ const credentialsOf = (written: WrittenCredentials): Credentials | undefined | I
     case "password": {
       const known = readMechanisms(mechanisms, SmtpAuth.passwordMechanisms)
       if (isInvalid(known)) return known
-      if (username === undefined) return invalid("username", "is missing: there is a password")
+      if (username === undefined) return noUsername(written)
       if (password === undefined) return invalid("password", "is missing: there is a username")
       return SmtpAuth.password({ ...common, username, password, authorizationId, mechanisms: known })
     }
     case "oauth2": {
       const known = readMechanisms(mechanisms, SmtpAuth.oauth2Mechanisms)
       if (isInvalid(known)) return known
-      if (username === undefined) return invalid("username", "is missing: there is a token")
+      if (username === undefined) return noUsername(written)
       if (token === undefined) return invalid("token", 'is missing: auth is "oauth2"')
       return SmtpAuth.oauth2({ ...common, username, token, mechanisms: known })
     }
   }
+}
+
+const noUsername = ({ auth, password, token }: WrittenCredentials): Invalid => {
+  const secret = token !== undefined ? "token" : password !== undefined ? "password" : undefined
+  return invalid(
+    "username",
+    `is missing: ${secret === undefined ? `auth is "${auth}"` : `there is a ${secret}`}`
+  )
 }
 
 const readMechanisms = <A extends PasswordMechanism | OAuth2Mechanism>(
