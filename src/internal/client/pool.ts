@@ -129,6 +129,7 @@ export interface Lease<S, E> {
 export interface Count {
   readonly open: number
   readonly idle: number
+  /** What is being opened, and what has failed to open and is being closed. */
   readonly opening: number
   readonly waiting: number
 }
@@ -249,12 +250,13 @@ const build = <S, E>(
   const kinds = new Map<string, number>()
   let moment = 0
   let opening = 0
+  let failing = 0
   let closed = false
   let ended = false
 
   // -- what there is
 
-  const room = (): number => bounds.maxSessions - entries.size - opening
+  const room = (): number => bounds.maxSessions - entries.size - opening - failing
 
   const idleOf = (place: Tracked<S, E>): number => {
     let idle = 0
@@ -485,9 +487,15 @@ const build = <S, E>(
             admit(place, exit.value, scope, failuresBefore)
             return
           }
-          yield* Scope.close(scope, Exit.void)
+          // Its connection counts until it is closed, as that of a session does: the server may be counting too.
+          place.failing += 1
+          failing += 1
           if (Exit.isFailure(exit) && !closed) openingFailed(place, exit.cause, failuresBefore)
+          yield* Scope.close(scope, Exit.void)
+          place.failing -= 1
+          failing -= 1
           changes.wake()
+          serve()
         })
       )
     )
@@ -737,6 +745,7 @@ const build = <S, E>(
     const coming: Coming = { openings: new Map(), closings: 0, mayVacate: true }
     for (const place of tracked) if (place.opening > 0) coming.openings.set(place, place.opening)
     for (const entry of entries) if (entry.phase !== "Open") coming.closings += 1
+    coming.closings += failing
     // What one cannot have, nobody behind it can who wants the same.
     let arePlainStuck = false
     let stuck: Set<string> | undefined
@@ -883,14 +892,14 @@ const build = <S, E>(
     count: () => ({
       open: entries.size,
       idle: [...entries].filter(isIdle).length,
-      opening,
+      opening: opening + failing,
       waiting: line.size()
     }),
     countOf: (source) => {
       const place = tracked.find((each) => each.source === source)
       return place === undefined
         ? { open: 0, idle: 0, opening: 0 }
-        : { open: place.open, idle: idleOf(place), opening: place.opening }
+        : { open: place.open, idle: idleOf(place), opening: place.opening + place.failing }
     },
     isTrusted: (source) => tracked.some((each) => each.source === source && Sources.isTrusted(each)),
     isClosed: () => closed,

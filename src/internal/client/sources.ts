@@ -50,6 +50,8 @@ export interface Tracked<S, E> {
   /** Sessions that are open, and those that are about to be closed. */
   open: number
   opening: number
+  /** Openings that have failed, and whose connections are about to be closed. */
+  failing: number
   /** How many openings, or first uses, have failed since a new session did its work. */
   failures: number
   /** Nothing is opened before this time. */
@@ -69,6 +71,7 @@ export const track = <S, E>(source: Source<S, E>): Tracked<S, E> => ({
   live: 0,
   open: 0,
   opening: 0,
+  failing: 0,
   failures: 0,
   notBefore: -Infinity,
   lastFailure: undefined,
@@ -136,7 +139,7 @@ export const isTrusted = <S, E>({ failures, live }: Tracked<S, E>): boolean => l
  */
 export const mayOpen = <S, E>(tracked: Tracked<S, E>, now: number): boolean =>
   now >= tracked.notBefore &&
-  tracked.open + tracked.opening < tracked.source.maxSessions &&
+  tracked.open + tracked.opening + tracked.failing < tracked.source.maxSessions &&
   (isTrusted(tracked) || tracked.opening === 0)
 
 /**

@@ -39,6 +39,8 @@ export type FakeLease = Lease<FakeSession, Refused>
 export interface Behaviour {
   readonly opens: "succeeds" | "refuses" | "refusesForGood" | "hangs"
   readonly takes?: Duration.DurationInput
+  /** How long it takes to close what was opened, or has failed to be. */
+  readonly closingTakes?: Duration.DurationInput
   readonly maxMessages?: number
 }
 
@@ -77,8 +79,9 @@ export const relay = (
 const opening = (made: Relay) =>
   Effect.gen(function* () {
     made.attempts += 1
-    const { maxMessages, opens, takes } = made.behaviour
+    const { closingTakes, maxMessages, opens, takes } = made.behaviour
     const { name } = made.source
+    if (closingTakes !== undefined) yield* Effect.addFinalizer(() => Effect.sleep(closingTakes))
     if (takes !== undefined) yield* Effect.sleep(takes)
     if (opens === "hangs") return yield* Effect.never
     if (opens !== "succeeds") return yield* new Refused({ by: name, forGood: opens === "refusesForGood" })

@@ -302,6 +302,22 @@ describe("a pool whose source fails", () => {
     })
   )
 
+  it.scoped("tells of a failure at once, and counts its connection until that is closed", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { behaviour: { opens: "refuses", closingTakes: "5 seconds" } })
+      const { events, pool } = yield* makePool([a], { maxSessions: 1, longestPauseMillis: 1000 })
+      expect(yield* Effect.flip(pass(pool))).toMatchObject({ by: "a" })
+      expect([events.pauses, pool.count().opening]).toEqual([[500], 1])
+      a.behaviour = { opens: "succeeds" }
+      const users = yield* forkAll(3, () => pass(pool))
+      yield* TestClock.adjust(4999)
+      expect(a.attempts).toBe(1)
+      yield* TestClock.adjust(1)
+      expect(yield* Fiber.join(Fiber.all(users))).toEqual(["a1", "a1", "a1"])
+      expect([a.attempts, pool.count().opening]).toEqual([2, 0])
+    })
+  )
+
   it.scoped("is left alone no longer when the time of day is set back meanwhile", () =>
     Effect.gen(function* () {
       const timeOfDay = yield* TimeOfDay.make
