@@ -546,7 +546,12 @@ describe("a layer", () => {
         [{ host: "a.test", maxWaiting: -1 }, "maxWaiting"],
         [{ host: "a.test", auth: passwordOf("app\r\n") }, "username"],
         [{ relays: [{ host: "a.test", auth: passwordOf("") }] }, "relays[0].username"],
-        [{ host: "a.test", maxMessages: 1.5 }, "maxMessages"]
+        [{ host: "a.test", maxMessages: 1.5 }, "maxMessages"],
+        [{ host: "a.test", timeout: NaN }, "timeout"],
+        [{ host: "a.test", shutdownTimeout: -1 }, "shutdownTimeout"],
+        [{ host: "a.test", maxAge: "-5 seconds" }, "maxAge"],
+        [{ host: "a.test", idleTimeout: [0, -1] }, "idleTimeout"],
+        [{ host: "a.test", maxPause: -1n }, "maxPause"]
       ]
       for (const [options, field] of cases) {
         const error = yield* Effect.flip(Effect.scoped(SmtpClient.make(options)))

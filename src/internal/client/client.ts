@@ -106,11 +106,12 @@ const conduct: Conduct<Session> = {
     Effect.map(service.awaitClosed, (failure): Retirement =>
       failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
     ),
-  // The lane of a session is taken in the order of asking: what comes after the interrupted message finds it gone.
-  prove: ({ service, state }) =>
+  // The lane of a session is taken in the order of asking: what comes after the interrupted message finds it gone. With
+  // the messages of others before it that may take as long as they may.
+  prove: ({ service, state }, alone) =>
     service.noop.pipe(
       Effect.map(state),
-      Effect.timeout(longestProof),
+      Effect.raceFirst(Effect.as(Effect.zipRight(alone, Effect.sleep(longestProof)), undefined)),
       Effect.match({ onFailure: () => false, onSuccess: (now) => now === "Ready" || now === "Transaction" })
     )
 }

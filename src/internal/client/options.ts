@@ -202,7 +202,24 @@ const readMillis = (
 ): number | Invalid => {
   if (value === undefined) return fallback
   const duration = Duration.decodeUnknown(value)
-  return Option.isNone(duration) ? invalid(field, notADuration) : Duration.toMillis(duration.value)
+  if (Option.isNone(duration)) return invalid(field, notADuration)
+  return isBelowZero(value)
+    ? invalid(field, "is negative, or not a number")
+    : Duration.toMillis(duration.value)
+}
+
+/** What `Duration` would take for zero. */
+const isBelowZero = (value: Duration.DurationInput): boolean => {
+  switch (typeof value) {
+    case "number":
+      return !(value >= 0)
+    case "bigint":
+      return value < 0n
+    case "string":
+      return value.startsWith("-")
+    default:
+      return !Duration.isDuration(value) && !(value[0] * 1e9 + value[1] >= 0)
+  }
 }
 
 /**

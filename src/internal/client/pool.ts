@@ -88,8 +88,11 @@ export interface Observer<S, E> {
 export interface Conduct<S> {
   /** Ends when the session has. */
   readonly awaitEnd: (session: S) => Effect.Effect<Retirement>
-  /** Whether the session is fit for the next user, within a bound of its own. */
-  readonly prove: (session: S) => Effect.Effect<boolean>
+  /**
+   * Whether the session is fit for the next user: within a bound of its own, which begins when `alone` ends. Until then
+   * others use the session too, and take the time that is theirs.
+   */
+  readonly prove: (session: S, alone: Effect.Effect<void>) => Effect.Effect<boolean>
 }
 
 /**
@@ -114,7 +117,7 @@ export type Verdict =
 export interface Lease<S, E> {
   readonly session: S
   readonly source: Source<S, E>
-  /** Whether somebody has used the session before. */
+  /** Whether it was open before: others have used it, or it was opened for nobody who is left, and may have died since. */
   readonly isUsed: boolean
   /** Whether the server limits the messages of a session. */
   readonly isLimited: boolean
@@ -186,8 +189,10 @@ interface Entry<S, E> {
   readonly maxMessages: number
   /** How often its source had failed when it began to be opened. */
   readonly failuresBefore: number
-  /** Nobody gets one that is leaving: it is closed when its last user has gone, since somebody waits for its place. */
+  /** Nobody gets one that is leaving: it is closed when its last user has gone. */
   phase: "Open" | "Leaving" | "Closing"
+  /** Why it is leaving. */
+  leavesFor: Retirement
   leases: number
   /** How many of its users have left it in doubt: nobody gets it before it is proven. */
   doubts: number
@@ -196,6 +201,10 @@ interface Entry<S, E> {
   /** Where a session is to be opened in its place. */
   successor: Tracked<S, E> | undefined
   messages: number
+  /** Whether nobody has been offered it since it was opened. */
+  isNew: boolean
+  /** Whether those who wait have been offered it since it was opened, or given back. */
+  isOffered: boolean
   idleSince: number
   /** The moment at which it was last known to live. */
   aliveAt: number
@@ -245,6 +254,8 @@ const build = <S, E>(
   // Those who wait, in the order of asking.
   const line = Lines.make<Waiting<S, E>>()
   const changes = Wakeup.make()
+  const awaitEmpty = (isEmpty: () => boolean): Effect.Effect<void> =>
+    Wakeup.until(changes, () => (isEmpty() ? Effect.void : undefined))
   // How many of those who wait would not take any session: in all, and by what they want.
   let choosy = 0
   const kinds = new Map<string, number>()
@@ -283,8 +294,13 @@ const build = <S, E>(
     return at >= entry.openedAt + bounds.maxAgeMillis ? "age" : undefined
   }
 
-  const reasonToRetire = (entry: Entry<S, E>, at: number): Retirement | undefined =>
-    reasonToEnd(entry, at) ?? (at >= entry.idleSince + bounds.idleMillis ? "idle" : undefined)
+  // Whoever waits comes first: a limit of zero keeps nothing, but lets what was opened do its work.
+  const reasonToRetire = (entry: Entry<S, E>, at: number): Retirement | undefined => {
+    const isWanted = !entry.isOffered && line.size() > 0
+    if (isWanted && entry.messages === 0) return undefined
+    const isIdleForLong = !isWanted && at >= entry.idleSince + bounds.idleMillis
+    return reasonToEnd(entry, at) ?? (isIdleForLong ? "idle" : undefined)
+  }
 
   // -- the end of sessions
 
@@ -323,8 +339,9 @@ const build = <S, E>(
 
   // -- leases
 
-  const release = (entry: Entry<S, E>, verdict: Verdict): void => {
+  const release = (entry: Entry<S, E>, verdict: Verdict, isUsed: boolean): void => {
     entry.leases -= 1
+    entry.isOffered = false
     const at = now()
     switch (verdict._tag) {
       case "Clean":
@@ -338,7 +355,7 @@ const build = <S, E>(
         doubt(entry, verdict.proven ?? (() => undefined))
         break
       case "Spent":
-        spend(entry, verdict, at)
+        spend(entry, verdict, isUsed, at)
         break
     }
     report(entry.tracked)
@@ -354,7 +371,7 @@ const build = <S, E>(
   }
 
   const settle = (entry: Entry<S, E>, at: number): void => {
-    if (isLeaving(entry) && entry.leases === 0 && entry.doubts === 0) retire(entry, "displaced")
+    if (isLeaving(entry) && entry.leases === 0 && entry.doubts === 0) retire(entry, entry.leavesFor)
     if (!isIdle(entry)) {
       makeWay(entry, at)
       return
@@ -370,18 +387,19 @@ const build = <S, E>(
     const better = closed || !isReady(entry) ? undefined : betterThan(entry, at)
     if (better === undefined || [...entries].some(isLeaving)) return
     entry.successor = better
-    entry.phase = "Leaving"
+    leave(entry, "displaced")
   }
 
-  // A session that fails its first user says as much about its source as one that cannot be opened.
+  // A session that fails the one it was opened for says as much about its source as one that cannot be opened.
   const spend = (
     entry: Entry<S, E>,
     { didWork, reason }: Extract<Verdict, { readonly _tag: "Spent" }>,
+    isUsed: boolean,
     at: number
   ): void => {
     retire(entry, reason)
     if (didWork) Sources.worked(entry.tracked, entry.failuresBefore)
-    else if (entry.messages <= 1)
+    else if (!isUsed && entry.messages <= 1)
       Sources.failed(entry.tracked, entry.failuresBefore, undefined, at, bounds.longestPauseMillis)
   }
 
@@ -393,8 +411,9 @@ const build = <S, E>(
     }
     entry.doubts += 1
     entry.doubters.add(heard)
+    const alone = awaitEmpty(() => entry.leases === 0)
     fork(
-      Effect.onExit(conduct.prove(entry.session), (exit) =>
+      Effect.onExit(conduct.prove(entry.session, alone), (exit) =>
         Effect.sync(() => proven(entry, heard, Exit.isSuccess(exit) && exit.value))
       ).pipe(Effect.asVoid)
     )
@@ -402,18 +421,32 @@ const build = <S, E>(
 
   const proven = (entry: Entry<S, E>, heard: () => void, isFit: boolean): void => {
     entry.doubts -= 1
-    if (!isFit) retire(entry, "interrupted")
+    if (!isFit) giveUp(entry)
     else if (entry.doubters.delete(heard)) {
       heard()
       keep(entry, now())
     }
     report(entry.tracked)
+    changes.wake()
     serve()
+  }
+
+  // Others may still have their outcome from it: it ends when the last of them has gone, or by itself.
+  const giveUp = (entry: Entry<S, E>): void => {
+    if (entry.leases + entry.doubts === 0) retire(entry, "interrupted")
+    else leave(entry, "interrupted")
+  }
+
+  const leave = (entry: Entry<S, E>, reason: Retirement): void => {
+    if (entry.phase !== "Open") return
+    entry.phase = "Leaving"
+    entry.leavesFor = reason
   }
 
   const grant = (waiter: Waiting<S, E>, entry: Entry<S, E>): void => {
     dequeue(waiter)
-    const isUsed = entry.messages > 0
+    const isUsed = !entry.isNew
+    entry.isNew = false
     entry.leases += 1
     entry.messages += 1
     entry.tracked.leases += 1
@@ -430,7 +463,7 @@ const build = <S, E>(
         release: (verdict) => {
           if (released) return
           released = true
-          release(entry, verdict)
+          release(entry, verdict, isUsed)
         }
       }
     })
@@ -454,11 +487,14 @@ const build = <S, E>(
       maxMessages: maxMessages ?? Infinity,
       failuresBefore,
       phase: "Open",
+      leavesFor: "displaced",
       leases: 0,
       doubts: 0,
       doubters: new Set(),
       successor: undefined,
       messages: 0,
+      isNew: true,
+      isOffered: false,
       idleSince: at,
       aliveAt: ++moment
     }
@@ -470,6 +506,7 @@ const build = <S, E>(
     alarm.set(dueAt(entry))
     report(place)
     serve()
+    entry.isNew = false
   }
 
   const openAt = (place: Tracked<S, E>): void => {
@@ -525,13 +562,16 @@ const build = <S, E>(
 
   const enqueue = (waiter: Waiting<S, E>): void => {
     waiter.place = line.join(waiter)
+    observer.waiting(line.size())
     if (waiter.kind === undefined) return
     choosy += 1
     kinds.set(waiter.kind, (kinds.get(waiter.kind) ?? 0) + 1)
   }
 
   const dequeue = ({ kind, place }: Waiting<S, E>): void => {
-    if (place === undefined || !line.leave(place) || kind === undefined) return
+    if (place === undefined || !line.leave(place)) return
+    observer.waiting(line.size())
+    if (kind === undefined) return
     choosy -= 1
     const others = (kinds.get(kind) ?? 1) - 1
     if (others === 0) kinds.delete(kind)
@@ -608,7 +648,7 @@ const build = <S, E>(
       if (best === undefined || entry.leases < best.leases) best = entry
     }
     if (best === undefined) return false
-    best.phase = "Leaving"
+    leave(best, "displaced")
     return true
   }
 
@@ -731,13 +771,13 @@ const build = <S, E>(
       const isInQueue = waiter.answered() === undefined && line.size() - opening > bounds.maxWaiting
       if (isInQueue) turn(waiter, unavailable("QueueFull"))
     }
-    observer.waiting(line.size())
   }
 
   const serveAll = (): void => {
     const at = now()
     retireDue(at)
     serveThose(at)
+    for (const entry of entries) entry.isOffered = true
     if (tracked.length > 1) warm(at)
   }
 
@@ -807,7 +847,6 @@ const build = <S, E>(
     const answer = waiter.answered()
     if (answer === undefined) {
       dequeue(waiter)
-      observer.waiting(line.size())
       // The one behind may want what this one did not.
       serve()
     } else if (answer._tag === "Granted") answer.lease.release({ _tag: "Unused" })
@@ -842,14 +881,8 @@ const build = <S, E>(
 
   // -- the end
 
-  const leases = (): number => {
-    let count = 0
-    for (const entry of entries) count += entry.leases
-    return count
-  }
-
-  const awaitEmpty = (isEmpty: () => boolean): Effect.Effect<void> =>
-    Wakeup.until(changes, () => (isEmpty() ? Effect.void : undefined))
+  /** Nobody uses a session, and nobody waits for the proof of one. */
+  const isAtRest = (): boolean => [...entries].every(({ doubts, leases }) => leases + doubts === 0)
 
   const closing = Wakeup.make()
 
@@ -858,10 +891,9 @@ const build = <S, E>(
       closed = true
       closing.wake()
       forEachWaiting((waiter) => turn(waiter, unavailable("Closed")))
-      observer.waiting(0)
       for (const entry of entries) if (isIdle(entry)) retire(entry, "closed")
       // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
-      yield* Effect.timeoutOption(Effect.interruptible(awaitEmpty(() => leases() === 0)), limitMillis)
+      yield* Effect.timeoutOption(Effect.interruptible(awaitEmpty(isAtRest)), limitMillis)
       for (const entry of entries) retire(entry, "closed")
       yield* awaitEmpty(() => entries.size === 0)
       yield* endWork

@@ -113,6 +113,7 @@ export const generous: Bounds = {
 export interface Events {
   readonly retired: Array<string>
   readonly pauses: Array<number>
+  waiting: number
   mostOpen: number
 }
 
@@ -127,7 +128,7 @@ export const makePool = (
   conduct: Partial<Conduct<FakeSession>> = {}
 ): Effect.Effect<Made, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const events: Events = { retired: [], pauses: [], mostOpen: 0 }
+    const events: Events = { retired: [], pauses: [], waiting: 0, mostOpen: 0 }
     const observer: Observer<FakeSession, Refused> = {
       opened: () => {
         const open = relays.flatMap(({ sessions }) => sessions.filter(isOpen)).length
@@ -137,7 +138,9 @@ export const makePool = (
       retired: ({ name }, reason) => events.retired.push(`${name} ${reason}`),
       counted: () => undefined,
       waited: () => undefined,
-      waiting: () => undefined
+      waiting: (count) => {
+        events.waiting = count
+      }
     }
     const pool = yield* Pools.make(
       relays.map(({ source }) => source),

@@ -118,6 +118,55 @@ describe("a pool", () => {
     })
   )
 
+  for (const none of [{ idleMillis: 0 }, { maxAgeMillis: 0 }]) {
+    it.scoped(`keeps nothing with ${JSON.stringify(none)}, and still serves`, () =>
+      Effect.gen(function* () {
+        const a = relay("a", { behaviour: { opens: "succeeds", takes: 10 } })
+        const { pool } = yield* makePool([a], { ...none, maxSessions: 1 })
+        const first = yield* Effect.fork(pass(pool))
+        yield* TestClock.adjust(10)
+        expect([yield* Fiber.join(first), a.attempts, openAt(a)]).toEqual(["a1", 1, []])
+        const users = yield* forkAll(3, () => stay(pool, "1 second"))
+        yield* TestClock.adjust("4 seconds")
+        const kept = "idleMillis" in none ? ["a2", "a2", "a2"] : ["a2", "a3", "a4"]
+        expect([yield* Fiber.join(Fiber.all(users)), openAt(a)]).toEqual([kept, []])
+        const gone = yield* Effect.fork(pass(pool))
+        yield* settle
+        yield* Fiber.interrupt(gone)
+        const { attempts } = a
+        yield* TestClock.adjust("1 minute")
+        expect([a.attempts, openAt(a)]).toEqual([attempts, []])
+      })
+    )
+  }
+
+  it.scoped(
+    "tells whether a session was opened for who gets it, or may have died before anybody used it",
+    () =>
+      Effect.gen(function* () {
+        const a = relay("a", { behaviour: { opens: "succeeds", takes: 10 } })
+        const { events, pool } = yield* makePool([a], { maxSessions: 1 })
+        const ask = Effect.fork(
+          pool.use(anything, undefined, ({ isUsed, release }) =>
+            Effect.sync(() => {
+              release({ _tag: "Spent", reason: "failed", didWork: false })
+              return isUsed
+            })
+          )
+        )
+        const gone = yield* ask
+        yield* settle
+        yield* Fiber.interrupt(gone)
+        yield* TestClock.adjust(10)
+        expect(yield* Fiber.join(yield* ask)).toBe(true)
+        // One that died before it was used says nothing of its source, which is tried again at once.
+        const next = yield* ask
+        yield* TestClock.adjust(10)
+        expect(yield* Fiber.join(next)).toBe(false)
+        expect(events.retired).toEqual(["a failed", "a failed"])
+      })
+  )
+
   it.scoped("retires after so many messages, its own limit or the server's", () =>
     Effect.gen(function* () {
       const a = relay("a", { behaviour: { opens: "succeeds", maxMessages: 3 } })
@@ -233,6 +282,41 @@ describe("a pool whose user is interrupted", () => {
       expect([yield* pass(pool), events.retired]).toEqual(["a2", ["a interrupted"]])
     })
   )
+
+  for (const outcome of ["clean", "unclean"] as const) {
+    it.scoped(
+      `leaves the session to those who share it until they have gone, and then it is ${outcome}`,
+      () =>
+        Effect.gen(function* () {
+          const a = relay("a", { slots: 3 })
+          const proofs: Array<boolean> = []
+          const { events, pool } = yield* makePool(
+            [a],
+            { maxSessions: 1 },
+            {
+              prove: (_session, alone) =>
+                Effect.map(outcome === "clean" ? Effect.delay(alone, 500) : Effect.void, () => {
+                  proofs.push(outcome === "clean")
+                  return outcome === "clean"
+                })
+            }
+          )
+          const neighbour = yield* Effect.fork(stay(pool, "1 hour"))
+          yield* settle
+          const gone = yield* Effect.fork(stay(pool, "1 day"))
+          yield* settle
+          yield* Fiber.interrupt(gone)
+          const next = yield* Effect.fork(pass(pool))
+          yield* TestClock.adjust(3_599_999)
+          expect([next.unsafePoll(), openAt(a), events.retired]).toEqual([null, ["a1"], []])
+          yield* TestClock.adjust(501)
+          expect(yield* Fiber.join(neighbour)).toBe("a1")
+          expect(yield* Fiber.join(next)).toBe(outcome === "clean" ? "a1" : "a2")
+          expect(events.retired).toEqual(outcome === "clean" ? [] : ["a interrupted"])
+          expect(proofs).toHaveLength(1)
+        })
+    )
+  }
 
   it.scoped("lets an opening go on for the next one", () =>
     Effect.gen(function* () {
@@ -543,9 +627,10 @@ describe("a pool of several sources", () => {
 describe("waiting", () => {
   it.scoped("ends at once when the queue is full, and does not count who has a session coming", () =>
     Effect.gen(function* () {
-      const { pool } = yield* makePool([relay("a")], { maxWaiting: 3 })
+      const { events, pool } = yield* makePool([relay("a")], { maxWaiting: 3 })
       const users = yield* forkAll(5, () => stay(pool, "1 second"))
       expect(yield* Effect.flip(pass(pool))).toMatchObject({ _tag: "ClientUnavailable", reason: "QueueFull" })
+      expect([events.waiting, pool.count().waiting]).toEqual([3, 3])
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.joinAll(users)
     })
@@ -553,7 +638,7 @@ describe("waiting", () => {
 
   it.scoped("ends when its time is up, and the place goes to the next", () =>
     Effect.gen(function* () {
-      const { pool } = yield* makePool([relay("a")], { maxSessions: 1 })
+      const { events, pool } = yield* makePool([relay("a")], { maxSessions: 1 })
       yield* Effect.fork(stay(pool, "10 seconds"))
       yield* settle
       const limited = yield* Effect.fork(Effect.flip(useOne(pool, () => Effect.void, anything, 3000)))
@@ -562,6 +647,7 @@ describe("waiting", () => {
       expect(limited.unsafePoll()).toBe(null)
       yield* TestClock.adjust(1)
       expect(yield* Fiber.join(limited)).toMatchObject({ _tag: "ClientUnavailable", reason: "Timeout" })
+      expect([events.waiting, pool.count().waiting]).toEqual([1, 1])
       yield* TestClock.adjust("7 seconds")
       expect(yield* Fiber.join(next)).toBe("a1")
     })
@@ -594,6 +680,26 @@ describe("closing a pool", () => {
         ["a closed", "a closed"]
       ])
       yield* pool.close(10_000)
+    })
+  )
+
+  it.scoped("waits for the proof of a session whose user was interrupted", () =>
+    Effect.gen(function* () {
+      const a = relay("a")
+      const { events, pool } = yield* makePool(
+        [a],
+        {},
+        { prove: () => Effect.delay(Effect.succeed(true), "7 seconds") }
+      )
+      const gone = yield* Effect.fork(stay(pool, "1 hour"))
+      yield* settle
+      yield* Fiber.interrupt(gone)
+      const closing = yield* Effect.fork(pool.close(10_000))
+      yield* TestClock.adjust(6999)
+      expect([closing.unsafePoll(), openAt(a)]).toEqual([null, ["a1"]])
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(closing)
+      expect([openAt(a), events.retired]).toEqual([[], ["a closed"]])
     })
   )
 
