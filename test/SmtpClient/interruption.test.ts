@@ -11,7 +11,7 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import { ask, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import type { Interrupted } from "../support/stepping.js"
 import { atEveryStep } from "../support/stepping.js"
-import { clientOf, submission, switchable } from "./clients.js"
+import { clientOf, joinInTime, submission, switchable } from "./clients.js"
 
 const settle = TestClock.adjust(0)
 
@@ -241,5 +241,34 @@ describe("a send that is interrupted", () => {
       yield* client.close
       yield* server.done
     })
+  )
+
+  it.scoped(
+    "costs no message its outcome that shares the session, however long the server takes for it",
+    () =>
+      Effect.gen(function* () {
+        const isThere = yield* Effect.makeLatch()
+        const server = yield* SmtpTest.scripted([
+          SmtpTest.script(
+            opened("PIPELINING"),
+            ask(/^MAIL/, "250 ok"),
+            ask(/^RCPT/, "250 ok"),
+            ask("DATA", "354 go"),
+            SmtpTest.expectContent(submission.content),
+            SmtpTest.effect(isThere.open),
+            SmtpTest.delay("1 minute"),
+            SmtpTest.reply("250 ok"),
+            ask("NOOP", "250 ok"),
+            goodbye
+          )
+        ])
+        const client = yield* clientOf({ "mx.test": server }, { pipelining: "overlap", maxSessions: 1 })
+        const neighbour = yield* Effect.fork(client.deliver(submission))
+        yield* isThere.await
+        const gone = yield* Effect.fork(client.deliver(submission))
+        yield* settle
+        yield* Fiber.interruptFork(gone)
+        expect(outcomes(yield* joinInTime(neighbour, "1 second"))).toEqual(["b@y.test Accepted 250"])
+      })
   )
 })
