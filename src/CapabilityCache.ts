@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BoundedMap from "./internal/boundedMap.js"
 import { announcementKey, endpointKey, restraintKey } from "./internal/capabilityKey.js"
+import { withOwnLimit } from "./internal/ownLimit.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import { fromLines } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
@@ -122,7 +123,7 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Service> =>
     const pinTimeToLive = Duration.toMillis(options?.pinTimeToLive ?? "30 days")
     const announcements = BoundedMap.make<string, Remembered>(options?.capacity ?? 1000)
     const pins = BoundedMap.make<string, number>(options?.pinCapacity ?? 10_000)
-    return {
+    return withOwnLimit({
       get: (key) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           const name = announcementKey(key)
@@ -153,7 +154,7 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Service> =>
           const remembered = announcements.get(restraintKey(endpoint))
           return remembered !== undefined && now - remembered.at < timeToLive
         })
-    }
+    })
   })
 
 /**
@@ -186,11 +187,14 @@ export const layerMemory: Layer.Layer<CapabilityCache> = layerMemoryWith({})
  * @since 0.1.0
  * @category layers
  */
-export const layerNone: Layer.Layer<CapabilityCache> = Layer.succeed(CapabilityCache, {
-  get: () => Effect.succeed(undefined),
-  put: () => Effect.void,
-  pin: () => Effect.void,
-  pinned: () => Effect.succeed(false),
-  restrain: () => Effect.void,
-  restrained: () => Effect.succeed(false)
-})
+export const layerNone: Layer.Layer<CapabilityCache> = Layer.succeed(
+  CapabilityCache,
+  withOwnLimit({
+    get: () => Effect.succeed(undefined),
+    put: () => Effect.void,
+    pin: () => Effect.void,
+    pinned: () => Effect.succeed(false),
+    restrain: () => Effect.void,
+    restrained: () => Effect.succeed(false)
+  })
+)

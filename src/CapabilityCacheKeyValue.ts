@@ -10,11 +10,12 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { Service } from "./CapabilityCache.js"
 import { CapabilityCache } from "./CapabilityCache.js"
 import { announcementKey, endpointKey, restraintKey } from "./internal/capabilityKey.js"
+import * as Forgiving from "./internal/forgiving.js"
+import { withOwnLimit } from "./internal/ownLimit.js"
 import * as Slots from "./internal/slots.js"
 import { fromLines } from "./protocol/Capabilities.js"
 
@@ -48,28 +49,8 @@ const Announcement = Schema.Struct({
 
 const Pin = Schema.Struct({ name: Schema.String, at: Schema.Finite })
 
-/** Turns what goes wrong with the store into `otherwise`; tells the log when that begins, and no more. */
-type Forgiving = <A, E>(operation: Effect.Effect<A, E>, otherwise: A) => Effect.Effect<A>
-
-const makeForgiving = (timeout: Duration.DurationInput): Effect.Effect<Forgiving> =>
-  Effect.map(Ref.make(false), (failing): Forgiving => {
-    const warnOnce = (cause: unknown): Effect.Effect<void> =>
-      Effect.flatMap(Ref.getAndSet(failing, true), (known) =>
-        known
-          ? Effect.void
-          : Effect.logWarning(
-              "The store of the capability cache does not work: nothing is remembered, and a vanished offer of STARTTLS goes unnoticed, until it does",
-              cause
-            )
-      )
-    // A store that dies is no better than one that fails, and no reason not to send.
-    return (operation, otherwise) =>
-      operation.pipe(
-        Effect.timeout(timeout),
-        Effect.zipLeft(Ref.set(failing, false)),
-        Effect.catchAllCause((cause) => Effect.as(warnOnce(cause), otherwise))
-      )
-  })
+const warning =
+  "The store of the capability cache does not work: nothing is remembered, and a vanished offer of STARTTLS goes unnoticed, until it does"
 
 /**
  * Remembers in the KeyValueStore of the surroundings.
@@ -107,7 +88,7 @@ const makeForgiving = (timeout: Duration.DurationInput): Effect.Effect<Forgiving
 export const make = (options: Options = {}): Effect.Effect<Service, never, KeyValueStore.KeyValueStore> =>
   Effect.gen(function* () {
     const store = yield* KeyValueStore.KeyValueStore
-    const forgiving = yield* makeForgiving(options.timeout ?? "2 seconds")
+    const forgiving = Forgiving.make(options.timeout ?? "2 seconds", warning)
     const prefix = options.prefix ?? "effect-smtplib/"
     const announcements = Slots.make(store, Announcement, {
       saltKey: `${prefix}salt`,
@@ -121,7 +102,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, KeyVa
       capacity: options.pinCapacity ?? 10_000,
       timeToLive: Duration.toMillis(options.pinTimeToLive ?? "30 days")
     })
-    return {
+    return withOwnLimit({
       get: (key) =>
         Effect.map(forgiving(announcements.get(announcementKey(key)), undefined), (found) =>
           found === undefined ? undefined : { capabilities: fromLines(found.lines), at: found.at }
@@ -148,7 +129,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, KeyVa
           Effect.map(announcements.get(restraintKey(endpoint)), (found) => found !== undefined),
           false
         )
-    }
+    })
   })
 
 /**

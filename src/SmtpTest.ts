@@ -28,6 +28,7 @@ import type {
   Step,
   Wire
 } from "./internal/scriptedServer.js"
+import { withOwnLimit } from "./internal/ownLimit.js"
 import * as internal from "./internal/scriptedServer.js"
 import * as CapabilityCache from "./CapabilityCache.js"
 import { ConnectError } from "./SmtpError.js"
@@ -1030,7 +1031,7 @@ export const scripted = (
     const received = Effect.map(connections, (records) =>
       internal.concat(records.map((connection) => connection.received))
     )
-    const socket: SocketService = { dial }
+    const socket: SocketService = withOwnLimit({ dial })
 
     return {
       socket,

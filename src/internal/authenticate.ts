@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Reply } from "../protocol/Reply.js"
@@ -61,6 +62,8 @@ export interface Port {
   /** For OAUTHBEARER, which names host and port; `undefined` where there are none, on a UNIX socket. */
   readonly endpoint: { readonly host: string; readonly port: number } | undefined
   readonly allowInsecureAuth: boolean
+  /** How long the program may take to give a token. */
+  readonly tokenLimit: Duration.Duration
 }
 
 /**
@@ -310,21 +313,36 @@ const passwordCandidates = (
 const saysItMayPass = (cause: unknown): boolean =>
   typeof cause === "object" && cause !== null && "isTransient" in cause && cause.isTransient === true
 
+const tookTooLong = (limit: Duration.Duration): AuthenticationError =>
+  new AuthenticationError({
+    reason: "TokenUnavailable",
+    detail: `the effect that gives it took more than ${Duration.format(limit)} (timeouts.auth)`
+  })
+
 const askForToken = (
   credentials: OAuth2,
+  { tokenLimit }: Port,
   refused: Redacted.Redacted | undefined
 ): Effect.Effect<Redacted.Redacted, AuthenticationError | InvalidArgument> => {
   const { token } = credentials
-  const asked = Redacted.isRedacted(token)
+  const asked = (effect: Effect.Effect<Redacted.Redacted, unknown>) =>
+    effect.pipe(
+      Effect.mapError(
+        (cause) =>
+          new AuthenticationError({ reason: saysItMayPass(cause) ? "TokenUnavailable" : "Token", cause })
+      ),
+      // So that the limit holds in an uninterruptible region too.
+      Effect.interruptible,
+      Effect.timeoutFail({ duration: tokenLimit, onTimeout: () => tookTooLong(tokenLimit) })
+    )
+  const given = Redacted.isRedacted(token)
     ? Effect.succeed(token)
-    : Effect.isEffect(token)
-      ? token
-      : Effect.suspend(() => token({ refresh: refused !== undefined, refused }))
-  return asked.pipe(
-    Effect.mapError(
-      (cause) =>
-        new AuthenticationError({ reason: saysItMayPass(cause) ? "TokenUnavailable" : "Token", cause })
-    ),
+    : asked(
+        Effect.isEffect(token)
+          ? token
+          : Effect.suspend(() => token({ refresh: refused !== undefined, refused }))
+      )
+  return given.pipe(
     Effect.tap((value) => {
       const wrong = checkToken("token", Redacted.value(value))
       return wrong === undefined ? Effect.void : Effect.fail(invalidArgument(wrong))
@@ -340,7 +358,7 @@ const tokenCandidates = (
   Effect.gen(function* () {
     const wanted = upperCase(credentials.mechanisms ?? oauth2Mechanisms)
     const common = yield* inCommon(wanted, port)
-    const first = yield* askForToken(credentials, undefined)
+    const first = yield* askForToken(credentials, port, undefined)
     const candidate = (name: string, token: Redacted.Redacted): Candidate => ({
       name,
       initialResponse: credentials.initialResponse ?? true,
@@ -358,7 +376,7 @@ const tokenCandidates = (
     const refreshed = (name: string): Candidate["afterRefusal"] =>
       Redacted.isRedacted(credentials.token)
         ? undefined
-        : Effect.map(askForToken(credentials, first), (token) =>
+        : Effect.map(askForToken(credentials, port, first), (token) =>
             Redacted.value(token) === Redacted.value(first) ? [] : [candidate(name, token)]
           )
     return Arr.map(common, (name) => ({ ...candidate(name, first), afterRefusal: refreshed(name) }))

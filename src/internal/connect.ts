@@ -25,6 +25,7 @@ import * as Exchanges from "./exchange.js"
 import { submitAndWait } from "./execute.js"
 import { disconnection } from "./failure.js"
 import type { Settings } from "./sessionOptions.js"
+import { hasOwnLimit } from "./ownLimit.js"
 import * as Tapes from "./tape.js"
 
 /**
@@ -154,6 +155,22 @@ const announceClient = (
         })
       )
 
+/** One that a program has plugged in may not keep to the limit that it is given. */
+const dial = (
+  { socket }: Surroundings,
+  { endpoint, limits: { connect } }: Settings,
+  except: ReadonlyArray<string>
+): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
+  const dialling = socket.dial(endpoint, { timeout: connect, except })
+  return hasOwnLimit(socket)
+    ? dialling
+    : // So that the limit holds in an uninterruptible region too.
+      Effect.timeoutFail(Effect.interruptible(dialling), {
+        duration: connect,
+        onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
+      })
+}
+
 /** One address of the host: dialled, secured if that comes first, and greeted by. */
 const attempt = (
   surroundings: Surroundings,
@@ -165,10 +182,7 @@ const attempt = (
   Effect.gen(function* () {
     const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
     const opened = Effect.gen(function* () {
-      const dialled = yield* surroundings.socket.dial(settings.endpoint, {
-        timeout: settings.limits.connect,
-        except
-      })
+      const dialled = yield* dial(surroundings, settings, except)
       const { remoteAddress } = dialled.addresses
       if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
       yield* announceClient(dialled, settings)

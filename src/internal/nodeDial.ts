@@ -13,6 +13,7 @@ import { ConnectError } from "../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../SmtpSocket.js"
 import { formatEndpoint } from "./connection.js"
 import { destroySocket, fromNodeSocket } from "./nodeConnection.js"
+import { withOwnLimit } from "./ownLimit.js"
 
 /**
  * Finds the addresses of a host name.
@@ -40,10 +41,11 @@ export const systemResolve: Resolve = (host) =>
  * @since 0.1.0
  * @category constructors
  */
-export const makeService = (resolve: Resolve): Service => ({
-  dial: (endpoint, options) =>
-    Effect.map(dialSocket(endpoint, options, resolve), (socket) => fromNodeSocket(socket))
-})
+export const makeService = (resolve: Resolve): Service =>
+  withOwnLimit({
+    dial: (endpoint, options) =>
+      Effect.map(dialSocket(endpoint, options, resolve), (socket) => fromNodeSocket(socket))
+  })
 
 /**
  * The connected socket itself, paused: for whoever has something to say before the connection is the session's. It is

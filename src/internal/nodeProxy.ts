@@ -19,6 +19,7 @@ import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
 import type { Resolve } from "./nodeDial.js"
 import { dialSocket } from "./nodeDial.js"
 import * as NodeTls from "./nodeTls.js"
+import { withOwnLimit } from "./ownLimit.js"
 import { ProxyError } from "./proxyError.js"
 
 /**
@@ -107,7 +108,7 @@ export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service
         yield* Effect.addFinalizer(() => connection.destroy)
         return connection
       })
-    return {
+    return withOwnLimit({
       dial: (endpoint, options) =>
         Effect.gen(function* () {
           const destination = destinationOf(endpoint)
@@ -139,7 +140,7 @@ export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service
               })
           })
         )
-    }
+    })
   })
 
 /**

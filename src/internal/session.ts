@@ -41,6 +41,7 @@ import type { Entrant, Failure } from "./exchange.js"
 import { noReply } from "./execute.js"
 import { disconnection, invalidArgument, notYours } from "./failure.js"
 import type { Hello } from "./hello.js"
+import * as Caches from "./limitedCache.js"
 import { nested } from "./message.js"
 import * as Hellos from "./hello.js"
 import { read as readRequest } from "./request.js"
@@ -134,7 +135,11 @@ const establish = (
   Effect.gen(function* () {
     const settings = readOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
-    const surroundings = { socket: yield* SmtpSocket, tls: yield* TlsUpgrade, cache: yield* CapabilityCache }
+    const surroundings = {
+      socket: yield* SmtpSocket,
+      tls: yield* TlsUpgrade,
+      cache: Caches.limit(yield* CapabilityCache)
+    }
     const scope = yield* Effect.scope
     const greeted = yield* open(surroundings, settings, options, scope)
     const core = Cores.make(greeted, surroundings, settings, options)
@@ -231,7 +236,8 @@ const authenticationPort = ({ channel, exchange, memory, options, settings }: Co
     return memory.tls?.verified === false && takesAnybody(settings, options) ? undefined : memory.tls
   },
   endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
-  allowInsecureAuth: options.allowInsecureAuth ?? false
+  allowInsecureAuth: options.allowInsecureAuth ?? false,
+  tokenLimit: settings.limits.auth
 })
 
 const makeAuthenticate =

@@ -1,7 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
 import type { Port } from "../../src/internal/authenticate.js"
 import {
   authenticate,
@@ -53,6 +56,7 @@ const server = (script: Script, options: Partial<Port> = {}): Scripted => {
       tls: verifiedTls,
       endpoint: { host: "mail.example.com", port: 587 },
       allowInsecureAuth: false,
+      tokenLimit: Duration.minutes(5),
       ...options
     }
   }
@@ -870,6 +874,26 @@ describe("bearer tokens", () => {
         options
       )
     }
+  )
+
+  it.effect("that do not come are given up in time, and may come later", () =>
+    Effect.gen(function* () {
+      const refusal = yield* Effect.fork(
+        Effect.uninterruptible(
+          refused(
+            SmtpAuth.oauth2({ username: "ann", token: Effect.never }),
+            [],
+            { reason: "TokenUnavailable" },
+            { ...options, tokenLimit: Duration.seconds(30) }
+          )
+        )
+      )
+      yield* TestClock.adjust(29_999)
+      expect(refusal.unsafePoll()).toBe(null)
+      yield* TestClock.adjust(1)
+      const error = yield* Fiber.join(refusal)
+      expect(error?.message).toContain("the effect that gives it took more than 30s (timeouts.auth)")
+    })
   )
 
   it.effect("are asked for with the one that was refused", () =>

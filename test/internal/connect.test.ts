@@ -2,11 +2,23 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/TestClock"
+import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
+import { SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { joinInTime } from "../SmtpClient/clients.js"
+import { goodbye, opened } from "../SmtpSession/dialogue.js"
 import { counting } from "../support/dials.js"
+
+const options: SmtpSession.Options = {
+  host: "mx.test",
+  tls: "none",
+  clientName: "client.test",
+  pipelining: "overlap"
+}
 
 /** What a session came to whose host has another address for every look-up, and how it was dialled. */
 const connectTo = (greeting: SmtpTest.Script) =>
@@ -54,4 +66,51 @@ describe("a host whose every look-up gives another address, each of which is bus
       expect(dials).toEqual({ count: 8, open: 0, openAtOnce: 1 })
     })
   )
+})
+
+describe("what a program has plugged in, and does not come to an end", () => {
+  it.scoped("fails a session in time where it dials", () =>
+    Effect.gen(function* () {
+      const layer = Layer.mergeAll(
+        Layer.succeed(SmtpSocket, { dial: () => Effect.never }),
+        SmtpTest.layerTls,
+        CapabilityCache.layerNone
+      )
+      const connecting = yield* SmtpSession.connect({ host: "mx.test", timeouts: { connect: 3000 } }).pipe(
+        Effect.flip,
+        Effect.uninterruptible,
+        Effect.provide(layer),
+        Effect.fork
+      )
+      yield* TestClock.adjust(2999)
+      expect(connecting.unsafePoll()).toBe(null)
+      yield* TestClock.adjust(1)
+      expect(yield* Fiber.join(connecting)).toMatchObject({ _tag: "ConnectError", reason: "Timeout" })
+    })
+  )
+
+  for (const [name, answer] of [
+    ["does not answer", Effect.never],
+    ["dies", Effect.die("a bug")]
+  ] as const) {
+    it.scoped(`costs a session a short while, and the log one line, where it remembers and ${name}`, () =>
+      Effect.gen(function* () {
+        const ask = () => answer
+        const cache = { get: ask, put: ask, pin: ask, pinned: ask, restrain: ask, restrained: ask }
+        const script = SmtpTest.script(opened(), goodbye)
+        const server = yield* SmtpTest.scripted([script, script])
+        const lines: Array<unknown> = []
+        const logger = Logger.make(({ message }) => lines.push(message))
+        const session = Effect.scoped(SmtpSession.make(options)).pipe(
+          Effect.provideService(SmtpSocket, server.socket),
+          Effect.provideService(CapabilityCache.CapabilityCache, cache),
+          Effect.provide(SmtpTest.layerTls),
+          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        )
+        yield* joinInTime(yield* Effect.fork(Effect.repeatN(session, 1)), "1 second")
+        expect(lines).toHaveLength(1)
+        yield* server.done
+      })
+    )
+  }
 })
