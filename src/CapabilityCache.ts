@@ -45,7 +45,8 @@ export class CapabilityCache extends Context.Tag("effect-smtplib/CapabilityCache
 >() {}
 
 /**
- * None of it fails: a store that cannot be reached is one that remembers nothing.
+ * None of it fails: a store that cannot be reached is one that remembers nothing. So is one, for a session, that dies or
+ * does not answer within 2 seconds; a Warning is logged when that begins.
  *
  * @since 0.1.0
  * @category models

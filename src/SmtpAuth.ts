@@ -267,7 +267,8 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
  * An OAuth 2.0 access token, by OAUTHBEARER (RFC 7628) or XOAUTH2. The token effect is run at authentication; if
  * the server refuses the token it is run once more, with `refresh: true`, and a token other than the refused one
  * is tried once. An error of the effect becomes `AuthenticationError` with reason `Token` (`TokenUnavailable` if it
- * is transient by its own word) and the error as its cause, so let no secret into it.
+ * is transient by its own word) and the error as its cause, so let no secret into it. One that takes longer than
+ * `timeouts.auth` is interrupted, and the token is `TokenUnavailable`.
  *
  * @since 0.1.0
  * @category constructors

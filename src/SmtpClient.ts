@@ -89,9 +89,12 @@ export interface Options extends SmtpSession.Options {
   readonly maxWaiting?: number | undefined
   /** How many messages a session carries before another takes its place. Default 1000. */
   readonly maxMessages?: number | undefined
-  /** How long a session is used. Default 15 minutes. */
+  /** How long a session is used; zero is for one message each. Default 15 minutes. */
   readonly maxAge?: Duration.DurationInput | undefined
-  /** How long a session is kept that nobody uses; let it be shorter than the server's patience. Default 30 seconds. */
+  /**
+   * How long a session is kept that nobody uses; let it be shorter than the server's patience. Zero keeps none that nobody
+   * waits for. Default 30 seconds.
+   */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /** The longest time for which a relay is left alone after it has failed, beginning at half a second. Default 30 seconds. */
   readonly maxPause?: Duration.DurationInput | undefined

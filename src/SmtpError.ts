@@ -290,7 +290,8 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
  * - `Insecure`: the session has no TLS, or opportunistic TLS that verified nobody, and `allowInsecureAuth` is not
  *   set; nothing was sent
  * - `Token`: the program's token effect failed
- * - `TokenUnavailable`: it failed with an error whose property `isTransient` is `true`: the token may be had later
+ * - `TokenUnavailable`: it failed with an error whose property `isTransient` is `true`, or took longer than
+ *   `timeouts.auth`: the token may be had later
  * - `Challenge`: the server's challenge could not be understood
  * - `ServerNotVerified`: the server did not prove that it knows the password (SCRAM)
  *

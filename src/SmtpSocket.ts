@@ -27,7 +27,7 @@ export class SmtpSocket extends Context.Tag("effect-smtplib/SmtpSocket")<SmtpSoc
 export interface Service {
   /**
    * Dials the endpoint within the time limit. The connection is destroyed when the scope closes; an interrupted
-   * dial leaves nothing open.
+   * dial leaves nothing open. One that goes on beyond the limit is interrupted.
    */
   readonly dial: (
     endpoint: Endpoint,

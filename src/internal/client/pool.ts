@@ -117,7 +117,7 @@ export type Verdict =
 export interface Lease<S, E> {
   readonly session: S
   readonly source: Source<S, E>
-  /** Whether it was open before: others have used it, or it was opened for nobody who is left, and may have died since. */
+  /** Whether it was open before: others have used it, or who it was opened for has gone. It may have died since. */
   readonly isUsed: boolean
   /** Whether the server limits the messages of a session. */
   readonly isLimited: boolean
