@@ -314,14 +314,14 @@ const answer = <E, R>(
         after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
       )
     case "Inspect":
-      return Effect.flatMap(Effect.either(streamFacts(port, request, content)), (looked) =>
+      return Effect.flatMap(Effect.either(mended(message, streamFacts(port, request, content))), (looked) =>
         looked._tag === "Right"
           ? after(() => message.inspected(looked.right))
           : failed(message, looked.left, after)
       )
     case "Send":
       return Effect.flatMap(
-        Effect.either(sendContent(port.exchange, demand.run, content, demand.require7bit)),
+        Effect.either(mended(message, sendContent(port.exchange, demand.run, content, demand.require7bit))),
         (sent) =>
           sent._tag === "Right"
             ? after(() => message.contentSent(sent.right))
@@ -340,11 +340,20 @@ const failed = <E, R>(
   return message.hasRun() ? after(() => message.contentFailed(failedLater(error))) : Effect.fail(error)
 }
 
-const failedLater = (error: unknown): ContentError =>
+const failedLater = (error: unknown, end = "failed"): ContentError =>
   new ContentError({
     reason: "Failed",
-    detail: `the stream failed on a later run: ${describeCause(error)}`
+    detail: `the stream ${end} on a later run: ${describeCause(error)}`
   })
+
+/** A defect of the content must not take with it what the server has said of those before. */
+const mended = <A, E, R>(
+  message: Message,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ContentError, R> =>
+  Effect.catchAllDefect(use, (defect) =>
+    message.hasRun() ? Effect.fail(failedLater(defect, "ended in a defect")) : Effect.die(defect)
+  )
 
 /** What the plan has to know of a stream, which is looked at as far as the server makes it necessary. */
 const streamFacts = <E, R>(

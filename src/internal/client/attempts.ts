@@ -76,8 +76,8 @@ export interface Message<E, R> {
   readonly report: (receipt: AnyReceipt) => void
   /** Whether an attempt is with a session. */
   isWithSession: boolean
-  /** The submission itself was found at fault: another attempt would be too. */
-  isAtFault: boolean
+  /** Nothing more is to be tried: the submission, or a part of the program, was found at fault. */
+  isOver: boolean
 }
 
 /**
@@ -111,7 +111,7 @@ export const make = <E, R>(
       tell(receipt)
     },
     isWithSession: false,
-    isAtFault: false
+    isOver: false
   }
 }
 
@@ -170,7 +170,20 @@ export const rounds = <E, R>(
   port: Port,
   message: Message<E, R>
 ): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.flatMap(round(port, message, everybody(message)), () => conclude(port, message))
+  countingDeath(
+    message,
+    Effect.flatMap(
+      Effect.suspend(() => round(port, message, everybody(message))),
+      () => conclude(port, message)
+    )
+  )
+
+/** What ends in a defect has no receipt, and is counted by what is known. */
+const countingDeath = <A, E, R, E2, R2>(
+  { count, ledger }: Message<E2, R2>,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.tapDefect(use, () => Effect.sync(() => count(ledger.receipt(interrupted))))
 
 /**
  * How far a message has come by its first attempt.
@@ -190,7 +203,9 @@ export type Progress<E, R> =
  * @category combinators
  */
 export const progressOf = <E, R>(port: Port, message: Message<E, R>, first: Attempted<E>): Progress<E, R> => {
-  if (Exit.isFailure(first)) return { _tag: "Unsettled", rest: Effect.failCause(first.cause) }
+  if (Exit.isFailure(first)) {
+    return { _tag: "Unsettled", rest: countingDeath(message, Effect.failCause(first.cause)) }
+  }
   const next = first.value
   if (next._tag === "Done" && worthAnother(message).length === 0) {
     const receipt = message.ledger.receipt(interrupted)
@@ -200,7 +215,7 @@ export const progressOf = <E, R>(port: Port, message: Message<E, R>, first: Atte
   const rest = Effect.flatMap(follow(port, message, new Set(), next), () => conclude(port, message))
   return {
     _tag: "Unsettled",
-    rest: Effect.tap(rest, (receipt) => Effect.sync(() => message.count(receipt)))
+    rest: Effect.tap(countingDeath(message, rest), (receipt) => Effect.sync(() => message.count(receipt)))
   }
 }
 
@@ -220,8 +235,8 @@ export const everybody = <E, R>({ parcel }: Message<E, R>): Positions =>
   parcel.recipients.map((_, index) => index)
 
 /** For whom another attempt may end otherwise; under "all" it is for everybody or nobody. */
-const worthAnother = <E, R>({ isAtFault, ledger, parcel, retry }: Message<E, R>): Positions => {
-  if (retry.schedule === undefined || isAtFault) return []
+const worthAnother = <E, R>({ isOver, ledger, parcel, retry }: Message<E, R>): Positions => {
+  if (retry.schedule === undefined || isOver) return []
   const worth = ledger.where(
     (outcome) => outcome !== undefined && Retries.isWorthAnother(outcome, retry.mayDuplicate)
   )
@@ -242,19 +257,61 @@ const again = <E, R>(
         spoil(message, positions)
         break
       }
-      const pause = yield* pauses(ledger.receipt(interrupted))
+      const pause = yield* contained(
+        message,
+        "schedule",
+        inTime(
+          port,
+          message,
+          Effect.suspend(() => pauses(ledger.receipt(interrupted)))
+        ),
+        undefined
+      ).pipe(Effect.catchAll(() => Effect.succeed(undefined)))
       const left = remaining(message)
       if (pause === undefined || (left !== undefined && pause >= left)) break
       yield* logRetry(message, positions, pause)
-      if (!(yield* sleep(port, pause))) break
+      if (!(yield* Effect.isSuccess(inTime(port, message, Effect.sleep(pause))))) break
       yield* round(port, message, positions)
     }
     return ledger.receipt(interrupted)
   })
 
-/** Gives whether the time has passed: the end of the client ends it early. */
-const sleep = ({ pool }: Port, millis: number): Effect.Effect<boolean> =>
-  Effect.raceFirst(Effect.as(Effect.sleep(millis), true), Effect.as(pool.awaitClosing, false))
+/** Waits as long as the message may, and until the client ends. */
+const inTime = <A, E, R, E2, R2>(
+  { pool }: Port,
+  message: Message<E2, R2>,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ClientUnavailable, R> =>
+  Effect.suspend(() => {
+    const left = remaining(message)
+    const closed = Effect.zipRight(pool.awaitClosing, Effect.fail(unavailable("Closed")))
+    const ended =
+      left === undefined
+        ? closed
+        : Effect.raceFirst(closed, Effect.delay(Effect.fail(unavailable("Timeout")), Math.max(0, left)))
+    // A limit holds in uninterruptible regions too, such as finalizers.
+    return Effect.raceFirst(Effect.interruptible(use), Effect.interruptible(ended))
+  })
+
+/**
+ * A part of the program ends in a defect: what is known of the message is worth more than the defect, which is logged.
+ * Where nothing is known, it is for the giver of the message.
+ */
+const contained = <A, B, E, R, E2, R2>(
+  message: Message<E2, R2>,
+  part: "rate limit" | "schedule",
+  use: Effect.Effect<A, E, R>,
+  otherwise: B
+): Effect.Effect<A | B, E, R> =>
+  Effect.catchAllDefect(use, (defect) => {
+    if (message.ledger.isEmpty()) return Effect.die(defect)
+    message.isOver = true
+    const why = describeCause(defect)
+    return Effect.logError(`The ${part} ended in a defect, and a message is tried no more: ${why}`).pipe(
+      Effect.annotateLogs(envelopeOf(message.parcel)),
+      Effect.as(otherwise)
+    )
+  })
 
 /** Another attempt was due, and the content can be run no more. What a server has said stands. */
 const spoil = <E, R>({ ledger }: Message<E, R>, positions: Positions): void => {
@@ -314,9 +371,19 @@ const paced = <E, R>(
   message: Message<E, R>,
   positions: Positions
 ): Effect.Effect<boolean> =>
-  pace(positions.length, remaining(message)).pipe(
-    Effect.flatMap((millis) => (millis === 0 ? Effect.succeed(true) : sleep(port, millis))),
-    Effect.flatMap((mayGo) => (mayGo ? Effect.succeed(true) : Effect.fail(unavailable("Closed")))),
+  contained(
+    message,
+    "rate limit",
+    inTime(
+      port,
+      message,
+      Effect.flatMap(
+        Effect.suspend(() => pace(positions.length, remaining(message))),
+        (millis) => (millis === 0 ? Effect.succeed(true) : Effect.as(Effect.sleep(millis), true))
+      )
+    ),
+    false
+  ).pipe(
     Effect.catchAll((error) => {
       message.ledger.recordNotSent(positions, error)
       return Effect.succeed(false)
@@ -465,11 +532,11 @@ const failed = <E, R>(
   cause: Cause.Cause<InvalidArgument | E>
 ): Attempted<E> => {
   const { ledger } = message
-  const failure = Cause.failureOption(cause)
-  if (Option.isNone(failure) || ledger.isEmpty()) return Exit.failCause(cause)
-  message.isAtFault = true
-  const error = failure.value
-  const detail = `the stream failed on a later run: ${describeCause(error)}`
+  if (ledger.isEmpty()) return Exit.failCause(cause)
+  message.isOver = true
+  const error = Cause.squash(cause)
+  const end = Option.isSome(Cause.failureOption(cause)) ? "failed" : "ended in a defect"
+  const detail = `the stream ${end} on a later run: ${describeCause(error)}`
   ledger.recordNotSent(
     positions,
     error instanceof InvalidArgument ? error : new ContentError({ reason: "Failed", detail })

@@ -79,6 +79,7 @@ const theSurroundings = Effect.gen(function* () {
   )
 })
 
+// The program's own parts open a session: a defect of theirs is a relay that cannot be reached.
 const sourceOf = (
   { maxSessions, name, priority, session, slots }: RelaySettings,
   surroundings: Context.Context<Surroundings>
@@ -93,7 +94,10 @@ const sourceOf = (
       session: opened,
       maxMessages: opened.port.exchange.dialogue.capabilities().limits.mailMax
     })),
-    Effect.provide(surroundings)
+    Effect.provide(surroundings),
+    Effect.catchAllDefect((cause) =>
+      Effect.fail(new SmtpError.ConnectError({ endpoint: name, reason: "Unreachable", cause }))
+    )
   )
 })
 
