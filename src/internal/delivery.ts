@@ -23,6 +23,7 @@ import type { Past } from "./contentPass.js"
 import { warnOf } from "./doubt.js"
 import type { Entrant } from "./exchange.js"
 import { invalidArgument } from "./failure.js"
+import { hookEffect } from "./hook.js"
 import type { Demand, Message, Port as MessagePort } from "./message.js"
 import * as Messages from "./message.js"
 import * as Meter from "./meter.js"
@@ -114,7 +115,7 @@ const conclude = <E, R, E2>(
         request,
         (receipt, unsettled) => {
           report(receipt, unsettled)
-          Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+          Runtime.runFork(runtime)(hookEffect(onOutcome, receipt, request.envelope.parameters.envelopeId))
         },
         trace
       )

@@ -29,6 +29,7 @@ import { deliver, deliverPrepared, optionsOf, reportUnheard, serve } from "./del
 import { warnOf } from "./doubt.js"
 import { invalidArgument } from "./failure.js"
 import type { Demand, Message } from "./message.js"
+import { hookEffect } from "./hook.js"
 import * as Messages from "./message.js"
 import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
@@ -213,7 +214,9 @@ const makeFlow = <K, E, R, E2>(
     const report = reportUnheard(port, request)
     const message = Messages.make(port, request, (receipt, unsettled) => {
       report(receipt, unsettled)
-      if (onOutcome !== undefined) Runtime.runFork(runtime)(Effect.suspend(() => onOutcome(receipt)))
+      if (onOutcome === undefined) return
+      const { envelopeId } = request.envelope.parameters
+      Runtime.runFork(runtime)(hookEffect(onOutcome, receipt, envelopeId))
     })
     const length = content.facts.octets
     active.push(message)

@@ -20,6 +20,7 @@ import { deliverPrepared } from "../delivery.js"
 import * as Elapsed from "../elapsed.js"
 import * as Meter from "../meter.js"
 import type { Established as Session } from "../session.js"
+import type { Hooks } from "./hooks.js"
 import type { Ledger, Positions } from "./ledger.js"
 import * as Ledgers from "./ledger.js"
 import type { RelaySettings, RetrySettings } from "./options.js"
@@ -56,6 +57,8 @@ export interface Port {
   readonly relays: Relays
   /** Absent: at any pace. */
   readonly pace: Pace | undefined
+  /** Those who are hearing what became of a message. */
+  readonly hooks: Hooks
 }
 
 /**

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,11 +33,13 @@ import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../account.js"
+import * as Elapsed from "../elapsed.js"
 import { invalidArgument } from "../failure.js"
 import type { Established as Session } from "../session.js"
 import { ready } from "../session.js"
 import type { Port } from "./attempts.js"
 import { deliver as deliverParcel } from "./deliver.js"
+import * as Hooks from "./hooks.js"
 import type { RelaySettings, RetrySettings, Settings } from "./options.js"
 import { read as readOptions, readCount, readRetry } from "./options.js"
 import * as Paces from "./pace.js"
@@ -64,12 +67,34 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
       Runtime.runFork(runtime)(line)
     })
     const pool = yield* Pools.make([...relays.keys()], settings.bounds, conduct, observer)
-    const close = pool.close(settings.shutdownMillis)
+    const hooks = Hooks.make()
+    const close = closing(pool, hooks, settings.shutdownMillis, yield* Effect.clock)
     yield* Effect.addFinalizer(() => close)
     const limit = Option.getOrUndefined(yield* Effect.serviceOption(SmtpRateLimit))
     const pace = limit === undefined ? undefined : Paces.make(limit, settings.rateLimitKey)
-    return build({ pool, relays, pace }, settings, close)
+    return build({ pool, relays, pace, hooks }, settings, close)
   })
+
+/** What the sessions leave of the limit is for the hooks that are running then. */
+const closing = (
+  pool: Port["pool"],
+  hooks: Hooks.Hooks,
+  limitMillis: number,
+  clock: Clock.Clock
+): Effect.Effect<void> => {
+  // Whoever closes it again waits for the same end.
+  let since: number | undefined
+  const awaitHooks = Effect.suspend(() => {
+    const now = Elapsed.millis(clock)
+    const left = Math.max(0, limitMillis - (now - (since ?? now)))
+    // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
+    return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(hooks.awaitNone), left))
+  })
+  return Effect.suspend(() => {
+    since ??= Elapsed.millis(clock)
+    return Effect.zipRight(pool.close(limitMillis), awaitHooks)
+  })
+}
 
 // A session is to have a scope of its own, and not the one that the client is made in.
 const theSurroundings = Effect.gen(function* () {

@@ -17,6 +17,7 @@ import type { InvalidArgument } from "../../SmtpError.js"
 import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
 import type { PreparedBytes } from "../content.js"
+import { hookEffect } from "../hook.js"
 import { launch } from "../launch.js"
 import type { Established as Session } from "../session.js"
 import * as Tracing from "../tracing.js"
@@ -44,7 +45,7 @@ export const deliver = <E, R>(
     Effect.withFiberRuntime((fiber) => {
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
       const fork = Runtime.runFork(runtime)
-      const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(parcel, fork))
+      const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(port, parcel, fork))
       const content = contentFor(port, message, Tracing.isTraced(fiber))
       return content === undefined ? throughout(port, message) : direct(port, message, content, fork)
     })
@@ -57,9 +58,9 @@ export const deliver = <E, R>(
  * @category accessors
  */
 export const telling =
-  <E, R>({ onOutcome }: Parcel<E, R>, fork: Fork) =>
+  <E, R>({ hooks }: Port, { envelopeId, onOutcome }: Parcel<E, R>, fork: Fork) =>
   (receipt: AnyReceipt): void => {
-    if (onOutcome !== undefined) fork(Effect.suspend(() => onOutcome(receipt)))
+    if (onOutcome !== undefined) hooks.watch(fork(hookEffect(onOutcome, receipt, envelopeId)))
   }
 
 /**

@@ -91,7 +91,7 @@ const carrier = <E, R>(
       flowing.refuse(invalidArgument(parcel))
       return
     }
-    const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(parcel, forkBeyond))
+    const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(port, parcel, forkBeyond))
     flowing.weigh(
       parcel.content._tag === "Bytes" ? parcel.content.facts.octets : Flows.expectedLength(submission)
     )
