@@ -199,7 +199,8 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
 }
 
 /**
- * No reply, or no progress of a write, within the limit of the phase: the session is closed.
+ * No reply, or no progress of a write, within the limit of the phase: the session is closed. Or the limit of a whole
+ * send has run out.
  *
  * @since 0.1.0
  * @category errors
@@ -208,10 +209,17 @@ export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
   readonly phase: Phase
   /** The limit that ran out, in milliseconds. */
   readonly limitMillis: number
+  /** Whether it is the send's own limit, over all that the send does: it is not tried again, nor elsewhere. */
+  readonly isOfSend?: boolean | undefined
   readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
   readonly transcript?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
+    if (this.isOfSend === true) {
+      const advice =
+        this.phase === "final" ? unknownAdvice : "; nothing was delivered: raise the timeout of the send"
+      return `The send's own limit of ${this.limitMillis} ms has run out ${during[this.phase]}${advice}`
+    }
     const what = this.phase === "content" ? "made no progress" : "did not answer"
     const advice =
       this.phase === "final"

@@ -199,6 +199,7 @@ export const ReplyTimeout = codec(
   Schema.TaggedStruct("ReplyTimeout", {
     phase: Phase,
     limitMillis: Schema.Number,
+    isOfSend: Schema.optional(Schema.Boolean),
     refused: optionalRefused,
     transcript: optionalTranscript
   })

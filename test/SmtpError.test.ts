@@ -313,6 +313,10 @@ describe("messages", () => {
       "The server closed the connection in reply to MAIL: 421 4.3.2 shutting down; the refusal is temporary, so try again later"
     ],
     [
+      new SmtpError.ReplyTimeout({ phase: "rcpt", limitMillis: 60, isOfSend: true }),
+      "The send's own limit of 60 ms has run out in reply to RCPT; nothing was delivered: raise the timeout of the send"
+    ],
+    [
       new SmtpError.ReplyTimeout({ phase: "greeting", limitMillis: 300_000 }),
       'The server did not answer within 300000 ms while waiting for the greeting; check that this is an SMTP server and that it speaks first: a port for TLS from the first octet, usually 465, needs tls "implicit"'
     ],

@@ -224,13 +224,14 @@ const unsent = (
 
 const withinTimeout = <E, R>(
   sent: Effect.Effect<Receipt, E, R>,
-  { timeout }: Request,
+  request: Request,
   message: Message
 ): Effect.Effect<Receipt, E, R> => {
+  const { timeout } = request
   if (timeout === undefined) return sent
-  const limitMillis = Duration.toMillis(timeout)
+  const limitMillis = Math.ceil(request.limitMillis ?? Duration.toMillis(timeout))
   const expired = Effect.map(Effect.sleep(timeout), () =>
-    message.expire({ _tag: "Expired", phase: "idle", limitMillis })
+    message.expire({ _tag: "Expired", phase: "idle", limitMillis, isOfSend: true })
   )
   // A limit holds in uninterruptible regions too, such as finalizers.
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))

@@ -46,7 +46,13 @@ import * as Watchdogs from "./watchdog.js"
  */
 export type Failure =
   | { readonly _tag: "Disconnected"; readonly reply: Reply | undefined; readonly cause: unknown }
-  | { readonly _tag: "Expired"; readonly phase: Phase; readonly limitMillis: number }
+  /** `isOfSend`: the limit is that of a whole send. */
+  | {
+      readonly _tag: "Expired"
+      readonly phase: Phase
+      readonly limitMillis: number
+      readonly isOfSend?: boolean
+    }
   | {
       readonly _tag: "Violated"
       readonly reason: string

@@ -34,7 +34,7 @@ export const disconnection = (
     case "Disconnected":
       return new ServerDisconnected({ ...common, reply: failure.reply, cause: failure.cause })
     case "Expired":
-      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis })
+      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis, ...ofSend(failure) })
     case "Violated":
       return new ProtocolError({ ...common, reason: failure.reason, reply: failure.reply })
     case "Abandoned":
@@ -88,3 +88,6 @@ export const notYours = (): InvalidArgument =>
     field: "session",
     reason: "is in a transaction that another fiber has begun; use transaction, or another session"
   })
+
+const ofSend = ({ isOfSend }: { readonly isOfSend?: boolean }): { readonly isOfSend?: true } =>
+  isOfSend === true ? { isOfSend } : {}

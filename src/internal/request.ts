@@ -29,6 +29,8 @@ export interface Request {
   readonly maxSplits: number
   readonly inspectionLimit: number
   readonly timeout: Duration.Duration | undefined
+  /** The limit of the whole send, where `timeout` is what is left of it. */
+  readonly limitMillis?: number
 }
 
 const isList = (value: unknown): value is ReadonlyArray<string> => Array.isArray(value)

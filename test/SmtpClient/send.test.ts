@@ -702,6 +702,44 @@ describe("the limit of a whole send", () => {
     })
   )
 
+  it.scoped("ends the send: no relay, no retry and no warning after it, and its hook hears once", () =>
+    Effect.gen(function* () {
+      const { entries, layer } = yield* collectLogs
+      const stuck = script(
+        opened(),
+        ask(/^MAIL/, "250 ok"),
+        line(/^RCPT/),
+        SmtpTest.delay("5 seconds"),
+        reply("250 ok"),
+        ask("RSET", "250 ok"),
+        ask("NOOP", "250 ok"),
+        goodbye
+      )
+      const servers = { main: yield* SmtpTest.scripted([stuck]), spare: yield* SmtpTest.server() }
+      const client = yield* clientOf(servers, {
+        host: undefined,
+        relays: [{ host: "main" }, { host: "spare", priority: 1 }],
+        retry: { schedule: Schedule.recurs(3) }
+      })
+      const told: Array<ReadonlyArray<string>> = []
+      const onOutcome = (receipt: Receipt) => Effect.sync(() => told.push(outcomes(receipt)))
+      const sending = client.deliver({ ...submission, onOutcome, timeout: "60.7 millis" })
+      const fiber = yield* Effect.fork(Effect.provide(sending, layer))
+      yield* TestClock.adjust("60.3 millis")
+      const receipt = yield* Fiber.join(fiber)
+      expect(outcomes(receipt)).toEqual(["b@y.test NotSent ReplyTimeout rcpt"])
+      expect(receipt.notSent.map(({ cause }) => cause.message)).toEqual([
+        expect.stringContaining("The send's own limit of 61 ms has run out")
+      ])
+      expect(yield* entries).toEqual([])
+      yield* TestClock.adjust("5 seconds")
+      expect(told).toEqual([["b@y.test NotSent ServerDisconnected data"]])
+      expect(yield* servers.spare.transcript).toBe("")
+      yield* client.close
+      yield* servers.main.done
+    })
+  )
+
   it.scoped("is the client's where the submission has none, and tells NotSent from Unknown", () =>
     Effect.gen(function* () {
       const silent = script(

@@ -95,6 +95,7 @@ export const byTag = {
   ReplyTimeout: FastCheck.record({
     phase,
     limitMillis: FastCheck.nat(),
+    isOfSend: optional(FastCheck.boolean()),
     refused: optional(recipients),
     transcript: optional(transcript)
   }).map((fields) => new SmtpError.ReplyTimeout(fields)),

@@ -19,6 +19,7 @@ import { describeCause } from "../cause.js"
 import { deliverPrepared } from "../delivery.js"
 import * as Elapsed from "../elapsed.js"
 import * as Meter from "../meter.js"
+import type { Request } from "../request.js"
 import type { Established as Session } from "../session.js"
 import type { Hooks } from "./hooks.js"
 import type { Ledger, Positions } from "./ledger.js"
@@ -71,6 +72,7 @@ export interface Message<E, R> {
   readonly parcel: Parcel<E, R>
   readonly ledger: Ledger
   readonly clock: Clock.Clock
+  readonly limitMillis: number | undefined
   readonly deadline: number | undefined
   readonly retry: RetrySettings
   /** Counts what became of it, once. */
@@ -97,6 +99,7 @@ export const make = <E, R>(
   const limit = parcel.timeoutMillis ?? timeoutMillis
   const since = Elapsed.millis(clock)
   let isCounted = false
+  let isTold = false
   // What is told late was counted in doubt, when nobody wanted to wait any longer.
   const count = (receipt: AnyReceipt): void => {
     if (!isCounted) Meter.sent(receipt, Elapsed.millis(clock) - since)
@@ -106,12 +109,14 @@ export const make = <E, R>(
     parcel: Parcels.forMessage(parcel),
     ledger: Ledgers.make(parcel.recipients),
     clock,
+    limitMillis: limit,
     deadline: limit === undefined ? undefined : since + limit,
     retry,
     count,
     report: (receipt) => {
       count(receipt)
-      tell(receipt)
+      if (!isTold) tell(receipt)
+      isTold = true
     },
     isWithSession: false,
     isOver: false
@@ -158,8 +163,15 @@ export type Attempted<E> = Exit.Exit<Next, InvalidArgument | E>
 const interrupted = (): ServerDisconnected =>
   new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })
 
+// In whole milliseconds: a timer may go off a fraction too early, and nothing is to begin within that.
 const remaining = <E, R>({ clock, deadline }: Message<E, R>): number | undefined =>
-  deadline === undefined ? undefined : deadline - Elapsed.millis(clock)
+  deadline === undefined ? undefined : Math.floor(deadline - Elapsed.millis(clock))
+
+/** Whether there is no time left to begin anything. */
+const isLate = <E, R>(message: Message<E, R>): boolean => {
+  const left = remaining(message)
+  return left !== undefined && left <= 0
+}
 
 // -- rounds
 
@@ -359,7 +371,7 @@ const follow = <E, R>(
       return attempt(next.positions, next.aliveAfter)
     case "Elsewhere":
       except.add(next.not)
-      if (except.size === port.relays.size) return Effect.void
+      if (except.size === port.relays.size || isLate(message) || port.pool.isClosed()) return Effect.void
       return Effect.zipRight(
         logFailover(port, message, next),
         Effect.suspend(() => attempt(next.positions, undefined))
@@ -412,7 +424,7 @@ const oneAttempt = <E, R>(
       ledger.recordNotSent(positions, cause)
       return done
     })
-  if (left !== undefined && left <= 0) return notSent(unavailable("Timeout"))
+  if (isLate(message)) return notSent(unavailable("Timeout"))
   return port.pool
     .use({ except, aliveAfter }, left, (lease, restore) =>
       Effect.either(withSession(port, message, positions, lease, restore, aliveAfter !== undefined))
@@ -442,7 +454,7 @@ const withSession = <E, R>(
     const sending = deliverPrepared(
       lease.session.port,
       { onOutcome: (receipt) => Effect.sync(() => hear(receipt)) },
-      parcel.part(positions, remaining(message)),
+      part(message, positions),
       parcel.content
     )
     message.isWithSession = true
@@ -454,6 +466,12 @@ const withSession = <E, R>(
       return attempted(port, message, positions, lease, exit, isRepeated)
     })
   })
+
+const part = <E, R>(message: Message<E, R>, positions: Positions): Request => {
+  const { limitMillis, parcel } = message
+  const request = parcel.part(positions, remaining(message))
+  return limitMillis === undefined ? request : { ...request, limitMillis }
+}
 
 /** Whoever is told what became of an attempt that was given up. */
 interface Follower {
@@ -510,7 +528,8 @@ export const attempted = <E, R>(
   lease.release(
     isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(receipt, state, lease)
   )
-  if (parcel.isUsedUp()) return Exit.succeed(done)
+  message.isOver ||= receipt.outcomes.some(Retries.isEndOfSend)
+  if (message.isOver || parcel.isUsedUp()) return Exit.succeed(done)
   if (isUsedUp) return Exit.succeed(rest(positions, receipt))
   const wasDead = lease.isUsed && !isRepeated && state === "Closed" && hadNotBegun(receipt)
   return Exit.succeed(

@@ -90,6 +90,7 @@ export const isWorthAnother = (outcome: Outcome, mayDuplicate: boolean): boolean
     case "Refused":
       return !outcome.permanent
     case "NotSent":
+      if (isEndOfSend(outcome)) return false
       return outcome.cause._tag === "ClientUnavailable"
         ? outcome.cause.reason === "RateLimitStore"
         : SmtpError.isTransient(outcome.cause)
@@ -105,7 +106,7 @@ export const isWorthAnother = (outcome: Outcome, mayDuplicate: boolean): boolean
  * @category predicates
  */
 export const isWorthAnotherRelay = (outcome: Outcome): boolean => {
-  if (outcome._tag !== "NotSent") return false
+  if (outcome._tag !== "NotSent" || isEndOfSend(outcome)) return false
   switch (outcome.cause._tag) {
     case "ConnectError":
     case "TlsError":
@@ -121,3 +122,14 @@ export const isWorthAnotherRelay = (outcome: Outcome): boolean => {
       return false
   }
 }
+
+/**
+ * Whether the limit of the whole send has run out: it is over, whatever may do better.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isEndOfSend = (outcome: Outcome): boolean =>
+  (outcome._tag === "NotSent" || outcome._tag === "Unknown") &&
+  outcome.cause._tag === "ReplyTimeout" &&
+  outcome.cause.isOfSend === true
