@@ -23,10 +23,20 @@ import { addressesOf } from "./request.js"
  * @since 0.1.0
  * @category combinators
  */
-export const contained = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> =>
-  isObject(submission) && isObject(submission.content)
-    ? { ...submission, content: containedContent(submission.content) }
-    : submission
+export const contained = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
+  try {
+    return isObject(submission) && mayBreak(submission.content)
+      ? { ...submission, content: containedContent(submission.content) }
+      : submission
+  } catch {
+    // What cannot be read is refused by whoever reads it next.
+    return submission
+  }
+}
+
+// Octets first: to look for a property in them takes long.
+const mayBreak = <E, R>(content: Content<E, R>): boolean =>
+  isObject(content) && !Predicate.isUint8Array(content) && (isStream(content) || isStreamed(content))
 
 const isObject = (value: unknown): value is object => Predicate.isObject(value)
 

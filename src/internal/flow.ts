@@ -20,6 +20,7 @@ import { ContentError } from "../SmtpError.js"
 import type { Keyed as KeyedReceipt, Receipt } from "../SmtpReceipt.js"
 import type { Keyed, Submission } from "../SmtpSubmission.js"
 import { contained, inDoubt, unsent } from "./contained.js"
+import { hookEffect } from "./hook.js"
 import { keyOf, submissionOf } from "./request.js"
 import * as Turns from "./turns.js"
 import * as Wakeup from "./wakeup.js"
@@ -38,7 +39,15 @@ export interface Carrier<E, R, C extends SmtpError> {
   readonly mostMessages: number
   /** How many octets may be under way before another message begins. */
   readonly mostOctets: number
-  readonly begin: (submission: Submission<E | ContentError, R>, parcel: Parcel<E, R, C>) => void
+  /** Runs what begins one or many, so that all of them leave together. */
+  readonly together: (begin: () => void) => void
+  /** The same where so many are under way that others need not begin at once: when what is leaving has left. */
+  readonly afterwards: (begin: () => void) => void
+  /** What is returned gives the submission up, should the flow end before it has come to anything. */
+  readonly begin: (
+    submission: Submission<E | ContentError, R>,
+    parcel: Parcel<E, R, C>
+  ) => (() => void) | undefined
 }
 
 /**
@@ -50,12 +59,10 @@ export interface Carrier<E, R, C extends SmtpError> {
 export interface Parcel<E, R, C extends SmtpError> {
   /** Says how many octets are under way with it. */
   readonly weigh: (octets: number) => void
-  /** Says how it is given up, should the flow end before it has come to anything. */
-  readonly otherwise: (giveUp: () => void) => void
   /** Runs what needs a fiber, until the flow ends, and takes what that comes to. */
   readonly fork: (use: Effect.Effect<Receipt<C>, InvalidArgument | ContentError | E, R>) => void
-  readonly settle: (receipt: Receipt<C>) => void
-  readonly refuse: (error: InvalidArgument | ContentError | E) => void
+  /** Says what it has come to, if not by `fork`. */
+  readonly end: (exit: Exit.Exit<Receipt<C>, InvalidArgument | ContentError | E>) => void
 }
 
 /**
@@ -118,8 +125,8 @@ interface Unread<K, E, C extends SmtpError> {
   readonly onOutcome: Submission["onOutcome"]
 }
 
-/** A submission that has begun. */
-interface Begun {
+/** A submission that has begun. One object for both, since what is alive with every message is what costs. */
+interface Begun<E, R, C extends SmtpError> extends Parcel<E, R, C> {
   octets: number
   giveUp: () => void
 }
@@ -132,10 +139,11 @@ const make = <K, E, R, E2, C extends SmtpError>(
   const { mostMessages, mostOctets } = carrier
   const runFork = Runtime.runFork(runtime)
   const changed = Wakeup.make()
-  const active: Array<Begun> = []
+  const active: Array<Begun<E, R, C>> = []
   const receipts: Array<Unread<K, E, C>> = []
-  let offered: ReadonlyArray<Keyed<K, E, R>> = []
-  let next = 0
+  let offered: Iterator<Keyed<K, E, R>, undefined> = none
+  // Of those that were offered.
+  let left = 0
   let octets = 0
   let beginning = false
   let stopped = false
@@ -144,24 +152,27 @@ const make = <K, E, R, E2, C extends SmtpError>(
   // However the source has ended: what is under way has receipts to come.
   const isOver = (): boolean => ended !== undefined && active.length === 0
 
+  // Somebody waits for every message that comes to its end, so that none has to begin at once.
+  const isBusy = (): boolean => active.length > mostMessages / 2
+
   // One goes whatever its length.
   const hasRoom = (): boolean =>
     active.length + receipts.length < mostMessages && (active.length === 0 || octets < mostOctets)
 
   const tellHook = ({ onOutcome, result: { receipt } }: Unread<K, E, C>): void => {
     if (onOutcome !== undefined && receipt.outcomes.length > 0) {
-      runFork(Effect.suspend(() => onOutcome(receipt)))
+      runFork(hookEffect(onOutcome, receipt, undefined))
     }
   }
 
-  const weigh = (begun: Begun, length: number): void => {
+  const weigh = (begun: Begun<E, R, C>, length: number): void => {
     octets += length - begun.octets
     begun.octets = length
   }
 
   const add = (
     keyed: Keyed<K, E, R>,
-    begun: Begun,
+    begun: Begun<E, R, C>,
     receipt: Receipt<C | OwnCause>,
     error?: InvalidArgument | E
   ): void => {
@@ -174,79 +185,81 @@ const make = <K, E, R, E2, C extends SmtpError>(
       return
     }
     receipts.push(unread)
-    beginMore()
+    if (isBusy()) carrier.afterwards(beginMore)
+    else beginMore()
     changed.wake()
   }
 
-  const refuse = (keyed: Keyed<K, E, R>, begun: Begun, error: InvalidArgument | ContentError | E): void =>
-    add(keyed, begun, unsent(submissionOf(keyed), error), error instanceof ContentError ? undefined : error)
-
-  const addExit = (
+  const end = (
     keyed: Keyed<K, E, R>,
-    begun: Begun,
+    begun: Begun<E, R, C>,
     exit: Exit.Exit<Receipt<C>, InvalidArgument | ContentError | E>
   ): void => {
     if (Exit.isSuccess(exit)) {
       add(keyed, begun, exit.value)
       return
     }
-    const failure = Cause.failureOption(exit.cause)
-    if (Option.isSome(failure)) refuse(keyed, begun, failure.value)
+    const submission = submissionOf(keyed)
+    const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+    if (failure instanceof ContentError) add(keyed, begun, unsent(submission, failure))
+    else if (failure !== undefined) add(keyed, begun, unsent(submission, failure), failure)
     // Who stops it tells the hook.
-    else if (!stopped) add(keyed, begun, inDoubt(submissionOf(keyed), exit.cause))
+    else if (!stopped) add(keyed, begun, inDoubt(submission, exit.cause))
   }
 
   const beginOne = (keyed: Keyed<K, E, R>): void => {
-    const begun: Begun = { octets: 0, giveUp: () => undefined }
-    active.push(begun)
-    carrier.begin(contained(submissionOf(keyed)), {
+    const begun: Begun<E, R, C> = {
+      octets: 0,
+      giveUp: nothing,
       weigh: (length) => weigh(begun, length),
-      otherwise: (giveUp) => {
-        begun.giveUp = giveUp
-      },
       fork: (use) => {
-        begun.giveUp = () => undefined
-        runFork(use, { scope }).addObserver((exit) => addExit(keyed, begun, exit))
+        begun.giveUp = nothing
+        runFork(use, { scope }).addObserver(begun.end)
       },
-      settle: (receipt) => add(keyed, begun, receipt),
-      refuse: (error) => refuse(keyed, begun, error)
-    })
+      end: (exit) => end(keyed, begun, exit)
+    }
+    active.push(begun)
+    const giveUp = carrier.begin(contained(submissionOf(keyed)), begun)
+    if (giveUp !== undefined) begun.giveUp = giveUp
+  }
+
+  const beginOffered = (): void => {
+    while (left > 0 && hasRoom()) {
+      left--
+      const next = offered.next()
+      if (next.done !== true) beginOne(next.value)
+    }
   }
 
   // At once when one has ended, so that the next leaves with whatever else does.
   const beginMore = (): void => {
-    if (beginning) return
+    if (beginning || left === 0) return
     beginning = true
     try {
-      for (let keyed = offered[next]; next < offered.length && hasRoom(); keyed = offered[next]) {
-        next++
-        if (keyed !== undefined) beginOne(keyed)
-      }
+      carrier.together(beginOffered)
     } finally {
       beginning = false
     }
   }
 
-  // Not where a message waits for room that unread receipts take, with the sessions about to run empty.
+  // Not where a message waits for room that unread receipts take, with the carrier about to run empty.
   const mayGather = (): boolean =>
     active.length > 0 &&
     receipts.length < Turns.worthAChunk &&
     receipts[0]?.onOutcome === undefined &&
-    (active.length > mostMessages / 2 || hasRoom())
+    (isBusy() || hasRoom())
 
   const gathered = Turns.gather(mayGather)
-
-  const isBegun = (): boolean => next >= offered.length
 
   return {
     room: Wakeup.until(changed, () => (hasRoom() ? Effect.void : undefined)),
     offer: (submissions) =>
       Effect.suspend(() => {
         if (stopped) return Effect.void
-        offered = submissions
-        next = 0
+        offered = submissions.values()
+        left = submissions.length
         beginMore()
-        return Wakeup.until(changed, () => (isBegun() ? Effect.void : undefined))
+        return Wakeup.until(changed, () => (left === 0 ? Effect.void : undefined))
       }),
     end: (cause) => {
       ended = cause
@@ -270,13 +283,17 @@ const make = <K, E, R, E2, C extends SmtpError>(
     ),
     stop: () => {
       stopped = true
-      offered = []
+      left = 0
       // The last first, so that none has its turn because one before it was given up.
       for (const { giveUp } of active.splice(0).reverse()) giveUp()
       receipts.splice(0).forEach(tellHook)
     }
   }
 }
+
+const none: Iterator<never, undefined> = { next: () => ({ done: true, value: undefined }) }
+
+const nothing = (): void => undefined
 
 // What a stream of unknown length counts as.
 const usualLength = 65_536

@@ -794,26 +794,31 @@ describe("eager messages and interruption (rules 18 and 19)", () => {
   )
 
   it.effect("a stream that fails is not waited for longer than the grace, if the server is silent", () =>
-    withSession(
-      SmtpTest.script(
-        opens,
-        chunkedAlone("one"),
-        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<two@y.test>"),
-        chunk(half),
-        SmtpTest.silence
-      ),
-      (smtp) =>
-        Effect.gen(function* () {
-          yield* smtp.deliver(letter("one"))
-          const torn = Stream.concat(begun, Stream.fail("torn"))
-          const content = SmtpContent.replayable(torn, { content7bit: true })
-          const two = yield* Effect.fork(Effect.flip(smtp.deliver({ ...letter("two"), content })))
-          yield* TestClock.adjust("9999 millis")
-          expect(two.unsafePoll()).toBeNull()
-          yield* TestClock.adjust("1 milli")
-          expect(yield* Fiber.join(two)).toBe("torn")
-        }),
-      eager
-    )
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<undefined>()
+      yield* withSession(
+        SmtpTest.script(
+          opens,
+          chunkedAlone("one"),
+          SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<two@y.test>"),
+          chunk(half),
+          reached(gate),
+          SmtpTest.silence
+        ),
+        (smtp) =>
+          Effect.gen(function* () {
+            yield* smtp.deliver(letter("one"))
+            const torn = Stream.concat(begun, Stream.fail("torn"))
+            const content = SmtpContent.replayable(torn, { content7bit: true })
+            const two = yield* Effect.fork(Effect.flip(smtp.deliver({ ...letter("two"), content })))
+            yield* Deferred.await(gate)
+            yield* TestClock.adjust("9999 millis")
+            expect(two.unsafePoll()).toBeNull()
+            yield* TestClock.adjust("1 milli")
+            expect(yield* Fiber.join(two)).toBe("torn")
+          }),
+        eager
+      )
+    })
   )
 })

@@ -420,6 +420,13 @@ describe("a message among many whose content breaks from within", () => {
 
 describe("an item of a stream as plain JavaScript may hand it over", () => {
   const good = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n" }
+  const unreadable = {
+    ...good,
+    content: Stream.make(octets("Subject: hi\r\n")),
+    get to(): string {
+      throw new Error("unreadable")
+    }
+  }
   it.scoped.each([
     ["no item", undefined, "submission"],
     ["no submission", { key: "bad", submission: undefined }, "submission"],
@@ -429,7 +436,8 @@ describe("an item of a stream as plain JavaScript may hand it over", () => {
     ["null for a recipient", { key: "bad", submission: { ...good, to: [null] } }, "to[0]"],
     ["no content", { key: "bad", submission: { ...good, content: undefined } }, "content"],
     ["octets that are none", { key: "bad", submission: { ...good, content: { _tag: "Bytes" } } }, "content"],
-    ["a hook that is none", { key: "bad", submission: { ...good, onOutcome: "log" } }, "onOutcome"]
+    ["a hook that is none", { key: "bad", submission: { ...good, onOutcome: "log" } }, "onOutcome"],
+    ["what throws when it is read", { key: "bad", submission: unreadable }, "submission"]
   ] as const)("is InvalidArgument in its receipt, and the others go their way: %s", ([, bad, field]) =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()

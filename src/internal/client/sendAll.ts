@@ -6,6 +6,7 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type * as Stream from "effect/Stream"
 import type { Invalid } from "../../protocol/Invalid.js"
@@ -74,6 +75,9 @@ interface Surroundings {
   readonly forkBeyond: Fork
 }
 
+// Messages leave by many sessions.
+const atOnce = (begin: () => void): void => begin()
+
 const carrier = <E, R>(
   port: Port,
   { messages, octets, retry, timeoutMillis }: Terms,
@@ -81,15 +85,17 @@ const carrier = <E, R>(
 ): Flows.Carrier<E, R, NotSentCause> => ({
   mostMessages: messages,
   mostOctets: octets,
+  together: atOnce,
+  afterwards: atOnce,
   begin: (submission, flowing) => {
     if (isInvalid(retry)) {
-      flowing.refuse(invalidArgument(retry))
-      return
+      flowing.end(Exit.fail(invalidArgument(retry)))
+      return undefined
     }
     const parcel = Parcels.make(submission)
     if (isInvalid(parcel)) {
-      flowing.refuse(invalidArgument(parcel))
-      return
+      flowing.end(Exit.fail(invalidArgument(parcel)))
+      return undefined
     }
     const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(port, parcel, forkBeyond))
     flowing.weigh(
@@ -98,12 +104,11 @@ const carrier = <E, R>(
     const content = contentFor(port, message, isTraced)
     if (content === undefined) {
       flowing.fork(throughout(port, message))
-      return
+      return undefined
     }
-    const giveUp = begin(port, message, content, fork, (progress) => {
-      if (progress._tag === "Settled") flowing.settle(progress.receipt)
+    return begin(port, message, content, fork, (progress) => {
+      if (progress._tag === "Settled") flowing.end(Exit.succeed(progress.receipt))
       else flowing.fork(guarded(message, progress.rest))
     })
-    if (giveUp !== undefined) flowing.otherwise(giveUp)
   }
 })
