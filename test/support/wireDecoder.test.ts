@@ -174,6 +174,7 @@ describe("the grammar of MAIL and RCPT (RFC 5321 section 4.1.2)", () => {
     expect(lineLimit(fromLatin1("MAIL FROM:<a@b>"))).toBe(512)
     expect(lineLimit(fromLatin1("MAIL FROM:<a@b> SIZE=1 ret=FULL"))).toBe(512 + 26 + 8)
     expect(lineLimit(fromLatin1("MAIL FROM:<a@b> XA=b XC"))).toBe(512 + 5 + 3)
+    expect(lineLimit(fromLatin1("RCPT TO:<a@b> NOTIFY=NEVER SIZE=1"))).toBe(512 + 28 + 7)
   })
 })
 

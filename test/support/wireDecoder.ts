@@ -254,8 +254,8 @@ export const readXtext = (text: string): Uint8Array | undefined => {
   )
 }
 
-// What each parameter adds to the 512 octets of a line, by the RFC that defines it.
-const additions: Readonly<Record<string, number>> = {
+// What each parameter adds to the 512 octets of a line, by the RFC that defines it for MAIL or for RCPT.
+const additionsOfMail: Readonly<Record<string, number>> = {
   SIZE: 26,
   BODY: 17,
   SMTPUTF8: 10,
@@ -266,21 +266,22 @@ const additions: Readonly<Record<string, number>> = {
   "MT-PRIORITY": 15,
   BY: 17,
   HOLDFOR: 34,
-  HOLDUNTIL: 34,
-  NOTIFY: 28,
-  ORCPT: 500,
-  RRVS: 33
+  HOLDUNTIL: 34
 }
+
+const additionsOfRecipient: Readonly<Record<string, number>> = { NOTIFY: 28, ORCPT: 500, RRVS: 33 }
 
 /**
  * How many octets a command line may have with its CRLF: 512 (RFC 5321 section 4.5.3.1.4), and what its parameters
- * add. A parameter of no known RFC has room for itself.
+ * add. A parameter that no known RFC defines for the command has room for itself.
  */
-export const lineLimit = (line: Uint8Array): number =>
-  (readPath(line)?.parameters ?? []).reduce((sum, { keyword, value }) => {
+export const lineLimit = (line: Uint8Array): number => {
+  const additions = /^RCPT/i.test(latin1(line)) ? additionsOfRecipient : additionsOfMail
+  return (readPath(line)?.parameters ?? []).reduce((sum, { keyword, value }) => {
     const own = 1 + keyword.length + (value === undefined ? 0 : 1 + value.length)
     return sum + (additions[keyword.toUpperCase()] ?? own)
   }, 512)
+}
 
 /** What is wrong with lines that went out, by the letter of RFC 5321 and RFC 4954. */
 export const faults = (items: ReadonlyArray<Item>): ReadonlyArray<string> =>
