@@ -50,8 +50,9 @@ const mailShapes: Readonly<Partial<Record<keyof MailParameters, Shape>>> = {
 
 const recipientShapes: Readonly<Partial<Record<keyof RecipientParameters, Shape>>> = {
   notify: {
-    fits: (value) => isString(value) || Array.isArray(value),
-    reason: "is neither a string nor a list"
+    // By its iterator, which leaves out no hole.
+    fits: (value) => isString(value) || (Array.isArray(value) && Array.from<unknown>(value).every(isString)),
+    reason: "is neither a string nor a list of strings"
   },
   originalRecipient: {
     fits: (value) =>

@@ -88,11 +88,7 @@ export interface Envelope {
 }
 
 const sameParameters = (left: RecipientParameters, right: RecipientParameters): boolean =>
-  textOf(comparable(left)) === textOf(comparable(right))
-
-// JSON has no bigint, which plain JavaScript may hand over and which is refused later.
-const textOf = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) => (typeof part === "bigint" ? `${part}n` : part))
+  JSON.stringify(comparable(left)) === JSON.stringify(comparable(right))
 
 // Field by field, so that the order in which an object was written makes no difference.
 const comparable = ({ extra, notify, originalRecipient, rrvs }: RecipientParameters): unknown => [

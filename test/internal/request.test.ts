@@ -38,6 +38,8 @@ describe("a submission that no type has seen", () => {
     ["to[0].address", { to: {} }],
     ["to[1].address", { to: ["b@y.test", { address: 5 }] }],
     ["to[0].notify", { to: { address: "b@y.test", notify: {} } }],
+    ["to[0].notify", { to: { address: "b@y.test", notify: [0n] } }],
+    ["recipientParameters.notify", { recipientParameters: { notify: new Array<string>(1) } }],
     ["to[0].originalRecipient", { to: { address: "b@y.test", originalRecipient: null } }],
     ["to[0].rrvs", { to: { address: "b@y.test", rrvs: { since: "today" } } }],
     ["to[0].extra", { to: { address: "b@y.test", extra: [null] } }],
@@ -92,7 +94,7 @@ describe("whatever a submission holds", () => {
     withSparseArray: true
   })
   const mostly = (good: unknown) =>
-    FastCheck.oneof({ weight: 3, arbitrary: FastCheck.constant(good) }, { weight: 1, arbitrary: anything })
+    FastCheck.oneof({ weight: 9, arbitrary: FastCheck.constant(good) }, { weight: 1, arbitrary: anything })
   const some = (fields: Readonly<Record<string, unknown>>) =>
     FastCheck.record(Object.fromEntries(Object.entries(fields).map(([name, good]) => [name, mostly(good)])), {
       requiredKeys: []
@@ -145,7 +147,7 @@ describe("whatever a submission holds", () => {
         const request = read(untyped(candidate))
         expect(Array.isArray(addressesOf(untyped(candidate)))).toBe(true)
         if (isInvalid(request)) {
-          if (request.reason.includes("cannot be read")) expect(request.field).toBe("submission")
+          expect(request.reason).not.toContain("cannot be read")
           return
         }
         planned++
@@ -153,6 +155,6 @@ describe("whatever a submission holds", () => {
       }),
       { numRuns: 2000 }
     )
-    expect(planned).toBeGreaterThan(0)
+    expect(planned).toBeGreaterThan(50)
   })
 })
