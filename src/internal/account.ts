@@ -1,8 +1,6 @@
 /**
  * The account of one message: verdicts become outcomes, outcomes the receipt, and the most doubtful of them the error
  * of `send`.
- *
- * @since 0.1.0
  */
 import type { Reply } from "../protocol/Reply.js"
 import { isRefusal, isSuccess } from "../protocol/Reply.js"
@@ -21,26 +19,12 @@ import type { Cut } from "./transactionRun.js"
 
 type Outcome = AnyOutcome<NotSentCause>
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Receipt = AnyReceipt<NotSentCause>
 
-/**
- * Why a message that nobody waits for any more was not sent.
- *
- * @since 0.1.0
- * @category constants
- */
+/** Why a message that nobody waits for any more was not sent. */
 export const interrupted: Failure = { _tag: "Abandoned", reason: "the send was interrupted" }
 
-/**
- * Everything that has become known of a message.
- *
- * @since 0.1.0
- * @category models
- */
+/** Everything that has become known of a message. */
 export interface Account {
   /** By the place of the recipient in the submission. */
   readonly outcomes: Array<Outcome | undefined>
@@ -50,9 +34,6 @@ export interface Account {
 /**
  * What is known, with the cause that kept the message from those of whom nothing is. Errors are made only where
  * somebody will see them: each costs more than a message.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const receiptOf = (request: Request, account: Account, missing: () => NotSentCause): Receipt =>
   Receipts.make(
@@ -73,12 +54,7 @@ const refusedOf = (
       : []
   })
 
-/**
- * Writes down what one transaction came to; gives the recipients that were too many for it.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Writes down what one transaction came to; gives the recipients that were too many for it. */
 export const settle = (
   tape: Tape,
   request: Request,
@@ -117,12 +93,7 @@ export const settle = (
   return overflow
 }
 
-/**
- * Takes back what was written down of recipients that were too many for a transaction.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Takes back what was written down of recipients that were too many for a transaction. */
 export const forget = (
   { outcomes }: Account,
   batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
@@ -171,18 +142,11 @@ const openOutcome = (
   return (address) => Receipts.notSent(address, otherwise ?? cause)
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const noAccount = (): Account => ({ outcomes: [], content: undefined })
 
 /**
  * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
  * NotSent before Refused, so that a retry on transient errors can never deliver a message twice.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const failureOf = <Cause extends SmtpError = NotSentCause>(
   from: string,

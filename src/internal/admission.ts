@@ -1,16 +1,9 @@
 /**
  * The lane of a session: one entrant at a time has the right to submit commands, in the order of asking. A message
  * whose last octet is on its way passes the lane on while its replies are still to come. It knows nothing of commands.
- *
- * @since 0.1.0
  */
 
-/**
- * What may follow messages that are still to be answered: other messages, as far as the window allows.
- *
- * @since 0.1.0
- * @category models
- */
+/** What may follow messages that are still to be answered: other messages, as far as the window allows. */
 export interface Window {
   /** How many messages may be under way, with the one that follows. */
   readonly messages: number
@@ -18,10 +11,6 @@ export interface Window {
   readonly octets: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Admission<Entrant> {
   readonly enter: (entrant: Entrant) => void
   /**
@@ -46,9 +35,6 @@ interface Passed<Entrant> {
 /**
  * `isHeld` says whether a holder that has left has something on the wire that nobody may come upon; `mayFollow`,
  * whether an entrant can cope with messages before it that have no answer yet.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = <Entrant extends { readonly begin: () => void }>(
   isHeld: () => boolean,

@@ -1,8 +1,6 @@
 /**
  * Assertions that a client signs for itself: JSON Web Tokens with RS256 (RFC 7519, RFC 7523 section 2.1), by the Web
  * Crypto of the platform.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,22 +8,12 @@ import type { Invalid } from "../protocol/Invalid.js"
 import { invalid } from "../protocol/Invalid.js"
 import { encode } from "../protocol/sasl/Base64.js"
 
-/**
- * Signs claims.
- *
- * @since 0.1.0
- * @category models
- */
+/** Signs claims. */
 export type Sign = (claims: Readonly<Record<string, unknown>>) => Effect.Effect<Redacted.Redacted>
 
 const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
 
-/**
- * Reads a private key: RSA, PKCS #8, in PEM.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads a private key: RSA, PKCS #8, in PEM. */
 export const signer = (
   privateKey: Redacted.Redacted,
   keyId: string | undefined

@@ -2,8 +2,6 @@
  * Drives AUTH (RFC 4954): which mechanisms are tried in which order, when to stop, and the exchange of base64
  * lines. It sees the session only through its port; the mechanisms themselves are in protocol/sasl, and their
  * computations in crypto.
- *
- * @since 0.1.0
  */
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
@@ -40,12 +38,7 @@ import { nodeCrypto } from "./crypto.js"
 import { invalidArgument } from "./failure.js"
 import { saslPrep } from "./saslPrep.js"
 
-/**
- * What the driver needs of a session.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the driver needs of a session. */
 export interface Port {
   /** Sends one line, given without CRLF, and gives its reply. The line is a secret, and so is the 334's text. */
   readonly exchange: (line: string) => Effect.Effect<Reply, Disconnection>
@@ -66,20 +59,10 @@ export interface Port {
   readonly tokenLimit: Duration.Duration
 }
 
-/**
- * AUTH commands in one authentication.
- *
- * @since 0.1.0
- * @category models
- */
+/** AUTH commands in one authentication. */
 export const maximumAttempts = 3
 
-/**
- * Challenges in one AUTH command.
- *
- * @since 0.1.0
- * @category models
- */
+/** Challenges in one AUTH command. */
 export const maximumChallenges = 16
 
 // RFC 5321 section 4.5.3.1.4 for the command, RFC 4954 section 4 for the lines of the exchange; without CRLF.
@@ -91,9 +74,6 @@ const maximumExplanation = 200
 /**
  * Whether the session must not be used after the error: the server at the other end may be a false one, or the
  * session counts as authenticated there and not here.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const endsSession = (error: AuthenticationError): boolean => error.reason === "ServerNotVerified"
 
@@ -568,9 +548,6 @@ const attempts = (
  *
  * The session stays in step after every error but those for which `endsSession` holds. Interruption in the middle
  * of an exchange leaves it open, and is the session's to deal with.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const authenticateWith =
   (crypto: Crypto) =>
@@ -590,10 +567,5 @@ export const authenticateWith =
       return Effect.flatMap(candidates(credentials, port, crypto), (found) => attempts(found, port, 0))
     })
 
-/**
- * Authenticates with the computations of node:crypto.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Authenticates with the computations of node:crypto. */
 export const authenticate = authenticateWith(nodeCrypto)

@@ -1,13 +1,5 @@
-/**
- * A map that holds a limited number of entries and lets go of the one that was used longest ago.
- *
- * @since 0.1.0
- */
+/** A map that holds a limited number of entries and lets go of the one that was used longest ago. */
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface BoundedMap<K, V> {
   /** The value, which thereby is the most recently used. */
   readonly get: (key: K) => V | undefined
@@ -16,10 +8,6 @@ export interface BoundedMap<K, V> {
   readonly size: () => number
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <K, V>(capacity: number): BoundedMap<K, V> => {
   const entries = new Map<K, V>()
   const set = (key: K, value: V) => {

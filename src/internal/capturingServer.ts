@@ -2,20 +2,13 @@
  * A small SMTP and LMTP server on a scripted server's wire, which keeps the messages it accepts. It knows the
  * order of commands and as much of RFC 5321, 2033, 2920, 3030, 3207 and 4954 as clients under test need, and
  * relays nothing.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Failure, Wire } from "./scriptedServer.js"
 import { concat, toOctets, toText } from "./scriptedServer.js"
 
-/**
- * A reverse-path or forward-path and the parameters that came with it.
- *
- * @since 0.1.0
- * @category models
- */
+/** A reverse-path or forward-path and the parameters that came with it. */
 export interface Path {
   /** What stood between the angle brackets; empty for the null reverse-path. */
   readonly address: string
@@ -23,10 +16,6 @@ export interface Path {
   readonly parameters: ReadonlyArray<string>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Message {
   /** The connection's number, from 1. */
   readonly connection: number
@@ -43,20 +32,12 @@ export interface Message {
   readonly secured: boolean
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Credentials {
   readonly authorizationId: string
   readonly username: string
   readonly password: Redacted.Redacted
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Policy {
   readonly hostname: string
   readonly protocol: "smtp" | "lmtp"
@@ -126,9 +107,6 @@ const replies = {
 /**
  * Serves one client until it quits or leaves. Replies leave when there is nothing more to read, so that a
  * pipelined group is answered in one write (RFC 2920).
- *
- * @since 0.1.0
- * @category running
  */
 export const serveMail = (wire: Wire, policy: Policy, connection: number): Run => {
   const state: State = { greeted: false, secured: false, user: undefined, transaction: undefined }

@@ -1,8 +1,6 @@
 /**
  * One sentence for an unknown cause. Only errors and strings speak for themselves; anything else might print a
  * program's data.
- *
- * @since 0.1.0
  */
 
 // "8F10:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/record.c:350:" and a line feed
@@ -10,10 +8,6 @@ const openSsl = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):.*$/s
 
 const withoutOpenSslFrame = (message: string): string => openSsl.exec(message)?.[1] ?? message
 
-/**
- * @since 0.1.0
- * @category accessors
- */
 export const describeCause = (cause: unknown): string => {
   if (typeof cause === "string") return cause
   if (cause instanceof AggregateError && cause.message === "") {

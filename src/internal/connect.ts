@@ -1,8 +1,6 @@
 /**
  * Opens a connection and reads the greeting: dials, secures what is to be on TLS from the first octet, and goes on to
  * the host's next address when one is turned away for now (RFC 5321 section 3.1).
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,24 +26,14 @@ import type { Settings } from "./sessionOptions.js"
 import { hasOwnLimit } from "./ownLimit.js"
 import * as Tapes from "./tape.js"
 
-/**
- * The services that a session stands on.
- *
- * @since 0.1.0
- * @category models
- */
+/** The services that a session stands on. */
 export interface Surroundings {
   readonly socket: SmtpSocket["Type"]
   readonly tls: TlsUpgrade["Type"]
   readonly cache: CapabilityCache["Type"]
 }
 
-/**
- * A connection whose server has greeted.
- *
- * @since 0.1.0
- * @category models
- */
+/** A connection whose server has greeted. */
 export interface Greeted {
   readonly exchange: Exchange
   readonly greeting: Reply
@@ -56,12 +44,7 @@ export interface Greeted {
   readonly restrained: boolean
 }
 
-/**
- * Puts a connection on TLS as the session's options say.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Puts a connection on TLS as the session's options say. */
 export const secure = (
   { tls }: Surroundings,
   settings: Settings,
@@ -76,12 +59,7 @@ export const secure = (
     verifyByDefault: !takesAnybody(settings, options)
   })
 
-/**
- * RFC 7435: where clear text would do, so does TLS with anybody; but not to hand a password to.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** RFC 7435: where clear text would do, so does TLS with anybody; but not to hand a password to. */
 export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): boolean =>
   tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
 
@@ -203,10 +181,6 @@ const mostAddresses = 8
 const isTurnedAwayForNow = (error: ConnectError | TlsError | Disconnection): boolean =>
   error._tag === "ConnectError" && error.reply !== undefined && isTransient(error.reply)
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const open = (
   surroundings: Surroundings,
   settings: Settings,

@@ -1,8 +1,4 @@
-/**
- * What every kind of Connection shares. It is public through SmtpSocket.
- *
- * @since 0.1.0
- */
+/** What every kind of Connection shares. It is public through SmtpSocket. */
 import * as Data from "effect/Data"
 import type { Endpoint } from "../SmtpSocket.js"
 import { describeCause } from "./cause.js"
@@ -10,9 +6,6 @@ import { describeCause } from "./cause.js"
 /**
  * A read or a write failed: the connection was reset, or was destroyed on this side. Sessions turn it into
  * `ServerDisconnected`.
- *
- * @since 0.1.0
- * @category errors
  */
 export class ConnectionLost extends Data.TaggedError("ConnectionLost")<{
   readonly operation: "read" | "write"
@@ -32,9 +25,6 @@ export class ConnectionLost extends Data.TaggedError("ConnectionLost")<{
  *
  * SmtpSocket.formatEndpoint({ _tag: "Tcp", host: "mail.example.com", port: 587 }) // "mail.example.com:587"
  * ```
- *
- * @since 0.1.0
- * @category accessors
  */
 export const formatEndpoint = (endpoint: Endpoint): string => {
   if (endpoint._tag === "Unix") return endpoint.path

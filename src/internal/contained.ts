@@ -1,8 +1,6 @@
 /**
  * One of many submissions: what breaks its content from within is its own outcome, and not the end of the others. It is
  * loaded by whoever has loaded effect/Stream.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
@@ -17,12 +15,7 @@ import type { Submission } from "../SmtpSubmission.js"
 import { describeCause } from "./cause.js"
 import { addressesOf } from "./request.js"
 
-/**
- * The submission with content that ends in `ContentError` where it would die, or interrupt itself.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** The submission with content that ends in `ContentError` where it would die, or interrupt itself. */
 export const contained = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
   try {
     return isObject(submission) && mayBreak(submission.content)
@@ -71,12 +64,7 @@ const describeBreak = (cause: Cause.Cause<unknown>): string =>
     onSome: (defect) => `the stream ended in a defect: ${describeCause(defect)}`
   })
 
-/**
- * The receipt of a submission of which nothing was sent.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The receipt of a submission of which nothing was sent. */
 export const unsent = <E, R>(
   submission: Submission<E, R>,
   error: unknown
@@ -91,9 +79,6 @@ export const unsent = <E, R>(
 /**
  * The receipt of a submission whose send ended in a defect of something other than its content: what the server has
  * made of it nobody can say.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const inDoubt = <E, R>(
   submission: Submission<E, R>,

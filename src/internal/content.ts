@@ -2,8 +2,6 @@
  * Content made ready for transactions: octets and strings are copied and known before MAIL; of a stream the first
  * octets are pulled, and every run is held to the octets of the run before (RFC 5321 section 4.5.2, RFC 3030).
  * It writes to no connection: the session gives it a sink.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -21,40 +19,12 @@ import { prepareStream } from "./contentStream.js"
 import * as MemoryTurns from "./memoryTurns.js"
 
 export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Peek,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Prepared,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   PreparedBytes,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   PreparedStream,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   PrepareOptions,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   RunOptions,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Sink
 } from "./contentModel.js"
 
@@ -62,9 +32,6 @@ export type {
  * Runs the content once, in the fiber and with the errors and requirements of whoever gave it. The end of the
  * message is only handed to the sink once the stream has ended and is known to be what it was, or was declared to
  * be, so that an error of the content always means that the message is incomplete.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const run = <E, R, E2, R2>(
   prepared: Prepared<E, R>,
@@ -80,9 +47,6 @@ export const run = <E, R, E2, R2>(
  * Fails with `InvalidArgument` if the content is empty, is no content at all, or is a string that UTF-8 cannot
  * express; with `ContentError` if content in memory may not be sent under the options, if a stream stalled, or if
  * `SmtpContent.once` was used before. A stream is held to what it gave in the past.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const prepare = <E = never, R = never>(
   content: Content<E, R>,
@@ -103,12 +67,7 @@ const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined =>
   return content._tag === "Streamed" && Predicate.isFunction(content.claim) ? content : undefined
 }
 
-/**
- * `prepare` for content in memory, without an effect; `undefined` for any other.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** `prepare` for content in memory, without an effect; `undefined` for any other. */
 export const prepareInMemory = (
   content: Content<unknown, unknown>,
   options: PrepareOptions
@@ -124,12 +83,7 @@ export const prepareInMemory = (
 // Small arrays come out of a pool that is shared, at a tenth of the cost of one of their own.
 const allocate = (length: number): Uint8Array => Buffer.allocUnsafe(length)
 
-/**
- * The part of `prepare` for content in memory, without an effect.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The part of `prepare` for content in memory, without an effect. */
 export const prepareBytes = (
   content: Uint8Array | string,
   options: PrepareOptions
@@ -161,9 +115,6 @@ const canonicaliseText = (text: string, options: PrepareOptions): Canonical | Co
 /**
  * The whole message in one array, if it takes at most `bound` octets on the wire: for the write that also holds
  * commands. `run` serves the others.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const whole = (prepared: PreparedBytes, framing: Framing, bound: number): Uint8Array | undefined => {
   const { content, facts } = prepared

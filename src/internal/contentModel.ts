@@ -1,29 +1,18 @@
 /**
  * What content in memory and content that streams have in common: the options, the sink, and how content fails.
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { Canonical, ContentViolation, Facts, Framing, Options } from "../protocol/Content.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface PrepareOptions extends Pick<Options, "lineEnds" | "longLines" | "allowNul" | "binary"> {
   readonly allowEmpty: boolean
   /** How long a stream may give nothing while it is asked. Infinity is no limit. */
   readonly stallTimeout: Duration.Duration
 }
 
-/**
- * What depends on the server: it may differ from run to run.
- *
- * @since 0.1.0
- * @category models
- */
+/** What depends on the server: it may differ from run to run. */
 export interface RunOptions {
   /** Binary content goes by "bdat" only. */
   readonly framing: Framing
@@ -38,24 +27,12 @@ export interface RunOptions {
  * under "data" the final dot, under "bdat" the octets of BDAT LAST, which may be none. From this call on the outcome
  * is Unknown. A call ends only once the octets of the calls before it are flushed, so that the memory they came in
  * can be filled again; its own octets may still be on their way.
- *
- * @since 0.1.0
- * @category models
  */
 export type Sink<E, R> = (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void, E, R>
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Prepared<E, R> = PreparedBytes | PreparedStream<E, R>
 
-/**
- * Content in memory, about which everything is known.
- *
- * @since 0.1.0
- * @category models
- */
+/** Content in memory, about which everything is known. */
 export interface PreparedBytes {
   readonly _tag: "Bytes"
   readonly facts: Facts
@@ -66,9 +43,6 @@ export interface PreparedBytes {
 /**
  * A stream that has given its first octets. It may serve several transactions, one after the other, on one session
  * or on several.
- *
- * @since 0.1.0
- * @category models
  */
 export interface PreparedStream<E, R> {
   readonly _tag: "Stream"
@@ -86,21 +60,12 @@ export interface PreparedStream<E, R> {
   ) => Effect.Effect<Facts, ContentError | E | E2, R | R2>
 }
 
-/**
- * What is known of a stream before it is sent: all, if it ended within the bound.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is known of a stream before it is sent: all, if it ended within the bound. */
 export interface Peek {
   readonly ended: boolean
   readonly facts: Facts
 }
 
-/**
- * @since 0.1.0
- * @category conversions
- */
 export const encodingOptions = (prepare: PrepareOptions, run: RunOptions): Options => ({
   lineEnds: prepare.lineEnds,
   longLines: prepare.longLines,
@@ -110,50 +75,24 @@ export const encodingOptions = (prepare: PrepareOptions, run: RunOptions): Optio
   require7bit: run.require7bit
 })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const empty = (): InvalidArgument =>
   new InvalidArgument({ field: "content", reason: "is empty; set allowEmpty to send an empty message" })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const notContent = (): InvalidArgument =>
   new InvalidArgument({ field: "content", reason: "is neither octets nor a string nor a Stream" })
 
-/**
- * Whether it is a Uint8Array, were it that of another realm.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether it is a Uint8Array, were it that of another realm. */
 export const isOctets = (content: unknown): content is Uint8Array =>
   content instanceof Uint8Array || Object.prototype.toString.call(content) === "[object Uint8Array]"
 
-/**
- * What the types of a program that has any can hide.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** What the types of a program that has any can hide. */
 export const notOctets = (stream = "the stream"): ContentError =>
   new ContentError({
     reason: "Failed",
     detail: `${stream} gave something that is no Uint8Array; Stream.encodeText makes octets of strings`
   })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const violated = ({ detail, reason }: ContentViolation): ContentError =>
   new ContentError({ reason, detail })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const changed = (detail: string): ContentError => new ContentError({ reason: "Changed", detail })

@@ -1,8 +1,6 @@
 /**
  * One run of a stream of content: its pieces are pulled, gathered into blocks, counted, and compared with the run
  * before. Nothing is encoded here.
- *
- * @since 0.1.0
  */
 import type * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
@@ -18,12 +16,7 @@ import { changed, empty, isOctets, notOctets } from "./contentModel.js"
 import * as Elapsed from "./elapsed.js"
 import * as Fingerprints from "./fingerprint.js"
 
-/**
- * From the opening of the stream's resources to their release.
- *
- * @since 0.1.0
- * @category models
- */
+/** From the opening of the stream's resources to their release. */
 export interface Pass<E, R> {
   readonly scope: Scope.CloseableScope
   readonly pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>, R>
@@ -50,23 +43,13 @@ interface Account {
   readonly history: History | undefined
 }
 
-/**
- * What the runs of a stream for one message have come to, each of which is held to those before it.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the runs of a stream for one message have come to, each of which is held to those before it. */
 export interface Past {
   /** The last run, which may be going on. */
   last: Account | undefined
 }
 
-/**
- * Of a stream that has not been run.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Of a stream that has not been run. */
 export const noPast = (): Past => ({ last: undefined })
 
 /** What a stream that can be run again is compared by. */
@@ -86,12 +69,7 @@ interface Expected {
   readonly complete: boolean
 }
 
-/**
- * Ends a wait for the producer that lasts too long. One fiber a run: none for each pull.
- *
- * @since 0.1.0
- * @category models
- */
+/** Ends a wait for the producer that lasts too long. One fiber a run: none for each pull. */
 export interface Watch {
   readonly begin: () => void
   readonly end: () => void
@@ -105,10 +83,6 @@ export interface Watch {
 // the program too.
 const pullsInOneTurn = 64
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch => {
   let waitingSince: number | undefined
   let pulls = 0
@@ -144,12 +118,7 @@ export const makeWatch = (clock: Clock.Clock, limit: Duration.Duration): Watch =
   }
 }
 
-/**
- * Opens the stream for another run, which is held to the octets of those before.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Opens the stream for another run, which is held to the octets of those before. */
 export const openPass = <E, R>(
   content: Streamed<E, R>,
   parent: Scope.Scope,
@@ -202,12 +171,7 @@ const expectation = ({ complete, differs, history, octets }: Account): Expected 
   return { octets, fingerprint: history.fingerprint.value(), complete: complete || before?.complete === true }
 }
 
-/**
- * Pulls until there are octets or the stream has ended.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Pulls until there are octets or the stream has ended. */
 export const untilOctets = <E, R>(pass: Pass<E, R>, watch: Watch): Effect.Effect<void, ContentError | E, R> =>
   Effect.whileLoop({
     while: () => !pass.ended && pass.piece === pass.pending.length,
@@ -244,9 +208,6 @@ const blockMillis = 5_000
 /**
  * The next block, copied from what the stream gives to memory of `allocate` until that is full: it goes on as the
  * run before did, as far as can be said, and as was declared. `undefined` at the end.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const nextBlock = <E, R>(
   pass: Pass<E, R>,
@@ -352,11 +313,6 @@ const countEnd = (
   return undefined
 }
 
-/**
- * What is wrong with a stream that has ended before its first octet, where a message is not to be empty.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** What is wrong with a stream that has ended before its first octet, where a message is not to be empty. */
 export const nothing = <E, R>({ account }: Pass<E, R>): ContentError | InvalidArgument =>
   (account.history?.expected?.octets ?? 0) > 0 ? differs(account) : empty()

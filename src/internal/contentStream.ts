@@ -1,8 +1,6 @@
 /**
  * Streams of content made ready for transactions: the first octets are pulled, and each run goes block by block
  * through the encoder to the sink, with no more than three blocks in memory (RFC 5321 section 4.5.2, RFC 3030).
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -21,9 +19,6 @@ import * as MemoryTurns from "./memoryTurns.js"
 /**
  * Pulls until the stream gives its first octet; it is released when the scope closes, or earlier.
  * Every run is held to those of the past.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const prepareStream = <E, R>(
   content: Streamed<E, R>,

@@ -1,8 +1,6 @@
 /**
  * What the parts of a session share: its connection, its options, and the little that it remembers besides the
  * dialogue.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -23,10 +21,6 @@ import type { Settings } from "./sessionOptions.js"
 import type { Attributes } from "./tracing.js"
 import { attributesOf } from "./tracing.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Core {
   readonly exchange: Exchange
   readonly channel: Channel
@@ -46,10 +40,6 @@ export interface Core {
   readonly isForeign: Effect.Effect<boolean>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Memory extends Experience {
   tls: TlsInfo | undefined
   /** Whether EHLO or HELO was accepted, since TLS began. */
@@ -68,10 +58,6 @@ interface Sender {
 // fiber, and with all that it begins, when the session is long gone.
 const senders = FiberRef.unsafeMake<ReadonlyArray<Sender>>([])
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (
   { exchange, restrained, scope, tlsInfo }: Greeted,
   surroundings: Surroundings,
@@ -135,9 +121,6 @@ const isAccepted = (replies: Replies | undefined): boolean => replies !== undefi
 /**
  * Half an AUTH or a handshake is no state that anybody could go on from: neither after an interruption, nor after a
  * defect of a part that a program has plugged in. Only a typed error may leave the session in order.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const destroyUnlessInOrder = <A, E, R>(
   { exchange }: Core,

@@ -1,16 +1,10 @@
 /**
  * What SASL machines ask to have computed, answered by node:crypto. The module is loaded when the first
  * exchange needs it, and the only costly computation runs on the thread pool, so that no other fiber waits.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Algorithm, Request } from "../protocol/sasl/Mechanism.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Crypto {
   /** A nonce for SCRAM: 24 random octets in base64, which has no comma. */
   readonly nonce: Effect.Effect<string>
@@ -24,10 +18,6 @@ const lengths = { MD5: 16, "SHA-1": 20, "SHA-256": 32, "SHA-512": 64 } as const
 
 const load = Effect.promise(() => import("node:crypto"))
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const nodeCrypto: Crypto = {
   nonce: Effect.map(load, ({ randomBytes }) => randomBytes(24).toString("base64")),
   supports: (algorithm) =>

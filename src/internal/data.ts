@@ -1,8 +1,4 @@
-/**
- * DATA by hand: the content of a transaction that the program drives itself.
- *
- * @since 0.1.0
- */
+/** DATA by hand: the content of a transaction that the program drives itself. */
 import * as Effect from "effect/Effect"
 import * as Transactions from "../protocol/Transaction.js"
 import type { Content } from "../SmtpContent.js"
@@ -17,12 +13,7 @@ import { disconnection } from "./failure.js"
 import { prepareOptions, transact, wholeLength } from "./sendContent.js"
 import * as TransactionRun from "./transactionRun.js"
 
-/**
- * Sends DATA and the content in the lane that the fiber holds.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Sends DATA and the content in the lane that the fiber holds. */
 export const sendData = <E, R>(
   exchange: Exchange,
   dialect: "smtp" | "lmtp",

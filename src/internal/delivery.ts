@@ -1,8 +1,6 @@
 /**
  * `deliver` and `send`: drives one message in the fiber of whoever gave it, which says EHLO, pulls the content, and
  * waits. What the message does on the wire is decided by message.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,12 +30,7 @@ import { read as readRequest } from "./request.js"
 import { prepareOptions, sendContent } from "./sendContent.js"
 import * as Tracing from "./tracing.js"
 
-/**
- * What a session gives to a delivery.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a session gives to a delivery. */
 export interface Port extends MessagePort {
   /** Says EHLO, or HELO, if nobody has, in the lane that the entrant has. */
   readonly greet: (entrant: Entrant) => Effect.Effect<void, HeloError | Disconnection>
@@ -50,9 +43,6 @@ export interface Port extends MessagePort {
  *
  * Fails with `InvalidArgument` before anything is sent, and with what the content's own stream fails with, unless
  * a transaction of this message has run before.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const deliver = <E, R>(
   port: Port,
@@ -67,12 +57,7 @@ export const deliver = <E, R>(
 /** Who hears of a message that nobody waits for any more. */
 type Hook = Pick<Submission, "onOutcome">
 
-/**
- * The same with the submission read, and its content prepared if it is in memory.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** The same with the submission read, and its content prepared if it is in memory. */
 export const deliverPrepared = <E, R>(
   port: Port,
   hook: Hook,
@@ -129,9 +114,6 @@ const conclude = <E, R, E2>(
 /**
  * What became of a message whose sender was interrupted goes to metrics and log. A sender that has timed out was told
  * Unknown, which then counts.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const reportUnheard =
   ({ exchange }: Port, request: Request): Messages.Report =>
@@ -148,21 +130,11 @@ interface Opening<E, R> {
   readonly past?: Past
 }
 
-/**
- * Content in memory, or a stream to be opened within the send.
- *
- * @since 0.1.0
- * @category models
- */
+/** Content in memory, or a stream to be opened within the send. */
 export type Preparation<E, R> =
   Prepared<E, R> | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument } | Opening<E, R>
 
-/**
- * Prepares content in memory; a stream is left as it is, and `stallTimeout` is for streams.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Prepares content in memory; a stream is left as it is, and `stallTimeout` is for streams. */
 export const prepare = <E, R>(
   stallTimeout: Duration.Duration,
   request: Request,
@@ -173,12 +145,7 @@ export const prepare = <E, R>(
   return prepared._tag === "Bytes" ? prepared : { _tag: "Failed", error: prepared }
 }
 
-/**
- * How the content of a submission is to be treated.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** How the content of a submission is to be treated. */
 export const optionsOf = <E, R>(
   stallTimeout: Duration.Duration,
   { envelope }: Request,
@@ -259,12 +226,7 @@ const drive = <E, R>(
     step(port, request, content, message, () => message.begin(content))
   )
 
-/**
- * Does what a message has asked for, and all that it asks for after that, until it is settled.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Does what a message has asked for, and all that it asks for after that, until it is settled. */
 export const serve = <E, R>(
   port: Port,
   request: Request,
@@ -379,12 +341,7 @@ const peek = <E, R>(
     utf8Header: facts.headerNonAscii
   }))
 
-/**
- * `deliver` that fails when nobody was accepted.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** `deliver` that fails when nobody was accepted. */
 export const send = <E, R>(
   port: Port,
   submission: Submission<E, R>

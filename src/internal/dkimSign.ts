@@ -1,8 +1,6 @@
 /**
  * Signs content: one look at the octets that will be on the wire for the hashes, then the signature before them. A
  * stream is looked at in constant memory, and a later run that differs from what was signed ends in an error.
- *
- * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -20,12 +18,7 @@ import type { Content, Streamed } from "../SmtpContent.js"
 import * as SmtpContent from "../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
 
-/**
- * A key with the name under which verifiers find its other half.
- *
- * @since 0.1.0
- * @category models
- */
+/** A key with the name under which verifiers find its other half. */
 export interface Key {
   readonly algorithm: Algorithm
   readonly domain: string
@@ -33,12 +26,7 @@ export interface Key {
   readonly privateKey: Redacted.Redacted<KeyObject>
 }
 
-/**
- * What to sign, and how.
- *
- * @since 0.1.0
- * @category models
- */
+/** What to sign, and how. */
 export interface Settings {
   readonly keys: ReadonlyArray<Key>
   readonly fields: ReadonlyArray<string>
@@ -344,12 +332,7 @@ const signText = (
       )
     : signBytes(new TextEncoder().encode(text), settings)
 
-/**
- * The same content with a signature by each key before it.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The same content with a signature by each key before it. */
 export const sign = <E = never, R = never>(
   content: Content<E, R>,
   settings: Settings

@@ -1,20 +1,13 @@
 /**
  * The log line for a message of which nobody knows whether it was accepted: whoever looks into it finds the message by
  * its envelope id and its Message-ID.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Receipt } from "../SmtpReceipt.js"
 import type { Prepared } from "./content.js"
 import type { Request } from "./request.js"
 
-/**
- * A Warning, if an outcome is Unknown. It names no address.
- *
- * @since 0.1.0
- * @category logging
- */
+/** A Warning, if an outcome is Unknown. It names no address. */
 export const warnOf = (
   { envelope }: Request,
   content: Prepared<unknown, unknown> | undefined,

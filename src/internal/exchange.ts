@@ -2,8 +2,6 @@
  * Drives a Dialogue over a Connection: moves octets, calls owners, watches time. What comes in is dealt with where it
  * comes in, without a fiber, and what that sets off leaves in one write; one fiber watches the limits. No rule of the
  * protocol is decided here.
- *
- * @since 0.1.0
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -40,9 +38,6 @@ import * as Watchdogs from "./watchdog.js"
  * - `Violated`: nothing that the server says can be matched to a command any more
  * - `Abandoned`: this side gave the connection up, because what was on the wire could not be completed
  * - `Unreached`: the server said goodbye to an earlier command, and answers in order: it has read nothing of this one
- *
- * @since 0.1.0
- * @category models
  */
 export type Failure =
   | { readonly _tag: "Disconnected"; readonly reply: Reply | undefined; readonly cause: unknown }
@@ -65,9 +60,6 @@ export type Failure =
 /**
  * Whoever has submitted commands. Its functions are called from the reading or the watching fiber and must not
  * throw.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Owner {
   readonly replied: (command: Command, reply: Reply, meaning: Meaning, more: boolean) => void
@@ -80,9 +72,6 @@ export interface Owner {
 /**
  * Whoever wants the lane: the right to submit. One has it at a time, in the order of asking. A `"message"` can follow
  * messages that are complete and not answered yet; the others come once every reply is in.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Entrant {
   readonly purpose: "commands" | "transaction" | "message"
@@ -91,10 +80,6 @@ export interface Entrant {
   readonly turnedAway: (failure: Failure) => void
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Exchange {
   readonly dialogue: Dialogue<Owner>
   readonly limits: TimeLimits
@@ -154,9 +139,6 @@ const graceMillis = 10_000
 /**
  * Begins to read: the dialogue waits for the greeting, which goes to `greeter`. The fibers end with the scope; the
  * connection is the caller's to acquire, and is destroyed here when the session fails.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (
   first: Connection,

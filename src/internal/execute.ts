@@ -1,8 +1,6 @@
 /**
  * Commands as effects: puts them on the wire in the lane that the fiber holds, or in one of its own, and waits for
  * their replies.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
@@ -16,10 +14,6 @@ import * as Lanes from "./lane.js"
 import type { Attributes, CommandTrace } from "./tracing.js"
 import * as Tracing from "./tracing.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Channel {
   /** Writes commands; gives all replies to each. */
   readonly execute: (commands: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Replies>, Disconnection>
@@ -51,12 +45,7 @@ const isAmong = (lanes: Held | undefined, entrant: Entrant): boolean => {
   return false
 }
 
-/**
- * `after` hears of all commands and replies before whoever waits for them.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** `after` hears of all commands and replies before whoever waits for them. */
 export const make = (
   exchange: Exchange,
   attributes: () => Attributes,
@@ -111,20 +100,10 @@ export const make = (
   }
 }
 
-/**
- * What a session would have to be in to end a command without a reply to it.
- *
- * @since 0.1.0
- * @category constants
- */
+/** What a session would have to be in to end a command without a reply to it. */
 export const noReply: Failure = { _tag: "Abandoned", reason: "no reply was read" }
 
-/**
- * Writes commands in a lane that somebody else takes care of.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Writes commands in a lane that somebody else takes care of. */
 export const submitAndWait = (
   exchange: Exchange,
   commands: ReadonlyArray<Command>,

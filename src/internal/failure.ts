@@ -1,8 +1,4 @@
-/**
- * Turns what ended a session, and what a pure module refused, into the errors that users see.
- *
- * @since 0.1.0
- */
+/** Turns what ended a session, and what a pure module refused, into the errors that users see. */
 import type { Phase } from "../protocol/Command.js"
 import type { Invalid } from "../protocol/Invalid.js"
 import type { Unsupported } from "../protocol/Parameters.js"
@@ -17,12 +13,7 @@ import {
 import type { Failure } from "./exchange.js"
 import type { Tape } from "./tape.js"
 
-/**
- * The error for one command or message of a session that failed.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The error for one command or message of a session that failed. */
 export const disconnection = (
   failure: Failure,
   phase: Phase,
@@ -44,32 +35,17 @@ export const disconnection = (
   }
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>
   new InvalidArgument({ field, reason })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const notSupported = ({ extension, reason }: Unsupported): NotSupported =>
   new NotSupported({ extension, reason })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const refusedLocally = (problem: Invalid | Unsupported): InvalidArgument | NotSupported =>
   problem._tag === "Invalid" ? invalidArgument(problem) : notSupported(problem)
 
 /**
  * Mail on a session whose TLS is still to come: `connect` leaves STARTTLS to the program, which may forget it.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const inClear = (): InvalidArgument =>
   new InvalidArgument({
@@ -77,12 +53,7 @@ export const inClear = (): InvalidArgument =>
     reason: 'is "starttls", and the session is still in clear: run startTls first, or choose another policy'
   })
 
-/**
- * A command for an envelope that another fiber has begun.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A command for an envelope that another fiber has begun. */
 export const notYours = (): InvalidArgument =>
   new InvalidArgument({
     field: "session",

@@ -2,8 +2,6 @@
  * What lies between a stream of submissions and that of their receipts: as many are under way as there is room for, in
  * messages and in octets, and receipts are given as they come. Who sends them is a carrier, which needs no fiber for
  * what can be done without. It is loaded by whoever has loaded effect/Stream.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
@@ -28,12 +26,7 @@ import * as Wakeup from "./wakeup.js"
 /** What a flow itself can say of a recipient. */
 type OwnCause = InvalidArgument | ContentError | Disconnection
 
-/**
- * Whoever sends what flows.
- *
- * @since 0.1.0
- * @category models
- */
+/** Whoever sends what flows. */
 export interface Carrier<E, R, C extends SmtpError> {
   /** How many messages may be under way, with those whose receipts nobody has taken. */
   readonly mostMessages: number
@@ -50,12 +43,7 @@ export interface Carrier<E, R, C extends SmtpError> {
   ) => (() => void) | undefined
 }
 
-/**
- * A submission under way.
- *
- * @since 0.1.0
- * @category models
- */
+/** A submission under way. */
 export interface Parcel<E, R, C extends SmtpError> {
   /** Says how many octets are under way with it. */
   readonly weigh: (octets: number) => void
@@ -68,9 +56,6 @@ export interface Parcel<E, R, C extends SmtpError> {
 /**
  * Receipts come in the order in which they are known, and those of all that is under way come before the stream ends as
  * the submissions did. Neither side can outrun the other.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const through = <K, E, R, E2, R2, C extends SmtpError>(
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,
@@ -298,12 +283,7 @@ const nothing = (): void => undefined
 // What a stream of unknown length counts as.
 const usualLength = 65_536
 
-/**
- * How many octets a submission counts as, before its content is known.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** How many octets a submission counts as, before its content is known. */
 export const expectedLength = ({ content }: Submission<unknown, unknown>): number =>
   Predicate.isObject(content) && "_tag" in content && content._tag === "Streamed"
     ? Math.max(content.size ?? usualLength, usualLength)

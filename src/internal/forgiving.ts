@@ -1,25 +1,11 @@
-/**
- * What goes wrong with a memory that sessions can do without, and is no reason not to send.
- *
- * @since 0.1.0
- */
+/** What goes wrong with a memory that sessions can do without, and is no reason not to send. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/**
- * Turns what goes wrong into `otherwise`; tells the log when that begins, and no more.
- *
- * @since 0.1.0
- * @category models
- */
+/** Turns what goes wrong into `otherwise`; tells the log when that begins, and no more. */
 export type Forgiving = <A, E>(operation: Effect.Effect<A, E>, otherwise: A) => Effect.Effect<A>
 
-/**
- * One that dies, or does not answer in time, is no better than one that fails.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** One that dies, or does not answer in time, is no better than one that fails. */
 export const make = (timeout: Duration.DurationInput, warning: string): Forgiving => {
   let isFailing = false
   const warnOnce = (cause: unknown): Effect.Effect<void> =>

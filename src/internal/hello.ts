@@ -1,8 +1,6 @@
 /**
  * EHLO, HELO and LHLO: who says which, and when one stands in for the other (RFC 5321 section 4.1.1.1, RFC 2033
  * section 4.1).
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Commands from "../protocol/Command.js"
@@ -11,10 +9,6 @@ import { HeloError, InvalidArgument } from "../SmtpError.js"
 import type { Service } from "../SmtpSession.js"
 import type { Core } from "./core.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Hello {
   readonly methods: Pick<Service, "ehlo" | "helo" | "lhlo" | "ehloOrHeloIfNeeded">
   /** EHLO if nothing was said yet, for what HELO could not grant. */
@@ -24,10 +18,6 @@ export interface Hello {
 // RFC 5321 section 3.2: HELO is for servers that do not know EHLO, not for those that refuse this client.
 const isUnknownEhlo = (code: number): boolean => [500, 501, 502, 504, 550].includes(code)
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (core: Core): Hello => {
   const { channel, clientName, memory, settings } = core
   const { dialect, endpoint } = settings

@@ -1,8 +1,6 @@
 /**
  * Runs the hook that hears what became of a message. It is the program's: what breaks it is logged, and costs nothing
  * else.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -10,10 +8,6 @@ import type { Receipt } from "../SmtpReceipt.js"
 import type { Submission } from "../SmtpSubmission.js"
 import { describeCause } from "./cause.js"
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const hookEffect = (
   onOutcome: NonNullable<Submission["onOutcome"]>,
   receipt: Receipt,

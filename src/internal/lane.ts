@@ -1,16 +1,10 @@
 /**
  * The lane as an effect: the right to submit commands, taken in the order of asking and given back whatever
  * happens.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Entrant, Exchange, Failure } from "./exchange.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Lane {
   readonly entrant: Entrant
   /** Waits for the lane; gives the failure of a session that ended before. Interruption gives the place up. */
@@ -19,10 +13,6 @@ export interface Lane {
   readonly leave: () => void
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (exchange: Exchange, purpose: Entrant["purpose"]): Lane => {
   let admitted: (failure: Failure | undefined) => void = () => undefined
   const entrant: Entrant = {

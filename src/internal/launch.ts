@@ -1,8 +1,6 @@
 /**
  * Content in memory on its way through a session without a fiber: one is begun only if the message asks for what a
  * fiber alone can do.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,12 +16,7 @@ import * as Messages from "./message.js"
 import * as Meter from "./meter.js"
 import type { Request } from "./request.js"
 
-/**
- * Whoever waits for a message that was launched.
- *
- * @since 0.1.0
- * @category models
- */
+/** Whoever waits for a message that was launched. */
 export interface Waiting {
   /** Runs what a fiber has to do. */
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
@@ -33,12 +26,7 @@ export interface Waiting {
   readonly unheard: (receipt: Receipt) => void
 }
 
-/**
- * Sends a message; what is returned gives it up.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Sends a message; what is returned gives it up. */
 export const launch = (
   port: Port,
   request: Request,

@@ -1,7 +1,5 @@
 /**
  * A capability cache that a program has plugged in, as a session asks it: what it says in time, or nothing.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,12 +15,7 @@ const warning =
 // Sessions share what is known of a cache: whether the log has been told.
 const limited = new WeakMap<Service, Service>()
 
-/**
- * Caches of this library have a limit of their own, or need none.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Caches of this library have a limit of their own, or need none. */
 export const limit = (cache: Service): Service => {
   if (hasOwnLimit(cache)) return cache
   const known = limited.get(cache)

@@ -1,8 +1,6 @@
 /**
  * Addresses of a header: what a program or a field gives, read with nodemailer's parser and held to the rules of
  * src/protocol/Mailbox (RFC 5322 section 3.4, RFC 6532).
- *
- * @since 0.1.0
  */
 import type { Address as Parsed } from "nodemailer/lib/addressparser"
 import addressparser from "nodemailer/lib/addressparser"
@@ -12,18 +10,9 @@ import * as Mailboxes from "../protocol/Mailbox.js"
 import type { Address, AddressesInput, AddressInput, Group, Mailbox } from "./mailModel.js"
 import { displayFault } from "./mailText.js"
 
-/**
- * @since 0.1.0
- * @category predicates
- */
 export const isGroup = (address: Address): address is Group => "group" in address
 
-/**
- * The mailboxes of a field, those of its groups included.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The mailboxes of a field, those of its groups included. */
 export const mailboxes = (addresses: ReadonlyArray<Address>): ReadonlyArray<Mailbox> =>
   addresses.flatMap((address) => (isGroup(address) ? address.members : [address]))
 
@@ -33,20 +22,10 @@ const words = (name: string): string => name.trim().replace(/ {2,}/g, " ")
 const withName = (address: string, name = ""): Mailbox =>
   words(name) === "" ? { address } : { name: words(name), address }
 
-/**
- * Plain JavaScript knows no types.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Plain JavaScript knows no types. */
 export const isArray = (value: unknown): boolean => Array.isArray(value)
 
-/**
- * An object that is no list.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** An object that is no list. */
 export const isObject = (value: unknown): boolean =>
   typeof value === "object" && value !== null && !isArray(value)
 
@@ -129,12 +108,7 @@ const readString = (text: string, field: string): Address | Invalid => {
   return readObject(fromParsed(only), field)
 }
 
-/**
- * Reads one address.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads one address. */
 export const readAddress = (input: AddressInput, field: string): Address | Invalid => {
   if (typeof input === "string") return readString(input, field)
   if (!isObject(input)) return invalid(field, "is neither a string nor an address")
@@ -143,12 +117,7 @@ export const readAddress = (input: AddressInput, field: string): Address | Inval
 
 const isList = (input: AddressesInput): input is ReadonlyArray<AddressInput> => Array.isArray(input)
 
-/**
- * Reads one address or several; a list names each by its position.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads one address or several; a list names each by its position. */
 export const readAddresses = (
   input: AddressesInput | undefined,
   field: string
@@ -164,12 +133,7 @@ export const readAddresses = (
   return read
 }
 
-/**
- * Reads a field that takes no groups, such as From and Sender.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads a field that takes no groups, such as From and Sender. */
 export const readMailboxes = (
   input: AddressesInput | undefined,
   field: string
@@ -195,9 +159,6 @@ const hasOneMeaning = (item: string): boolean =>
 /**
  * What is wrong with a list of addresses that the parser would make the best of, since its best is mail for some of
  * them, or for somebody else.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const listFault = (text: string): string | undefined => {
   const outline = outlineOf(text)
@@ -215,9 +176,6 @@ export const listFault = (text: string): string | undefined => {
 
 /**
  * Reads an address list as a header field writes it: names, comments, groups, and as many addresses as there are.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const parseList = (text: string, field: string): ReadonlyArray<Address> | Invalid => {
   const fault = displayFault(text) ?? listFault(text)
@@ -225,22 +183,12 @@ export const parseList = (text: string, field: string): ReadonlyArray<Address> |
   return readAddresses(addressparser(text).map(fromParsed), field)
 }
 
-/**
- * The address as a header writes it: the domain as A-labels, which every program understands.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The address as a header writes it: the domain as A-labels, which every program understands. */
 export const addrSpec = ({ address }: Mailbox): string => {
   const mailbox = Mailboxes.parse(address, "address")
   return isInvalid(mailbox) ? address : `${mailbox.localPart}@${mailbox.asciiDomain}`
 }
 
-/**
- * Whether a header that names these addresses goes beyond ASCII.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether a header that names these addresses goes beyond ASCII. */
 export const needsSmtpUtf8 = (addresses: ReadonlyArray<Address>): boolean =>
   mailboxes(addresses).some((mailbox) => /\P{ASCII}/u.test(addrSpec(mailbox)))

@@ -1,8 +1,6 @@
 /**
  * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and
  * gets neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
- *
- * @since 0.1.0
  */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Cause from "effect/Cause"
@@ -164,9 +162,6 @@ const bodyOf = (options: MailComposerOptions): Readable => {
 
 /**
  * The octets of a message. Each run composes it anew, and gives the same octets if the attachments' streams do.
- *
- * @since 0.1.0
- * @category conversions
  */
 export const octets = <E, R>(
   message: Message,
@@ -192,12 +187,7 @@ const compose = <E = never, R = never>(
     })
   )
 
-/**
- * The octets in one array if they are at most `bound`.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The octets in one array if they are at most `bound`. */
 export const octetsWithin = (message: Message, bound: number): Effect.Effect<Uint8Array | undefined> => {
   if (inMemory(message) > bound) return Effect.succeed(undefined)
   return Stream.runCollect(compose(message, [])).pipe(

@@ -1,8 +1,6 @@
 /**
  * From whom and to whom a message goes, as its fields say (RFC 5322 sections 3.6.2, 3.6.3 and 3.6.6; smtplib's
  * `send_message`), and variable envelope return paths.
- *
- * @since 0.1.0
  */
 import addressparser from "nodemailer/lib/addressparser"
 import type { Field } from "../protocol/HeaderSection.js"
@@ -13,12 +11,7 @@ import * as Mailboxes from "../protocol/Mailbox.js"
 import { listFault, mailboxes } from "./mailAddress.js"
 import type { Message } from "./mailModel.js"
 
-/**
- * An envelope: bare addresses.
- *
- * @since 0.1.0
- * @category models
- */
+/** An envelope: bare addresses. */
 export interface Envelope {
   readonly from: string
   readonly to: ReadonlyArray<string>
@@ -38,9 +31,6 @@ const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
 /**
  * The envelope of a message: from `sender`, else from the first of `from`, to all of `to`, `cc` and `bcc`; of a
  * message that is sent again, those of `resent`.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const ofMessage = (message: Message): Envelope => {
   const { bcc, cc, from, sender, to } = message.resent ?? message
@@ -109,9 +99,6 @@ const recipientsOf = (fields: ReadonlyArray<Field>, prefix: string): ReadonlyArr
 
 /**
  * The envelope that the fields of a header section say; what is given outranks them, and is then not looked for.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const ofFields = <From, To>(
   fields: ReadonlyArray<Field>,
@@ -128,12 +115,7 @@ export const ofFields = <From, To>(
 
 const defaultDelimiter = "+"
 
-/**
- * The return path that names one recipient: `bounces+ann=example.net@lists.example.org`.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The return path that names one recipient: `bounces+ann=example.net@lists.example.org`. */
 export const verp = (
   sender: string,
   recipient: string,
@@ -152,12 +134,7 @@ export const verp = (
   return isInvalid(made) ? invalid(field, `makes a return path that ${made.reason}`) : path
 }
 
-/**
- * The recipient that a return path names; `undefined` if it was not made for this sender.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The recipient that a return path names; `undefined` if it was not made for this sender. */
 export const verpRecipient = (
   sender: string,
   path: string,

@@ -1,8 +1,6 @@
 /**
  * The fields of a message's header that are not about MIME, as octets: encoded words (RFC 2047) and folding are
  * nodemailer's, which value goes where is decided here. Every value has been read (mailRead): none holds a line end.
- *
- * @since 0.1.0
  */
 import { encodeWord, foldLines, quoteString } from "nodemailer/lib/mime-funcs"
 import { addrSpec, isGroup } from "./mailAddress.js"
@@ -117,9 +115,6 @@ const priorityFields: Record<Priority, ReadonlyArray<string>> = {
 /**
  * The fields, each with its line end, in the order of RFC 5322 section 3.6. Bcc is not among them, nor is what the
  * parts bring: Date, Message-ID and the fields of MIME.
- *
- * @since 0.1.0
- * @category conversions
  */
 export const headerText = (message: Message): string =>
   [

@@ -1,18 +1,11 @@
 /**
  * What a message is made of, as plain data: what a program gives, and what it becomes once it has been read. It knows
  * nothing of MIME and of the wire (RFC 5322 section 3.6).
- *
- * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 
-/**
- * A mailbox with its display name, if it has one.
- *
- * @since 0.1.0
- * @category models
- */
+/** A mailbox with its display name, if it has one. */
 export interface Mailbox {
   /** White space around it is left out, and several spaces between its words are one. */
   readonly name?: string | undefined
@@ -20,56 +13,28 @@ export interface Mailbox {
   readonly address: string
 }
 
-/**
- * A named group of mailboxes (RFC 5322 section 3.4); it may be empty, as in `undisclosed-recipients:;`.
- *
- * @since 0.1.0
- * @category models
- */
+/** A named group of mailboxes (RFC 5322 section 3.4); it may be empty, as in `undisclosed-recipients:;`. */
 export interface Group {
   readonly group: string
   readonly members: ReadonlyArray<Mailbox>
 }
 
-/**
- * What an address field of the header holds.
- *
- * @since 0.1.0
- * @category models
- */
+/** What an address field of the header holds. */
 export type Address = Mailbox | Group
 
 /**
  * An address, or one as it is written in a header: `"ann@example.net"`, `"Ann <ann@example.net>"`. A string is one
  * address and never several, so that no display name can add a recipient.
- *
- * @since 0.1.0
- * @category models
  */
 export type AddressInput = string | Address
 
-/**
- * One address or several.
- *
- * @since 0.1.0
- * @category models
- */
+/** One address or several. */
 export type AddressesInput = AddressInput | ReadonlyArray<AddressInput>
 
-/**
- * How recipients are asked to show a part: by itself, or where the text or HTML refers to it.
- *
- * @since 0.1.0
- * @category models
- */
+/** How recipients are asked to show a part: by itself, or where the text or HTML refers to it. */
 export type Disposition = "attachment" | "inline"
 
-/**
- * What is said of an attachment.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is said of an attachment. */
 export interface AttachmentOptions {
   /** The name to save it under: any characters but control characters, without white space at its ends. */
   readonly filename?: string | undefined
@@ -81,22 +46,12 @@ export interface AttachmentOptions {
   readonly disposition?: Disposition | undefined
 }
 
-/**
- * An attachment whose octets are in memory, and are stored with the message.
- *
- * @since 0.1.0
- * @category models
- */
+/** An attachment whose octets are in memory, and are stored with the message. */
 export interface Attachment extends AttachmentOptions {
   readonly content: Uint8Array
 }
 
-/**
- * An attachment as a program gives it. A string is stored as UTF-8.
- *
- * @since 0.1.0
- * @category models
- */
+/** An attachment as a program gives it. A string is stored as UTF-8. */
 export interface AttachmentInput extends AttachmentOptions {
   readonly content: Uint8Array | string
 }
@@ -104,9 +59,6 @@ export interface AttachmentInput extends AttachmentOptions {
 /**
  * An attachment whose octets come while the message is sent. It is no part of the stored message, and is given anew
  * each time that one is composed.
- *
- * @since 0.1.0
- * @category models
  */
 export interface StreamedAttachment<E, R> extends AttachmentOptions {
   readonly _tag: "StreamedAttachment"
@@ -119,27 +71,15 @@ export interface StreamedAttachment<E, R> extends AttachmentOptions {
 /**
  * One more form of the text, e.g. `text/markdown`. It comes behind text and HTML, and the later form is the better one
  * to whoever knows its type (RFC 2046 section 5.1.4).
- *
- * @since 0.1.0
- * @category models
  */
 export interface Alternative {
   readonly contentType: string
   readonly content: string
 }
 
-/**
- * The methods of iTIP (RFC 5546 section 1.4).
- *
- * @since 0.1.0
- * @category models
- */
+/** The methods of iTIP (RFC 5546 section 1.4). */
 export type CalendarMethod = (typeof calendarMethods)[number]
 
-/**
- * @since 0.1.0
- * @category constants
- */
 export const calendarMethods = [
   "PUBLISH",
   "REQUEST",
@@ -151,12 +91,7 @@ export const calendarMethods = [
   "DECLINECOUNTER"
 ] as const
 
-/**
- * An iCalendar object (RFC 5545), sent as RFC 6047 says. The method is the one that the object names.
- *
- * @since 0.1.0
- * @category models
- */
+/** An iCalendar object (RFC 5545), sent as RFC 6047 says. The method is the one that the object names. */
 export interface Calendar {
   readonly method: CalendarMethod
   readonly content: string
@@ -167,9 +102,6 @@ export interface Calendar {
 /**
  * The fields of a mailing list: RFC 2369, RFC 2919 and, for one-click unsubscription, RFC 8058. Each is one URI or
  * several in order of preference.
- *
- * @since 0.1.0
- * @category models
  */
 export interface ListFields {
   /** The identifier of the list, with a description if there is one: `Dogs <dogs.lists.example.com>`. */
@@ -184,12 +116,7 @@ export interface ListFields {
   readonly archive?: ReadonlyArray<string> | undefined
 }
 
-/**
- * The fields of a mailing list as a program gives them.
- *
- * @since 0.1.0
- * @category models
- */
+/** The fields of a mailing list as a program gives them. */
 export interface ListFieldsInput {
   readonly id?: string | undefined
   readonly help?: string | ReadonlyArray<string> | undefined
@@ -201,50 +128,23 @@ export interface ListFieldsInput {
   readonly archive?: string | ReadonlyArray<string> | undefined
 }
 
-/**
- * @since 0.1.0
- * @category constants
- */
 export const listNames = ["help", "unsubscribe", "subscribe", "post", "owner", "archive"] as const
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Priority = (typeof priorities)[number]
 
-/**
- * @since 0.1.0
- * @category constants
- */
 export const priorities = ["high", "normal", "low"] as const
 
-/**
- * A field of the program's own.
- *
- * @since 0.1.0
- * @category models
- */
+/** A field of the program's own. */
 export interface HeaderField {
   readonly name: string
   readonly value: string
 }
 
-/**
- * Fields of a program's own, one by one or by name.
- *
- * @since 0.1.0
- * @category models
- */
+/** Fields of a program's own, one by one or by name. */
 export type HeadersInput =
   ReadonlyArray<HeaderField> | Readonly<Record<string, string | ReadonlyArray<string>>>
 
-/**
- * Who sends a message again, and to whom (RFC 5322 section 3.6.6). The envelope is then theirs.
- *
- * @since 0.1.0
- * @category models
- */
+/** Who sends a message again, and to whom (RFC 5322 section 3.6.6). The envelope is then theirs. */
 export interface Resent {
   readonly date: Date
   readonly messageId: string
@@ -255,10 +155,6 @@ export interface Resent {
   readonly bcc: ReadonlyArray<Address>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface ResentInput {
   /** Now, if it is missing. */
   readonly date?: Date | undefined
@@ -270,12 +166,7 @@ export interface ResentInput {
   readonly bcc?: AddressesInput | undefined
 }
 
-/**
- * A message once it has been read.
- *
- * @since 0.1.0
- * @category models
- */
+/** A message once it has been read. */
 export interface Message {
   readonly date: Date
   readonly messageId: string
@@ -300,12 +191,7 @@ export interface Message {
   readonly resent?: Resent | undefined
 }
 
-/**
- * A message as a program gives it. Only `from` has to be there.
- *
- * @since 0.1.0
- * @category models
- */
+/** A message as a program gives it. Only `from` has to be there. */
 export interface Input {
   /** Whose message it is. Several need a `sender`. */
   readonly from: AddressesInput

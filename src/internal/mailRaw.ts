@@ -1,8 +1,6 @@
 /**
  * A message that exists already, on its way to a submission: what its header says of the envelope, which parameters
  * it needs, and its octets without the fields that name blind copies (smtplib's `send_message`).
- *
- * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -16,12 +14,7 @@ import * as SmtpContent from "../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../SmtpError.js"
 import { isOctets, notOctets } from "./contentModel.js"
 
-/**
- * What was learned of a message without sending it.
- *
- * @since 0.1.0
- * @category models
- */
+/** What was learned of a message without sending it. */
 export interface Prepared<E, R> {
   /** The content to send: what was given, or the same without blind copies. */
   readonly content: Content<E | ContentError, R>
@@ -251,9 +244,6 @@ const notContent = (): InvalidArgument =>
 /**
  * Looks at a message before it is sent. Octets and strings are looked at in memory; a stream that can be run again is
  * run once for it; one that cannot is left alone, and loses blind copies as it flows.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const prepare = <E = never, R = never>(
   content: Content<E, R>

@@ -2,8 +2,6 @@
  * Reads what a program gives as a message: every field is checked, named by its place where it is wrong, and brought
  * into one form. Whatever passes here can be composed, and no value of it can become a header field, a part or a
  * recipient of its own.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../protocol/Invalid.js"
@@ -30,12 +28,7 @@ import { calendarMethods, listNames, priorities } from "./mailModel.js"
 import { bodyFault, displayFault, headerFault } from "./mailText.js"
 import { guess, isPlain, mayNotBeEncoded, mediaType, withCharset } from "./mailType.js"
 
-/**
- * What is made anew where the program gives nothing.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is made anew where the program gives nothing. */
 export interface Defaults {
   readonly date: Date
   /** Random letters and digits, another each time. */
@@ -329,12 +322,7 @@ const mediaTypePattern = new RegExp(
 )
 const contentTypeLimit = 200
 
-/**
- * What is wrong with a media type, parameters included.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with a media type, parameters included. */
 export const contentTypeFault = (contentType: string | undefined): string | undefined => {
   if (contentType === undefined) return undefined
   const type = typeof contentType === "string" ? mediaTypePattern.exec(contentType)?.[1] : undefined
@@ -371,12 +359,7 @@ const fileNameFault = (name: string | undefined): string | undefined => {
   return name.length > fileNameLimit ? `is longer than ${fileNameLimit} characters` : undefined
 }
 
-/**
- * What is wrong with what is said of an attachment.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with what is said of an attachment. */
 export const attachmentInvalid = (options: AttachmentOptions, field: string): Invalid | undefined => {
   const { cid, contentType, disposition, filename } = options
   return firstInvalid(
@@ -390,12 +373,7 @@ export const attachmentInvalid = (options: AttachmentOptions, field: string): In
   )
 }
 
-/**
- * An attachment whose content id another has too.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** An attachment whose content id another has too. */
 export const duplicateCid = (
   attachments: ReadonlyArray<AttachmentOptions>,
   field: (position: number) => string
@@ -535,12 +513,7 @@ const includes = (octets: Uint8Array, searched: Uint8Array): boolean => {
   return false
 }
 
-/**
- * Reads a message.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads a message. */
 export const read = (input: Input, defaults: Defaults): Message | Invalid => {
   if (!isObject(input)) return invalid("message", "is no object")
   const correspondents = readCorrespondents(input, "")
@@ -624,12 +597,7 @@ const readParts = (input: Input): Parts | Invalid => {
   }
 }
 
-/**
- * What is wrong with a message that has the form of one that was read, wherever it comes from.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with a message that has the form of one that was read, wherever it comes from. */
 export const check = (message: Message): Invalid | undefined => {
   const { attachments, ...others } = message
   const rest = read({ ...others, attachments: [] }, { date: message.date, unique: () => message.boundary })

@@ -1,7 +1,5 @@
 /**
  * What text a message may hold, and where. A fault is the end of a sentence that starts with the field's name.
- *
- * @since 0.1.0
  */
 
 const controlPattern = /\p{Cc}|[\u2028\u2029]/u
@@ -32,38 +30,18 @@ const faultBy = (pattern: RegExp, text: unknown): string | undefined => {
   return bodyFault(text)
 }
 
-/**
- * What is wrong with a value of an unstructured field, such as a subject.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with a value of an unstructured field, such as a subject. */
 export const headerFault = (text: unknown): string | undefined => faultBy(controlButTabPattern, text)
 
-/**
- * What is wrong with a display name or a file name.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with a display name or a file name. */
 export const displayFault = (text: unknown): string | undefined => faultBy(controlPattern, text)
 
-/**
- * What is wrong with text of the body: only what UTF-8 cannot express.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is wrong with text of the body: only what UTF-8 cannot express. */
 export const bodyFault = (text: unknown): string | undefined => {
   if (text === undefined) return undefined
   if (typeof text !== "string") return "is no string"
   return surrogatePattern.test(text) ? "holds half a surrogate pair, which is no character" : undefined
 }
 
-/**
- * Text with CRLF as its only line end.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** Text with CRLF as its only line end. */
 export const withLineEnds = (text: string): string => text.replace(/\r\n|\r|\n/g, "\r\n")

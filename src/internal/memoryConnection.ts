@@ -1,40 +1,24 @@
 /**
  * Two connections joined in memory, with the manners of a TCP connection: a bounded pipe each way, half-close and
  * reset. No timer and no real input or output, so that it works under TestClock.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Addresses, Connection } from "../SmtpSocket.js"
 import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "./wakeup.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface PairOptions {
   /** How many octets each pipe takes while nobody pulls. Default 65,536. */
   readonly capacity?: number | undefined
 }
 
-/**
- * Two connected ends.
- *
- * @since 0.1.0
- * @category models
- */
+/** Two connected ends. */
 export interface Pair {
   readonly client: Connection
   readonly server: ServerEnd
 }
 
-/**
- * The end of a server, which can also close the way a server does.
- *
- * @since 0.1.0
- * @category models
- */
+/** The end of a server, which can also close the way a server does. */
 export interface ServerEnd extends Connection {
   /** Half-close: after what was written the client sees the end of the stream; it can still write. */
   readonly end: Effect.Effect<void>
@@ -186,9 +170,6 @@ const makeEnd = (incoming: Pipe, outgoing: Pipe, addresses: Addresses): Connecti
 /**
  * Two ends joined by two bounded pipes. A write ends when all of it fits the peer's pipe or has been pulled;
  * pull gives the arrays as they were written, in pieces of at most the capacity.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makePair = (options?: PairOptions): Effect.Effect<Pair> =>
   Effect.sync(() => {

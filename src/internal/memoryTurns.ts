@@ -1,14 +1,8 @@
 /**
  * Memory for octets on their way to the socket, used again in turn. Fresh memory for every block would be given back
  * by the garbage collector long after it was written, hundreds of megabytes later; and it is slower.
- *
- * @since 0.1.0
  */
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface MemoryTurns {
   /** An array of exactly this length, of any octets, until its turn comes again. */
   readonly allocate: (length: number) => Uint8Array
@@ -40,9 +34,6 @@ const allocateIn = (turn: Turn, length: number): Uint8Array => {
 /**
  * One turn is what one call of a sink is given. Three are enough where a call of the sink ends once what the calls
  * before it were given is needed no more: one is on its way to the socket, one waits to follow it, one is filled.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (): MemoryTurns => {
   let now: Turn = { arrays: [], used: 0 }

@@ -3,8 +3,6 @@
  * it needs, and accounts for every recipient. What only a fiber can do (say EHLO, look at a stream, send one) it asks
  * for; small content in memory it sends by itself. The rules of a transaction are those of protocol/Transaction; what
  * is on the wire is that of transactionRun.
- *
- * @since 0.1.0
  */
 import type { Capabilities } from "../protocol/Capabilities.js"
 import * as Commands from "../protocol/Command.js"
@@ -28,12 +26,7 @@ import type { Attributes, CommandTrace } from "./tracing.js"
 import type { Run } from "./transactionRun.js"
 import * as TransactionRun from "./transactionRun.js"
 
-/**
- * What a session gives to its messages.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a session gives to its messages. */
 export interface Port {
   readonly exchange: Exchange
   readonly dialect: "smtp" | "lmtp"
@@ -50,12 +43,7 @@ export interface Port {
   readonly attributes: () => Attributes
 }
 
-/**
- * What the session has shown so far, which tells how much may be under way at once.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the session has shown so far, which tells how much may be under way at once. */
 export interface Experience {
   /** The server has given its verdict on a message of this session. */
   proven: boolean
@@ -65,12 +53,7 @@ export interface Experience {
   leaving: boolean
 }
 
-/**
- * What a message asks of whoever drives it; nothing goes on before the answer.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a message asks of whoever drives it; nothing goes on before the answer. */
 export type Demand =
   /** EHLO, in the lane that the entrant has; then `greeted`. */
   | { readonly _tag: "Greet"; readonly entrant: Entrant }
@@ -83,10 +66,6 @@ export type Demand =
   /** Nothing any more: what the program asked for cannot be. */
   | { readonly _tag: "Refused"; readonly error: InvalidArgument }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Message {
   /** From now on `ask` hears of every demand. */
   readonly listen: (ask: (demand: Demand) => void) => void
@@ -109,12 +88,7 @@ export interface Message {
   readonly leave: () => void
 }
 
-/**
- * Two mail transactions at once, which no server takes.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Two mail transactions at once, which no server takes. */
 export const nested = (): InvalidArgument =>
   new InvalidArgument({
     field: "session",
@@ -132,19 +106,11 @@ interface Current {
   readonly batch: Batch
 }
 
-/**
- * Hears what became of a message that nobody waits for; with its content, as long as that is needed.
- *
- * @since 0.1.0
- * @category models
- */
+/** Hears what became of a message that nobody waits for; with its content, as long as that is needed. */
 export type Report = (receipt: Receipt, content: Prepared<unknown, unknown> | undefined) => void
 
 /**
  * `report` hears of a message once and as soon as it is known. It outlives the content, and is not to hold it.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (port: Port, request: Request, report: Report, trace?: CommandTrace): Message => {
   const { exchange } = port
@@ -362,12 +328,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
   }
 }
 
-/**
- * All that a plan has to know of content in memory.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** All that a plan has to know of content in memory. */
 export const factsOf = ({ facts }: Contents.PreparedBytes): ContentFacts => ({
   octets: facts.octets,
   eightBit: facts.eightBit,

@@ -1,8 +1,6 @@
 /**
  * The metrics of sessions, under names in the manner of OpenTelemetry: recipients by outcome, replies by code, and how
  * long replies take by phase. Hooks are looked up once, so that a reply costs two additions.
- *
- * @since 0.1.0
  */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -82,32 +80,19 @@ const count = (
   if (unknown.length > 0) hookOf("unknown").update(unknown.length)
 }
 
-/**
- * A reply came, `millis` after its command had left or the reply before it had come.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** A reply came, `millis` after its command had left or the reply before it had come. */
 export const replied = (phase: Phase, code: number, millis: number): void => {
   byCode(code).update(1)
   byPhase(phase).update(millis / 1000)
 }
 
-/**
- * A message has come to its end on a session.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** A message has come to its end on a session. */
 export const settled = (receipt: Receipt): void => {
   count(receipt, byOutcome)
 }
 
 /**
  * A message has come to its end in a client, after all that it tried: a session or none, once or several times.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const sent = (receipt: Receipt, millis: number): void => {
   count(receipt, bySentOutcome)

@@ -1,8 +1,6 @@
 /**
  * The CONNECT request to an HTTP proxy (RFC 9110 section 9.3.6), by node:http on a socket that is ours. What the proxy
  * sends behind its answer belongs to the server, and is put back into the socket.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -14,10 +12,6 @@ import type { Tunnel } from "./nodeProxy.js"
 import { nameOf } from "./nodeProxy.js"
 import { ProxyError } from "./proxyError.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly host: string
   readonly port: number
@@ -25,10 +19,6 @@ export interface Options {
   readonly authorization: Redacted.Redacted | undefined
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const tunnel =
   (options: Options): Tunnel =>
   (socket, destination) =>

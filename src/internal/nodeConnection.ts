@@ -2,8 +2,6 @@
  * A connected net.Socket (or TLSSocket) as a Connection. The stream stays paused and is read on demand, so that
  * Node buffers no more than its high-water mark; a failed write does not end the reading, since what the peer said
  * before it went is often the reason.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
@@ -13,12 +11,7 @@ import * as Wakeup from "./wakeup.js"
 import type { Reader, Wire } from "./wire.js"
 import { register } from "./wire.js"
 
-/**
- * A Connection whose writes can be failed by the transport below it.
- *
- * @since 0.1.0
- * @category models
- */
+/** A Connection whose writes can be failed by the transport below it. */
 export interface NodeConnection extends Connection {
   /** Fails the writes that wait and all later ones; reading goes on. */
   readonly failWrites: (cause: unknown) => void
@@ -40,9 +33,6 @@ const handovers = new WeakMap<Connection, Handover>()
 /**
  * Takes the socket out of one of our connections, which then can only be destroyed; `undefined` for a connection
  * of another transport.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const takeSocket = (connection: Connection): Net.Socket | undefined => {
   const handover = handovers.get(connection)
@@ -54,20 +44,12 @@ export const takeSocket = (connection: Connection): Net.Socket | undefined => {
 /**
  * Says what has been built on the socket of one of our connections: whoever destroys that destroys this before. Below
  * a live TLS socket Node crashes, now and then, when its socket goes first.
- *
- * @since 0.1.0
- * @category destructors
  */
 export const destroyFirst = (connection: Connection, above: () => void): void => {
   handovers.get(connection)?.destroyFirst(above)
 }
 
-/**
- * Destroys a socket in any state; whatever it still has to report is ignored.
- *
- * @since 0.1.0
- * @category destructors
- */
+/** Destroys a socket in any state; whatever it still has to report is ignored. */
 export const destroySocket = (socket: Net.Socket): void => {
   if (!socket.listeners("error").includes(ignore)) socket.on("error", ignore)
   socket.destroy()
@@ -101,10 +83,6 @@ const addressesOf = (socket: Net.Socket): Addresses => ({
   localPort: socket.localPort
 })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const fromNodeSocket = (
   socket: Net.Socket,
   options?: {

@@ -1,8 +1,6 @@
 /**
  * Dialling over node:net: the addresses of a host are tried in turn, the next one when the one before has failed
  * or is slow (RFC 8305 section 5), and the first to answer wins. Every time in it is of Effect's Clock.
- *
- * @since 0.1.0
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,20 +13,12 @@ import { formatEndpoint } from "./connection.js"
 import { destroySocket, fromNodeSocket } from "./nodeConnection.js"
 import { withOwnLimit } from "./ownLimit.js"
 
-/**
- * Finds the addresses of a host name.
- *
- * @since 0.1.0
- * @category models
- */
+/** Finds the addresses of a host name. */
 export type Resolve = (host: string) => Effect.Effect<ReadonlyArray<string>, unknown>
 
 /**
  * The system's resolver, in the system's order. It cannot be cancelled, so an interrupted look-up ends in the
  * background.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const systemResolve: Resolve = (host) =>
   Effect.async((resume) => {
@@ -37,10 +27,6 @@ export const systemResolve: Resolve = (host) =>
     )
   })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const makeService = (resolve: Resolve): Service =>
   withOwnLimit({
     dial: (endpoint, options) =>
@@ -50,9 +36,6 @@ export const makeService = (resolve: Resolve): Service =>
 /**
  * The connected socket itself, paused: for whoever has something to say before the connection is the session's. It is
  * destroyed when the scope closes.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const dialSocket = (
   endpoint: Endpoint,

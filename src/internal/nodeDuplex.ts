@@ -1,8 +1,6 @@
 /**
  * A Connection of any transport as a Node Duplex, for node:tls to run over. Its effects run on the runtime of
  * whoever makes it.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
@@ -14,9 +12,6 @@ import type { Connection } from "../SmtpSocket.js"
 /**
  * A failed write is told to `onWriteFailed` and not to the stream, which it would end together with what is still
  * to be read.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const fromConnection = (
   connection: Connection,

@@ -1,8 +1,6 @@
 /**
  * A real listener in front of a server for tests: TCP on loopback or a UNIX socket, TLS from the first octet or at
  * the server's upgrade. It gives each connection to the server and knows nothing of what is said on it.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -15,12 +13,7 @@ import type { NodeConnection } from "./nodeConnection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./nodeConnection.js"
 import type { ServerConnection, ServerUpgrade } from "./scriptedServer.js"
 
-/**
- * Where to listen, and with which certificate.
- *
- * @since 0.1.0
- * @category models
- */
+/** Where to listen, and with which certificate. */
 export interface Options {
   /** The path of a UNIX socket, instead of a TCP port. */
   readonly path?: string | undefined
@@ -30,12 +23,7 @@ export interface Options {
   readonly mode?: "implicit" | "starttls" | undefined
 }
 
-/**
- * A handshake that succeeded, as the server saw it.
- *
- * @since 0.1.0
- * @category models
- */
+/** A handshake that succeeded, as the server saw it. */
 export interface Handshake {
   readonly protocol: string | null
   /** The name that the client asked for (SNI). */
@@ -48,12 +36,7 @@ export interface Handshake {
   readonly exporter: Uint8Array
 }
 
-/**
- * What a listener came to.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a listener came to. */
 export interface Listening<out Server> {
   readonly endpoint: Endpoint
   /** 0 for a UNIX socket. */
@@ -144,9 +127,6 @@ const noCertificate = () =>
 /**
  * Listens, on a loopback port of the system's choice or the path, and gives each connection to the server. Every
  * connection is destroyed when the scope closes; a listener that cannot listen is a defect.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const listen = <Server extends Accepting>(
   makeServer: (upgrade: ServerUpgrade) => Effect.Effect<Server, never, Scope.Scope>,

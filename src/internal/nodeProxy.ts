@@ -1,8 +1,6 @@
 /**
  * Dialling through a proxy: the socket to the proxy, TLS with it if it wants that, and a tunnel whose protocol is a
  * parameter. What comes out is a connection like any other, so that TLS with the server runs over its socket.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -22,10 +20,6 @@ import * as NodeTls from "./nodeTls.js"
 import { withOwnLimit } from "./ownLimit.js"
 import { ProxyError } from "./proxyError.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Proxy {
   readonly host: string
   readonly port: number
@@ -37,9 +31,6 @@ export interface Proxy {
 /**
  * Asks the proxy for a way to the server. The socket is paused, and has to be left so, with all that is behind the
  * proxy's answer still to be read. Its interruption leaves the socket to be destroyed.
- *
- * @since 0.1.0
- * @category models
  */
 export type Tunnel = (
   socket: Net.Socket,
@@ -47,23 +38,13 @@ export type Tunnel = (
   limit: DialOptions["timeout"]
 ) => Effect.Effect<void, ProxyError>
 
-/**
- * What is no secret: plain JavaScript knows no types.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is no secret: plain JavaScript knows no types. */
 export const wrongSecret = (field: string, value: unknown): Invalid | undefined =>
   Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
     ? undefined
     : invalid(field, "is not Redacted: give it by Redacted.make")
 
-/**
- * What is wrong with the host or port of a proxy.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is wrong with the host or port of a proxy. */
 export const wrongEndpoint = ({
   host,
   port
@@ -81,17 +62,9 @@ export const wrongEndpoint = ({
     : invalid("port", "is not a port: a whole number from 1 to 65535")
 }
 
-/**
- * @since 0.1.0
- * @category accessors
- */
 export const nameOf = ({ host, port }: { readonly host: string; readonly port: number }): string =>
   formatEndpoint({ _tag: "Tcp", host, port })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service> =>
   Effect.map(NodeTls.makeService(proxy.tls ?? {}), (tls): Service => {
     const through = (below: Net.Socket, endpoint: TcpEndpoint, options: DialOptions) =>

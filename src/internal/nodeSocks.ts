@@ -1,8 +1,6 @@
 /**
  * The SOCKS handshake, by the package `socks`, on a socket that is ours: it is given the proxy's octets one by one, so
  * that what is behind the last of them stays in the socket, and its errors, which hold the password, go no further.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,10 +14,6 @@ import type { Tunnel } from "./nodeProxy.js"
 import { nameOf } from "./nodeProxy.js"
 import { ProxyError } from "./proxyError.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly host: string
   readonly port: number
@@ -31,10 +25,6 @@ export interface Options {
 // The package keeps its options until its own timer ends; ours ends the handshake before.
 const longestTimer = 3_600_000
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const tunnel =
   (options: Options): Tunnel =>
   (socket, destination, limit) =>

@@ -1,8 +1,6 @@
 /**
  * The TLS handshake over node:tls, for sockets of our own and, through a Duplex, for any other Connection.
  * Certificates are checked as RFC 9525 says; sessions are resumed for the same endpoint, name and options only.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Runtime from "effect/Runtime"
@@ -45,12 +43,7 @@ interface Resumable {
 
 type Sessions = BoundedMap.BoundedMap<string, Resumable>
 
-/**
- * Contexts and resumable sessions live as long as the service.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Contexts and resumable sessions live as long as the service. */
 export const makeService = (layerOptions: TlsOptions): Effect.Effect<Service> =>
   Effect.sync(() => {
     const contexts = NodeTlsContext.make(64)

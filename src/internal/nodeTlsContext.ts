@@ -1,8 +1,6 @@
 /**
  * TLS options as contexts of node:tls, built once for equal options: building one costs more than all the rest of
  * a connection. Options that cannot be used are a value, never a throw.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -12,29 +10,17 @@ import * as Tls from "node:tls"
 import type { TlsOptions } from "../TlsUpgrade.js"
 import * as BoundedMap from "./boundedMap.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface TlsContext {
   readonly context: Tls.SecureContext
   /** Equal for equal options, and for no others. */
   readonly id: string
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface TlsContexts {
   /** The context for these options; fails with what is wrong with them. */
   readonly get: (options: TlsOptions) => Effect.Effect<TlsContext, unknown>
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (capacity: number): TlsContexts => {
   const contexts = BoundedMap.make<string, TlsContext>(capacity)
   return {
@@ -53,12 +39,7 @@ export const make = (capacity: number): TlsContexts => {
   }
 }
 
-/**
- * The layer's options, outranked by those that the session gives.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** The layer's options, outranked by those that the session gives. */
 export const merge = (layer: TlsOptions, session: TlsOptions): TlsOptions => {
   // A client certificate and its key belong together: both are of the session, or both of the layer.
   const identity = session.cert === undefined && session.key === undefined ? layer : session

@@ -1,8 +1,4 @@
-/**
- * Why a token endpoint gave no token. It is public through SmtpOAuth.
- *
- * @since 0.1.0
- */
+/** Why a token endpoint gave no token. It is public through SmtpOAuth. */
 import * as Data from "effect/Data"
 
 /**
@@ -15,9 +11,6 @@ import * as Data from "effect/Data"
  * - `Refused`: the endpoint refused; `code` is the error code of RFC 6749 section 5.2, e.g. `invalid_grant`
  * - `Malformed`: the answer is none that RFC 6749 knows
  * - `Closed`: the scope that the tokens were made in has ended
- *
- * @since 0.1.0
- * @category errors
  */
 export class OAuthError extends Data.TaggedError("OAuthError")<{
   readonly reason: "Unreachable" | "Timeout" | "Unavailable" | "Refused" | "Malformed" | "Closed"

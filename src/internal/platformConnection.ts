@@ -1,8 +1,6 @@
 /**
  * A Socket of @effect/platform as a Connection, with guards for what such a Socket does not do by itself: it never
  * stops reading, and a write before it is open or after its end would wait for ever.
- *
- * @since 0.1.0
  */
 import type * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
@@ -74,12 +72,7 @@ const makeInbox = (limit: number, wakeup: Wakeup.Wakeup): Inbox => {
   }
 }
 
-/**
- * Runs the socket in a scope of its own and waits until it is open.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Runs the socket in a scope of its own and waits until it is open. */
 export const fromSocket = (
   socket: Socket.Socket,
   endpoint: Endpoint,

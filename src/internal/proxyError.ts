@@ -1,8 +1,4 @@
-/**
- * Why a proxy gave no way through. It is public through NodeSmtpSocks and NodeSmtpHttpProxy.
- *
- * @since 0.1.0
- */
+/** Why a proxy gave no way through. It is public through NodeSmtpSocks and NodeSmtpHttpProxy. */
 import * as Data from "effect/Data"
 import { describeCause } from "./cause.js"
 
@@ -15,9 +11,6 @@ import { describeCause } from "./cause.js"
  * - `Malformed`: what it said is no answer of such a proxy
  * - `Closed`: it closed the connection before there was a way through
  * - `NotSupported`: the endpoint is none that a proxy can reach
- *
- * @since 0.1.0
- * @category errors
  */
 export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly reason: "Unreachable" | "Authentication" | "Refused" | "Malformed" | "Closed" | "NotSupported"

@@ -1,8 +1,4 @@
-/**
- * Limits as they are counted: checked, and in milliseconds.
- *
- * @since 0.1.0
- */
+/** Limits as they are counted: checked, and in milliseconds. */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -11,16 +7,8 @@ import * as Option from "effect/Option"
 import type { Invalid } from "../protocol/Invalid.js"
 import { invalid, isInvalid } from "../protocol/Invalid.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Unit = "messages" | "recipients"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Window {
   readonly of: Unit
   readonly limit: number
@@ -28,12 +16,7 @@ export interface Window {
   readonly interval: number
 }
 
-/**
- * How much is asked for.
- *
- * @since 0.1.0
- * @category models
- */
+/** How much is asked for. */
 export type Amounts = Readonly<Record<Unit, number>>
 
 interface Limit {
@@ -41,10 +24,6 @@ interface Limit {
   readonly interval: Duration.DurationInput
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const read = (
   limits: Readonly<Partial<Record<Unit, Limit | undefined>>>
 ): ReadonlyArray<Window> | Invalid => {
@@ -68,12 +47,7 @@ const readOne = (of: Unit, { interval, limit }: Limit): Window | Invalid => {
     : invalid(`${of}.interval`, `is not a duration above zero, such as "1 minute"`)
 }
 
-/**
- * Why there is never a place: fields of a RateLimitError.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Why there is never a place: fields of a RateLimitError. */
 export const whyNever = (
   windows: ReadonlyArray<Window>,
   amounts: Amounts
@@ -85,12 +59,7 @@ export const whyNever = (
   return over === undefined ? undefined : { reason: "OverLimit", of: over.of, limit: over.limit }
 }
 
-/**
- * A number under `key` and its interval under `key_INTERVAL`, both or neither.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A number under `key` and its interval under `key_INTERVAL`, both or neither. */
 export const limitConfig = (key: string): Config.Config<Limit | undefined> =>
   Config.all({
     limit: Config.option(

@@ -1,8 +1,4 @@
-/**
- * Reads a submission: all that a program can get wrong in it is found here, and what it gave is copied.
- *
- * @since 0.1.0
- */
+/** Reads a submission: all that a program can get wrong in it is found here, and what it gave is copied. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -16,12 +12,7 @@ import * as Plans from "../protocol/Plan.js"
 import type { Keyed, Submission } from "../SmtpSubmission.js"
 import { describeCause } from "./cause.js"
 
-/**
- * A submission that was read and copied.
- *
- * @since 0.1.0
- * @category models
- */
+/** A submission that was read and copied. */
 export interface Request {
   readonly envelope: Envelope
   readonly recipients: ReadonlyArray<string>
@@ -115,12 +106,7 @@ const addressOf = (recipient: unknown): string => {
   return typeof address === "string" ? address : ""
 }
 
-/**
- * The recipients as the program wrote them, were it anything: what is no address is empty.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The recipients as the program wrote them, were it anything: what is no address is empty. */
 export const addressesOf = <E, R>(submission: Submission<E, R>): ReadonlyArray<string> => {
   try {
     return Predicate.isObject(submission) ? Array.from(severalOf(submission.to), addressOf) : []
@@ -152,12 +138,7 @@ const readTimeout = (
   return Duration.isFinite(read.value) ? read.value : undefined
 }
 
-/**
- * The same for some of the recipients, by their places.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** The same for some of the recipients, by their places. */
 export const restricted = (request: Request, positions: ReadonlyArray<number>): Request => {
   const { envelope, recipients } = request
   if (positions.length === recipients.length) return request
@@ -210,12 +191,7 @@ const readFields = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   }
 }
 
-/**
- * Total: no type has seen what plain JavaScript hands over, and a property may throw when it is read.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Total: no type has seen what plain JavaScript hands over, and a property may throw when it is read. */
 export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   try {
     return readFields(submission)
@@ -224,19 +200,9 @@ export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   }
 }
 
-/**
- * The submission of an item of a stream, which plain JavaScript may have left without one.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The submission of an item of a stream, which plain JavaScript may have left without one. */
 export const submissionOf = <K, E, R>(keyed: Keyed<K, E, R>): Submission<E, R> =>
   Predicate.isObject(keyed) ? keyed.submission : keyed
 
-/**
- * The key of an item of a stream; of what is no such item, the item itself.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The key of an item of a stream; of what is no such item, the item itself. */
 export const keyOf = <K, E, R>(keyed: Keyed<K, E, R>): K => (Predicate.isObject(keyed) ? keyed.key : keyed)

@@ -1,8 +1,6 @@
 /**
  * SASLprep (RFC 4013) for SCRAM. The tables are loaded when the first string needs them: printable ASCII is
  * prepared as it stands.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Invalid } from "../protocol/Invalid.js"
@@ -11,9 +9,6 @@ import { invalid } from "../protocol/Invalid.js"
 /**
  * The prepared string. A user name is a query string, in which unassigned code points are allowed; a password is
  * a stored string, in which they are not (RFC 5802 sections 5.1 and 2.2).
- *
- * @since 0.1.0
- * @category constructors
  */
 export const saslPrep = (
   field: string,

@@ -2,20 +2,13 @@
  * The server's side of a scripted dialogue: a wire that records every octet and reads lines, contents and counted
  * octets from it, and the steps a script is made of. It decides nothing as a mail server would; that is the
  * business of capturingServer. Time is Effect's Clock.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { Connection, ConnectionLost } from "../SmtpSocket.js"
 import { describeCause } from "./cause.js"
 
-/**
- * The server's end of a connection: what a client's end can, and the ways a server leaves.
- *
- * @since 0.1.0
- * @category models
- */
+/** The server's end of a connection: what a client's end can, and the ways a server leaves. */
 export interface ServerConnection extends Connection {
   /** Ends this side's stream after what was written; the client reads the end, and may go on writing. */
   readonly end: Effect.Effect<void, ConnectionLost>
@@ -23,22 +16,12 @@ export interface ServerConnection extends Connection {
   readonly reset: Effect.Effect<void>
 }
 
-/**
- * Turns the server's end into a secured one, as the server's side of a TLS handshake.
- *
- * @since 0.1.0
- * @category models
- */
+/** Turns the server's end into a secured one, as the server's side of a TLS handshake. */
 export type ServerUpgrade = (
   connection: ServerConnection
 ) => Effect.Effect<ServerConnection, unknown, Scope.Scope>
 
-/**
- * Why a script could not go on.
- *
- * @since 0.1.0
- * @category models
- */
+/** Why a script could not go on. */
 export interface Failure {
   readonly _tag: "Failure"
   readonly reason: "Mismatch" | "ClientLeft" | "Effect"
@@ -49,22 +32,12 @@ export interface Failure {
   readonly detail: string
 }
 
-/**
- * One piece of the dialogue, in the order of time.
- *
- * @since 0.1.0
- * @category models
- */
+/** One piece of the dialogue, in the order of time. */
 export type Entry =
   | { readonly _tag: "Client" | "Server"; readonly octets: Uint8Array; readonly millis: number }
   | { readonly _tag: "Event"; readonly text: string; readonly millis: number }
 
-/**
- * A message content as it travelled behind DATA.
- *
- * @since 0.1.0
- * @category models
- */
+/** A message content as it travelled behind DATA. */
 export interface Content {
   /** The content without transparency dots and without the terminating dot. */
   readonly octets: Uint8Array
@@ -72,21 +45,12 @@ export interface Content {
   readonly raw: Uint8Array
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Step {
   readonly label: string
   readonly run: (wire: Wire) => Effect.Effect<void, Failure>
 }
 
-/**
- * The server's end with a memory.
- *
- * @since 0.1.0
- * @category models
- */
+/** The server's end with a memory. */
 export interface Wire {
   /** Everything so far, both sides. */
   readonly entries: ReadonlyArray<Entry>
@@ -138,10 +102,6 @@ const LF = 0x0a
 const CR = 0x0d
 const DOT = 0x2e
 
-/**
- * @since 0.1.0
- * @category octets
- */
 export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   let length = 0
   for (const part of parts) length += part.length
@@ -156,19 +116,10 @@ export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
 
 const encoder = new TextEncoder()
 
-/**
- * @since 0.1.0
- * @category octets
- */
 export const toOctets = (value: string | Uint8Array): Uint8Array =>
   typeof value === "string" ? encoder.encode(value) : value
 
-/**
- * The octets as UTF-8; what is not UTF-8 becomes U+FFFD.
- *
- * @since 0.1.0
- * @category octets
- */
+/** The octets as UTF-8; what is not UTF-8 becomes U+FFFD. */
 export const toText = (octets: Uint8Array): string =>
   new TextDecoder("utf-8", { ignoreBOM: true }).decode(octets)
 
@@ -184,9 +135,6 @@ const escapeControls = (text: string): string =>
 
 /**
  * Octets for people: UTF-8 with controls escaped, or octets over 127 in hexadecimal where they are not UTF-8.
- *
- * @since 0.1.0
- * @category octets
  */
 export const show = (octets: Uint8Array, limit = 200): string => {
   const shown = octets.length > limit ? octets.subarray(0, limit) : octets
@@ -206,10 +154,6 @@ const firstDifference = (left: Uint8Array, right: Uint8Array): number => {
   return left.length === right.length ? -1 : shorter
 }
 
-/**
- * @since 0.1.0
- * @category octets
- */
 export const equal = (left: Uint8Array, right: Uint8Array): boolean => firstDifference(left, right) === -1
 
 const around = (octets: Uint8Array, at: number): string => {
@@ -217,12 +161,7 @@ const around = (octets: Uint8Array, at: number): string => {
   return (start > 0 ? "…" : "") + show(octets.subarray(start))
 }
 
-/**
- * How received octets differ from expected ones: both, around the first octet that differs.
- *
- * @since 0.1.0
- * @category octets
- */
+/** How received octets differ from expected ones: both, around the first octet that differs. */
 export const difference = (
   expected: Uint8Array,
   received: Uint8Array
@@ -286,12 +225,7 @@ const contentEnd = (octets: Uint8Array, from: number): number => {
   return -1
 }
 
-/**
- * Takes transparency and the terminating dot away (RFC 5321 section 4.5.2).
- *
- * @since 0.1.0
- * @category octets
- */
+/** Takes transparency and the terminating dot away (RFC 5321 section 4.5.2). */
 export const unstuff = (raw: Uint8Array): Uint8Array => {
   const content = raw.subarray(0, raw.length - 3)
   const out = new Uint8Array(content.length)
@@ -309,12 +243,7 @@ export const unstuff = (raw: Uint8Array): Uint8Array => {
   return out.slice(0, length)
 }
 
-/**
- * A wire over the server's end of a connection. A secured end lives in the scope.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A wire over the server's end of a connection. A secured end lives in the scope. */
 export const makeWire = (
   initial: ServerConnection,
   serverUpgrade: ServerUpgrade
@@ -555,9 +484,6 @@ const lines = (octets: Uint8Array): ReadonlyArray<string> => {
 /**
  * Both sides interleaved, a line each: `C: ` the client's, `S: ` the server's, `-- ` what happened besides. Octets
  * of one side in a row are one text, however they were split.
- *
- * @since 0.1.0
- * @category rendering
  */
 export const renderTranscript = (entries: ReadonlyArray<Entry>): ReadonlyArray<string> => {
   const shown: Array<string> = []
@@ -582,21 +508,11 @@ export const renderTranscript = (entries: ReadonlyArray<Entry>): ReadonlyArray<s
   return shown
 }
 
-/**
- * All octets of the client.
- *
- * @since 0.1.0
- * @category rendering
- */
+/** All octets of the client. */
 export const receivedOctets = (entries: ReadonlyArray<Entry>): Uint8Array =>
   concat(entries.flatMap((entry) => (entry._tag === "Client" ? [entry.octets] : [])))
 
-/**
- * Runs the steps on the wire, one after another, and writes what the last of them queued.
- *
- * @since 0.1.0
- * @category running
- */
+/** Runs the steps on the wire, one after another, and writes what the last of them queued. */
 export const runSteps = (wire: Wire, steps: ReadonlyArray<Step>): Effect.Effect<void, Failure> =>
   Effect.forEach(
     steps,

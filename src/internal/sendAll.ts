@@ -1,8 +1,6 @@
 /**
  * `sendAll`: a stream of submissions through one session. As many are under way as the session's window takes, and
  * small content in memory needs no fiber of its own. It is loaded only when it is used, since effect/Stream is.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -24,12 +22,7 @@ import * as Messages from "./message.js"
 import { read as readRequest } from "./request.js"
 import * as Tracing from "./tracing.js"
 
-/**
- * Delivers every submission of the stream; see `SmtpSession.Service.sendAll`.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Delivers every submission of the stream; see `SmtpSession.Service.sendAll`. */
 export const sendAll = <K, E, R, E2, R2>(
   port: Port,
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>

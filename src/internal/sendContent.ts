@@ -1,8 +1,6 @@
 /**
  * The content of one transaction, with the errors and needs of whoever gave it: small content leaves with the run
  * itself, the rest is written as it comes, with backpressure from the socket.
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,18 +13,9 @@ import * as Contents from "./content.js"
 import type { Exchange } from "./exchange.js"
 import type { Run } from "./transactionRun.js"
 
-/**
- * Octets of content that leave in one write with what belongs to them.
- *
- * @since 0.1.0
- * @category constants
- */
+/** Octets of content that leave in one write with what belongs to them. */
 export const wholeLength = 262_144
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const prepareOptions = (options: ContentOptions, stallTimeout: Duration.Duration): PrepareOptions => ({
   lineEnds: options.lineEnds ?? "convert",
   longLines: options.longLines ?? "send",
@@ -39,9 +28,6 @@ export const prepareOptions = (options: ContentOptions, stallTimeout: Duration.D
 /**
  * One transaction with its content. What the server made of it is in the run; the error is only ever the content's
  * own.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const transact = <E, R>(
   exchange: Exchange,
@@ -62,9 +48,6 @@ export const transact = <E, R>(
 /**
  * The content that a run asked for, until the run has ended: then nothing of it is sent any more, and what it came to
  * is in the run. Gives `undefined` if the run ended first.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const sendContent = <E, R>(
   exchange: Exchange,
@@ -86,10 +69,6 @@ export const sendContent = <E, R>(
     )
   })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const reportOf = (facts: Facts): ContentReport => ({
   octets: facts.octets,
   changed: facts.changed || facts.finalLineEndAdded,

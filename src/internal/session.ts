@@ -1,8 +1,6 @@
 /**
  * The session behind SmtpSession: puts its parts together and turns commands into effects. What is on the wire, and
  * when, is decided by the exchange and the dialogue below it.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -48,10 +46,6 @@ import { read as readRequest } from "./request.js"
 import { read as readOptions } from "./sessionOptions.js"
 import * as StartTls from "./startTls.js"
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const connect = (
   options: Options
 ): Effect.Effect<
@@ -60,21 +54,12 @@ export const connect = (
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > => Effect.map(establish(options), ({ service }) => service)
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (
   options: Options
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-/**
- * `make`, for who carries messages through the session itself.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** `make`, for who carries messages through the session itself. */
 export const ready = (
   options: Options
 ): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
@@ -87,10 +72,6 @@ export const ready = (
     return established
   })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const sendOnce = <E = never, R = never>(
   options: Options,
   submission: Submission<E, R>
@@ -112,12 +93,7 @@ export const sendOnce = <E = never, R = never>(
     )
   })
 
-/**
- * A session, and what only this library knows of it.
- *
- * @since 0.1.0
- * @category models
- */
+/** A session, and what only this library knows of it. */
 export interface Established {
   readonly core: Core
   readonly service: Service

@@ -1,8 +1,6 @@
 /**
  * Reads the options of a session: every value that a program can get wrong is checked here, before a connection is
  * opened.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -20,10 +18,6 @@ import type { Window } from "./admission.js"
 import type { TimeLimits } from "./timeLimits.js"
 import * as TimeLimit from "./timeLimits.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Settings {
   readonly endpoint: Endpoint
   /** The host whose name the certificate has to carry. */
@@ -51,10 +45,6 @@ const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
   none: 25
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const read = (options: Options): Settings | Invalid => {
   const choice = firstInvalidChoice(options)
   if (choice !== undefined) return choice

@@ -1,15 +1,9 @@
 /**
  * Places in time under limits: which is the earliest one, such that no interval ever holds more than its limit. Time
  * is a parameter, in milliseconds; nothing here waits.
- *
- * @since 0.1.0
  */
 import type { Amounts, Window } from "./rateLimits.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface SlidingWindow {
   /** `wait` is the time until the earliest place, which is taken if `wait` is not over `longest`. */
   readonly reserve: (
@@ -43,10 +37,6 @@ interface Key {
   last: number
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (windows: ReadonlyArray<Window>): SlidingWindow => {
   // In the order of their latest use: those at the front are forgotten when they count no more.
   const keys = new Map<string, Key>()

@@ -5,8 +5,6 @@
  *
  * Which slots, nobody knows who cannot read the store: the names are hashed with a salt that the store keeps, so
  * that nobody can think up names to drive a certain entry out.
- *
- * @since 0.1.0
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type { KeyValueStore } from "@effect/platform/KeyValueStore"
@@ -17,30 +15,18 @@ import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { nodeCrypto } from "./crypto.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Entry {
   readonly name: string
   /** When it was written, in milliseconds since 1970. */
   readonly at: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Slots<A extends Entry> {
   /** The entry of this name, unless it has expired. */
   readonly get: (name: string) => Effect.Effect<A | undefined, PlatformError>
   readonly set: (entry: A) => Effect.Effect<void, PlatformError | ParseError>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   /** Where the salt is kept; tables may share one. */
   readonly saltKey: string
@@ -82,10 +68,6 @@ const readOrMakeSalt = (store: KeyValueStore, key: string): Effect.Effect<string
     salt === undefined ? Effect.tap(nodeCrypto.nonce, (made) => store.set(key, made)) : Effect.succeed(salt)
   )
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <A extends Entry, I>(
   store: KeyValueStore,
   schema: Schema.Schema<A, I>,

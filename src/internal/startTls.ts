@@ -1,8 +1,4 @@
-/**
- * STARTTLS (RFC 3207), and the policies that say when it must be, may be, and may not be missing.
- *
- * @since 0.1.0
- */
+/** STARTTLS (RFC 3207), and the policies that say when it must be, may be, and may not be missing. */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Commands from "../protocol/Command.js"
@@ -53,10 +49,6 @@ const shakeHands = (core: Core): Effect.Effect<TlsInfo, TlsError> =>
     )
   )
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =>
   core.channel.together(
     "commands",
@@ -74,12 +66,7 @@ export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =
     })
   )
 
-/**
- * Brings a session to TLS as its policy says, and then tells the server whom it speaks for, if it is to.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Brings a session to TLS as its policy says, and then tells the server whom it speaks for, if it is to. */
 export const byPolicy = (core: Core, service: Service): Effect.Effect<void, SetupError> =>
   Effect.zipRight(toTls(core, service), introduce(core, service))
 

@@ -1,8 +1,6 @@
 /**
  * The last lines on the wire, for failures, and the transcript's listener. What is kept are the values themselves;
  * text is made of them only when somebody reads.
- *
- * @since 0.1.0
  */
 import type { Command } from "../protocol/Command.js"
 import { printable } from "../protocol/Printable.js"
@@ -10,10 +8,6 @@ import type { Reply } from "../protocol/Reply.js"
 import type { Entry, Listener } from "../SmtpTranscript.js"
 import { format } from "../SmtpTranscript.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Tape {
   readonly sent: (command: Command) => void
   /** `answered` is the command that the reply answers, and decides whether it may be shown. */
@@ -59,10 +53,6 @@ const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<
   })
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (given: Listener | undefined): Tape => {
   let listener = given
   const ring = new Array<Moment | undefined>(capacity)

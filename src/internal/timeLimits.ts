@@ -1,23 +1,10 @@
-/**
- * The time limits of a session, each with the default of RFC 5321 section 4.5.3.2 where it names one.
- *
- * @since 0.1.0
- */
+/** The time limits of a session, each with the default of RFC 5321 section 4.5.3.2 where it names one. */
 import * as Duration from "effect/Duration"
 import type { Phase } from "../protocol/Command.js"
 
-/**
- * One limit for each phase, and those of the dial, the handshake and the content's producer.
- *
- * @since 0.1.0
- * @category models
- */
+/** One limit for each phase, and those of the dial, the handshake and the content's producer. */
 export type TimeLimits = Readonly<Record<Phase | "connect" | "tls" | "stall", Duration.Duration>>
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type TimeLimitOptions = {
   readonly [Name in Exclude<keyof TimeLimits, "idle">]?: Duration.DurationInput | undefined
 }
@@ -46,12 +33,7 @@ const defaults: TimeLimits = {
   idle: Duration.infinity
 }
 
-/**
- * The limits with a program's own over the defaults.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The limits with a program's own over the defaults. */
 export const make = (options: TimeLimitOptions): TimeLimits => {
   const own: Partial<Record<keyof TimeLimits, Duration.Duration>> = {}
   for (const name of names) {

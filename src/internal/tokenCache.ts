@@ -1,8 +1,6 @@
 /**
  * An access token that many fibers share: kept until shortly before it expires, and obtained by one fiber at a time
  * for all who wait. It knows nothing of HTTP.
- *
- * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -12,12 +10,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { TokenRequest } from "../SmtpAuth.js"
 
-/**
- * A token and its times, in milliseconds since 1970.
- *
- * @since 0.1.0
- * @category models
- */
+/** A token and its times, in milliseconds since 1970. */
 export interface Held {
   readonly token: Redacted.Redacted
   /** From when on a new one is asked for. */
@@ -26,10 +19,6 @@ export interface Held {
   readonly expiresAt: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options<E> {
   /** Run by one fiber at a time. Whoever waits for it may be interrupted; it goes on. */
   readonly obtain: Effect.Effect<Held, E>
@@ -39,10 +28,6 @@ export interface Options<E> {
   readonly closed: () => E
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <E>({
   closed,
   mayPass,

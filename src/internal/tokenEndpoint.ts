@@ -1,8 +1,6 @@
 /**
  * One request to a token endpoint and its answer (RFC 6749 sections 4.4, 5 and 6): no memory, no repetition. Nothing
  * that is sent or received here reaches an error but status, error code and description, without their secrets.
- *
- * @since 0.1.0
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
@@ -19,22 +17,13 @@ import { checkToken } from "../protocol/sasl/Values.js"
 import { describeCause } from "./cause.js"
 import { OAuthError } from "./oauthError.js"
 
-/**
- * What is posted, apart from the endpoint itself.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is posted, apart from the endpoint itself. */
 export interface Form {
   readonly fields: ReadonlyArray<readonly [name: string, value: string | Redacted.Redacted]>
   /** The client that authenticates by HTTP Basic (RFC 6749 section 2.3.1). */
   readonly basic: { readonly id: string; readonly secret: Redacted.Redacted } | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Answer {
   readonly accessToken: Redacted.Redacted
   /** In seconds, if the endpoint says. */
@@ -46,12 +35,7 @@ export interface Answer {
 // A token endpoint answers with a few hundred octets; more than this is no answer of one.
 const maximumOctets = 262_144
 
-/**
- * Posts the form. It has no time limit of its own; interruption ends the request.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Posts the form. It has no time limit of its own; interruption ends the request. */
 export const post = (
   client: HttpClient.HttpClient,
   url: URL,

@@ -2,8 +2,6 @@
  * Spans for whoever traces, under OpenTelemetry's names: one for each send, in a client and on a session, and one for each command from its line to
  * its reply. Where nobody has set a tracer nothing is made, not even an attribute. Spans hold neither credentials nor
  * content nor addresses.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
@@ -19,12 +17,7 @@ import { formatEnhancedCode } from "../protocol/Reply.js"
 import type { Receipt } from "../SmtpReceipt.js"
 import type { Addresses, Endpoint } from "../SmtpSocket.js"
 
-/**
- * Makes the spans of one owner's commands.
- *
- * @since 0.1.0
- * @category models
- */
+/** Makes the spans of one owner's commands. */
 export interface CommandTrace {
   readonly sent: (command: Command) => void
   readonly replied: (command: Command, reply: Reply, more: boolean) => void
@@ -32,18 +25,9 @@ export interface CommandTrace {
   readonly failed: (reason: string) => void
 }
 
-/**
- * What every span of a session says.
- *
- * @since 0.1.0
- * @category models
- */
+/** What every span of a session says. */
 export type Attributes = Readonly<Record<string, string | number>>
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const attributesOf = (
   endpoint: Endpoint,
   { remoteAddress, remotePort }: Addresses,
@@ -61,21 +45,11 @@ const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/**
- * Whether somebody sees the spans of a fiber: Effect's own tracer keeps them to itself.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether somebody sees the spans of a fiber: Effect's own tracer keeps them to itself. */
 export const isTraced = (fiber: AnyFiber): boolean =>
   fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 
-/**
- * The trace of commands that this fiber submits; `undefined` where nobody traces.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The trace of commands that this fiber submits; `undefined` where nobody traces. */
 export const commandsOf = (
   fiber: AnyFiber,
   attributes: () => Attributes,
@@ -148,9 +122,6 @@ const makeTrace = (
 /**
  * Puts a send into a span, if somebody traces. What became of the recipients is among its attributes. That of a
  * client holds those of its attempts, and the waits between them.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const ofSend = <E, R, A extends Receipt, E2>(
   name: "SMTP send" | "SmtpClient send",

@@ -1,8 +1,6 @@
 /**
  * One transaction on the wire: carries the steps of protocol/Transaction to an exchange, and keeps to the rules of
  * interruption once somebody has lost interest. It knows nothing of receipts.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { Command, Phase } from "../protocol/Command.js"
@@ -16,9 +14,6 @@ import * as Wakeup from "./wakeup.js"
 
 /**
  * The machine that a run carries out: a whole transaction, or the content of one that a program drives by hand.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Machine {
   readonly start: () => Step
@@ -28,12 +23,7 @@ export interface Machine {
   readonly progress: () => "None" | "Flowing" | "Complete" | "Declined"
 }
 
-/**
- * What ended a run before its last reply.
- *
- * @since 0.1.0
- * @category models
- */
+/** What ended a run before its last reply. */
 export interface Cut {
   readonly failure: Failure
   readonly phase: Phase
@@ -41,10 +31,6 @@ export interface Cut {
   readonly handed: boolean
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly trace?: CommandTrace | undefined
   readonly framing: Framing
@@ -55,10 +41,6 @@ export interface Options {
   readonly onEndAfterAbandon: () => void
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Run {
   /** Begins, and calls back when content is due that was not given, and when the run has ended. */
   readonly begin: (wanted: () => void, ended: () => void) => void
@@ -89,10 +71,6 @@ const inMidContent: Failure = {
   reason: "a message was abandoned in the middle of its content"
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (
   exchange: Exchange,
   machine: Machine,

@@ -1,14 +1,6 @@
-/**
- * Fibers that wait for something to change and look again when it has. It knows no condition of its own.
- *
- * @since 0.1.0
- */
+/** Fibers that wait for something to change and look again when it has. It knows no condition of its own. */
 import * as Effect from "effect/Effect"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Wakeup {
   /** Lets every waiting fiber look again. */
   readonly wake: () => void
@@ -16,10 +8,6 @@ export interface Wakeup {
   readonly listen: (waiter: () => void) => () => void
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (): Wakeup => {
   let waiting: Array<() => void> = []
   return {
@@ -41,9 +29,6 @@ export const make = (): Wakeup => {
 /**
  * Looks until there is an answer: `undefined` means not yet. To look and to begin to wait are one step, so that no
  * `wake` falls between them; `look` runs in whoever calls `wake`.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const until = <A, E>(
   wakeup: Wakeup,

@@ -1,24 +1,14 @@
 /**
  * Sleeps until the next deadline and has it expire. What the deadlines are, and when they change, is its owner's to
  * say; time is that of the timers it is given.
- *
- * @since 0.1.0
  */
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Deadline {
   /** In milliseconds of `now`. */
   readonly at: number
   readonly expire: () => void
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Watchdog {
   /** A deadline has come up that may be earlier than those before, or nothing is to be watched any more. */
   readonly poke: () => void
@@ -30,9 +20,6 @@ export interface Watchdog {
  * A watchdog that sleeps no longer than `longestSleep`, the shortest limit there is: whatever limit begins while it
  * sleeps ends after it has woken, so that it needs no word of each command. Deadlines expire from the timer alone,
  * never within a call of `poke` or `begin`.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (options: {
   readonly now: () => number

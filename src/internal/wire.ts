@@ -2,8 +2,6 @@
  * A Connection for whoever is driven by what happens on it: octets come by callback, and a write says when it is
  * through, so that a reply and what it sets off need no fiber. Our own sockets do this directly, and any other
  * Connection through two fibers.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,12 +10,7 @@ import type { Connection } from "../SmtpSocket.js"
 import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "./wakeup.js"
 
-/**
- * Hears what is read. Neither function may throw.
- *
- * @since 0.1.0
- * @category models
- */
+/** Hears what is read. Neither function may throw. */
 export interface Reader {
   /** May stop the wire, and then hears nothing more. */
   readonly received: (octets: Uint8Array) => void
@@ -25,10 +18,6 @@ export interface Reader {
   readonly ended: (error: ConnectionLost | undefined) => void
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Wire {
   /** Reads, now or later, until the end or `stop`. */
   readonly read: (reader: Reader) => void
@@ -44,22 +33,12 @@ export interface Wire {
 /** The wires of connections that have one of their own. It holds nothing alive. */
 const direct = new WeakMap<Connection, Wire>()
 
-/**
- * Says that a connection can be driven without fibers.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Says that a connection can be driven without fibers. */
 export const register = (connection: Connection, wire: Wire): void => {
   direct.set(connection, wire)
 }
 
-/**
- * The wire of a connection, silent once the scope has closed.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The wire of a connection, silent once the scope has closed. */
 export const open = (connection: Connection): Effect.Effect<Wire, never, Scope.Scope> =>
   Effect.suspend(() => {
     const wire = direct.get(connection)

@@ -1,18 +1,11 @@
 /**
  * The answer to EHLO or LHLO (RFC 5321 section 4.1.1.1): the server's name and what it announced, read once and
  * never changed. It does not decide what a session does with an extension.
- *
- * @since 0.1.0
  */
 import type { Reply } from "./Reply.js"
 import { isSuccess } from "./Reply.js"
 
-/**
- * The announced limits (RFC 9422); one that is absent or malformed is `undefined`.
- *
- * @since 0.1.0
- * @category models
- */
+/** The announced limits (RFC 9422); one that is absent or malformed is `undefined`. */
 export interface Limits {
   /** MAILMAX: MAIL commands of one session, refused ones included. */
   readonly mailMax: number | undefined
@@ -22,12 +15,7 @@ export interface Limits {
   readonly rcptDomainMax: number | undefined
 }
 
-/**
- * The bounds that FUTURERELEASE announces (RFC 4865 section 3).
- *
- * @since 0.1.0
- * @category models
- */
+/** The bounds that FUTURERELEASE announces (RFC 4865 section 3). */
 export interface FutureRelease {
   /** The longest HOLDFOR, in seconds. */
   readonly maximumInterval: number | undefined
@@ -35,12 +23,7 @@ export interface FutureRelease {
   readonly maximumTime: number | undefined
 }
 
-/**
- * What a server announced. All of it derives from `rawLines`: store those, and rebuild with `fromLines`.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a server announced. All of it derives from `rawLines`: store those, and rebuild with `fromLines`. */
 export interface Capabilities {
   /** The lines of the reply as they were received, without code and separator; empty for `none`. */
   readonly rawLines: ReadonlyArray<string>
@@ -135,9 +118,6 @@ const readLine = (line: string): { readonly keyword: string; readonly parameters
 /**
  * Reads the lines of an EHLO reply, the first of which names the server. Of a keyword that comes twice the first
  * counts, but for AUTH, whose mechanisms are joined. Unknown keywords are kept.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   const extensions = new Map<string, string>()
@@ -175,36 +155,18 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   }
 }
 
-/**
- * What is known before EHLO, after HELO and after STARTTLS: nothing.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** What is known before EHLO, after HELO and after STARTTLS: nothing. */
 export const none: Capabilities = fromLines([])
 
-/**
- * Reads the reply to EHLO or LHLO; a refusal announces nothing.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads the reply to EHLO or LHLO; a refusal announces nothing. */
 export const fromReply = (reply: Reply): Capabilities => (isSuccess(reply) ? fromLines(reply.lines) : none)
 
-/**
- * The lines to store in a cache, from which `fromLines` makes equal capabilities.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The lines to store in a cache, from which `fromLines` makes equal capabilities. */
 export const toLines = (capabilities: Capabilities): ReadonlyArray<string> => capabilities.rawLines
 
 /**
  * Whether a message of so many octets is larger than the server's fixed limit (RFC 1870 section 6.3); never
  * where it announced none.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const exceedsSize = (capabilities: Capabilities, octets: number): boolean =>
   capabilities.size !== undefined && octets > capabilities.size

@@ -2,8 +2,6 @@
  * Every command as a value: its line, its place in a group (RFC 2920 section 3.1), and which replies mean
  * success (RFC 5321 section 4.3.2). Arguments arrive here already checked and encoded; this module only looks
  * once more that a line is one line.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
@@ -13,9 +11,6 @@ import { octetLength } from "./Utf8.js"
 /**
  * Where in the dialogue something happens. `content` is the message on its way, `final` the wait for the reply
  * that takes responsibility for it, `idle` the time between commands.
- *
- * @since 0.1.0
- * @category models
  */
 export type Phase =
   | "greeting"
@@ -40,9 +35,6 @@ export type Phase =
 /**
  * What a command is, which decides everything about its reply. `Greeting` and `Final` are replies that no
  * command line asks for: the server's first words, and its verdict on the content.
- *
- * @since 0.1.0
- * @category models
  */
 export type Kind =
   | "Greeting"
@@ -68,18 +60,10 @@ export type Kind =
 /**
  * Whether more commands may follow in the same group. `Last` commands change what may come next, so nothing is
  * written behind them before their reply was read.
- *
- * @since 0.1.0
- * @category models
  */
 export type Place = "Anywhere" | "Last"
 
-/**
- * A command, ready for the wire.
- *
- * @since 0.1.0
- * @category models
- */
+/** A command, ready for the wire. */
 export interface Command {
   readonly kind: Kind
   readonly verb: string
@@ -112,101 +96,45 @@ const make = (
   octets: noOctets
 })
 
-/**
- * The wait for the server's first words.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The wait for the server's first words. */
 export const greeting: Command = make("Greeting", "", "", "Last", "greeting")
 
-/**
- * The wait for the verdict on the content that followed DATA.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The wait for the verdict on the content that followed DATA. */
 export const final: Command = make("Final", "", "", "Anywhere", "final")
 
-/**
- * EHLO, or LHLO in the LMTP dialect (RFC 5321 section 4.1.1.1, RFC 2033 section 4.1).
- *
- * @since 0.1.0
- * @category constructors
- */
+/** EHLO, or LHLO in the LMTP dialect (RFC 5321 section 4.1.1.1, RFC 2033 section 4.1). */
 export const ehlo = (clientName: string, verb: "EHLO" | "LHLO" = "EHLO"): Command =>
   make("Ehlo", verb, `${verb} ${clientName}`, "Last", "ehlo")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const helo = (clientName: string): Command =>
   make("Helo", "HELO", `HELO ${clientName}`, "Last", "ehlo")
 
 /**
  * XCLIENT, as its whole line. Like HELO it begins the session anew: what was announced before is forgotten, and EHLO
  * has to be said again.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const xclient = (line: string): Command => make("Helo", "XCLIENT", line, "Last", "command")
 
-/**
- * STARTTLS (RFC 3207).
- *
- * @since 0.1.0
- * @category constructors
- */
+/** STARTTLS (RFC 3207). */
 export const startTls: Command = make("StartTls", "STARTTLS", "STARTTLS", "Last", "starttls")
 
-/**
- * AUTH with its mechanism and, where it has one, the initial response in base64 (RFC 4954 section 4).
- *
- * @since 0.1.0
- * @category constructors
- */
+/** AUTH with its mechanism and, where it has one, the initial response in base64 (RFC 4954 section 4). */
 export const auth = (argument: string): Command =>
   make("Auth", "AUTH", `AUTH ${argument}`, "Last", "auth", true)
 
-/**
- * A response within AUTH in base64, or the `*` that cancels it (RFC 4954 section 4).
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A response within AUTH in base64, or the `*` that cancels it (RFC 4954 section 4). */
 export const authResponse = (line: string): Command =>
   make("AuthResponse", "AUTH", line, "Last", "auth", true)
 
-/**
- * MAIL, as its whole line.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** MAIL, as its whole line. */
 export const mail = (line: string): Command => make("Mail", "MAIL", line, "Anywhere", "mail")
 
-/**
- * RCPT, as its whole line.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** RCPT, as its whole line. */
 export const rcpt = (line: string): Command => make("Rcpt", "RCPT", line, "Anywhere", "rcpt")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const data: Command = make("Data", "DATA", "DATA", "Last", "data")
 
-/**
- * A chunk of BDAT with its octets (RFC 3030 section 2): the count is taken from the octets at hand.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A chunk of BDAT with its octets (RFC 3030 section 2): the count is taken from the octets at hand. */
 export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command => {
   let count = 0
   for (const part of octets) count += part.length
@@ -216,52 +144,25 @@ export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command 
 
 /**
  * The command as it is remembered once it has left: without its chunk, which takes the memory of a whole message.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const withoutOctets = (command: Command): Command =>
   command.octets.length === 0 ? command : { ...command, octets: noOctets }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const rset: Command = make("Rset", "RSET", "RSET", "Anywhere", "rset")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const noop: Command = make("Noop", "NOOP", "NOOP", "Last", "noop")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const quit: Command = make("Quit", "QUIT", "QUIT", "Last", "quit")
 
 const withArgument = (verb: string, argument: string): string =>
   argument === "" ? verb : `${verb} ${argument}`
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const vrfy = (argument: string): Command =>
   make("Vrfy", "VRFY", withArgument("VRFY", argument), "Last", "vrfy")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const expn = (argument: string): Command =>
   make("Expn", "EXPN", withArgument("EXPN", argument), "Last", "expn")
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const help = (argument: string): Command =>
   make("Help", "HELP", withArgument("HELP", argument), "Last", "help")
 
@@ -285,12 +186,7 @@ const ownMethod: Readonly<Record<string, string>> = {
   AUTH: "authenticate"
 }
 
-/**
- * A command in the program's own words (smtplib's docmd). DATA, BDAT, STARTTLS and AUTH are refused.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A command in the program's own words (smtplib's docmd). DATA, BDAT, STARTTLS and AUTH are refused. */
 export const custom = (verb: string, argument: string): Command | Invalid => {
   if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(verb)) {
     return invalid("verb", "is not a command verb: letters, digits and hyphens, beginning with a letter")
@@ -308,19 +204,11 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
 /**
  * A line, given without its CRLF, over the 512 octets of RFC 5321 section 4.5.3.1.4; `field` is what made it so
  * long.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const overlongLine = (field: string, line: string): Invalid | undefined =>
   octetLength(line) > 510 ? invalid(field, "makes the line longer than 512 octets") : undefined
 
-/**
- * Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode. */
 export const unsafeText = (field: string, text: string): Invalid | undefined => {
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index)
@@ -335,12 +223,7 @@ export const unsafeText = (field: string, text: string): Invalid | undefined => 
   return undefined
 }
 
-/**
- * A group in which a command stands that others may not follow (RFC 2920 section 3.1).
- *
- * @since 0.1.0
- * @category predicates
- */
+/** A group in which a command stands that others may not follow (RFC 2920 section 3.1). */
 export const misplaced = (commands: ReadonlyArray<Command>): Invalid | undefined => {
   const command = commands.slice(0, -1).find(({ place }) => place === "Last")
   return command === undefined
@@ -348,12 +231,7 @@ export const misplaced = (commands: ReadonlyArray<Command>): Invalid | undefined
     : invalid("group", `has ${command.verb} before its end, where only the last command may stand`)
 }
 
-/**
- * What a reply means for the command it answers. `Violation`: the server may not say this here.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a reply means for the command it answers. `Violation`: the server may not say this here. */
 export type Meaning = "Success" | "Intermediate" | "Refusal" | "Violation"
 
 type Meanings = (code: number) => Meaning
@@ -389,16 +267,10 @@ const meanings: Readonly<Record<Kind, Meanings>> = {
 
 /**
  * What the reply means in answer to a command of this kind (RFC 5321 section 4.3.2); decided by the code alone.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const meaning = (kind: Kind, reply: Reply): Meaning => meanings[kind](reply.code)
 
 /**
  * Whether a 334 in reply is a challenge, for a mechanism octet for octet: it is not after `*` (RFC 4954 section 4).
- *
- * @since 0.1.0
- * @category predicates
  */
 export const mayBeChallenged = ({ line, secret }: Command): boolean => secret && line !== "*"

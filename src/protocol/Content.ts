@@ -2,71 +2,35 @@
  * The message content as it goes over the wire: canonical line ends, transparency, the end of data and the
  * framing of BDAT (RFC 5321 sections 2.3.8 and 4.5.2, RFC 3030), and what is learned of the content on the way.
  * It parses no MIME and no header fields, and writes nothing anywhere: octets in, octets out.
- *
- * @since 0.1.0
  */
 import type { ContentViolation, Facts, Options } from "./content/Facts.js"
 import { factsOf, finish, makeState, violationOf } from "./content/Facts.js"
 import { makeInsertions, place, scan, sliceLength } from "./content/Scan.js"
 
 export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   ContentViolation,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Facts,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Options
 } from "./content/Facts.js"
 
 export {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   defaultOptions,
-  /**
-   * @since 0.1.0
-   * @category predicates
-   */
   isContentViolation,
-  /**
-   * @since 0.1.0
-   * @category constants
-   */
   maximumLineLength
 } from "./content/Facts.js"
 
 export {
-  /**
-   * @since 0.1.0
-   * @category constants
-   */
   sliceLength
 } from "./content/Scan.js"
 
 /**
  * How the content is framed. DATA needs transparency and the final dot; BDAT counts octets and needs neither.
- *
- * @since 0.1.0
- * @category models
  */
 export type Framing = "data" | "bdat"
 
 /**
  * Octets in, octets for the wire out. Any split of the same octets gives the same wire. The arrays returned may be
  * views of the array that was pushed, which must not change before they are written.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Encoder {
   readonly push: (octets: Uint8Array) => ReadonlyArray<Uint8Array> | ContentViolation
@@ -83,9 +47,6 @@ const DOT = 0x2e
 /**
  * The octets behind the last CRLF of content sent by DATA, and the whole of an empty message: a dot and CRLF. Not
  * to be written to.
- *
- * @since 0.1.0
- * @category constants
  */
 export const endOfData: Uint8Array = Uint8Array.of(DOT, CR, LF)
 
@@ -99,9 +60,6 @@ const lineEndAndEndOfData: Uint8Array = Uint8Array.of(CR, LF, DOT, CR, LF)
  * canonical already and has no line that begins with a dot passes as views, without a copy. `allocate` gives an array
  * of exactly the length asked for, whatever its octets; all are overwritten. It is asked at most once for every
  * `sliceLength` octets of a push.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makeEncoder = (
   framing: Framing,
@@ -151,12 +109,7 @@ export const makeEncoder = (
   return { push, end, facts: () => factsOf(state, options) }
 }
 
-/**
- * Looks at content in memory once, without a copy of it.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** Looks at content in memory once, without a copy of it. */
 export const inspect = (octets: Uint8Array, options: Options): Facts | ContentViolation => {
   const state = makeState()
   const insertions = makeInsertions()
@@ -167,12 +120,7 @@ export const inspect = (octets: Uint8Array, options: Options): Facts | ContentVi
   return violationOf(state, options) ?? factsOf(state, options)
 }
 
-/**
- * Canonical content in memory.
- *
- * @since 0.1.0
- * @category models
- */
+/** Canonical content in memory. */
 export interface Canonical {
   readonly facts: Facts
   /** The content for BDAT: `facts.octets` octets. */
@@ -187,9 +135,6 @@ export interface Canonical {
 /**
  * A canonical copy of content in memory, made in one pass over small content and in two over large. `allocate` gives
  * an array of exactly the length asked for, whatever its octets; all are overwritten.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const canonicalise = (
   octets: Uint8Array,
@@ -197,20 +142,12 @@ export const canonicalise = (
   allocate: (length: number) => Uint8Array = allocateZeroed
 ): Canonical | ContentViolation => canonicalCopy(octets, undefined, options, allocate)
 
-/**
- * What has to be free behind content for `canonicaliseOwned`.
- *
- * @since 0.1.0
- * @category constants
- */
+/** What has to be free behind content for `canonicaliseOwned`. */
 export const ownedRoom = 5
 
 /**
  * The same for the first `length` octets of memory that nobody else will use again, and that has `ownedRoom` octets
  * behind them: they are only copied where an octet has to be put in between them.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const canonicaliseOwned = (
   memory: Uint8Array,
@@ -270,9 +207,6 @@ const closed = (target: Uint8Array, end: number, facts: Facts): Canonical => {
 /**
  * The whole of a message for DATA in one array: canonical, transparent, with the end of data. Meant for content
  * small enough for one write; without a line that begins with a dot it is not copied again.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const encodeForData = (
   content: Canonical,

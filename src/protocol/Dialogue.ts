@@ -3,8 +3,6 @@
  * content go in, octets to write come out; received octets go in, events come out. It owns the expectations,
  * the order of everything on the wire and the security state. Who sends what, and when, is decided above it.
  * RFC 5321 section 4.3, RFC 2920 section 3.1, RFC 3207, RFC 2033.
- *
- * @since 0.1.0
  */
 import type { Capabilities } from "./Capabilities.js"
 import * as Capability from "./Capabilities.js"
@@ -30,9 +28,6 @@ import * as Secret from "./Secrets.js"
  * - `Content`: content, or the dot that declines 354
  * - `Upgrading`: the TLS handshake
  * - `Closed`: nothing any more
- *
- * @since 0.1.0
- * @category models
  */
 export type State =
   "Greeting" | "Turned" | "Open" | "Waiting" | "Responding" | "Content" | "Upgrading" | "Closed"
@@ -40,9 +35,6 @@ export type State =
 /**
  * What happened, for the owner of the command it happened to. Replies come to an owner in the order of its
  * commands.
- *
- * @since 0.1.0
- * @category models
  */
 export type Event<Owner> =
   | {
@@ -65,12 +57,7 @@ export type Event<Owner> =
       readonly injection: boolean
     }
 
-/**
- * A reply that is waited for.
- *
- * @since 0.1.0
- * @category models
- */
+/** A reply that is waited for. */
 export interface Expectation<Owner> {
   readonly owner: Owner
   readonly command: Command
@@ -78,10 +65,6 @@ export interface Expectation<Owner> {
   readonly end: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options<Owner = unknown> {
   readonly dialect: "smtp" | "lmtp"
   readonly limits?: Limits | undefined
@@ -89,12 +72,7 @@ export interface Options<Owner = unknown> {
   readonly sent?: ((command: Command, owner: Owner) => void) | undefined
 }
 
-/**
- * The machine. Every method that may put octets on the wire leaves them for `take`.
- *
- * @since 0.1.0
- * @category models
- */
+/** The machine. Every method that may put octets on the wire leaves them for `take`. */
 export interface Dialogue<Owner> {
   readonly state: () => State
   /** What the latest EHLO or HELO announced; nothing before it, nor after TLS began. */
@@ -202,12 +180,7 @@ const refusal = (state: State, command: Command): Invalid | undefined => {
   return undefined
 }
 
-/**
- * A dialogue that waits for the greeting.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A dialogue that waits for the greeting. */
 export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<Owner> => {
   const parser = makeParser(options.limits ?? defaultLimits)
   let state: State = "Greeting"

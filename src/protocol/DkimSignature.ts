@@ -1,42 +1,23 @@
 /**
  * The text of a DKIM-Signature field and of what it signs: which fields, in which canonical form (RFC 6376 sections
  * 3.4 and 5.4). It hashes nothing, knows no keys, and does not look at the body.
- *
- * @since 0.1.0
  */
 import { trimEnd } from "./HeaderSection.js"
 
-/**
- * How a field or the body may change on the way without breaking the signature (RFC 6376 section 3.4).
- *
- * @since 0.1.0
- * @category models
- */
+/** How a field or the body may change on the way without breaking the signature (RFC 6376 section 3.4). */
 export type Form = "relaxed" | "simple"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Algorithm = "rsa-sha256" | "ed25519-sha256"
 
 /**
  * A field of the message: its name, and the whole of it without its last line end, one character for each octet.
- *
- * @since 0.1.0
- * @category models
  */
 export interface SignedField {
   readonly name: string
   readonly text: string
 }
 
-/**
- * All tags of a signature but the last (RFC 6376 section 3.5).
- *
- * @since 0.1.0
- * @category models
- */
+/** All tags of a signature but the last (RFC 6376 section 3.5). */
 export interface Tags {
   readonly algorithm: Algorithm
   readonly header: Form
@@ -54,9 +35,6 @@ export interface Tags {
 
 /**
  * Fields that a signature covers if nothing else is asked for: those of RFC 6376 section 5.4.1 and RFC 8058.
- *
- * @since 0.1.0
- * @category constants
  */
 export const defaultFields: ReadonlyArray<string> = [
   "From",
@@ -93,9 +71,6 @@ export const defaultFields: ReadonlyArray<string> = [
 /**
  * Fields that nobody may add behind the signature, if nothing else is asked for: what readers are shown, and what
  * says how to read it.
- *
- * @since 0.1.0
- * @category constants
  */
 export const defaultOversigned: ReadonlyArray<string> = [
   "From",
@@ -115,9 +90,6 @@ const sameName = (left: string, right: string): boolean => left.toLowerCase() ==
 /**
  * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that one
  * more of it would break the signature (RFC 6376 section 5.4.2).
- *
- * @since 0.1.0
- * @category accessors
  */
 export const signedNames = (
   fields: ReadonlyArray<SignedField>,
@@ -132,12 +104,7 @@ export const signedNames = (
   })
 }
 
-/**
- * A field in its canonical form (RFC 6376 sections 3.4.1 and 3.4.2).
- *
- * @since 0.1.0
- * @category conversions
- */
+/** A field in its canonical form (RFC 6376 sections 3.4.1 and 3.4.2). */
 export const canonicalField = (text: string, form: Form): string => {
   if (form === "simple") return text
   const colon = text.indexOf(":")
@@ -182,12 +149,7 @@ const fold = (pieces: ReadonlyArray<string>): string => {
 
 const chunks = (text: string): ReadonlyArray<string> => text.match(/.{1,72}/g) ?? []
 
-/**
- * The field up to and including `b=`, folded.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The field up to and including `b=`, folded. */
 export const unsigned = (tags: Tags): string => {
   const { algorithm, body, bodyHash, domain, expiresAt, header, names, selector, signedAt } = tags
   const last = names.length - 1
@@ -208,9 +170,6 @@ export const unsigned = (tags: Tags): string => {
 /**
  * The text to sign: the fields that `unsigned` names, and `unsigned` itself without its last line end, one character
  * for each octet (RFC 6376 section 3.7).
- *
- * @since 0.1.0
- * @category conversions
  */
 export const signingText = (
   fields: ReadonlyArray<SignedField>,
@@ -222,11 +181,6 @@ export const signingText = (
     canonicalField(unsignedField, header)
   ].join("")
 
-/**
- * The whole field with its line end. The signature is in base64.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The whole field with its line end. The signature is in base64. */
 export const complete = (unsignedField: string, signature: string): string =>
   `${unsignedField}${chunks(signature).join("\r\n ")}\r\n`

@@ -2,16 +2,9 @@
  * The header section of a message as octets: where it ends and which fields it has (RFC 5322 section 2.2), and
  * whether any header section of a message, those of its MIME parts included, goes beyond ASCII (RFC 6532). It decodes
  * no field, builds no tree of parts, and changes nothing.
- *
- * @since 0.1.0
  */
 
-/**
- * A field of the header section, folded lines included.
- *
- * @since 0.1.0
- * @category models
- */
+/** A field of the header section, folded lines included. */
 export interface Field {
   /** The name as it is written, in ASCII; of a line without a colon, the line. */
   readonly name: string
@@ -23,12 +16,7 @@ export interface Field {
   readonly end: number
 }
 
-/**
- * The header section at the beginning of a message.
- *
- * @since 0.1.0
- * @category models
- */
+/** The header section at the beginning of a message. */
 export interface Section {
   readonly fields: ReadonlyArray<Field>
   /** Octets up to the empty line that ends the section, which is not counted. */
@@ -43,12 +31,7 @@ const colon = ":"
 
 const sliceLength = 8192
 
-/**
- * A string with one character for each octet.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** A string with one character for each octet. */
 export const toLatin1 = (octets: Uint8Array): string => {
   let text = ""
   for (let start = 0; start < octets.length; start += sliceLength) {
@@ -57,21 +40,13 @@ export const toLatin1 = (octets: Uint8Array): string => {
   return text
 }
 
-/**
- * The octets of a string that has one character for each.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The octets of a string that has one character for each. */
 export const fromLatin1 = (text: string): Uint8Array =>
   Uint8Array.from(text, (character) => character.charCodeAt(0))
 
 /**
  * The text without spaces and tabs at its end. A pattern would take a time that grows with the square of their number
  * where they are not at the end.
- *
- * @since 0.1.0
- * @category conversions
  */
 export const trimEnd = (text: string): string => {
   let end = text.length
@@ -100,9 +75,6 @@ const makeField = (octets: Uint8Array, start: number, textEnd: number, end: numb
 /**
  * Reads the header section. CRLF, bare CR and bare LF all end a line, as they will once the content is canonical.
  * `undefined` if the octets are not `complete` and the section may go on behind them.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const read = (octets: Uint8Array, complete: boolean): Section | undefined => {
   const fields: Array<Field> = []
@@ -129,41 +101,21 @@ export const read = (octets: Uint8Array, complete: boolean): Section | undefined
   return { fields, length: position }
 }
 
-/**
- * The fields of a name, in any letter case, from top to bottom.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The fields of a name, in any letter case, from top to bottom. */
 export const named = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<Field> =>
   fields.filter((field) => field.name.toLowerCase() === name.toLowerCase())
 
-/**
- * The body of a field on one line (RFC 5322 section 2.2.3), without white space at its ends.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The body of a field on one line (RFC 5322 section 2.2.3), without white space at its ends. */
 export const unfold = (body: string): string => trimEnd(body.replace(/[\r\n]/g, "")).replace(/^[ \t]+/, "")
 
-/**
- * The header section of a message, with the octets that came with it.
- *
- * @since 0.1.0
- * @category models
- */
+/** The header section of a message, with the octets that came with it. */
 export interface Gathered {
   readonly section: Section
   /** From the beginning of the message; behind the section whatever the last piece brought. */
   readonly octets: Uint8Array
 }
 
-/**
- * Gathers the header section of a message that comes in pieces.
- *
- * @since 0.1.0
- * @category models
- */
+/** Gathers the header section of a message that comes in pieces. */
 export interface Gatherer {
   /** `undefined` until the section is complete. */
   readonly push: (octets: Uint8Array) => Gathered | undefined
@@ -177,9 +129,6 @@ const firstCapacity = 4096
 
 /**
  * A gatherer that reads the section once, when the empty line that ends it has come, however small the pieces are.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makeGatherer = (): Gatherer => {
   let buffer = new Uint8Array(firstCapacity)
@@ -221,12 +170,7 @@ export const makeGatherer = (): Gatherer => {
   }
 }
 
-/**
- * Looks at a message piece by piece, whatever the pieces are.
- *
- * @since 0.1.0
- * @category models
- */
+/** Looks at a message piece by piece, whatever the pieces are. */
 export interface Inspector {
   /** Octets with canonical line ends. */
   readonly push: (octets: Uint8Array) => void
@@ -250,9 +194,6 @@ const boundaryOf = (contentType: string): string | undefined => {
  * An inspector of every header section of a message. It follows the delimiters of multipart types and enters
  * message/rfc822 and message/global, which may not be encoded; what is encoded is not looked into, nor are parts that
  * are nested more than a hundred deep.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makeInspector = (): Inspector => {
   let inHeader = true

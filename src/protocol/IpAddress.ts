@@ -1,15 +1,6 @@
-/**
- * IP addresses as octets, from their text (RFC 4291 section 2.2). A zone is no part of an address here.
- *
- * @since 0.1.0
- */
+/** IP addresses as octets, from their text (RFC 4291 section 2.2). A zone is no part of an address here. */
 
-/**
- * 4 octets for IPv4, 16 for IPv6; `undefined` for what is neither.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** 4 octets for IPv4, 16 for IPv6; `undefined` for what is neither. */
 export const octetsOf = (text: unknown): ReadonlyArray<number> | undefined => {
   if (typeof text !== "string") return undefined
   return text.includes(":") ? ipv6Octets(text) : ipv4Octets(text)

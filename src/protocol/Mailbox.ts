@@ -2,19 +2,12 @@
  * Addresses as an envelope holds them, and the paths that carry them (RFC 5321 sections 4.1.2 and 4.1.3, RFC
  * 6531). It reads bare addresses only: display names, comments and lists belong to the message, not here. An
  * address is never rewritten, but for a domain beyond ASCII, which travels as A-labels.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
 import { octetLength } from "./Utf8.js"
 
-/**
- * An address that can go on a command line.
- *
- * @since 0.1.0
- * @category models
- */
+/** An address that can go on a command line. */
 export interface Mailbox {
   readonly _tag: "Mailbox"
   /** The address as it was given. */
@@ -29,12 +22,7 @@ export interface Mailbox {
   readonly needsSmtpUtf8: boolean
 }
 
-/**
- * How addresses are read.
- *
- * @since 0.1.0
- * @category models
- */
+/** How addresses are read. */
 export interface Options {
   /**
    * Turns a domain beyond ASCII into A-labels, or returns `undefined` when it cannot. The default is the UTS 46
@@ -198,12 +186,7 @@ const splitLocalPart = (address: string, field: string): number | Invalid => {
   return invalid(field, "has a local part that must be put in double quotes")
 }
 
-/**
- * Reads `local@domain`.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads `local@domain`. */
 export const parse = (address: string, field: string, options?: Options): Mailbox | Invalid =>
   parsePlain(address) ?? parseAny(address, field, options)
 
@@ -211,12 +194,7 @@ export const parse = (address: string, field: string, options?: Options): Mailbo
 const plainPattern =
   /^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*@(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/
 
-/**
- * An address of the plain kind that nothing is wrong with; `undefined` is for `parse` to say more of.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** An address of the plain kind that nothing is wrong with; `undefined` is for `parse` to say more of. */
 export const parsePlain = (address: string): Mailbox | undefined => {
   if (address.length + 2 > pathLimit || !plainPattern.test(address)) return undefined
   const at = address.indexOf("@")
@@ -254,9 +232,6 @@ const parseAny = (address: string, field: string, options: Options | undefined):
 
 /**
  * Reads what MAIL takes: an address, or `""` for the null reverse-path (RFC 5321 section 4.5.5), which is `null`.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const parseReversePath = (
   address: string,
@@ -270,9 +245,6 @@ export const parseReversePath = (
 /**
  * Reads what RCPT takes: an address, or `postmaster` without a domain in any letter case (RFC 5321 section
  * 4.1.1.3).
- *
- * @since 0.1.0
- * @category constructors
  */
 export const parseForwardPath = (address: string, field: string, options?: Options): Mailbox | Invalid =>
   /^postmaster$/i.test(address)
@@ -289,9 +261,6 @@ export const parseForwardPath = (address: string, field: string, options?: Optio
 /**
  * The path as it goes on the wire, angle brackets included; `null` is the null reverse-path. The domain is always
  * ASCII, since A-labels serve with and without SMTPUTF8 (RFC 6531 section 3.2).
- *
- * @since 0.1.0
- * @category accessors
  */
 export const toPath = (mailbox: Mailbox | null): string => {
   if (mailbox === null) return "<>"
@@ -310,9 +279,6 @@ const canonicalLocalPart = (localPart: string): string => {
  * Equal for two addresses that name the same mailbox as far as a client may know: local parts equal octet for
  * octet once needless quotes are gone, never case-folded (RFC 5321 section 2.4), domains equal as lower-case
  * A-labels.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const identity = ({ asciiDomain, domain, localPart, source }: Mailbox): string => {
   if (domain === "") return localPart.toLowerCase()
@@ -325,9 +291,6 @@ export const identity = ({ asciiDomain, domain, localPart, source }: Mailbox): s
 /**
  * Reads the argument of EHLO, HELO or LHLO: a domain name, a single label included, or an address literal, in
  * ASCII (RFC 5321 section 4.1.1.1, RFC 6531 section 3.7.1).
- *
- * @since 0.1.0
- * @category constructors
  */
 export const parseClientName = (name: string, field: string): string | Invalid => {
   if (name === "") return invalid(field, "is empty")
@@ -342,9 +305,6 @@ export const parseClientName = (name: string, field: string): string | Invalid =
 /**
  * The address literal of an IP address (RFC 5321 section 4.1.3): `[192.0.2.1]`, `[IPv6:2001:db8::1]`. A zone is
  * left out, and an IPv4 address mapped into IPv6 is given as IPv4. `undefined` for what is no IP address.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const addressLiteral = (ip: string): string | undefined => {
   const mapped = /^::ffff:(\d[\d.]+)$/i.exec(ip)?.[1]

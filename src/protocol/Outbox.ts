@@ -1,15 +1,9 @@
 /**
  * Octets on their way to the wire: command lines and small pieces are gathered into few arrays, so that one write
  * holds many of them; large pieces pass as they are. It knows nothing of what they mean.
- *
- * @since 0.1.0
  */
 import { octetLength } from "./Utf8.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Outbox {
   /** Adds a line, given without its CRLF. */
   readonly line: (line: string) => void
@@ -30,10 +24,6 @@ const smallLength = 4096
 const firstSlab = 4096
 const largestSlab = 65_536
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (): Outbox => {
   let parts: Array<Uint8Array> = []
   let put = 0

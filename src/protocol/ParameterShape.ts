@@ -1,8 +1,6 @@
 /**
  * Whether parameters have the shape that their types promise, which plain JavaScript and configuration know nothing of.
  * What is said here is only what nobody could go on from; what the values mean is checked where they are rendered.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
@@ -79,20 +77,10 @@ const misfit = (
   return undefined
 }
 
-/**
- * What is out of shape in parameters of MAIL, if anything is.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is out of shape in parameters of MAIL, if anything is. */
 export const misfitOfMail = (parameters: unknown, field: string): Invalid | undefined =>
   misfit(parameters, mailShapes, field)
 
-/**
- * What is out of shape in parameters of RCPT, if anything is.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is out of shape in parameters of RCPT, if anything is. */
 export const misfitOfRecipient = (parameters: unknown, field: string): Invalid | undefined =>
   misfit(parameters, recipientShapes, field)

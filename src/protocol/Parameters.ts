@@ -2,8 +2,6 @@
  * The parameters of MAIL and RCPT (RFC 5321 section 4.1.2): typed, checked against what the server announced, and
  * rendered. It drops nothing that was asked for: what the server does not offer comes back as `Unsupported`.
  * Which parameters a message needs is decided elsewhere.
- *
- * @since 0.1.0
  */
 import type { Capabilities } from "./Capabilities.js"
 import type { Invalid } from "./Invalid.js"
@@ -11,12 +9,7 @@ import { invalid, isInvalid } from "./Invalid.js"
 import { octetLength } from "./Utf8.js"
 import * as Xtext from "./Xtext.js"
 
-/**
- * A parameter for which there is no typed field.
- *
- * @since 0.1.0
- * @category models
- */
+/** A parameter for which there is no typed field. */
 export interface ExtraParameter {
   /** An esmtp-keyword, e.g. `XVERP`. */
   readonly keyword: string
@@ -26,12 +19,7 @@ export interface ExtraParameter {
   readonly extension?: string | undefined
 }
 
-/**
- * When the message is no longer worth delivering (RFC 2852).
- *
- * @since 0.1.0
- * @category models
- */
+/** When the message is no longer worth delivering (RFC 2852). */
 export interface DeliverBy {
   /** Seconds from now, -999999999 to 999999999; positive under `R`. */
   readonly seconds: number
@@ -41,12 +29,7 @@ export interface DeliverBy {
   readonly trace?: boolean | undefined
 }
 
-/**
- * The parameters of MAIL.
- *
- * @since 0.1.0
- * @category models
- */
+/** The parameters of MAIL. */
 export interface MailParameters {
   /** SIZE: octets of the message with its CRLFs and without stuffed dots (RFC 1870). */
   readonly size?: number | undefined
@@ -76,31 +59,16 @@ export interface MailParameters {
   readonly extra?: ReadonlyArray<ExtraParameter> | undefined
 }
 
-/**
- * The conditions of NOTIFY other than NEVER.
- *
- * @since 0.1.0
- * @category models
- */
+/** The conditions of NOTIFY other than NEVER. */
 export type NotifyCondition = "SUCCESS" | "FAILURE" | "DELAY"
 
-/**
- * An original recipient of a given address type, e.g. `x400`.
- *
- * @since 0.1.0
- * @category models
- */
+/** An original recipient of a given address type, e.g. `x400`. */
 export interface OriginalRecipient {
   readonly type: string
   readonly address: string
 }
 
-/**
- * The parameters of RCPT.
- *
- * @since 0.1.0
- * @category models
- */
+/** The parameters of RCPT. */
 export interface RecipientParameters {
   /** NOTIFY: when to notify the sender (RFC 3461 section 4.1). */
   readonly notify?: "NEVER" | ReadonlyArray<NotifyCondition> | undefined
@@ -114,12 +82,7 @@ export interface RecipientParameters {
   readonly extra?: ReadonlyArray<ExtraParameter> | undefined
 }
 
-/**
- * What this session's server cannot do, or not in the bounds it announced.
- *
- * @since 0.1.0
- * @category models
- */
+/** What this session's server cannot do, or not in the bounds it announced. */
 export interface Unsupported {
   readonly _tag: "Unsupported"
   /** The EHLO keyword. */
@@ -127,29 +90,16 @@ export interface Unsupported {
   readonly reason: string
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const unsupported = (extension: string, reason: string): Unsupported => ({
   _tag: "Unsupported",
   extension,
   reason
 })
 
-/**
- * @since 0.1.0
- * @category predicates
- */
 export const isUnsupported = (value: unknown): value is Unsupported =>
   typeof value === "object" && value !== null && "_tag" in value && value._tag === "Unsupported"
 
-/**
- * What parameters are checked against.
- *
- * @since 0.1.0
- * @category models
- */
+/** What parameters are checked against. */
 export interface Context {
   /** Those of this session's latest EHLO. */
   readonly capabilities: Capabilities
@@ -481,9 +431,6 @@ const join = (rendered: ReadonlyArray<Rendered>): string | Invalid | Unsupported
 /**
  * Renders the parameters of MAIL, each with a space before it; `""` when there are none. A local mistake is
  * reported before what the server lacks.
- *
- * @since 0.1.0
- * @category rendering
  */
 export const renderMail = (
   parameters: MailParameters,
@@ -504,12 +451,7 @@ export const renderMail = (
     ...renderExtra(parameters.extra, typedMailKeywords, context, field)
   ])
 
-/**
- * Renders the parameters of RCPT, each with a space before it; `""` when there are none.
- *
- * @since 0.1.0
- * @category rendering
- */
+/** Renders the parameters of RCPT, each with a space before it; `""` when there are none. */
 export const renderRecipient = (
   parameters: RecipientParameters,
   context: Context,
@@ -542,9 +484,6 @@ const extraAddition = (extra: ReadonlyArray<ExtraParameter> | undefined): number
 /**
  * Octets that a MAIL line with these parameters may have, CRLF included: 512, and what each extension in use adds
  * (RFC 1870, 2852, 3461, 4865, 4954, 6152, 6531, 6710, 8689).
- *
- * @since 0.1.0
- * @category limits
  */
 export const mailLineLimit = (parameters: MailParameters): number =>
   commandLineLimit +
@@ -560,12 +499,7 @@ export const mailLineLimit = (parameters: MailParameters): number =>
   whenGiven(parameters.holdFor ?? parameters.holdUntil, 34) +
   extraAddition(parameters.extra)
 
-/**
- * Octets that a RCPT line with these parameters may have, CRLF included (RFC 3461 section 5.4, RFC 7293).
- *
- * @since 0.1.0
- * @category limits
- */
+/** Octets that a RCPT line with these parameters may have, CRLF included (RFC 3461 section 5.4, RFC 7293). */
 export const recipientLineLimit = (parameters: RecipientParameters): number =>
   commandLineLimit +
   whenGiven(parameters.notify, 28) +
@@ -582,12 +516,7 @@ const checkLine = (line: string, limit: number, field: string): string | Invalid
     : line
 }
 
-/**
- * The MAIL line without its CRLF, for a path as `Mailbox.toPath` gives it.
- *
- * @since 0.1.0
- * @category rendering
- */
+/** The MAIL line without its CRLF, for a path as `Mailbox.toPath` gives it. */
 export const mailLine = (
   path: string,
   parameters: MailParameters,
@@ -600,12 +529,7 @@ export const mailLine = (
     : rendered
 }
 
-/**
- * The RCPT line without its CRLF, for a path as `Mailbox.toPath` gives it.
- *
- * @since 0.1.0
- * @category rendering
- */
+/** The RCPT line without its CRLF, for a path as `Mailbox.toPath` gives it. */
 export const recipientLine = (
   path: string,
   parameters: RecipientParameters,
@@ -618,12 +542,7 @@ export const recipientLine = (
     : rendered
 }
 
-/**
- * Reads one parameter as it is written on the wire, e.g. `BODY=8BITMIME`.
- *
- * @since 0.1.0
- * @category parsing
- */
+/** Reads one parameter as it is written on the wire, e.g. `BODY=8BITMIME`. */
 export const parseParameter = (text: string, field: string): ExtraParameter | Invalid => {
   const separator = text.indexOf("=")
   const keyword = separator === -1 ? text : text.slice(0, separator)
@@ -798,9 +717,6 @@ const parseAll = <A extends WithExtra>(
 /**
  * Reads parameters of MAIL as they are written on the wire, e.g. `["BODY=8BITMIME", "SMTPUTF8"]`. What has no
  * typed field becomes `extra`.
- *
- * @since 0.1.0
- * @category parsing
  */
 export const parseMail = (texts: ReadonlyArray<string>, field: string): MailParameters | Invalid => {
   const parsed = parseAll(texts, field, readMail)
@@ -809,12 +725,7 @@ export const parseMail = (texts: ReadonlyArray<string>, field: string): MailPara
   return parsed.extra.length === 0 ? parameters : { ...parameters, extra: parsed.extra }
 }
 
-/**
- * Reads parameters of RCPT as they are written on the wire, e.g. `["NOTIFY=SUCCESS,DELAY"]`.
- *
- * @since 0.1.0
- * @category parsing
- */
+/** Reads parameters of RCPT as they are written on the wire, e.g. `["NOTIFY=SUCCESS,DELAY"]`. */
 export const parseRecipient = (
   texts: ReadonlyArray<string>,
   field: string

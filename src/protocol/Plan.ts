@@ -2,8 +2,6 @@
  * Envelopes, and what a server lets one do with them: reads the addresses that a program gave, and plans the commands
  * of its transactions from what the server offers and what the content needs. It sends nothing. RFC 5321 section 3.3,
  * RFC 1870, RFC 6152, RFC 6531, RFC 9422.
- *
- * @since 0.1.0
  */
 import type { Capabilities } from "./Capabilities.js"
 import { exceedsSize } from "./Capabilities.js"
@@ -20,54 +18,30 @@ import type { Framing } from "./Content.js"
 /**
  * How much leaves in one write: each command alone; MAIL with every RCPT; these and DATA; or these and, where messages
  * wait, behind the content of the message before (RFC 2920 section 3.1).
- *
- * @since 0.1.0
- * @category models
  */
 export type Pipelining = "off" | "envelope" | "data" | "overlap"
 
 /**
  * How content goes out: by DATA; by BDAT once the envelope's replies are in; or by BDAT in the same write as the
  * envelope, which departs from the order of events in RFC 3030 section 4.
- *
- * @since 0.1.0
- * @category models
  */
 export type Chunking = "off" | "on" | "eager"
 
 /**
  * What of a transaction leaves before its first reply: one command, the envelope, the envelope with DATA, or the
  * envelope with its content.
- *
- * @since 0.1.0
- * @category models
  */
 export type Ahead = "command" | "envelope" | "data" | "content"
 
-/**
- * Whether the message goes to whoever is accepted, or to everybody or nobody.
- *
- * @since 0.1.0
- * @category models
- */
+/** Whether the message goes to whoever is accepted, or to everybody or nobody. */
 export type RecipientsPolicy = "any" | "all"
 
-/**
- * A recipient as the caller gave it.
- *
- * @since 0.1.0
- * @category models
- */
+/** A recipient as the caller gave it. */
 export interface RecipientInput extends RecipientParameters {
   readonly address: string
 }
 
-/**
- * A recipient of the envelope. Equal recipients of the caller are one.
- *
- * @since 0.1.0
- * @category models
- */
+/** A recipient of the envelope. Equal recipients of the caller are one. */
 export interface Recipient {
   readonly mailbox: Mailbox
   readonly parameters: RecipientParameters
@@ -75,12 +49,7 @@ export interface Recipient {
   readonly positions: ReadonlyArray<number>
 }
 
-/**
- * An envelope whose addresses have been read.
- *
- * @since 0.1.0
- * @category models
- */
+/** An envelope whose addresses have been read. */
 export interface Envelope {
   readonly sender: Mailbox | null
   readonly parameters: MailParameters
@@ -110,12 +79,7 @@ const parametersOf = ({ extra, notify, originalRecipient, rrvs }: RecipientInput
 const parseRecipient = (address: string, position: number): Mailbox | Invalid =>
   Mailboxes.parsePlain(address) ?? Mailboxes.parseForwardPath(address, `to[${position}]`)
 
-/**
- * Reads the envelope that a caller gave: each address, and that equal recipients ask for the same.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads the envelope that a caller gave: each address, and that equal recipients ask for the same. */
 export const readEnvelope = (
   from: string,
   to: ReadonlyArray<RecipientInput>,
@@ -148,12 +112,7 @@ export const readEnvelope = (
   return { sender, parameters, recipients: [...byIdentity.values()] }
 }
 
-/**
- * What is known of the content before MAIL. `undefined` is not known.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is known of the content before MAIL. `undefined` is not known. */
 export interface ContentFacts {
   /** Octets with CRLF line ends and without stuffed dots (RFC 1870 section 3): exact, or the caller's estimate. */
   readonly octets: number | undefined
@@ -162,12 +121,7 @@ export interface ContentFacts {
   readonly utf8Header: boolean | undefined
 }
 
-/**
- * The state of the session that a plan depends on.
- *
- * @since 0.1.0
- * @category models
- */
+/** The state of the session that a plan depends on. */
 export interface Circumstances {
   readonly capabilities: Capabilities
   readonly dialect: "smtp" | "lmtp"
@@ -184,22 +138,13 @@ export interface Circumstances {
   readonly now: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface PlanOptions {
   readonly pipelining: Pipelining
   readonly chunking: Chunking
   readonly recipients: RecipientsPolicy
 }
 
-/**
- * A recipient with its command.
- *
- * @since 0.1.0
- * @category models
- */
+/** A recipient with its command. */
 export interface PlannedRecipient extends Recipient {
   readonly command: Command
 }
@@ -207,9 +152,6 @@ export interface PlannedRecipient extends Recipient {
 /**
  * The commands of a transaction. `batches` has more than one entry where the server's LIMITS ask for several
  * transactions.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Plan {
   readonly _tag: "Plan"
@@ -325,12 +267,7 @@ const withinLimits = (
   return plan
 }
 
-/**
- * What is to be said when a session has no MAIL left (RFC 9422 section 4).
- *
- * @since 0.1.0
- * @category constants
- */
+/** What is to be said when a session has no MAIL left (RFC 9422 section 4). */
 export const mailMaxReached = (mailMax: number): string =>
   `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
 
@@ -354,9 +291,6 @@ const aheadOf = (
 /**
  * Plans the commands of an envelope: each parameter checked against what the server offers, SIZE, BODY and
  * SMTPUTF8 added by need, recipients divided by the server's LIMITS. Nothing has been sent when it refuses.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const plan = (
   envelope: Envelope,

@@ -1,15 +1,10 @@
 /**
  * Text of a peer as it may stand in a message or a log. It changes nothing of what a program reads from a reply.
- *
- * @since 0.1.0
  */
 
 /**
  * The text with escapes in place of what would act instead of being seen: control characters (C0, DEL, C1), separators
  * of lines and paragraphs, and those that turn the direction of writing.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const printable = (text: string): string => text.replaceAll(acting, escape)
 

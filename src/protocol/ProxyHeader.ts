@@ -1,8 +1,6 @@
 /**
  * The header that a proxy puts before all else, to tell a server whom it speaks for: the PROXY protocol, versions 1
  * and 2 (haproxy's proxy-protocol.txt, sections 2.1 and 2.2), without extensions.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, invalidRecord, isInvalid } from "./Invalid.js"
@@ -10,9 +8,6 @@ import { octetsOf } from "./IpAddress.js"
 
 /**
  * Without `source` and `destination` the header speaks for the program itself: LOCAL, or in version 1 UNKNOWN.
- *
- * @since 0.1.0
- * @category models
  */
 export interface ProxyHeader {
   /** 1 is a line of text, 2 is binary. */
@@ -23,10 +18,6 @@ export interface ProxyHeader {
   readonly destination?: ProxyAddress | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface ProxyAddress {
   /** IPv4 or IPv6, without brackets and zone. */
   readonly address: string
@@ -39,12 +30,7 @@ interface Pair {
   readonly destination: ProxyAddress & { readonly octets: ReadonlyArray<number> }
 }
 
-/**
- * The octets of the header; `field` is what the program calls it.
- *
- * @since 0.1.0
- * @category encoding
- */
+/** The octets of the header; `field` is what the program calls it. */
 export const encode = (header: ProxyHeader, field: string): Uint8Array | Invalid => {
   const pair = invalidRecord(field, header) ?? readPair(header, field)
   if (isInvalid(pair)) return pair

@@ -1,14 +1,8 @@
 /**
  * A queue whose head leaves at the same cost whatever its length: an array that thousands wait in moves them all for
  * each that goes.
- *
- * @since 0.1.0
  */
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Queue<A> {
   readonly isEmpty: () => boolean
   readonly push: (item: A) => void
@@ -23,10 +17,6 @@ export interface Queue<A> {
 // Places of those that have gone are given back once they are most of the array, and worth the move.
 const fewest = 64
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <A>(): Queue<A> => {
   let items: Array<A | undefined> = []
   let first = 0

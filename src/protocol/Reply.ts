@@ -1,17 +1,10 @@
 /**
  * The reply model and an incremental parser with hard limits (RFC 5321 section 4.2, RFC 2034). It opens no
  * socket and knows nothing of commands: which reply answers which command is the business of Dialogue.
- *
- * @since 0.1.0
  */
 import { printable } from "./Printable.js"
 
-/**
- * An enhanced status code (RFC 3463), whose class always equals the first digit of the reply's code.
- *
- * @since 0.1.0
- * @category models
- */
+/** An enhanced status code (RFC 3463), whose class always equals the first digit of the reply's code. */
 export interface EnhancedCode {
   readonly class: 2 | 4 | 5
   readonly subject: number
@@ -20,12 +13,7 @@ export interface EnhancedCode {
   readonly advertised: boolean
 }
 
-/**
- * One complete reply.
- *
- * @since 0.1.0
- * @category models
- */
+/** One complete reply. */
 export interface Reply {
   /** The three digits, 100 to 599. Decisions are made by this number alone. */
   readonly code: number
@@ -37,12 +25,7 @@ export interface Reply {
   readonly text: string
 }
 
-/**
- * What the first digit says. `Malformed` never leaves the parser: such a reply is a violation.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the first digit says. `Malformed` never leaves the parser: such a reply is a violation. */
 export type Severity =
   | "PositivePreliminary"
   | "PositiveCompletion"
@@ -121,9 +104,6 @@ export const hasDetail = (reply: Reply, subject: number, detail: number): boolea
 /**
  * The reply on one line, for messages and logs: `550 5.1.1 no such user`. What would act instead of being seen, such
  * as control characters, is shown as an escape; `lines` and `text` have it as it came.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const format = (reply: Reply): string => {
   const code = reply.enhancedCode === undefined ? "" : ` ${formatEnhancedCode(reply.enhancedCode)}`
@@ -137,9 +117,6 @@ const enhancedPattern = /^([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]+|$)/
 /**
  * Builds a reply from its code and the texts of its lines; enhanced status codes are taken from the lines.
  * Lines that carry different enhanced codes leave the reply without one, and their texts as they are.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (code: number, lines: ReadonlyArray<string>, advertised = false): Reply => {
   let enhancedCode: EnhancedCode | undefined
@@ -168,23 +145,13 @@ export const make = (code: number, lines: ReadonlyArray<string>, advertised = fa
   return { code, enhancedCode, lines, text }
 }
 
-/**
- * Octets that are not a reply: after one of these nothing that the peer says can be matched to a command.
- *
- * @since 0.1.0
- * @category models
- */
+/** Octets that are not a reply: after one of these nothing that the peer says can be matched to a command. */
 export interface Violation {
   readonly _tag: "Violation"
   readonly reason: string
 }
 
-/**
- * Limits of the parser; all are finite.
- *
- * @since 0.1.0
- * @category models
- */
+/** Limits of the parser; all are finite. */
 export interface Limits {
   /** Octets of one line with its CRLF. The longest legal line is an AUTH challenge (RFC 4954 section 4). */
   readonly lineLength: number
@@ -194,20 +161,10 @@ export interface Limits {
   readonly replyLength: number
 }
 
-/**
- * 12,288 octets a line, 512 lines and 128 KiB a reply.
- *
- * @since 0.1.0
- * @category models
- */
+/** 12,288 octets a line, 512 lines and 128 KiB a reply. */
 export const defaultLimits: Limits = { lineLength: 12_288, lines: 512, replyLength: 131_072 }
 
-/**
- * Bytes in, replies out. A parser that has returned a violation returns it for ever.
- *
- * @since 0.1.0
- * @category models
- */
+/** Bytes in, replies out. A parser that has returned a violation returns it for ever. */
 export interface Parser {
   /** Takes octets as they came; nothing is interpreted before `next`. The array must not change afterwards. */
   readonly push: (octets: Uint8Array) => void
@@ -219,10 +176,6 @@ export interface Parser {
   readonly advertiseEnhancedCodes: (advertised: boolean) => void
 }
 
-/**
- * @since 0.1.0
- * @category predicates
- */
 export const isViolation = (value: Reply | Violation): value is Violation => "_tag" in value
 
 const LF = 0x0a
@@ -234,9 +187,6 @@ const digit = (octet: number | undefined): number =>
 /**
  * An incremental parser: any split of the same octets gives the same replies. Lines end in CRLF and nothing
  * else; all lines of a reply carry the same code.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makeParser = (limits: Limits = defaultLimits): Parser => {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true })

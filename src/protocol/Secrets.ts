@@ -3,17 +3,11 @@
  * understand by quoting it, at once or many commands later. Responses are found whole or in part, in groups and in
  * both alphabets of base64; passwords and tokens as they are and in base64. A server that knows a secret and means to
  * disguise it can make anything print.
- *
- * @since 0.1.0
  */
 import type { Command } from "./Command.js"
 import type { Reply } from "./Reply.js"
 import { encode } from "./sasl/Base64.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Secrets {
   /** Keeps the response that a secret line holds (RFC 4954 section 4). */
   readonly keep: (command: Command) => void
@@ -200,12 +194,7 @@ const makePatterns = (): Patterns => {
 /** The response of a secret line, in base64; empty where there is none. */
 const responseOf = ({ kind, line }: Command): string => (kind === "Auth" ? (line.split(" ")[2] ?? "") : line)
 
-/**
- * Nothing is kept yet, and nothing withheld.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Nothing is kept yet, and nothing withheld. */
 export const make = (): Secrets => {
   let sieve: Sieve | undefined
   const windows = makeWindows()

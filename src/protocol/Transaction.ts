@@ -1,8 +1,6 @@
 /**
  * One mail transaction under way, without I/O: says after each reply what to do next, and tells what became of each
  * recipient. RFC 5321 sections 3.3 and 4.5.3.1.10, RFC 2920, RFC 2033, RFC 3030.
- *
- * @since 0.1.0
  */
 import type { Command, Meaning, Phase } from "./Command.js"
 import * as Commands from "./Command.js"
@@ -22,9 +20,6 @@ import { hasDetail, isRefusal } from "./Reply.js"
  * - `Done`: no reply is missing; `reset` when the server may still hold the envelope
  * - `Violated`: the server did what it may not, and nothing it says can be trusted
  * - `Stopped`: the content was refused before its end: what is left of it has no reader
- *
- * @since 0.1.0
- * @category models
  */
 export type Step =
   | { readonly _tag: "Submit"; readonly commands: ReadonlyArray<Command> }
@@ -40,9 +35,6 @@ export type Step =
 /**
  * What is known of one recipient. `Open` is not decided; `Overflow` was one too many for this transaction;
  * `Held` was not refused, but somebody else was, under `"all"`.
- *
- * @since 0.1.0
- * @category models
  */
 export type Verdict =
   | { readonly _tag: "Accepted"; readonly reply: Reply }
@@ -51,20 +43,10 @@ export type Verdict =
   | { readonly _tag: "Held" }
   | { readonly _tag: "Open" }
 
-/**
- * How far the content has got: `Complete` from the moment that its last octet was handed to the socket.
- *
- * @since 0.1.0
- * @category models
- */
+/** How far the content has got: `Complete` from the moment that its last octet was handed to the socket. */
 export type Progress = "None" | "Flowing" | "Complete" | "Declined"
 
-/**
- * A transaction under way.
- *
- * @since 0.1.0
- * @category models
- */
+/** A transaction under way. */
 export interface Transaction {
   readonly start: () => Step
   /** Takes the replies in the order of the commands. An acceptance before the end of the content is none: Dialogue. */
@@ -79,9 +61,6 @@ export interface Transaction {
 /**
  * Whether the refusal of a recipient means "too many for one transaction" rather than this recipient (RFC 5321
  * section 4.5.3.1.10, RFC 1870 section 6.4).
- *
- * @since 0.1.0
- * @category predicates
  */
 export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
   if (acceptedBefore === 0 || !isRefusal(reply)) return false
@@ -107,12 +86,7 @@ const openData = (accepted: number, dialect: "smtp" | "lmtp"): Step => {
 
 const submitOne = (command: Command): Step => ({ _tag: "Submit", commands: [command] })
 
-/**
- * A transaction for one batch of a plan.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A transaction for one batch of a plan. */
 export const make = (
   { ahead, framing, mail, policy }: Pick<Plan, "ahead" | "framing" | "mail" | "policy">,
   recipients: ReadonlyArray<PlannedRecipient>,
@@ -261,12 +235,7 @@ export const make = (
   }
 }
 
-/**
- * The content of a transaction whose envelope the program has sent by hand.
- *
- * @since 0.1.0
- * @category models
- */
+/** The content of a transaction whose envelope the program has sent by hand. */
 export interface DataTransaction extends Omit<Transaction, "verdicts"> {
   /** The replies to the content, or the one that refused DATA; `declined` if nobody was there to get it. */
   readonly result: () => { readonly replies: ReadonlyArray<Reply>; readonly declined: boolean }
@@ -274,12 +243,7 @@ export interface DataTransaction extends Omit<Transaction, "verdicts"> {
   readonly refusal: () => { readonly reply: Reply; readonly phase: Phase } | undefined
 }
 
-/**
- * DATA and its content, for as many recipients as have been accepted.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** DATA and its content, for as many recipients as have been accepted. */
 export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransaction => {
   const replies: Array<Reply> = []
   let progress: Progress = "None"
@@ -345,9 +309,6 @@ const queueIdPatterns: ReadonlyArray<RegExp> = [
 
 /**
  * The name under which the server keeps the message, where the final reply tells it in one of the usual ways.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const queueId = (reply: Reply): string | undefined => {
   // What no pattern can find needs no look: no digit, no name.

@@ -1,15 +1,6 @@
-/**
- * How many octets text takes on the wire, without encoding it.
- *
- * @since 0.1.0
- */
+/** How many octets text takes on the wire, without encoding it. */
 
-/**
- * Octets of well-formed text in UTF-8.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** Octets of well-formed text in UTF-8. */
 export const octetLength = (text: string): number => {
   let length = text.length
   for (let index = 0; index < text.length; index++) {

@@ -1,8 +1,6 @@
 /**
  * XCLIENT, by which a program that stands before a Postfix tells it whom it speaks for (Postfix, XCLIENT_README). A
  * server takes it from those that it trusts only, and begins the session anew with it.
- *
- * @since 0.1.0
  */
 import type { Capabilities } from "./Capabilities.js"
 import type { Command } from "./Command.js"
@@ -16,9 +14,6 @@ import { encode } from "./Xtext.js"
 /**
  * What is known of the client that is spoken for. What is left out stays as the server knows it; `"[UNAVAILABLE]"`
  * says that it is not known, `"[TEMPUNAVAIL]"` that it cannot be found out now.
- *
- * @since 0.1.0
- * @category models
  */
 export interface ClientAttributes {
   /** Its host name. */
@@ -87,12 +82,7 @@ const attributesOf = (client: ClientAttributes, field: string): ReadonlyArray<At
   return all.length === 0 ? invalid(field, "has no attribute") : all
 }
 
-/**
- * The command, whatever the server offers; `field` is what the program calls the attributes.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The command, whatever the server offers; `field` is what the program calls the attributes. */
 export const make = (client: ClientAttributes, field: string): Command | Invalid => {
   const attributes = invalidRecord(field, client) ?? attributesOf(client, field)
   if (isInvalid(attributes)) return attributes
@@ -100,12 +90,7 @@ export const make = (client: ClientAttributes, field: string): Command | Invalid
   return Commands.overlongLine(field, line) ?? Commands.xclient(line)
 }
 
-/**
- * What the server does not offer of it: XCLIENT itself, or an attribute.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What the server does not offer of it: XCLIENT itself, or an attribute. */
 export const unsupported = (command: Command, capabilities: Capabilities): Unsupported | undefined => {
   const offered = capabilities.parameters("XCLIENT")
   if (offered === undefined) {

@@ -1,16 +1,11 @@
 /**
  * xtext (RFC 3461 section 4), the encoding of free text in an esmtp-value, and its sibling for addresses beyond
  * ASCII (RFC 6533 section 3). It decides nothing about which texts a parameter may hold.
- *
- * @since 0.1.0
  */
 
 /**
  * Encodes a text, taken as UTF-8, as xtext: every octet outside `!` to `~`, and `+` and `=`, becomes `+` and two
  * hexadecimal digits.
- *
- * @since 0.1.0
- * @category encoding
  */
 export const encode = (text: string): string => {
   let encoded = ""
@@ -25,12 +20,7 @@ export const encode = (text: string): string => {
 
 const xtextPattern = /^(?:[!-*,-<>-~]|\+[0-9A-F]{2})*$/
 
-/**
- * Decodes xtext; `undefined` when the text is not xtext or its octets are not UTF-8.
- *
- * @since 0.1.0
- * @category encoding
- */
+/** Decodes xtext; `undefined` when the text is not xtext or its octets are not UTF-8. */
 export const decode = (xtext: string): string | undefined => {
   if (!xtextPattern.test(xtext)) return undefined
   const octets: Array<number> = []
@@ -52,9 +42,6 @@ export const decode = (xtext: string): string | undefined => {
 /**
  * Encodes an address as utf-8-addr-xtext, the form of RFC 6533 section 3 that is ASCII and therefore safe with
  * and without SMTPUTF8: whatever is not a QCHAR becomes `\x{...}`.
- *
- * @since 0.1.0
- * @category encoding
  */
 export const encodeUtf8Address = (address: string): string => {
   let encoded = ""
@@ -66,12 +53,7 @@ export const encodeUtf8Address = (address: string): string => {
   return encoded
 }
 
-/**
- * Decodes utf-8-addr-xtext; `undefined` when the text is not that.
- *
- * @since 0.1.0
- * @category encoding
- */
+/** Decodes utf-8-addr-xtext; `undefined` when the text is not that. */
 export const decodeUtf8Address = (text: string): string | undefined => {
   if (!/^(?:[!-*,-<>-[\]-~]|\\x\{[0-9A-F]{2,6}\})*$/.test(text)) return undefined
   const points = [...text.matchAll(/\\x\{([0-9A-F]+)\}/g)].map((match) => Number.parseInt(match[1] ?? "", 16))

@@ -1,28 +1,17 @@
 /**
  * One alarm on Effect's Clock: it goes off at the earliest of the times it was set to. What is due then, it does not
  * know.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Alarm {
   /** Sets the alarm, unless it goes off before that time anyway. Milliseconds of the clock; infinity sets nothing. */
   readonly set: (at: number) => void
 }
 
-/**
- * `goOff` is called from a fiber of its own.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** `goOff` is called from a fiber of its own. */
 export const make = (
   now: () => number,
   fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,

@@ -1,8 +1,6 @@
 /**
  * One message through the sessions of a pool: attempts at one relay after another, rounds of attempts by the
  * schedule, and one account of it all. What is on the wire is the session's business.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -32,27 +30,14 @@ import * as Retries from "./retry.js"
 import type { Source } from "./sources.js"
 import * as Telemetry from "./telemetry.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Relays = ReadonlyMap<Source<Session, SetupError>, RelaySettings>
 
-/**
- * Asks for leave to send, in time: gives how long to wait before it.
- *
- * @since 0.1.0
- * @category models
- */
+/** Asks for leave to send, in time: gives how long to wait before it. */
 export type Pace = (
   recipients: number,
   limitMillis: number | undefined
 ) => Effect.Effect<number, ClientUnavailable | InvalidArgument>
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Port {
   readonly pool: Pool<Session, SetupError>
   readonly relays: Relays
@@ -62,12 +47,7 @@ export interface Port {
   readonly hooks: Hooks
 }
 
-/**
- * A message under way, with all that its attempts share.
- *
- * @since 0.1.0
- * @category models
- */
+/** A message under way, with all that its attempts share. */
 export interface Message<E, R> {
   readonly parcel: Parcel<E, R>
   readonly ledger: Ledger
@@ -85,10 +65,6 @@ export interface Message<E, R> {
   isOver: boolean
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <E, R>(
   parcel: Parcel<E, R>,
   retry: RetrySettings,
@@ -123,41 +99,22 @@ export const make = <E, R>(
   }
 }
 
-/**
- * Nobody waits for the message any more. What is with a session tells its own outcome.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Nobody waits for the message any more. What is with a session tells its own outcome. */
 export const giveUp = <E, R>({ isWithSession, ledger, report }: Message<E, R>): void => {
   if (!isWithSession) report(ledger.receipt(interrupted))
 }
 
 type AnySource = Source<Session, SetupError>
 
-/**
- * What is to follow an attempt.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is to follow an attempt. */
 export type Next =
   | { readonly _tag: "Done" }
   | { readonly _tag: "Again"; readonly positions: Positions; readonly aliveAfter: number | undefined }
   | { readonly _tag: "Elsewhere"; readonly positions: Positions; readonly not: AnySource }
 
-/**
- * @since 0.1.0
- * @category constants
- */
 export const done: Next = { _tag: "Done" }
 
-/**
- * What an attempt came to: an error is for the giver of the message.
- *
- * @since 0.1.0
- * @category models
- */
+/** What an attempt came to: an error is for the giver of the message. */
 export type Attempted<E> = Exit.Exit<Next, InvalidArgument | E>
 
 const interrupted = (): ServerDisconnected =>
@@ -175,12 +132,7 @@ const isLate = <E, R>(message: Message<E, R>): boolean => {
 
 // -- rounds
 
-/**
- * As many attempts as the message needs.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** As many attempts as the message needs. */
 export const rounds = <E, R>(
   port: Port,
   message: Message<E, R>
@@ -200,23 +152,13 @@ const countingDeath = <A, E, R, E2, R2>(
 ): Effect.Effect<A, E, R> =>
   Effect.tapDefect(use, () => Effect.sync(() => count(ledger.receipt(interrupted))))
 
-/**
- * How far a message has come by its first attempt.
- *
- * @since 0.1.0
- * @category models
- */
+/** How far a message has come by its first attempt. */
 export type Progress<E, R> =
   | { readonly _tag: "Settled"; readonly receipt: Receipt }
   /** What is left to do, by a fiber. */
   | { readonly _tag: "Unsettled"; readonly rest: Effect.Effect<Receipt, InvalidArgument | E, R> }
 
-/**
- * What is to be done after the first attempt. A receipt is counted.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** What is to be done after the first attempt. A receipt is counted. */
 export const progressOf = <E, R>(port: Port, message: Message<E, R>, first: Attempted<E>): Progress<E, R> => {
   if (Exit.isFailure(first)) {
     return { _tag: "Unsettled", rest: countingDeath(message, Effect.failCause(first.cause)) }
@@ -242,10 +184,6 @@ const conclude = <E, R>(
     ? Effect.succeed(message.ledger.receipt(interrupted))
     : again(port, message, Retries.pauses(message.retry.schedule))
 
-/**
- * @since 0.1.0
- * @category accessors
- */
 export const everybody = <E, R>({ parcel }: Message<E, R>): Positions =>
   parcel.recipients.map((_, index) => index)
 
@@ -480,12 +418,7 @@ interface Follower {
   readonly proven: () => void
 }
 
-/**
- * An attempt for these recipients begins.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** An attempt for these recipients begins. */
 export const follower = <E, R>(message: Message<E, R>, positions: Positions): Follower => {
   const allWith = message.ledger.begin(positions)
   let isHeard = false
@@ -501,12 +434,7 @@ export const follower = <E, R>(message: Message<E, R>, positions: Positions): Fo
   }
 }
 
-/**
- * Writes down what came of an attempt, and gives the session back.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Writes down what came of an attempt, and gives the session back. */
 export const attempted = <E, R>(
   { pool }: Port,
   message: Message<E, R>,

@@ -1,8 +1,4 @@
-/**
- * The client behind SmtpClient: a pool over the relays, and messages that go through it.
- *
- * @since 0.1.0
- */
+/** The client behind SmtpClient: a pool over the relays, and messages that go through it. */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -52,10 +48,6 @@ import * as Telemetry from "./telemetry.js"
 
 type Surroundings = SmtpSocket | TlsUpgrade | CapabilityCache
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (options: Options): Effect.Effect<Service, InvalidArgument, Scope.Scope | Surroundings> =>
   Effect.gen(function* () {
     const settings = readOptions(options)

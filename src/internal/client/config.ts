@@ -1,8 +1,4 @@
-/**
- * Options from Effect's Config: one key for each, in capitals behind a prefix.
- *
- * @since 0.1.0
- */
+/** Options from Effect's Config: one key for each, in capitals behind a prefix. */
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as ConfigErrors from "effect/ConfigError"
@@ -24,10 +20,6 @@ const capitals = (name: string): string =>
 // Where every process finds its programs, and no socket.
 const searchPath = "PATH"
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const config = (prefix: string): Config.Config<Options> => {
   const keyOf = (option: string): string => {
     const name = capitals(Written.nameOf(option))

@@ -1,8 +1,6 @@
 /**
  * One message through a client. Content in memory needs no fiber as long as its first attempt is its only one: the
  * pool and the session call back.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -29,12 +27,7 @@ import type { Lease } from "./pool.js"
 import type { Source } from "./sources.js"
 import type { Answer, Wish } from "./waiter.js"
 
-/**
- * Delivers; the outcome of an interrupted message goes to its hook.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Delivers; the outcome of an interrupted message goes to its hook. */
 export const deliver = <E, R>(
   port: Port,
   parcel: Parcel<E, R>,
@@ -51,12 +44,7 @@ export const deliver = <E, R>(
     })
   )
 
-/**
- * Tells the hook of a message that nobody waits for any more.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** Tells the hook of a message that nobody waits for any more. */
 export const telling =
   <E, R>({ hooks }: Port, { envelopeId, onOutcome }: Parcel<E, R>, fork: Fork) =>
   (receipt: AnyReceipt): void => {
@@ -65,9 +53,6 @@ export const telling =
 
 /**
  * The content, where the first attempt needs no fiber: nobody traces, and nothing but a session has to be waited for.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const contentFor = <E, R>(
   { pace }: Port,
@@ -76,12 +61,7 @@ export const contentFor = <E, R>(
 ): PreparedBytes | undefined =>
   content._tag === "Bytes" && pace === undefined && deadline === undefined && !isTraced ? content : undefined
 
-/**
- * Delivers in the fiber that runs it.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Delivers in the fiber that runs it. */
 export const throughout = <E, R>(
   port: Port,
   message: Message<E, R>
@@ -104,12 +84,7 @@ export const throughout = <E, R>(
 // Which relay an attempt goes to is said by its own span.
 const nowhere = (): Tracing.Attributes => ({})
 
-/**
- * Whoever is interrupted while it carries a message gives that up.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Whoever is interrupted while it carries a message gives that up. */
 export const guarded = <A, E, R, E2, R2>(
   message: Message<E2, R2>,
   use: Effect.Effect<A, E, R>
@@ -130,12 +105,7 @@ const direct = <E, R>(
   ).pipe(Effect.onInterrupt(() => Effect.sync(() => giveUp())))
 }
 
-/**
- * Runs what needs a fiber of its own.
- *
- * @since 0.1.0
- * @category models
- */
+/** Runs what needs a fiber of its own. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 
 const anySession: Wish<Source<Session, SetupError>> = { except: new Set(), aliveAfter: undefined }
@@ -143,9 +113,6 @@ const anySession: Wish<Source<Session, SetupError>> = { except: new Set(), alive
 /**
  * Begins a message, and tells how far it has come after its first attempt. That was told already where nothing is
  * returned; else what is returned gives the message up, at whatever point it is.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const begin = <E, R>(
   port: Port,

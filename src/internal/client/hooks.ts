@@ -1,16 +1,8 @@
-/**
- * The hooks of a client that are running: its end waits for them.
- *
- * @since 0.1.0
- */
+/** The hooks of a client that are running: its end waits for them. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Wakeup from "../wakeup.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Hooks {
   /** Keeps a hook in mind until it ends. */
   readonly watch: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
@@ -18,10 +10,6 @@ export interface Hooks {
   readonly awaitNone: Effect.Effect<void>
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (): Hooks => {
   const running = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   const changes = Wakeup.make()

@@ -1,24 +1,13 @@
 /**
  * The account of one message over all attempts: the latest outcome of each recipient, in the caller's order.
- *
- * @since 0.1.0
  */
 import type { NotSentCause, Outcome, Receipt } from "../../SmtpClient.js"
 import type { Outcome as AnyOutcome, Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 
-/**
- * Places in the list of recipients as the caller gave it.
- *
- * @since 0.1.0
- * @category models
- */
+/** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Ledger {
   /** Writes down what an attempt for these recipients came to. */
   readonly record: (positions: Positions, receipt: Receipt) => void
@@ -37,9 +26,6 @@ export interface Ledger {
 /**
  * Whether the later outcome says more. A message that may have been delivered stays in doubt until a server says that
  * it has it, and an attempt that did not get far does not take back what a server has said.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const replaces = (later: AnyOutcome, earlier: AnyOutcome | undefined): boolean => {
   switch (earlier?._tag) {
@@ -56,10 +42,6 @@ export const replaces = (later: AnyOutcome, earlier: AnyOutcome | undefined): bo
   }
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (recipients: ReadonlyArray<string>): Ledger => {
   const outcomes: Array<Outcome | undefined> = recipients.map(() => undefined)
   let content: Receipt["content"]

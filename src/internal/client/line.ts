@@ -1,16 +1,9 @@
 /**
  * A line of those who wait: at its end one joins it, from anywhere one leaves it, both in constant time. It is a list of
  * links, and no Set: one that is never empty for long would keep alive what has left it, by the tables that it outgrew.
- *
- * @since 0.1.0
  */
 
-/**
- * A place in a line.
- *
- * @since 0.1.0
- * @category models
- */
+/** A place in a line. */
 export interface Place<A> {
   readonly item: A
   before: Place<A> | undefined
@@ -18,10 +11,6 @@ export interface Place<A> {
   isTaken: boolean
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Line<A> {
   readonly join: (item: A) => Place<A>
   /** Gives whether the place was still taken. */
@@ -30,10 +19,6 @@ export interface Line<A> {
   readonly first: () => Place<A> | undefined
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <A>(): Line<A> => {
   let first: Place<A> | undefined
   let last: Place<A> | undefined
@@ -65,9 +50,6 @@ export const make = <A>(): Line<A> => {
 /**
  * Visits everybody in the order of joining, as long as `visit` wants to go on. Whoever is visited may leave, and so may
  * others; who joins meanwhile is visited too.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const visit = <A>(line: Line<A>, visit: (item: A) => boolean): void => {
   let place = line.first()

@@ -1,8 +1,6 @@
 /**
  * Reads the options of a client: every value that a program can get wrong is checked when the client is made, before
  * anything is sent.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -18,10 +16,6 @@ import { read as readSession } from "../sessionOptions.js"
 import type { Bounds } from "./pool.js"
 import * as Retries from "./retry.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface RelaySettings {
   readonly name: string
   readonly host: string
@@ -34,19 +28,11 @@ export interface RelaySettings {
   readonly session: SmtpSession.Options
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface RetrySettings {
   readonly schedule: Schedule.Schedule<unknown, Receipt> | undefined
   readonly mayDuplicate: boolean
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Settings {
   readonly relays: ReadonlyArray<RelaySettings>
   readonly bounds: Bounds
@@ -58,10 +44,6 @@ export interface Settings {
 
 const notADuration = `is not a duration, such as "30 seconds"`
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const read = (options: Options): Settings | Invalid => {
   const wrong = invalidRecord("options", options) ?? misfitOf(options)
   if (wrong !== undefined) return wrong
@@ -152,12 +134,7 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
   }
 }
 
-/**
- * Options that are undefined are not there: what is spread over others must not undo them.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** Options that are undefined are not there: what is spread over others must not undo them. */
 export const definedOf = (options: Options & Relay): Options & Relay =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
@@ -177,12 +154,7 @@ const readBounds = (options: Options): Bounds | Invalid => {
   return { maxSessions, maxWaiting, maxMessages, maxAgeMillis, idleMillis, longestPauseMillis }
 }
 
-/**
- * A whole number, were it without end.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A whole number, were it without end. */
 export const readCount = (
   value: number | undefined,
   fallback: number,
@@ -222,12 +194,7 @@ const isBelowZero = (value: Duration.DurationInput): boolean => {
   }
 }
 
-/**
- * Reads how a client, or one send, is to try again.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads how a client, or one send, is to try again. */
 export const readRetry = (retry: Retry | undefined): RetrySettings | Invalid => {
   if (retry === undefined) return { schedule: Retries.briefly, mayDuplicate: false }
   if (typeof retry === "string") {

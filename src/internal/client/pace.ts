@@ -1,18 +1,10 @@
-/**
- * The rate limit, as the attempts of a client ask for it.
- *
- * @since 0.1.0
- */
+/** The rate limit, as the attempts of a client ask for it. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { ClientUnavailable, InvalidArgument } from "../../SmtpError.js"
 import type { RateLimitError, Service } from "../../SmtpRateLimit.js"
 import type { Pace } from "./attempts.js"
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make =
   (limit: Service, key: string): Pace =>
   (recipients, limitMillis) =>

@@ -1,8 +1,4 @@
-/**
- * A submission that was read and copied, and the parts of it that single attempts send.
- *
- * @since 0.1.0
- */
+/** A submission that was read and copied, and the parts of it that single attempts send. */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
@@ -17,10 +13,6 @@ import type { Request } from "../request.js"
 import { read as readRequest, restricted } from "../request.js"
 import type { Positions } from "./ledger.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Parcel<E, R> {
   readonly from: string
   readonly recipients: ReadonlyArray<string>
@@ -35,10 +27,6 @@ export interface Parcel<E, R> {
   readonly part: (positions: Positions, timeoutMillis: number | undefined) => Request
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid => {
   const request = readRequest(submission)
   if (isInvalid(request)) return request
@@ -64,9 +52,6 @@ export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid
 /**
  * The same for one message: its attempts are held to one another, whatever sessions they take, and to no other message
  * that the parcel was sent as.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const forMessage = <E, R>(parcel: Parcel<E, R>): Parcel<E, R> =>
   parcel.content._tag === "Opening" ? { ...parcel, content: { ...parcel.content, past: noPast() } } : parcel

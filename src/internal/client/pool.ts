@@ -4,8 +4,6 @@
  *
  * Who is interrupted while waiting gives the place up; who is interrupted with a lease leaves a session that is
  * proven before anybody else gets it. An opening belongs to the pool and goes on when the one who wanted it has gone.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -34,9 +32,6 @@ import * as Waiters from "./waiter.js"
  * - `interrupted`: whoever used it was interrupted, and it did not prove clean
  * - `displaced`: another relay needed its place
  * - `closed`: the client was closed
- *
- * @since 0.1.0
- * @category models
  */
 export type Retirement =
   | "messages"
@@ -50,10 +45,6 @@ export type Retirement =
   | "displaced"
   | "closed"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Bounds {
   readonly maxSessions: number
   readonly maxWaiting: number
@@ -63,12 +54,7 @@ export interface Bounds {
   readonly longestPauseMillis: number
 }
 
-/**
- * Hears what happens; called synchronously.
- *
- * @since 0.1.0
- * @category models
- */
+/** Hears what happens; called synchronously. */
 export interface Observer<S, E> {
   readonly opened: (source: Source<S, E>) => void
   readonly openingFailed: (source: Source<S, E>, cause: Cause.Cause<E>, pauseMillis: number) => void
@@ -79,12 +65,7 @@ export interface Observer<S, E> {
   readonly waiting: (count: number) => void
 }
 
-/**
- * What the pool has to know of sessions.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the pool has to know of sessions. */
 export interface Conduct<S> {
   /** Ends when the session has. */
   readonly awaitEnd: (session: S) => Effect.Effect<Retirement>
@@ -95,12 +76,7 @@ export interface Conduct<S> {
   readonly prove: (session: S, alone: Effect.Effect<void>) => Effect.Effect<boolean>
 }
 
-/**
- * What the user of a lease makes of the session.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the user of a lease makes of the session. */
 export type Verdict =
   | { readonly _tag: "Clean" }
   /** It was not used at all. */
@@ -110,10 +86,6 @@ export type Verdict =
   /** It is of no use any more; `didWork` says whether it was of any to this user. */
   | { readonly _tag: "Spent"; readonly reason: Retirement; readonly didWork: boolean }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Lease<S, E> {
   readonly session: S
   readonly source: Source<S, E>
@@ -125,10 +97,6 @@ export interface Lease<S, E> {
   readonly release: (verdict: Verdict) => void
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Count {
   readonly open: number
   readonly idle: number
@@ -137,10 +105,6 @@ export interface Count {
   readonly waiting: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Pool<S, E> {
   /**
    * Waits for a lease, at most `limitMillis`, and runs `body`, uninterruptibly but for what it restores.
@@ -174,10 +138,6 @@ export interface Pool<S, E> {
   readonly close: (limitMillis: number) => Effect.Effect<void>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 interface Entry<S, E> {
@@ -214,9 +174,6 @@ type Waiting<S, E> = Waiter<Source<S, E>, Lease<S, E>, E>
 
 /**
  * Lives as long as the scope, on the runtime of whoever makes it; nothing is opened before it is asked for.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = <S, E>(
   sources: ReadonlyArray<Source<S, E>>,

@@ -1,7 +1,5 @@
 /**
  * When a message is tried again, and for whom. What is not known to have failed is never tried again by itself.
- *
- * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -14,12 +12,7 @@ import * as SmtpError from "../../SmtpError.js"
 
 type Plan = Schedule.Schedule<unknown, Receipt>
 
-/**
- * Five times within about half a minute: what a restart of the server takes.
- *
- * @since 0.1.0
- * @category constants
- */
+/** Five times within about half a minute: what a restart of the server takes. */
 export const briefly: Plan = Schedule.exponential(Duration.seconds(1)).pipe(
   Schedule.jittered,
   Schedule.intersect(Schedule.recurs(5))
@@ -27,9 +20,6 @@ export const briefly: Plan = Schedule.exponential(Duration.seconds(1)).pipe(
 
 /**
  * For servers that refuse a stranger's first message and take a later one: after 1, 5, 10, 15 and 30 minutes.
- *
- * @since 0.1.0
- * @category constants
  */
 export const greylisted: Plan = Schedule.fromDelays(
   Duration.minutes(1),
@@ -39,29 +29,17 @@ export const greylisted: Plan = Schedule.fromDelays(
   Duration.minutes(30)
 )
 
-/**
- * @since 0.1.0
- * @category constants
- */
 export const presets: Readonly<Record<"off" | "briefly" | "greylisted", Plan | undefined>> = {
   off: undefined,
   briefly,
   greylisted
 }
 
-/**
- * Gives how long to wait before the next attempt, or `undefined` when there is none.
- *
- * @since 0.1.0
- * @category models
- */
+/** Gives how long to wait before the next attempt, or `undefined` when there is none. */
 export type Pauses = (receipt: Receipt) => Effect.Effect<number | undefined>
 
 /**
  * The steps of a schedule without its sleeping, so that nobody sleeps towards an attempt that comes too late.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const pauses = (schedule: Plan | undefined): Pauses => {
   if (schedule === undefined) return () => Effect.succeed(undefined)
@@ -79,9 +57,6 @@ export const pauses = (schedule: Plan | undefined): Pauses => {
 /**
  * Whether the same attempt may have another outcome later. A client that is full or closed does not become another
  * one for this message; the store of a rate limit may.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const isWorthAnother = (outcome: Outcome, mayDuplicate: boolean): boolean => {
   switch (outcome._tag) {
@@ -101,9 +76,6 @@ export const isWorthAnother = (outcome: Outcome, mayDuplicate: boolean): boolean
 
 /**
  * Whether another relay may do better: this one could not be used, and the message has not gone to anybody.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const isWorthAnotherRelay = (outcome: Outcome): boolean => {
   if (outcome._tag !== "NotSent" || isEndOfSend(outcome)) return false
@@ -123,12 +95,7 @@ export const isWorthAnotherRelay = (outcome: Outcome): boolean => {
   }
 }
 
-/**
- * Whether the limit of the whole send has run out: it is over, whatever may do better.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether the limit of the whole send has run out: it is over, whatever may do better. */
 export const isEndOfSend = (outcome: Outcome): boolean =>
   (outcome._tag === "NotSent" || outcome._tag === "Unknown") &&
   outcome.cause._tag === "ReplyTimeout" &&

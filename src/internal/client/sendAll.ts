@@ -1,8 +1,6 @@
 /**
  * `sendAll` of a client: a stream of submissions through its sessions. It is loaded only when it is used, since
  * effect/Stream is.
- *
- * @since 0.1.0
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -24,12 +22,7 @@ import { begin, contentFor, guarded, telling, throughout } from "./deliver.js"
 import type { RetrySettings } from "./options.js"
 import * as Parcels from "./parcel.js"
 
-/**
- * What holds for every message of the stream.
- *
- * @since 0.1.0
- * @category models
- */
+/** What holds for every message of the stream. */
 export interface Terms {
   /** How it is tried again; or what is wrong with the options, which is every message's own error. */
   readonly retry: RetrySettings | Invalid
@@ -40,12 +33,7 @@ export interface Terms {
   readonly octets: number
 }
 
-/**
- * Delivers every submission of the stream; see `SmtpClient.Service.sendAll`.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Delivers every submission of the stream; see `SmtpClient.Service.sendAll`. */
 export const sendAll = <K, E, R, E2, R2>(
   port: Port,
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,

@@ -1,19 +1,12 @@
 /**
  * Where sessions come from, and how far each place is to be trusted: after a failure nobody tries it again for a
  * while, and then one at a time. It opens nothing itself.
- *
- * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/**
- * A place that sessions can be opened at: a relay.
- *
- * @since 0.1.0
- * @category models
- */
+/** A place that sessions can be opened at: a relay. */
 export interface Source<S, E> {
   /** As logs and metrics name it. */
   readonly name: string
@@ -27,22 +20,13 @@ export interface Source<S, E> {
   readonly isPermanent: (cause: Cause.Cause<E>) => boolean
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Opened<S> {
   readonly session: S
   /** How many messages the server lets a session carry, where it tells. */
   readonly maxMessages: number | undefined
 }
 
-/**
- * A source, and what has become of the sessions that were opened there.
- *
- * @since 0.1.0
- * @category models
- */
+/** A source, and what has become of the sessions that were opened there. */
 export interface Tracked<S, E> {
   readonly source: Source<S, E>
   /** Sessions that are open, and not about to be closed. */
@@ -62,10 +46,6 @@ export interface Tracked<S, E> {
   leases: number
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const track = <S, E>(source: Source<S, E>): Tracked<S, E> => ({
   source,
   live: 0,
@@ -84,9 +64,6 @@ const shortestPause = 500
 /**
  * How long a source is left alone after it has failed: twice as long each time, up to the longest; as long at once
  * where another attempt cannot help. Attempts that had begun at the same number of failures have failed together.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const failed = <S, E>(
   tracked: Tracked<S, E>,
@@ -102,52 +79,27 @@ export const failed = <S, E>(
   tracked.notBefore = now + Math.min(pause, longestPause)
 }
 
-/**
- * A session was opened: others may be.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** A session was opened: others may be. */
 export const opened = <S, E>(tracked: Tracked<S, E>): void => {
   tracked.notBefore = -Infinity
   tracked.isPermanent = false
 }
 
-/**
- * A session has done its work: what had failed before it was opened counts no more.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** A session has done its work: what had failed before it was opened counts no more. */
 export const worked = <S, E>(tracked: Tracked<S, E>, failuresBefore: number): void => {
   if (tracked.failures === failuresBefore) tracked.failures = 0
 }
 
-/**
- * Whether sessions can be expected from here: some are open, or nothing has failed lately.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether sessions can be expected from here: some are open, or nothing has failed lately. */
 export const isTrusted = <S, E>({ failures, live }: Tracked<S, E>): boolean => live > 0 || failures === 0
 
-/**
- * Whether another session may be opened now: one at a time where the last attempt has failed.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether another session may be opened now: one at a time where the last attempt has failed. */
 export const mayOpen = <S, E>(tracked: Tracked<S, E>, now: number): boolean =>
   now >= tracked.notBefore &&
   tracked.open + tracked.opening + tracked.failing < tracked.source.maxSessions &&
   (isTrusted(tracked) || tracked.opening === 0)
 
-/**
- * The sources to look at: those of the best priority that can be trusted, or all of them where none can.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The sources to look at: those of the best priority that can be trusted, or all of them where none can. */
 export const preferred = <S, E>(acceptable: ReadonlyArray<Tracked<S, E>>): ReadonlyArray<Tracked<S, E>> => {
   const [only] = acceptable
   if (only === undefined || acceptable.length === 1) return acceptable

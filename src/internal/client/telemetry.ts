@@ -1,8 +1,6 @@
 /**
  * What a client tells: metrics of its pool under OpenTelemetry's names for connections, and log lines. The hooks of
  * the metrics are looked up once, so that a message costs a few additions.
- *
- * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -69,12 +67,7 @@ const hooksOf = ({ host, port }: RelaySettings): RelayHooks => {
   }
 }
 
-/**
- * Tells what happens in the pool; `log` runs a log line without waiting for it.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Tells what happens in the pool; `log` runs a log line without waiting for it. */
 export const observe = <S, E>(
   relays: ReadonlyMap<Source<S, E>, RelaySettings>,
   log: (line: Effect.Effect<void>) => void
@@ -108,11 +101,6 @@ export const observe = <S, E>(
   }
 }
 
-/**
- * How log lines name a relay.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** How log lines name a relay. */
 export const annotations = (relay: RelaySettings | undefined): Record<string, unknown> =>
   relay === undefined ? {} : { "server.address": relay.host, "server.port": relay.port }

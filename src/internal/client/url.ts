@@ -1,7 +1,5 @@
 /**
  * Options from URLs: `smtp:`, `smtps:` and `lmtp:`. What a URL holds is never shown, since it may hold a password.
- *
- * @since 0.1.0
  */
 import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
@@ -16,9 +14,6 @@ type Url = string | Redacted.Redacted
 
 /**
  * Reads one URL, or one for each relay. What the program says itself outranks them all, the password included.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const read = (
   urls: Url | ReadonlyArray<Url>,
@@ -64,9 +59,6 @@ type IsOwn = (name: string, isOfRelay: boolean) => boolean
 /**
  * A problem that a URL has is one of `url`, and says which URL and which option; the program's own options have theirs
  * under their own names.
- *
- * @since 0.1.0
- * @category conversions
  */
 export const attribute = (problem: Invalid, urls: ReadonlyArray<Url>, isOwn: IsOwn): Invalid => {
   const [, place, inRelay] = /^relays\[(\d+)\]\.(.+)$/.exec(problem.field) ?? []
@@ -110,12 +102,7 @@ const outranked = (read: Options, own: Options): Options => ({
 
 const isSeveral = (urls: Url | ReadonlyArray<Url>): urls is ReadonlyArray<Url> => Array.isArray(urls)
 
-/**
- * A problem of an option as the error of a configuration, which calls options by other names.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A problem of an option as the error of a configuration, which calls options by other names. */
 export const configError = (
   { field, reason }: Invalid,
   keyOf: (name: string) => string
@@ -123,9 +110,6 @@ export const configError = (
 
 /**
  * Reads several URLs, each of which is to say `extra` too. A problem of one of several is that of a relay.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, string>): Options | Invalid => {
   const all: Array<Options> = []

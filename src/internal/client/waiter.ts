@@ -1,20 +1,13 @@
 /**
  * Somebody who wants a lease, and the answer. The waiter outlives the fiber that waits: whatever was granted to a
  * fiber that has gone is found here, and given back.
- *
- * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { ClientUnavailable } from "../../SmtpError.js"
 import type { Place } from "./line.js"
 
-/**
- * What a lease has to be like.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a lease has to be like. */
 export interface Wish<Source> {
   /** Sources that will not do: the message has been there. */
   readonly except: ReadonlySet<Source>
@@ -25,18 +18,10 @@ export interface Wish<Source> {
   readonly aliveAfter: number | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Answer<L, E> =
   | { readonly _tag: "Granted"; readonly lease: L }
   | { readonly _tag: "Turned"; readonly cause: Cause.Cause<E | ClientUnavailable> }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Waiter<Source, L, E> {
   readonly wish: Wish<Source>
   /** The same for all who want the same; `undefined` where any session will do. */
@@ -54,10 +39,6 @@ export interface Waiter<Source, L, E> {
   readonly lease: Effect.Effect<L, E | ClientUnavailable>
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = <Source, L, E>(
   wish: Wish<Source>,
   kind: string | undefined,

@@ -1,8 +1,6 @@
 /**
  * Options as they are written down, in the environment or in a URL: a name and a text each. Names are those of the
  * options, with a dot where one is within another.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -43,12 +41,7 @@ interface WrittenCredentials {
 
 type Read = (text: string) => ((draft: Draft) => Draft) | Invalid
 
-/**
- * An option that can be written down.
- *
- * @since 0.1.0
- * @category models
- */
+/** An option that can be written down. */
 export interface Field {
   readonly name: string
   /** Nobody may see it. */
@@ -194,12 +187,7 @@ const replyLimits: Readonly<Record<keyof NonNullable<Options["replyLimits"]>, tr
   replyLength: true
 }
 
-/**
- * Every option that can be written down.
- *
- * @since 0.1.0
- * @category constants
- */
+/** Every option that can be written down. */
 export const fields: ReadonlyArray<Field> = [
   option("host", text, (host) => ({ host })),
   option("port", number, (port) => ({ port })),
@@ -286,12 +274,7 @@ export const fields: ReadonlyArray<Field> = [
   field("retry.mayDuplicate", flag, (mayDuplicate, draft) => ({ ...draft, mayDuplicate }))
 ]
 
-/**
- * The name that an option is written under: it may be part of one that is written as a whole.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The name that an option is written under: it may be part of one that is written as a whole. */
 export const nameOf = (option: string): string => {
   // What anonymous credentials call a trace is written as the user.
   if (option === "trace") return "username"
@@ -318,9 +301,6 @@ const empty: Draft = {
 /**
  * Reads what is written; gives the options, whether or not they make sense together. What a text holds is never in
  * what is said of it.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const read = (texts: ReadonlyMap<string, string>): Options | Invalid => {
   let draft = empty
@@ -334,12 +314,7 @@ export const read = (texts: ReadonlyMap<string, string>): Options | Invalid => {
   return optionsOf(draft)
 }
 
-/**
- * Whether options make sense together; the problem names the option.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether options make sense together; the problem names the option. */
 export const problemOf = (options: Options): Invalid | undefined => {
   const settings = readOptions(options)
   return isInvalid(settings) ? settings : undefined

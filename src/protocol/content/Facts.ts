@@ -1,15 +1,8 @@
 /**
  * What is learned of content on its way, and what may not be sent. It looks at no octet itself: the scan does.
- *
- * @since 0.1.0
  */
 
-/**
- * What is known of the content, once it was encoded or inspected.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is known of the content, once it was encoded or inspected. */
 export interface Facts {
   /**
    * Octets of the canonical content: with every CRLF, with the final one if it was added, without the dots of
@@ -36,12 +29,7 @@ export interface Facts {
   readonly headerNonAscii: boolean
 }
 
-/**
- * Why the content cannot be sent as it is. One that was returned is returned for ever.
- *
- * @since 0.1.0
- * @category models
- */
+/** Why the content cannot be sent as it is. One that was returned is returned for ever. */
 export interface ContentViolation {
   readonly _tag: "ContentViolation"
   readonly reason: "Nul" | "LineEnds" | "LineTooLong" | "NotAscii" | "TooLarge"
@@ -49,12 +37,7 @@ export interface ContentViolation {
   readonly detail: string
 }
 
-/**
- * What may be sent, and what is done about line ends.
- *
- * @since 0.1.0
- * @category models
- */
+/** What may be sent, and what is done about line ends. */
 export interface Options {
   /** A bare CR or bare LF becomes CRLF, or is a violation. */
   readonly lineEnds: "convert" | "refuse"
@@ -69,12 +52,7 @@ export interface Options {
   readonly require7bit?: boolean | undefined
 }
 
-/**
- * Convert line ends, send long lines, refuse NUL.
- *
- * @since 0.1.0
- * @category models
- */
+/** Convert line ends, send long lines, refuse NUL. */
 export const defaultOptions: Options = {
   lineEnds: "convert",
   longLines: "send",
@@ -82,27 +60,13 @@ export const defaultOptions: Options = {
   binary: false
 }
 
-/**
- * @since 0.1.0
- * @category predicates
- */
 export const isContentViolation = (value: unknown): value is ContentViolation =>
   typeof value === "object" && value !== null && "_tag" in value && value._tag === "ContentViolation"
 
-/**
- * Octets of the longest line that RFC 5321 lets a client rely on, without its CRLF.
- *
- * @since 0.1.0
- * @category constants
- */
+/** Octets of the longest line that RFC 5321 lets a client rely on, without its CRLF. */
 export const maximumLineLength = 998
 
-/**
- * What the scan has seen so far.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the scan has seen so far. */
 export interface State {
   /** Octets that came in. */
   received: number
@@ -126,12 +90,7 @@ export interface State {
   longLine: number
 }
 
-/**
- * Nothing seen yet.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Nothing seen yet. */
 export const makeState = (): State => ({
   received: 0,
   added: 0,
@@ -151,12 +110,7 @@ export const makeState = (): State => ({
 
 const highBits = 0x80808080 | 0
 
-/**
- * Counts a line that has ended, when nothing behind it was seen yet.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Counts a line that has ended, when nothing behind it was seen yet. */
 export const finishLine = (state: State, length: number): void => {
   state.lines++
   if (length > state.longestLine) {
@@ -171,9 +125,6 @@ export const finishLine = (state: State, length: number): void => {
 
 /**
  * Counts a bare CR or LF, which is one octet longer as CRLF. It belongs to the line that is not finished yet.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const bareLineEnd = (state: State): void => {
   state.added++
@@ -183,9 +134,6 @@ export const bareLineEnd = (state: State): void => {
 /**
  * The end of the content: a held CR was a bare one, and an unfinished line is finished. Says whether CRLF has to
  * follow what was given out.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const finish = (state: State): boolean => {
   if (state.heldCarriageReturn) {
@@ -204,12 +152,7 @@ export const finish = (state: State): boolean => {
 
 const length998 = `over ${maximumLineLength} octets`
 
-/**
- * The first violation among what was seen so far. An unfinished line counts as one.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** The first violation among what was seen so far. An unfinished line counts as one. */
 export const violationOf = (state: State, options: Options): ContentViolation | undefined => {
   if (options.maxSize !== undefined && canonicalOctets(state, options) > options.maxSize) {
     return violation("TooLarge", `it is larger than the limit of ${options.maxSize} octets`)
@@ -244,12 +187,7 @@ const violation = (reason: ContentViolation["reason"], detail: string): ContentV
 const canonicalOctets = (state: State, options: Options): number =>
   options.binary ? state.received : state.received + state.added
 
-/**
- * What is known, in the words of the interface.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** What is known, in the words of the interface. */
 export const factsOf = (state: State, options: Options): Facts => {
   const eightBit = (state.joined & highBits) !== 0
   return {

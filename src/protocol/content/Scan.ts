@@ -1,8 +1,6 @@
 /**
  * The one pass over the octets of content: it learns the facts, and notes what has to be put in. All that canonical
  * line ends and transparency ever do is to put in single octets (RFC 5321 sections 2.3.8 and 4.5.2).
- *
- * @since 0.1.0
  */
 import type { State } from "./Facts.js"
 import { bareLineEnd, finishLine } from "./Facts.js"
@@ -12,32 +10,17 @@ const LF = 0x0a
 const CR = 0x0d
 const DOT = 0x2e
 
-/**
- * The most octets that one scan takes, so that what a change of line ends needs is bounded.
- *
- * @since 0.1.0
- * @category constants
- */
+/** The most octets that one scan takes, so that what a change of line ends needs is bounded. */
 export const sliceLength = 65_536
 
-/**
- * Single octets to be put in before octets of a slice, in order.
- *
- * @since 0.1.0
- * @category models
- */
+/** Single octets to be put in before octets of a slice, in order. */
 export interface Insertions {
   count: number
   /** The first `count` are valid: the position from the start of the slice times 256, plus the octet. */
   readonly entries: Array<number>
 }
 
-/**
- * None yet.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** None yet. */
 export const makeInsertions = (): Insertions => ({ count: 0, entries: [] })
 
 const insert = (insertions: Insertions, position: number, octet: number): void => {
@@ -122,9 +105,6 @@ const endOfRun = (state: State, octets: Uint8Array, view: Words, start: number, 
 /**
  * Looks at the octets from `start` to `end`, at most one slice: runs of plain octets, and the control characters
  * between them.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const scan = (
   state: State,
@@ -199,9 +179,6 @@ const shortPiece = 12
  * Writes the octets from `start` to `end` and the insertions to `target` at `offset`, and gives the offset behind
  * them. The octets are put at their last possible place first, and then moved forward piece by piece: one native
  * call a piece, without a view of it.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const place = (
   octets: Uint8Array,

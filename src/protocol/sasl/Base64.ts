@@ -1,14 +1,8 @@
 /**
  * Base64 as SASL exchanges use it (RFC 4648 section 4, RFC 4954 section 4): padded, without line breaks, and
  * exactly one text for the same octets.
- *
- * @since 0.1.0
  */
 
-/**
- * @since 0.1.0
- * @category encoding
- */
 export const encode = (octets: Uint8Array): string => {
   let binary = ""
   for (const octet of octets) binary += String.fromCharCode(octet)
@@ -20,9 +14,6 @@ const pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?
 /**
  * The octets, or `undefined` for a text that `encode` would not have written: other characters, missing padding,
  * or bits left over.
- *
- * @since 0.1.0
- * @category decoding
  */
 export const decode = (text: string): Uint8Array | undefined => {
   if (!pattern.test(text)) return undefined

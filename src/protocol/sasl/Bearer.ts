@@ -1,17 +1,11 @@
 /**
  * OAUTHBEARER (RFC 7628) and XOAUTH2 (Google's and Microsoft's older form of it): a bearer token at once. On
  * failure the server explains itself in a challenge, which must be answered before its refusal comes.
- *
- * @since 0.1.0
  */
 import { header } from "./Gs2.js"
 import type { Mechanism } from "./Mechanism.js"
 import { make, respond } from "./Mechanism.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface BearerOptions {
   readonly username: string
   readonly token: string
@@ -21,12 +15,7 @@ export interface BearerOptions {
 
 const separator = "\u0001"
 
-/**
- * The error challenge is answered with a single U+0001 (RFC 7628 section 3.2.3).
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The error challenge is answered with a single U+0001 (RFC 7628 section 3.2.3). */
 export const oauthBearer = (options: BearerOptions): Mechanism =>
   make({
     name: "OAUTHBEARER",
@@ -43,12 +32,7 @@ export const oauthBearer = (options: BearerOptions): Mechanism =>
     }
   })
 
-/**
- * The error challenge is answered with an empty line.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The error challenge is answered with an empty line. */
 export const xoauth2 = (options: { readonly username: string; readonly token: string }): Mechanism =>
   make({
     name: "XOAUTH2",

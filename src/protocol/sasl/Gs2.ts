@@ -1,7 +1,5 @@
 /**
  * The GS2 header that opens SCRAM and OAUTHBEARER messages (RFC 5801 sections 4 and 5, RFC 5802 section 7).
- *
- * @since 0.1.0
  */
 
 /**
@@ -11,21 +9,13 @@
  * - `NotOffered` (`y`): it could, and the server offers no mechanism that does; a server that did offer one
  *   learns from this that somebody removed it
  * - `Bound` (`p`): it binds
- *
- * @since 0.1.0
- * @category models
  */
 export type Binding =
   | { readonly _tag: "Unsupported" }
   | { readonly _tag: "NotOffered" }
   | { readonly _tag: "Bound"; readonly type: string; readonly data: Uint8Array }
 
-/**
- * A name with `,` and `=` written as `=2C` and `=3D`.
- *
- * @since 0.1.0
- * @category encoding
- */
+/** A name with `,` and `=` written as `=2C` and `=3D`. */
 export const saslName = (name: string): string => name.replaceAll("=", "=3D").replaceAll(",", "=2C")
 
 const flag = (binding: Binding): string => {
@@ -39,11 +29,6 @@ const flag = (binding: Binding): string => {
   }
 }
 
-/**
- * The header with its two commas.
- *
- * @since 0.1.0
- * @category encoding
- */
+/** The header with its two commas. */
 export const header = (binding: Binding, authorizationId: string | undefined): string =>
   `${flag(binding)},${authorizationId === undefined ? "" : `a=${saslName(authorizationId)}`},`

@@ -2,22 +2,11 @@
  * The one interface of all SASL mechanisms (RFC 4422): a machine that takes challenges and gives responses, and
  * asks for the hashes it needs instead of computing them. It knows neither SMTP lines nor base64, and never
  * reads a clock or a random source, so that a captured exchange can be replayed.
- *
- * @since 0.1.0
  */
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type Algorithm = "MD5" | "SHA-1" | "SHA-256" | "SHA-512"
 
-/**
- * A computation that the machine needs; its octets are given to `answer`.
- *
- * @since 0.1.0
- * @category models
- */
+/** A computation that the machine needs; its octets are given to `answer`. */
 export type Request =
   | { readonly _tag: "Hash"; readonly algorithm: Algorithm; readonly data: Uint8Array }
   | {
@@ -35,12 +24,7 @@ export type Request =
       readonly iterations: number
     }
 
-/**
- * Octets for the server: the initial response, or the response to a challenge.
- *
- * @since 0.1.0
- * @category models
- */
+/** Octets for the server: the initial response, or the response to a challenge. */
 export interface Respond {
   readonly _tag: "Respond"
   readonly octets: Uint8Array
@@ -50,9 +34,6 @@ export interface Respond {
 
 /**
  * The exchange cannot go on: it has to be cancelled, and a success that comes all the same is not believed.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Fail {
   readonly _tag: "Fail"
@@ -63,19 +44,11 @@ export interface Fail {
 /**
  * What to do next. `Wait` is only given by `start`: the mechanism has no initial response, the server speaks
  * first.
- *
- * @since 0.1.0
- * @category models
  */
 export type Step =
   Respond | { readonly _tag: "Wait" } | { readonly _tag: "Request"; readonly request: Request } | Fail
 
-/**
- * One authentication with one mechanism; it cannot be used twice. After a `Fail` every step is a `Fail`.
- *
- * @since 0.1.0
- * @category models
- */
+/** One authentication with one mechanism; it cannot be used twice. After a `Fail` every step is a `Fail`. */
 export interface Mechanism {
   /** The name in the SASL registry, in capital letters. */
   readonly name: string
@@ -89,50 +62,24 @@ export interface Mechanism {
   readonly succeed: () => Fail | undefined
 }
 
-/**
- * A mechanism as a dialogue from top to bottom: it yields its steps and returns the last one.
- *
- * @since 0.1.0
- * @category models
- */
+/** A mechanism as a dialogue from top to bottom: it yields its steps and returns the last one. */
 export type Script = Generator<Step, Respond | Fail, Uint8Array>
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const respond = (octets: Uint8Array, remark?: string): Respond => ({
   _tag: "Respond",
   octets,
   ...(remark === undefined ? {} : { remark })
 })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const fail = (reason: Fail["reason"], detail: string): Fail => ({ _tag: "Fail", reason, detail })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const wait: Step = { _tag: "Wait" }
 
-/**
- * Asks for a computation from within a script.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Asks for a computation from within a script. */
 export function* compute(request: Request): Generator<Step, Uint8Array, Uint8Array> {
   return yield { _tag: "Request", request }
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly name: string
   /** Whether success may be believed only after the script has returned: it checks the server's proof. */
@@ -142,12 +89,7 @@ export interface Options {
 
 const noOctets = new Uint8Array(0)
 
-/**
- * The machine that runs a script.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The machine that runs a script. */
 export const make = (options: Options): Mechanism => {
   const script = options.script()
   let awaited: "start" | "challenge" | "answer" | "nothing" = "start"

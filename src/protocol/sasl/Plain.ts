@@ -2,16 +2,10 @@
  * PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login-00), EXTERNAL (RFC 4422 appendix A) and ANONYMOUS
  * (RFC 4505): mechanisms that say what they have to say, and compute nothing. The strings are sent as they are
  * given: to prepare them for comparison is the server's part (RFC 4616 section 2).
- *
- * @since 0.1.0
  */
 import type { Mechanism } from "./Mechanism.js"
 import { make, respond, wait } from "./Mechanism.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface PlainOptions {
   readonly username: string
   readonly password: string
@@ -20,12 +14,7 @@ export interface PlainOptions {
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-/**
- * `authzid NUL authcid NUL passwd`, at once.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** `authzid NUL authcid NUL passwd`, at once. */
 export const plain = (options: PlainOptions): Mechanism =>
   make({
     name: "PLAIN",
@@ -39,9 +28,6 @@ export const plain = (options: PlainOptions): Mechanism =>
  * The user name to the first challenge and the password to the second, whatever the challenges say: some
  * servers translate their prompts. It has no initial response: servers that ignore one would take the next
  * line, the password, for the user name.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const login = (options: { readonly username: string; readonly password: string }): Mechanism =>
   make({
@@ -54,12 +40,7 @@ export const login = (options: { readonly username: string; readonly password: s
     }
   })
 
-/**
- * The authorization identity, or nothing for the one that the server takes from the certificate.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The authorization identity, or nothing for the one that the server takes from the certificate. */
 export const external = (options: { readonly authorizationId?: string | undefined }): Mechanism =>
   make({
     name: "EXTERNAL",
@@ -69,12 +50,7 @@ export const external = (options: { readonly authorizationId?: string | undefine
     }
   })
 
-/**
- * Trace information for the server's log: an address, or a word without `@`, or nothing.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Trace information for the server's log: an address, or a word without `@`, or nothing. */
 export const anonymous = (options: { readonly trace?: string | undefined }): Mechanism =>
   make({
     name: "ANONYMOUS",

@@ -2,8 +2,6 @@
  * SCRAM with SHA-1, SHA-256 and SHA-512, with and without channel binding (RFC 5802, RFC 7677, RFC 9266,
  * draft-melnikov-scram-sha-512). The password never leaves the client, and the server has to prove that it
  * knows it too. Names and passwords are taken as prepared (RFC 4013); the nonce is a parameter.
- *
- * @since 0.1.0
  */
 import { decode, encode } from "./Base64.js"
 import type { Binding } from "./Gs2.js"
@@ -11,10 +9,6 @@ import { header, saslName } from "./Gs2.js"
 import type { Fail, Mechanism, Script } from "./Mechanism.js"
 import { compute, fail, make, respond } from "./Mechanism.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface ScramOptions {
   readonly algorithm: "SHA-1" | "SHA-256" | "SHA-512"
   readonly username: string
@@ -30,18 +24,12 @@ export interface ScramOptions {
 /**
  * RFC 5802 section 5.1 and RFC 7677 section 4: a lower count makes a stolen exchange cheap to attack, and a
  * false server could ask for it.
- *
- * @since 0.1.0
- * @category models
  */
 export const minimumIterations = 4096
 
 /**
  * Servers ask for 4,096 to 600,000. 100,000 take 20 to 50 milliseconds of one thread, by the hash, so that a hostile
  * server costs about a second with all the attempts that one authentication has.
- *
- * @since 0.1.0
- * @category models
  */
 export const defaultMaximumIterations = 1_000_000
 
@@ -167,12 +155,7 @@ function* exchange(options: ScramOptions): Script {
   return respond(new Uint8Array(0))
 }
 
-/**
- * With `binding: Bound` the mechanism is the one whose name ends in `-PLUS`.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** With `binding: Bound` the mechanism is the one whose name ends in `-PLUS`. */
 export const scram = (options: ScramOptions): Mechanism =>
   make({
     name: `SCRAM-${options.algorithm}${options.binding._tag === "Bound" ? "-PLUS" : ""}`,

@@ -1,8 +1,6 @@
 /**
  * Which strings can be credentials at all. The mechanisms take them as given: a NUL in a password would move
  * the borders of a PLAIN message, a U+0001 those of a bearer message.
- *
- * @since 0.1.0
  */
 import type { Invalid } from "../Invalid.js"
 import { invalid } from "../Invalid.js"
@@ -10,9 +8,6 @@ import { invalid } from "../Invalid.js"
 /**
  * Octets of a user name, authorization identity or password. Any of them, escaped and encoded, then fits the
  * 12,288 octets of an authentication line (RFC 4954 section 4).
- *
- * @since 0.1.0
- * @category models
  */
 export const maximumLength = 1024
 
@@ -28,29 +23,14 @@ const check = (field: string, value: string): Invalid | undefined => {
   return undefined
 }
 
-/**
- * What is wrong with a user name or an authorization identity.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is wrong with a user name or an authorization identity. */
 export const checkIdentity = (field: string, value: string): Invalid | undefined =>
   check(field, value) ?? (/\p{Cc}/u.test(value) ? invalid(field, "holds a control character") : undefined)
 
-/**
- * What is wrong with a password.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is wrong with a password. */
 export const checkPassword = (field: string, value: string): Invalid | undefined => check(field, value)
 
-/**
- * What is wrong with a bearer token (RFC 6750 section 2.1, taken generously: any visible ASCII).
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is wrong with a bearer token (RFC 6750 section 2.1, taken generously: any visible ASCII). */
 export const checkToken = (field: string, value: string): Invalid | undefined => {
   if (value === "") return invalid(field, "is empty")
   if (!/^[\x21-\x7e]+$/.test(value)) return invalid(field, "holds white space or other than visible ASCII")
@@ -59,21 +39,13 @@ export const checkToken = (field: string, value: string): Invalid | undefined =>
 
 /**
  * What is wrong with the trace of ANONYMOUS (RFC 4505 section 2): at most 255 characters, visible or space.
- *
- * @since 0.1.0
- * @category predicates
  */
 export const checkTrace = (field: string, value: string): Invalid | undefined => {
   if (Array.from(value).length > 255) return invalid(field, "is longer than 255 characters")
   return checkIdentity(field, value)
 }
 
-/**
- * What is wrong with the name of a mechanism (RFC 4422 section 3.1).
- *
- * @since 0.1.0
- * @category predicates
- */
+/** What is wrong with the name of a mechanism (RFC 4422 section 3.1). */
 export const checkMechanismName = (field: string, value: string): Invalid | undefined =>
   /^[A-Za-z0-9_-]{1,20}$/.test(value)
     ? undefined
