@@ -16,9 +16,9 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { KeyObject } from "node:crypto"
 import { createPrivateKey } from "node:crypto"
-import type { Key, Settings } from "./internal/dkimSign.js"
-import * as Signing from "./internal/dkimSign.js"
-import { invalidArgument } from "./internal/failure.js"
+import type { Key, Settings } from "./internal/dkim/sign.js"
+import * as Signing from "./internal/dkim/sign.js"
+import { invalidArgument } from "./internal/session/failure.js"
 import type { Algorithm, Form } from "./protocol/DkimSignature.js"
 import { defaultFields, defaultOversigned } from "./protocol/DkimSignature.js"
 import type { Invalid } from "./protocol/Invalid.js"
@@ -63,7 +63,7 @@ export type {
    * @category models
    */
   Key
-} from "./internal/dkimSign.js"
+} from "./internal/dkim/sign.js"
 
 /**
  * Where verifiers look for the other half of a key: the TXT record at `selector._domainkey.domain`.

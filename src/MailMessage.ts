@@ -15,16 +15,16 @@ import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { invalidArgument } from "./internal/failure.js"
-import { needsSmtpUtf8, parseList } from "./internal/mailAddress.js"
-import * as Composition from "./internal/mailCompose.js"
-import type { Envelope } from "./internal/mailEnvelope.js"
-import * as Envelopes from "./internal/mailEnvelope.js"
-import type { Address, AttachmentOptions, Input, Message, StreamedAttachment } from "./internal/mailModel.js"
-import { calendarMethods, priorities } from "./internal/mailModel.js"
-import * as Raw from "./internal/mailRaw.js"
-import * as Reading from "./internal/mailRead.js"
-import { mayNotBeEncoded } from "./internal/mailType.js"
+import { invalidArgument } from "./internal/session/failure.js"
+import { needsSmtpUtf8, parseList } from "./internal/mail/address.js"
+import * as Composition from "./internal/mail/compose.js"
+import type { Envelope } from "./internal/mail/envelope.js"
+import * as Envelopes from "./internal/mail/envelope.js"
+import type { Address, AttachmentOptions, Input, Message, StreamedAttachment } from "./internal/mail/model.js"
+import { calendarMethods, priorities } from "./internal/mail/model.js"
+import * as Raw from "./internal/mail/raw.js"
+import * as Reading from "./internal/mail/read.js"
+import { mayNotBeEncoded } from "./internal/mail/mediaType.js"
 import type { Invalid } from "./protocol/Invalid.js"
 import { invalid, isInvalid } from "./protocol/Invalid.js"
 import type { Content } from "./SmtpContent.js"
@@ -181,7 +181,7 @@ export type {
    * @category models
    */
   StreamedAttachment
-} from "./internal/mailModel.js"
+} from "./internal/mail/model.js"
 
 export type {
   /**
@@ -191,7 +191,7 @@ export type {
    * @category models
    */
   Envelope
-} from "./internal/mailEnvelope.js"
+} from "./internal/mail/envelope.js"
 
 // -- model
 

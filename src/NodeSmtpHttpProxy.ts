@@ -10,10 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { invalidArgument } from "./internal/failure.js"
-import { tunnel } from "./internal/nodeConnectRequest.js"
-import { systemResolve } from "./internal/nodeDial.js"
-import * as NodeProxy from "./internal/nodeProxy.js"
+import { invalidArgument } from "./internal/session/failure.js"
+import { tunnel } from "./internal/node/connectRequest.js"
+import { systemResolve } from "./internal/node/dial.js"
+import * as NodeProxy from "./internal/node/proxy.js"
 import type { Invalid } from "./protocol/Invalid.js"
 import { invalid, invalidText } from "./protocol/Invalid.js"
 import { encode } from "./protocol/sasl/Base64.js"
@@ -30,7 +30,7 @@ export {
    * @category errors
    */
   ProxyError
-} from "./internal/proxyError.js"
+} from "./internal/node/proxyError.js"
 
 /**
  * @since 0.1.0

@@ -9,8 +9,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { Handshake, Listening, Options } from "./internal/nodeListen.js"
-import * as internal from "./internal/nodeListen.js"
+import type { Handshake, Listening, Options } from "./internal/node/listen.js"
+import * as internal from "./internal/node/listen.js"
 import * as SmtpTest from "./SmtpTest.js"
 
 export type {

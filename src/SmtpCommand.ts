@@ -5,7 +5,13 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { inClear, invalidArgument, notSupported, notYours, refusedLocally } from "./internal/failure.js"
+import {
+  inClear,
+  invalidArgument,
+  notSupported,
+  notYours,
+  refusedLocally
+} from "./internal/session/failure.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Command, Place } from "./protocol/Command.js"
 import * as Commands from "./protocol/Command.js"

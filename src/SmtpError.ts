@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import { describeCause } from "./internal/cause.js"
+import { describeCause } from "./internal/effect/cause.js"
 import type { Phase } from "./protocol/Command.js"
 import type { Reply } from "./protocol/Reply.js"
 import { format, isPermanent, isSuccess, isTransient as isTransientReply } from "./protocol/Reply.js"

@@ -21,12 +21,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { signer } from "./internal/assertion.js"
-import { invalidArgument } from "./internal/failure.js"
-import { OAuthError } from "./internal/oauthError.js"
-import * as TokenCache from "./internal/tokenCache.js"
-import type { Answer, Form } from "./internal/tokenEndpoint.js"
-import * as TokenEndpoint from "./internal/tokenEndpoint.js"
+import { signer } from "./internal/oauth/assertion.js"
+import { invalidArgument } from "./internal/session/failure.js"
+import { OAuthError } from "./internal/oauth/error.js"
+import * as TokenCache from "./internal/oauth/tokenCache.js"
+import type { Answer, Form } from "./internal/oauth/tokenEndpoint.js"
+import * as TokenEndpoint from "./internal/oauth/tokenEndpoint.js"
 import type { Invalid } from "./protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "./protocol/Invalid.js"
 import { checkIdentity } from "./protocol/sasl/Values.js"
@@ -42,7 +42,7 @@ export {
    * @category errors
    */
   OAuthError
-} from "./internal/oauthError.js"
+} from "./internal/oauth/error.js"
 
 /**
  * Credentials from a token endpoint.

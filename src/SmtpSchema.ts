@@ -9,7 +9,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { describeCause } from "./internal/cause.js"
+import { describeCause } from "./internal/effect/cause.js"
 import type { Reply as ReplyModel } from "./protocol/Reply.js"
 import * as Errors from "./SmtpError.js"
 import type { Outcome as OutcomeModel, Receipt as ReceiptModel } from "./SmtpReceipt.js"

@@ -14,8 +14,8 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
 import type { CapabilityCache } from "./CapabilityCache.js"
-import * as internal from "./internal/session.js"
-import type { TimeLimitOptions } from "./internal/timeLimits.js"
+import * as internal from "./internal/session/session.js"
+import type { TimeLimitOptions } from "./internal/session/timeLimits.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Place } from "./protocol/Command.js"
 import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
@@ -109,7 +109,7 @@ export type {
    * @category models
    */
   TimeLimitOptions
-} from "./internal/timeLimits.js"
+} from "./internal/session/timeLimits.js"
 
 /**
  * A session.

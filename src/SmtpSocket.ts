@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { ConnectionLost } from "./internal/connection.js"
+import type { ConnectionLost } from "./internal/transport/connection.js"
 import type { ConnectError } from "./SmtpError.js"
 
 /**
@@ -144,7 +144,7 @@ export {
    * @category accessors
    */
   formatEndpoint
-} from "./internal/connection.js"
+} from "./internal/transport/connection.js"
 
 /**
  * @since 0.1.0
@@ -194,6 +194,6 @@ export const fromSocket: (
   options: FromSocketOptions
 ) => Effect.Effect<Connection, ConnectError, Scope.Scope> = (socket, endpoint, options) =>
   Effect.flatMap(
-    Effect.promise(() => import("./internal/platformConnection.js")),
+    Effect.promise(() => import("./internal/transport/platformConnection.js")),
     (platform) => platform.fromSocket(socket, endpoint, options)
   )

@@ -16,10 +16,10 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import type { Credentials, Message, Path, Policy } from "./internal/capturingServer.js"
-import { serveMail } from "./internal/capturingServer.js"
-import { describeCause } from "./internal/cause.js"
-import { makePair } from "./internal/memoryConnection.js"
+import type { Credentials, Message, Path, Policy } from "./internal/testing/capturingServer.js"
+import { serveMail } from "./internal/testing/capturingServer.js"
+import { describeCause } from "./internal/effect/cause.js"
+import { makePair } from "./internal/testing/memoryConnection.js"
 import type {
   Content,
   Failure,
@@ -27,9 +27,9 @@ import type {
   ServerUpgrade,
   Step,
   Wire
-} from "./internal/scriptedServer.js"
-import { withOwnLimit } from "./internal/ownLimit.js"
-import * as internal from "./internal/scriptedServer.js"
+} from "./internal/testing/scriptedServer.js"
+import { withOwnLimit } from "./internal/effect/ownLimit.js"
+import * as internal from "./internal/testing/scriptedServer.js"
 import * as CapabilityCache from "./CapabilityCache.js"
 import { ConnectError } from "./SmtpError.js"
 import type { Connection, Endpoint, Service as SocketService } from "./SmtpSocket.js"

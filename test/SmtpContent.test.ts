@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, it } from "@effect/vitest"
-import type { Prepared } from "effect-smtplib/internal/content"
-import { prepare } from "effect-smtplib/internal/content"
+import type { Prepared } from "effect-smtplib/internal/content/content"
+import { prepare } from "effect-smtplib/internal/content/content"
 import * as SmtpContent from "effect-smtplib/SmtpContent"
 import type { ContentError, InvalidArgument } from "effect-smtplib/SmtpError"
 import * as Context from "effect/Context"

@@ -7,21 +7,11 @@ import type { ContentViolation, Facts, Options } from "./content/Facts.js"
 import { factsOf, finish, makeState, violationOf } from "./content/Facts.js"
 import { makeInsertions, place, scan, sliceLength } from "./content/Scan.js"
 
-export type {
-  ContentViolation,
-  Facts,
-  Options
-} from "./content/Facts.js"
+export type { ContentViolation, Facts, Options } from "./content/Facts.js"
 
-export {
-  defaultOptions,
-  isContentViolation,
-  maximumLineLength
-} from "./content/Facts.js"
+export { defaultOptions, isContentViolation, maximumLineLength } from "./content/Facts.js"
 
-export {
-  sliceLength
-} from "./content/Scan.js"
+export { sliceLength } from "./content/Scan.js"
 
 /**
  * How the content is framed. DATA needs transparency and the final dot; BDAT counts octets and needs neither.

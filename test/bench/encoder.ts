@@ -4,7 +4,7 @@
  *
  *   npx tsx test/bench/encoder.ts
  */
-import * as Content from "effect-smtplib/internal/content"
+import * as Content from "effect-smtplib/internal/content/content"
 import * as Encoding from "effect-smtplib/protocol/Content"
 import * as Duration from "effect/Duration"
 import { cpuUsage, stdout } from "node:process"

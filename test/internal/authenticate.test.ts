@@ -5,15 +5,15 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import type { Port } from "../../src/internal/authenticate.js"
+import type { Port } from "../../src/internal/session/authenticate.js"
 import {
   authenticate,
   authenticateWith,
   endsSession,
   maximumChallenges
-} from "../../src/internal/authenticate.js"
-import type { Crypto } from "../../src/internal/crypto.js"
-import { nodeCrypto } from "../../src/internal/crypto.js"
+} from "../../src/internal/session/authenticate.js"
+import type { Crypto } from "../../src/internal/session/saslCrypto.js"
+import { nodeCrypto } from "../../src/internal/session/saslCrypto.js"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { make } from "../../src/protocol/Reply.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Content from "effect-smtplib/internal/content"
+import * as Content from "effect-smtplib/internal/content/content"
 import * as Encoding from "effect-smtplib/protocol/Content"
 import * as SmtpContent from "effect-smtplib/SmtpContent"
 import type { ContentError } from "effect-smtplib/SmtpError"

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { nodeCrypto } from "../../src/internal/crypto.js"
-import { saslPrep } from "../../src/internal/saslPrep.js"
+import { nodeCrypto } from "../../src/internal/session/saslCrypto.js"
+import { saslPrep } from "../../src/internal/session/saslPrep.js"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 

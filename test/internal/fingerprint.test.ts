@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Fingerprints from "effect-smtplib/internal/fingerprint"
+import * as Fingerprints from "effect-smtplib/internal/content/fingerprint"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 

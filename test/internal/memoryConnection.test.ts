@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
-import { makePair } from "../../src/internal/memoryConnection.js"
+import { makePair } from "../../src/internal/testing/memoryConnection.js"
 import type { Connection } from "../../src/SmtpSocket.js"
 
 const bytes = (text: string) => new TextEncoder().encode(text)

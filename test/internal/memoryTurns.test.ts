@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as MemoryTurns from "effect-smtplib/internal/memoryTurns"
+import * as MemoryTurns from "effect-smtplib/internal/content/bufferRing"
 
 describe("memoryTurns", () => {
   it("gives arrays of exactly the length asked for", () => {

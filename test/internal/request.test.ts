@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { addressesOf, read } from "../../src/internal/request.js"
+import { addressesOf, read } from "../../src/internal/session/request.js"
 import * as Capabilities from "../../src/protocol/Capabilities.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as Plans from "../../src/protocol/Plan.js"

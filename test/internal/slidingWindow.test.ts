@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as SlidingWindow from "../../src/internal/slidingWindow.js"
+import * as SlidingWindow from "../../src/internal/rateLimit/slidingWindow.js"
 
 const one = { messages: 1, recipients: 1 }
 

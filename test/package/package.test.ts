@@ -142,7 +142,7 @@ describe("in a project without the optional peers", () => {
   })
 
   it.concurrent.each([
-    "effect-smtplib/internal/cause",
+    "effect-smtplib/internal/effect/cause",
     "effect-smtplib/protocol/Reply",
     "effect-smtplib/dist/index.js"
   ])("%s cannot be imported", async (specifier) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import * as Outboxes from "../../src/protocol/Outbox.js"
+import * as Outboxes from "../../src/protocol/WriteBuffer.js"
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 

@@ -5,7 +5,7 @@ await Promise.all([
   import("effect/Stream"),
   import("node:crypto"),
   import("@mongodb-js/saslprep"),
-  import("../../src/internal/authenticate.js"),
-  import("../../src/internal/platformConnection.js"),
-  import("../../src/internal/sendAll.js")
+  import("../../src/internal/session/authenticate.js"),
+  import("../../src/internal/transport/platformConnection.js"),
+  import("../../src/internal/session/sendAll.js")
 ])

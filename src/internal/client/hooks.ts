@@ -1,7 +1,7 @@
 /** The hooks of a client that are running: its end waits for them. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Wakeup from "../wakeup.js"
+import * as Wakeup from "../effect/wakeup.js"
 
 export interface Hooks {
   /** Keeps a hook in mind until it ends. */

@@ -1,0 +1,192 @@
+/**
+ * Content made ready for transactions: octets and strings are copied and known before MAIL; of a stream the first
+ * octets are pulled, and every run is held to the octets of the run before (RFC 5321 section 4.5.2, RFC 3030).
+ * It writes to no connection: the session gives it a sink.
+ */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type { Canonical, ContentViolation, Facts, Framing } from "../../protocol/Content.js"
+import * as Encoding from "../../protocol/Content.js"
+import type { Content, Streamed } from "../../SmtpContent.js"
+import { replayable } from "../../SmtpContent.js"
+import { ContentError, InvalidArgument } from "../../SmtpError.js"
+import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./model.js"
+import { empty, encodingOptions, notContent, violated, isOctets } from "./model.js"
+import type { Past } from "./pass.js"
+import { noPast } from "./pass.js"
+import { prepareStream } from "./stream.js"
+import * as MemoryTurns from "./bufferRing.js"
+
+export type {
+  Peek,
+  Prepared,
+  PreparedBytes,
+  PreparedStream,
+  PrepareOptions,
+  RunOptions,
+  Sink
+} from "./model.js"
+
+/**
+ * Runs the content once, in the fiber and with the errors and requirements of whoever gave it. The end of the
+ * message is only handed to the sink once the stream has ended and is known to be what it was, or was declared to
+ * be, so that an error of the content always means that the message is incomplete.
+ */
+export const run = <E, R, E2, R2>(
+  prepared: Prepared<E, R>,
+  options: RunOptions,
+  sink: Sink<E2, R2>
+): Effect.Effect<Facts, ContentError | E | E2, R | R2> =>
+  prepared._tag === "Bytes" ? runBytes(prepared, options, sink) : prepared.run(options, sink)
+
+/**
+ * Makes content ready. Octets and strings are copied when this is called, not when the effect runs. A stream is
+ * pulled until it gives its first octet, when the effect runs; it is released when the scope closes, or earlier.
+ *
+ * Fails with `InvalidArgument` if the content is empty, is no content at all, or is a string that UTF-8 cannot
+ * express; with `ContentError` if content in memory may not be sent under the options, if a stream stalled, or if
+ * `SmtpContent.once` was used before. A stream is held to what it gave in the past.
+ */
+export const prepare = <E = never, R = never>(
+  content: Content<E, R>,
+  options: PrepareOptions,
+  past: Past = noPast()
+): Effect.Effect<Prepared<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> => {
+  const prepared = prepareInMemory(content, options)
+  if (prepared !== undefined) {
+    return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
+  }
+  const streamed = streamedOf(content)
+  return streamed === undefined ? Effect.fail(notContent()) : prepareStream(streamed, options, past)
+}
+
+const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined => {
+  if (typeof content === "string" || isOctets(content) || !Predicate.isObject(content)) return undefined
+  if (!("_tag" in content)) return replayable(content)
+  return content._tag === "Streamed" && Predicate.isFunction(content.claim) ? content : undefined
+}
+
+/** `prepare` for content in memory, without an effect; `undefined` for any other. */
+export const prepareInMemory = (
+  content: Content<unknown, unknown>,
+  options: PrepareOptions
+): PreparedBytes | ContentError | InvalidArgument | undefined => {
+  if (typeof content === "string" || isOctets(content)) return prepareBytes(content, options)
+  if (!Predicate.isObject(content) || !("_tag" in content)) return undefined
+  if (content._tag === "Bytes")
+    return isOctets(content.octets) ? prepareBytes(content.octets, options) : notContent()
+  if (content._tag !== "Text") return undefined
+  return Predicate.isString(content.text) ? prepareBytes(content.text, options) : notContent()
+}
+
+// Small arrays come out of a pool that is shared, at a tenth of the cost of one of their own.
+const allocate = (length: number): Uint8Array => Buffer.allocUnsafe(length)
+
+/** The part of `prepare` for content in memory, without an effect. */
+export const prepareBytes = (
+  content: Uint8Array | string,
+  options: PrepareOptions
+): PreparedBytes | ContentError | InvalidArgument => {
+  if (content.length === 0 && !options.allowEmpty) return empty()
+  const canonical =
+    typeof content === "string"
+      ? canonicaliseText(content, options)
+      : Encoding.canonicalise(content, options, allocate)
+  if ("_tag" in canonical) return violated(canonical)
+  const { facts } = canonical
+  if (facts.eightBit && typeof content === "string" && /\p{Surrogate}/u.test(content)) {
+    return new InvalidArgument({
+      field: "content",
+      reason: "holds half of a surrogate pair, which UTF-8 cannot express; give octets instead"
+    })
+  }
+  return { _tag: "Bytes", facts, content: canonical, options }
+}
+
+// One copy: the text is encoded to where it will be written from.
+const canonicaliseText = (text: string, options: PrepareOptions): Canonical | ContentViolation => {
+  const length = Buffer.byteLength(text, "utf8")
+  const memory = Buffer.allocUnsafe(length + Encoding.ownedRoom)
+  memory.write(text, 0, "utf8")
+  return Encoding.canonicaliseOwned(memory, length, options, allocate)
+}
+
+/**
+ * The whole message in one array, if it takes at most `bound` octets on the wire: for the write that also holds
+ * commands. `run` serves the others.
+ */
+export const whole = (prepared: PreparedBytes, framing: Framing, bound: number): Uint8Array | undefined => {
+  const { content, facts } = prepared
+  if (framing === "bdat") return facts.octets <= bound ? content.octets : undefined
+  const octets = facts.octets + facts.dotLines + Encoding.endOfData.length
+  return octets <= bound ? Encoding.encodeForData(content, allocate) : undefined
+}
+
+// The most that one call of a sink is given of content in memory, before transparency.
+const writeLength = 262_144
+
+const runBytes = <E, R>(
+  prepared: PreparedBytes,
+  options: RunOptions,
+  sink: Sink<E, R>
+): Effect.Effect<Facts, ContentError | E, R> =>
+  Effect.gen(function* () {
+    const { content, facts } = prepared
+    const refused = refusal(facts, options)
+    if (refused !== undefined) return yield* refused
+    if (options.framing === "data" && facts.dotLines > 0 && !prepared.options.binary) {
+      yield* writeTransparent(prepared, sink)
+    } else {
+      yield* writeViews(options.framing === "data" ? content.withEndOfData : content.octets, sink)
+    }
+    return facts
+  })
+
+const refusal = (facts: Facts, options: RunOptions): ContentError | undefined => {
+  if (options.maxSize !== undefined && facts.octets > options.maxSize) {
+    const detail = `its ${facts.octets} octets are more than the limit of ${options.maxSize}`
+    return new ContentError({ reason: "TooLarge", detail })
+  }
+  if (options.require7bit === true && facts.eightBit) {
+    const detail = "it holds 8-bit octets where only 7-bit may be sent; encode it before sending"
+    return new ContentError({ reason: "NotAscii", detail })
+  }
+  return undefined
+}
+
+const writeViews = <E, R>(octets: Uint8Array, sink: Sink<E, R>): Effect.Effect<void, E, R> =>
+  Effect.gen(function* () {
+    let start = 0
+    // What is left for the last call holds all of the end of data, never a part of it.
+    for (; octets.length - start > writeLength + Encoding.endOfData.length; start += writeLength) {
+      yield* sink([octets.subarray(start, start + writeLength)], false)
+    }
+    yield* sink([octets.subarray(start)], true)
+  })
+
+const writeTransparent = <E, R>(
+  prepared: PreparedBytes,
+  sink: Sink<E, R>
+): Effect.Effect<void, E | ContentError, R> =>
+  Effect.gen(function* () {
+    const { octets } = prepared.content
+    const memory = MemoryTurns.make()
+    const encoder = Encoding.makeEncoder(
+      "data",
+      encodingOptions(prepared.options, { framing: "data" }),
+      memory.allocate
+    )
+    let start = 0
+    for (; octets.length - start > writeLength; start += writeLength) {
+      const encoded = encoder.push(octets.subarray(start, start + writeLength))
+      if ("_tag" in encoded) return yield* violated(encoded)
+      yield* sink(encoded, false)
+      memory.next()
+    }
+    const encoded = encoder.push(octets.subarray(start))
+    if ("_tag" in encoded) return yield* violated(encoded)
+    const end = encoder.end()
+    if ("_tag" in end) return yield* violated(end)
+    yield* sink([...encoded, ...end], true)
+  })

@@ -1,0 +1,135 @@
+/**
+ * The fields of a message's header that are not about MIME, as octets: encoded words (RFC 2047) and folding are
+ * nodemailer's, which value goes where is decided here. Every value has been read (mailRead): none holds a line end.
+ */
+import { encodeWord, foldLines, quoteString } from "nodemailer/lib/mime-funcs"
+import { addrSpec, isGroup } from "./address.js"
+import type { Address, ListFields, Mailbox, Message, Priority, Resent } from "./model.js"
+import { listNames } from "./model.js"
+
+// RFC 5322 section 2.1.1, and RFC 2047 section 2 for the length of an encoded word.
+const foldLength = 76
+const lineLimit = 998
+const encodedWordLength = 52
+
+const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0
+
+/** "Q" stays legible where most characters are Latin letters; "B" is shorter elsewhere. */
+const encoded = (text: string): string =>
+  encodeWord(text, count(text, /[^\t -~]/g) < count(text, /[A-Za-z]/g) ? "Q" : "B", encodedWordLength)
+
+const longestWord = (text: string): number =>
+  text.split(/[ \t]/).reduce((longest, word) => Math.max(longest, word.length), 0)
+
+/**
+ * Text that is read back as it was only if it is encoded: characters beyond ASCII, white space that folding or
+ * readers would change, what looks like an encoded word, and words that no line can hold.
+ */
+const needsEncoding = (text: string, limit: number): boolean =>
+  /[^ -~]|^ | $| {2}|=\?/.test(text) || longestWord(text) > limit
+
+// Python's email package takes a fold right behind the colon for a part of the value: stands for the space there.
+const unbreakable = "\u0001"
+
+const field = (name: string, body: string): string =>
+  foldLines(`${name}:${unbreakable}${body}`, foldLength).replace(unbreakable, " ")
+
+const unstructured = (name: string, text: string): string =>
+  text === ""
+    ? `${name}:`
+    : field(name, needsEncoding(text, lineLimit - name.length - 2) ? encoded(text) : text)
+
+// A display name shares its line with the field's name and an address.
+const phraseLimit = 200
+
+const phrase = (text: string): string => {
+  // Readers take a quoted `;` for the one that ends a group.
+  if (needsEncoding(text, phraseLimit) || text.includes(";")) return encoded(text)
+  return /^[A-Za-z0-9 ]+$/.test(text) ? text : quoteString(text)
+}
+
+// What readers take for an address without angle brackets, whatever they do with quotes and brackets.
+const plainAddress = /^[^\s"(),:;<>@[\\\]]+@[^\s"(),:;<>@[\\\]]+$/
+
+const mailboxText = (mailbox: Mailbox): string => {
+  const address = addrSpec(mailbox)
+  if (mailbox.name !== undefined) return `${phrase(mailbox.name)} <${address}>`
+  return plainAddress.test(address) ? address : `<${address}>`
+}
+
+const addressText = (address: Address): string =>
+  isGroup(address)
+    ? `${phrase(address.group)}:${address.members.map((member) => ` ${mailboxText(member)}`).join(",")};`
+    : mailboxText(address)
+
+const addressField = (name: string, addresses: ReadonlyArray<Address>): ReadonlyArray<string> =>
+  addresses.length === 0 ? [] : [field(name, addresses.map(addressText).join(", "))]
+
+const idField = (name: string, ids: ReadonlyArray<string>): ReadonlyArray<string> =>
+  ids.length === 0 ? [] : [field(name, ids.join(" "))]
+
+const dateText = (date: Date): string => date.toUTCString().replace("GMT", "+0000")
+
+const resentFields = (resent: Resent | undefined): ReadonlyArray<string> =>
+  resent === undefined
+    ? []
+    : [
+        field("Resent-Date", dateText(resent.date)),
+        ...addressField("Resent-From", resent.from),
+        ...addressField("Resent-Sender", resent.sender === undefined ? [] : [resent.sender]),
+        ...addressField("Resent-To", resent.to),
+        ...addressField("Resent-Cc", resent.cc),
+        field("Resent-Message-ID", resent.messageId)
+      ]
+
+const capitalised = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1)
+
+const listFields = (list: ListFields | undefined): ReadonlyArray<string> => {
+  if (list === undefined) return []
+  return [
+    ...(list.id === undefined ? [] : [listIdField(list.id)]),
+    ...listNames.flatMap((name) => {
+      const uris = list[name] ?? []
+      return uris.length === 0
+        ? []
+        : [field(`List-${capitalised(name)}`, uris.map((uri) => `<${uri}>`).join(", "))]
+    }),
+    // RFC 8058 section 3.1, to the letter.
+    ...(list.oneClick === true ? ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] : [])
+  ]
+}
+
+const listIdField = (id: string): string => {
+  const at = id.lastIndexOf("<")
+  if (at === -1) return field("List-Id", `<${id}>`)
+  const description = id.slice(0, at).trim()
+  return field("List-Id", description === "" ? id.slice(at) : `${phrase(description)} ${id.slice(at)}`)
+}
+
+const priorityFields: Record<Priority, ReadonlyArray<string>> = {
+  high: ["X-Priority: 1 (Highest)", "Importance: High"],
+  normal: [],
+  low: ["X-Priority: 5 (Lowest)", "Importance: Low"]
+}
+
+/**
+ * The fields, each with its line end, in the order of RFC 5322 section 3.6. Bcc is not among them, nor is what the
+ * parts bring: Date, Message-ID and the fields of MIME.
+ */
+export const headerText = (message: Message): string =>
+  [
+    ...resentFields(message.resent),
+    ...addressField("From", message.from),
+    ...addressField("Sender", message.sender === undefined ? [] : [message.sender]),
+    ...addressField("Reply-To", message.replyTo),
+    ...addressField("To", message.to),
+    ...addressField("Cc", message.cc),
+    ...idField("In-Reply-To", message.inReplyTo),
+    ...idField("References", message.references),
+    ...(message.subject === undefined ? [] : [unstructured("Subject", message.subject)]),
+    ...listFields(message.list),
+    ...priorityFields[message.priority ?? "normal"],
+    ...message.headers.map(({ name, value }) => unstructured(name, value))
+  ]
+    .map((line) => `${line}\r\n`)
+    .join("")

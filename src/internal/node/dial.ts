@@ -1,0 +1,175 @@
+/**
+ * Dialling over node:net: the addresses of a host are tried in turn, the next one when the one before has failed
+ * or is slow (RFC 8305 section 5), and the first to answer wins. Every time in it is of Effect's Clock.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { lookup } from "node:dns"
+import * as Net from "node:net"
+import { ConnectError } from "../../SmtpError.js"
+import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
+import { formatEndpoint } from "../transport/connection.js"
+import { destroySocket, fromNodeSocket } from "./connection.js"
+import { withOwnLimit } from "../effect/ownLimit.js"
+
+/** Finds the addresses of a host name. */
+export type Resolve = (host: string) => Effect.Effect<ReadonlyArray<string>, unknown>
+
+/**
+ * The system's resolver, in the system's order. It cannot be cancelled, so an interrupted look-up ends in the
+ * background.
+ */
+export const systemResolve: Resolve = (host) =>
+  Effect.async((resume) => {
+    lookup(host, { all: true }, (error, addresses) =>
+      resume(error === null ? Effect.succeed(addresses.map(({ address }) => address)) : Effect.fail(error))
+    )
+  })
+
+export const makeService = (resolve: Resolve): Service =>
+  withOwnLimit({
+    dial: (endpoint, options) =>
+      Effect.map(dialSocket(endpoint, options, resolve), (socket) => fromNodeSocket(socket))
+  })
+
+/**
+ * The connected socket itself, paused: for whoever has something to say before the connection is the session's. It is
+ * destroyed when the scope closes.
+ */
+export const dialSocket = (
+  endpoint: Endpoint,
+  options: DialOptions,
+  resolve: Resolve
+): Effect.Effect<Net.Socket, ConnectError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const attempts: Array<Net.Socket> = []
+    const destroyAllBut = (winner: Net.Socket | undefined) =>
+      Effect.sync(() => {
+        for (const attempt of attempts) if (attempt !== winner) destroySocket(attempt)
+      })
+    yield* Effect.addFinalizer(() => destroyAllBut(undefined))
+    const socket = yield* connectWithin(endpoint, options, resolve, attempts)
+    yield* destroyAllBut(socket)
+    return socket
+  })
+
+const connectWithin = (
+  endpoint: Endpoint,
+  options: DialOptions,
+  resolve: Resolve,
+  attempts: Array<Net.Socket>
+): Effect.Effect<Net.Socket, ConnectError> =>
+  targetsOf(endpoint, options, resolve).pipe(
+    Effect.flatMap((targets) => connectFirst(targets, attempts)),
+    Effect.mapError(
+      (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
+    ),
+    // So that the limit holds in an uninterruptible region too, e.g. in acquireRelease.
+    Effect.interruptible,
+    Effect.timeoutFail({
+      duration: options.timeout,
+      onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
+    })
+  )
+
+const targetsOf = (
+  endpoint: Endpoint,
+  options: DialOptions,
+  resolve: Resolve
+): Effect.Effect<ReadonlyArray<Net.SocketConnectOpts>, unknown> => {
+  if (endpoint._tag === "Unix") return Effect.succeed([{ path: endpoint.path }])
+  const found = Net.isIP(endpoint.host) === 0 ? resolve(endpoint.host) : Effect.succeed([endpoint.host])
+  return Effect.flatMap(found, (addresses) => {
+    const usable = usableAddresses(endpoint, options, addresses)
+    return usable.length === 0
+      ? Effect.fail(new Error(whyNone(endpoint, addresses)))
+      : Effect.succeed(usable.map((host) => tcpTarget(endpoint, host)))
+  })
+}
+
+const whyNone = (endpoint: TcpEndpoint, addresses: ReadonlyArray<string>): string =>
+  addresses.length === 0
+    ? `${endpoint.host} has no address`
+    : `none of the addresses ${addresses.join(", ")} may be dialled`
+
+const tcpTarget = (endpoint: TcpEndpoint, host: string): Net.TcpSocketConnectOpts => ({
+  host,
+  port: endpoint.port,
+  localAddress: endpoint.localAddress,
+  localPort: endpoint.localPort
+})
+
+const usableAddresses = (
+  endpoint: TcpEndpoint,
+  options: DialOptions,
+  addresses: ReadonlyArray<string>
+): ReadonlyArray<string> => {
+  const localFamily = Net.isIP(endpoint.localAddress ?? "")
+  return alternateFamilies(
+    addresses.filter(
+      (address) =>
+        (localFamily === 0 || Net.isIP(address) === localFamily) && options.except?.includes(address) !== true
+    )
+  ).slice(0, mostTargets)
+}
+
+// Whoever owns a name can give it thousands of addresses, of others too: each refusal would begin the next attempt.
+const mostTargets = 16
+
+/** The first address keeps its place, and then the families take turns (RFC 8305 section 4). */
+const alternateFamilies = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const firstFamily = Net.isIP(addresses[0] ?? "")
+  const first = addresses.filter((address) => Net.isIP(address) === firstFamily)
+  const second = addresses.filter((address) => Net.isIP(address) !== firstFamily)
+  return first
+    .flatMap((address, index) => [address, ...second.slice(index, index + 1)])
+    .concat(second.slice(first.length))
+}
+
+const connectFirst = (
+  targets: ReadonlyArray<Net.SocketConnectOpts>,
+  attempts: Array<Net.Socket>
+): Effect.Effect<Net.Socket, unknown> =>
+  Effect.suspend(() => {
+    const causes: Array<unknown> = []
+    const connectFrom = (index: number): Effect.Effect<Net.Socket, unknown> => {
+      const target = targets[index]
+      if (target === undefined) return Effect.fail(causes)
+      return Effect.gen(function* () {
+        const failed = yield* Deferred.make<undefined>()
+        const attempt = Effect.tapError(connect(target, attempts), (cause) => {
+          causes.push(cause)
+          return Deferred.succeed(failed, undefined)
+        })
+        if (index === targets.length - 1) return yield* attempt
+        const failedOrSlow = Effect.race(Deferred.await(failed), Effect.sleep(attemptDelay))
+        return yield* Effect.race(attempt, Effect.zipRight(failedOrSlow, connectFrom(index + 1)))
+      })
+    }
+    return Effect.mapError(connectFrom(0), () =>
+      causes.length === 1 ? causes[0] : new AggregateError(causes, "")
+    )
+  })
+
+/** RFC 8305 section 5: the recommended Connection Attempt Delay. */
+const attemptDelay = "250 millis"
+
+const connect = (
+  target: Net.SocketConnectOpts,
+  attempts: Array<Net.Socket>
+): Effect.Effect<Net.Socket, unknown> =>
+  Effect.async((resume) => {
+    const socket = new Net.Socket({ allowHalfOpen: true })
+    attempts.push(socket)
+    const onError = (cause: unknown) => resume(Effect.fail(cause))
+    // It stays: until the connection listens, an error would have no other listener.
+    socket.on("error", onError)
+    socket.setNoDelay(true)
+    try {
+      socket.connect(target, () => resume(Effect.succeed(socket)))
+    } catch (cause) {
+      onError(cause)
+    }
+    return Effect.sync(() => destroySocket(socket))
+  })

@@ -1,0 +1,92 @@
+/**
+ * One of many submissions: what breaks its content from within is its own outcome, and not the end of the others. It is
+ * loaded by whoever has loaded effect/Stream.
+ */
+import * as Cause from "effect/Cause"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import type { Content, Streamed } from "../../SmtpContent.js"
+import type { Disconnection } from "../../SmtpError.js"
+import { ContentError, InvalidArgument, ServerDisconnected } from "../../SmtpError.js"
+import type { Receipt } from "../../SmtpReceipt.js"
+import * as Receipts from "../../SmtpReceipt.js"
+import type { Submission } from "../../SmtpSubmission.js"
+import { describeCause } from "../effect/cause.js"
+import { addressesOf } from "../session/request.js"
+
+/** The submission with content that ends in `ContentError` where it would die, or interrupt itself. */
+export const contained = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
+  try {
+    return isObject(submission) && mayBreak(submission.content)
+      ? { ...submission, content: containedContent(submission.content) }
+      : submission
+  } catch {
+    // What cannot be read is refused by whoever reads it next.
+    return submission
+  }
+}
+
+// Octets first: to look for a property in them takes long.
+const mayBreak = <E, R>(content: Content<E, R>): boolean =>
+  isObject(content) && !Predicate.isUint8Array(content) && (isStream(content) || isStreamed(content))
+
+const isObject = (value: unknown): value is object => Predicate.isObject(value)
+
+const containedContent = <E, R>(content: Content<E, R>): Content<E | ContentError, R> => {
+  if (isStream(content)) return containedStream(content)
+  return isStreamed(content) ? { ...content, stream: containedStream(content.stream) } : content
+}
+
+const isStream = <E, R>(content: Content<E, R>): content is Stream.Stream<Uint8Array, E, R> =>
+  Predicate.hasProperty(content, Stream.StreamTypeId)
+
+const isStreamed = <E, R>(content: Content<E, R>): content is Streamed<E, R> =>
+  Predicate.isTagged(content, "Streamed") && Predicate.hasProperty(content, "stream")
+
+// Whoever is interrupted from without runs no handler: what comes here is the stream's own.
+const containedStream = <E, R>(
+  stream: Stream.Stream<Uint8Array, E, R>
+): Stream.Stream<Uint8Array, E | ContentError, R> =>
+  Stream.StreamTypeId in stream
+    ? Stream.catchAllCause(stream, (cause) => Stream.fail(failureOf(cause)))
+    : stream
+
+const failureOf = <E>(cause: Cause.Cause<E>): E | ContentError =>
+  Option.getOrElse(
+    Cause.failureOption(cause),
+    () => new ContentError({ reason: "Failed", detail: describeBreak(cause) })
+  )
+
+const describeBreak = (cause: Cause.Cause<unknown>): string =>
+  Option.match(Cause.dieOption(cause), {
+    onNone: () => "the stream was interrupted from within",
+    onSome: (defect) => `the stream ended in a defect: ${describeCause(defect)}`
+  })
+
+/** The receipt of a submission of which nothing was sent. */
+export const unsent = <E, R>(
+  submission: Submission<E, R>,
+  error: unknown
+): Receipt<InvalidArgument | ContentError> => {
+  const cause =
+    error instanceof InvalidArgument || error instanceof ContentError
+      ? error
+      : new ContentError({ reason: "Failed", detail: `the stream failed: ${describeCause(error)}` })
+  return Receipts.make(addressesOf(submission).map((address) => Receipts.notSent(address, cause)))
+}
+
+/**
+ * The receipt of a submission whose send ended in a defect of something other than its content: what the server has
+ * made of it nobody can say.
+ */
+export const inDoubt = <E, R>(
+  submission: Submission<E, R>,
+  cause: Cause.Cause<unknown>
+): Receipt<Disconnection> => {
+  const why = new ServerDisconnected({
+    phase: "final",
+    cause: `the send ended: ${describeCause(Cause.squash(cause))}`
+  })
+  return Receipts.make(addressesOf(submission).map((address) => Receipts.unknown(address, why)))
+}

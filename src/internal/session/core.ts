@@ -1,0 +1,139 @@
+/**
+ * What the parts of a session share: its connection, its options, and the little that it remembers besides the
+ * dialogue.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
+import type * as Scope from "effect/Scope"
+import type { Command } from "../../protocol/Command.js"
+import { isRefusal, isSuccess } from "../../protocol/Reply.js"
+import type { Options, Replies } from "../../SmtpSession.js"
+import type { TlsInfo } from "../../TlsUpgrade.js"
+import { defaultClientName } from "./clientName.js"
+import type { Greeted, Surroundings } from "./open.js"
+import type { Exchange } from "./driver.js"
+import type { Channel } from "./commands.js"
+import * as Channels from "./commands.js"
+import type { Experience } from "./message.js"
+import type { Settings } from "../options/session.js"
+import type { Attributes } from "../telemetry/tracing.js"
+import { attributesOf } from "../telemetry/tracing.js"
+
+export interface Core {
+  readonly exchange: Exchange
+  readonly channel: Channel
+  readonly surroundings: Surroundings
+  readonly settings: Settings
+  readonly options: Options
+  readonly clientName: string
+  /** Holds the sockets and the fibers of the exchange. */
+  readonly scope: Scope.Scope
+  readonly memory: Memory
+  /** What spans say of the session. */
+  readonly attributes: () => Attributes
+  /**
+   * Whether the envelope is that of another fiber, which said MAIL by hand: what this one adds to it would go to the
+   * other's recipients.
+   */
+  readonly isForeign: Effect.Effect<boolean>
+}
+
+export interface Memory extends Experience {
+  tls: TlsInfo | undefined
+  /** Whether EHLO or HELO was accepted, since TLS began. */
+  greeted: boolean
+  /** Stands for the fiber that said MAIL by hand, and those that it has begun since. */
+  sender: Sender | undefined
+}
+
+/** One envelope that was begun by hand. */
+interface Sender {
+  /** Whether it is over, or its session is. */
+  readonly isDone: () => boolean
+}
+
+// The envelopes that a fiber has begun by hand, over all sessions: a reference for each session would stay with the
+// fiber, and with all that it begins, when the session is long gone.
+const senders = FiberRef.unsafeMake<ReadonlyArray<Sender>>([])
+
+export const make = (
+  { exchange, restrained, scope, tlsInfo }: Greeted,
+  surroundings: Surroundings,
+  settings: Settings,
+  options: Options
+): Core => {
+  const memory: Memory = {
+    tls: tlsInfo,
+    greeted: false,
+    sender: undefined,
+    proven: false,
+    restrained,
+    leaving: false
+  }
+
+  const beginEnvelope = (): Effect.Effect<void> => {
+    const sender: Sender = {
+      isDone: () =>
+        memory.sender !== sender || exchange.failure() !== undefined || !exchange.dialogue.inTransaction()
+    }
+    memory.sender = sender
+    return FiberRef.update(senders, (others) => [...others.filter(({ isDone }) => !isDone()), sender])
+  }
+
+  // Whoever said EHLO or QUIT, if in the program's own words: the session has been greeted, or is over.
+  const learn = (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (commands.some(({ kind }, index) => kind === "Mail" && isAccepted(replies[index]))) {
+        return beginEnvelope()
+      }
+      const last = commands.at(-1)
+      const reply = replies[commands.length - 1]?.[0]
+      if (last === undefined || reply === undefined || isRefusal(reply)) return Effect.void
+      if (last.kind === "Ehlo" || last.kind === "Helo") memory.greeted = true
+      return last.kind === "Quit" ? exchange.close : Effect.void
+    })
+
+  const attributes = (): Attributes =>
+    attributesOf(settings.endpoint, exchange.connection().addresses, settings.dialect)
+
+  return {
+    exchange,
+    attributes,
+    channel: Channels.make(exchange, attributes, learn),
+    surroundings,
+    settings,
+    options,
+    clientName: settings.clientName ?? defaultClientName(exchange.connection().addresses.localAddress),
+    scope,
+    memory,
+    isForeign: Effect.map(
+      FiberRef.get(senders),
+      (own) =>
+        exchange.dialogue.inTransaction() && memory.sender !== undefined && !own.includes(memory.sender)
+    )
+  }
+}
+
+const isAccepted = (replies: Replies | undefined): boolean => replies !== undefined && isSuccess(replies[0])
+
+/**
+ * Half an AUTH or a handshake is no state that anybody could go on from: neither after an interruption, nor after a
+ * defect of a part that a program has plugged in. Only a typed error may leave the session in order.
+ */
+export const destroyUnlessInOrder = <A, E, R>(
+  { exchange }: Core,
+  what: string,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.onExit(use, (exit) =>
+    Effect.sync(() => {
+      if (Exit.isSuccess(exit)) return
+      if (Cause.isInterrupted(exit.cause)) {
+        exchange.fail({ _tag: "Abandoned", reason: `${what} was interrupted` })
+      } else if (Cause.isDie(exit.cause)) {
+        exchange.fail({ _tag: "Abandoned", reason: `${what} ended in a defect` })
+      }
+    })
+  )

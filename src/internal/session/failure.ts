@@ -1,0 +1,64 @@
+/** Turns what ended a session, and what a pure module refused, into the errors that users see. */
+import type { Phase } from "../../protocol/Command.js"
+import type { Invalid } from "../../protocol/Invalid.js"
+import type { Unsupported } from "../../protocol/Parameters.js"
+import type { Disconnection, RefusedRecipient } from "../../SmtpError.js"
+import {
+  InvalidArgument,
+  NotSupported,
+  ProtocolError,
+  ReplyTimeout,
+  ServerDisconnected
+} from "../../SmtpError.js"
+import type { Failure } from "./driver.js"
+import type { Tape } from "./recentLines.js"
+
+/** The error for one command or message of a session that failed. */
+export const disconnection = (
+  failure: Failure,
+  phase: Phase,
+  tape: Tape,
+  refused?: ReadonlyArray<RefusedRecipient>
+): Disconnection => {
+  const common = { phase, refused: refused?.length === 0 ? undefined : refused, transcript: tape.tail() }
+  switch (failure._tag) {
+    case "Disconnected":
+      return new ServerDisconnected({ ...common, reply: failure.reply, cause: failure.cause })
+    case "Expired":
+      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis, ...ofSend(failure) })
+    case "Violated":
+      return new ProtocolError({ ...common, reason: failure.reason, reply: failure.reply })
+    case "Abandoned":
+      return new ServerDisconnected({ ...common, cause: failure.reason })
+    case "Unreached":
+      return new ServerDisconnected({ ...common, cause: "the server closed the session" })
+  }
+}
+
+export const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>
+  new InvalidArgument({ field, reason })
+
+export const notSupported = ({ extension, reason }: Unsupported): NotSupported =>
+  new NotSupported({ extension, reason })
+
+export const refusedLocally = (problem: Invalid | Unsupported): InvalidArgument | NotSupported =>
+  problem._tag === "Invalid" ? invalidArgument(problem) : notSupported(problem)
+
+/**
+ * Mail on a session whose TLS is still to come: `connect` leaves STARTTLS to the program, which may forget it.
+ */
+export const inClear = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "tls",
+    reason: 'is "starttls", and the session is still in clear: run startTls first, or choose another policy'
+  })
+
+/** A command for an envelope that another fiber has begun. */
+export const notYours = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason: "is in a transaction that another fiber has begun; use transaction, or another session"
+  })
+
+const ofSend = ({ isOfSend }: { readonly isOfSend?: boolean }): { readonly isOfSend?: true } =>
+  isOfSend === true ? { isOfSend } : {}

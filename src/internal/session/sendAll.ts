@@ -1,0 +1,90 @@
+/**
+ * `sendAll`: a stream of submissions through one session. As many are under way as the session's window takes, and
+ * small content in memory needs no fiber of its own. It is loaded only when it is used, since effect/Stream is.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import type * as Stream from "effect/Stream"
+import { isInvalid } from "../../protocol/Invalid.js"
+import type { InvalidArgument } from "../../SmtpError.js"
+import type { Keyed as KeyedReceipt } from "../../SmtpReceipt.js"
+import type { NotSentCause } from "../../SmtpSession.js"
+import type { Keyed } from "../../SmtpSubmission.js"
+import type { Port } from "./deliver.js"
+import { deliverPrepared, prepare } from "./deliver.js"
+import { invalidArgument } from "./failure.js"
+import * as Flows from "../sendAll/flow.js"
+import { hookEffect } from "../effect/hook.js"
+import type { Waiting } from "./launch.js"
+import { launch } from "./launch.js"
+import * as Messages from "./message.js"
+import { read as readRequest } from "./request.js"
+import * as Tracing from "../telemetry/tracing.js"
+
+/** Delivers every submission of the stream; see `SmtpSession.Service.sendAll`. */
+export const sendAll = <K, E, R, E2, R2>(
+  port: Port,
+  submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>
+): Stream.Stream<KeyedReceipt<K, E, NotSentCause | InvalidArgument>, E2, R | R2> =>
+  Flows.through<K, E, R, E2, R2, NotSentCause>(submissions, (runtime, scope) =>
+    Effect.flatMap(port.insideTransaction, (isNested) =>
+      Effect.withFiberRuntime((fiber) =>
+        Effect.succeed(
+          carrier<E, R>(port, {
+            isNested,
+            isTraced: Tracing.isTraced(fiber),
+            fork: (effect) => Runtime.runFork(runtime)(effect, { scope }),
+            forkBeyond: Runtime.runFork(runtime)
+          })
+        )
+      )
+    )
+  )
+
+interface Surroundings {
+  /** Within a transaction of the program's own. */
+  readonly isNested: boolean
+  readonly isTraced: boolean
+  /** Runs what needs a fiber, until the stream ends. */
+  readonly fork: Waiting["fork"]
+  /** The same, beyond the end of the stream. */
+  readonly forkBeyond: Waiting["fork"]
+}
+
+const carrier = <E, R>(
+  port: Port,
+  { fork, forkBeyond, isNested, isTraced }: Surroundings
+): Flows.Carrier<E, R, NotSentCause> => {
+  const { exchange, settings } = port
+  return {
+    // Twice the window: while one of them is under way the other waits, so that the lane never runs empty.
+    mostMessages: 2 * settings.window.messages,
+    mostOctets: 2 * settings.window.octets,
+    together: exchange.together,
+    afterwards: exchange.afterwards,
+    begin: (submission, parcel) => {
+      const request = readRequest(submission)
+      if (isInvalid(request) || isNested) {
+        parcel.end(Exit.fail(isInvalid(request) ? invalidArgument(request) : Messages.nested()))
+        return undefined
+      }
+      const content = prepare(exchange.limits.stall, request, submission)
+      if (content._tag === "Failed") {
+        parcel.end(Exit.fail(content.error))
+        return undefined
+      }
+      parcel.weigh(content._tag === "Bytes" ? content.facts.octets : Flows.expectedLength(submission))
+      if (content._tag !== "Bytes" || isTraced || request.timeout !== undefined) {
+        parcel.fork(deliverPrepared(port, submission, request, content))
+        return undefined
+      }
+      const { onOutcome } = submission
+      const unheard: Waiting["unheard"] = (receipt) => {
+        if (onOutcome !== undefined)
+          forkBeyond(hookEffect(onOutcome, receipt, request.envelope.parameters.envelopeId))
+      }
+      return launch(port, request, content, { fork, unheard, ended: parcel.end })
+    }
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * One transaction on the wire: carries the steps of protocol/Transaction to an exchange, and keeps to the rules of
+ * interruption once somebody has lost interest. It knows nothing of receipts.
+ */
+import * as Effect from "effect/Effect"
+import type { Command, Phase } from "../../protocol/Command.js"
+import * as Commands from "../../protocol/Command.js"
+import type { Framing } from "../../protocol/Content.js"
+import { endOfData } from "../../protocol/Content.js"
+import type { Step } from "../../protocol/Transaction.js"
+import type { Exchange, Failure, Owner } from "./driver.js"
+import type { CommandTrace } from "../telemetry/tracing.js"
+import * as Wakeup from "../effect/wakeup.js"
+
+/**
+ * The machine that a run carries out: a whole transaction, or the content of one that a program drives by hand.
+ */
+export interface Machine {
+  readonly start: () => Step
+  readonly replied: (...reply: Parameters<Owner["replied"]>) => Step
+  readonly contentBegun: () => void
+  readonly contentComplete: () => void
+  readonly progress: () => "None" | "Flowing" | "Complete" | "Declined"
+}
+
+/** What ended a run before its last reply. */
+export interface Cut {
+  readonly failure: Failure
+  readonly phase: Phase
+  /** Whether the server may have got all of the content: its last octet had been handed to the socket. */
+  readonly handed: boolean
+}
+
+export interface Options {
+  readonly trace?: CommandTrace | undefined
+  readonly framing: Framing
+  /** Given when it fits into one write, as it goes over the wire. */
+  readonly content: Uint8Array | undefined
+  /** The last octet of the content is on its way; only replies are still to come. */
+  readonly onLeft: () => void
+  readonly onEndAfterAbandon: () => void
+}
+
+export interface Run {
+  /** Begins, and calls back when content is due that was not given, and when the run has ended. */
+  readonly begin: (wanted: () => void, ended: () => void) => void
+  readonly framing: Framing
+  /** The content that was asked for is on its way. */
+  readonly contentBegun: () => void
+  /** Puts content on the wire, at once; waits, if it is not the last, until the socket was given it. */
+  readonly put: (octets: ReadonlyArray<Uint8Array>, last: boolean) => Effect.Effect<void>
+  /** How many octets of content were put on the wire. */
+  readonly octets: () => number
+  /** What is known should the run be given up now. */
+  readonly cutNow: (failure: Failure) => Cut
+  /**
+   * Nobody waits for the result any more. What has not left is withdrawn; what has left is brought to an end that
+   * sends nothing more to anybody, or the connection is destroyed (a dot or RSET within content would be text).
+   */
+  readonly abandon: () => void
+  /** The content failed: the envelope is reset where that can be, between chunks, and the connection destroyed where not. */
+  readonly stop: () => void
+  readonly hasEnded: () => boolean
+  readonly awaitEnd: Effect.Effect<void>
+  /** `undefined` when every reply came. */
+  readonly cut: () => Cut | undefined
+}
+
+const inMidContent: Failure = {
+  _tag: "Abandoned",
+  reason: "a message was abandoned in the middle of its content"
+}
+
+export const make = (
+  exchange: Exchange,
+  machine: Machine,
+  { content, framing, onEndAfterAbandon, onLeft, trace }: Options
+): Run => {
+  const { dialogue } = exchange
+  let wanted: () => void = () => undefined
+  let listeners: Array<() => void> = []
+  const replies = Wakeup.make()
+  let finished = false
+  let abandoned = false
+  let answered = false
+  let contentDue = false
+  // No further chunk leaves; the run ends once what has left is answered.
+  let halted = false
+  let length = 0
+  let cut: Cut | undefined
+
+  const hasEnded = (): boolean => finished
+
+  const finish = (): void => {
+    if (finished) return
+    finished = true
+    exchange.finish(owner)
+    dialogue.forget(owner)
+    if (abandoned) onEndAfterAbandon()
+    const told = listeners
+    listeners = []
+    wanted = () => undefined
+    for (const listener of told) listener()
+  }
+
+  const submit = (commands: ReadonlyArray<Command>): void => {
+    const problem = dialogue.submit(owner, commands)
+    if (problem === undefined) {
+      exchange.flush()
+      return
+    }
+    const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
+    exchange.fail(refused)
+    // A session that had ended before tells nobody any more.
+    owner.failed(exchange.failure() ?? refused, undefined)
+  }
+
+  const contentBegun = (): void => {
+    if (framing === "data") dialogue.beginContent(owner)
+    machine.contentBegun()
+  }
+
+  const putOctets = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
+    let added = 0
+    for (const part of octets) added += part.length
+    length += added
+    if (framing === "data") dialogue.content(octets, last)
+    else submit([Commands.bdat(octets, last)])
+    exchange.tape.content(added, last)
+    if (last) machine.contentComplete()
+    exchange.flush()
+  }
+
+  // One step: nobody may see the last octet on the wire and the machine without it.
+  const put = (octets: ReadonlyArray<Uint8Array>, last: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      // Whoever waits for the end of the run interrupts this.
+      if (finished || halted) return Effect.never
+      if (mustWait()) return Effect.zipRight(nextReply, put(octets, last))
+      exchange.together(() => {
+        putOctets(octets, last)
+        if (last && !finished) onLeft()
+      })
+      return last ? Effect.void : exchange.drain
+    })
+
+  // RFC 2920: without PIPELINING a chunk waits for the reply to the one before, and must not count as sent until then.
+  const mustWait = (): boolean =>
+    framing === "bdat" && !dialogue.capabilities().pipelining && dialogue.headOf(owner) !== undefined
+
+  const nextReply: Effect.Effect<void> = Wakeup.until(replies, () =>
+    finished || halted || !mustWait() ? Effect.void : undefined
+  )
+
+  const decline = (): void => {
+    dialogue.beginContent(owner)
+    machine.contentBegun()
+    putOctets([endOfData], true)
+  }
+
+  const contentAsked = (): void => {
+    if (abandoned) {
+      if (framing === "bdat") {
+        done(true)
+        return
+      }
+      contentDue = true
+      exchange.fail(inMidContent)
+      return
+    }
+    contentDue = true
+    if (content === undefined) {
+      wanted()
+      return
+    }
+    contentBegun()
+    exchange.together(() => {
+      putOctets([content], true)
+      if (!finished) onLeft()
+    })
+  }
+
+  const done = (reset: boolean): void => {
+    // Behind the commands of whoever has come next, RSET would be theirs.
+    if (reset && dialogue.isLatest(owner)) exchange.reset()
+    finish()
+  }
+
+  const offer = (commands: ReadonlyArray<Command>): void =>
+    exchange.together(() => {
+      submit(commands)
+      if (!finished) contentAsked()
+    })
+
+  const doneOnceAnswered = (): void => {
+    if (dialogue.headOf(owner) === undefined) done(true)
+  }
+
+  const halt = (): void => {
+    halted = true
+    dialogue.withdraw(owner)
+    doneOnceAnswered()
+  }
+
+  const follow = (step: Step): void => {
+    switch (step._tag) {
+      case "Submit":
+        // Whoever was interrupted wants nothing more to be sent: the envelope so far is taken back.
+        if (abandoned) done(true)
+        else submit(step.commands)
+        return
+      case "Offer":
+        offer(step.commands)
+        return
+      case "Wait":
+        if (halted) doneOnceAnswered()
+        return
+      case "Content":
+        contentAsked()
+        return
+      case "Halt":
+        halt()
+        return
+      case "Decline":
+        decline()
+        return
+      case "Done":
+        done(step.reset)
+        return
+      case "Stopped":
+        exchange.fail({ _tag: "Abandoned", reason: "the content of a message was refused before its end" })
+        return
+      case "Violated":
+        exchange.fail({ _tag: "Violated", reason: step.reason, reply: undefined, injection: false })
+        return
+    }
+  }
+
+  const handed = (): boolean => {
+    if (machine.progress() !== "Complete") return false
+    // No reply is expected any more when the last one was none that could be.
+    const tail = dialogue.tailOf(owner)
+    return tail === undefined || tail.end <= exchange.handed()
+  }
+
+  const inContent: Phase = framing === "data" ? "content" : "bdat"
+
+  // `all` says whether the whole message has left, or will.
+  const cutBy = (failure: Failure, phase: Phase | undefined, all: boolean): Cut => {
+    // A goodbye in place of a reply answers that command, and whatever is behind it has not been read.
+    const unread =
+      failure._tag === "Unreached" || (failure._tag === "Disconnected" && failure.reply !== undefined)
+    if (all && (!unread || phase === "final")) return { failure, phase: "final", handed: true }
+    const told = phase === "final" ? inContent : (phase ?? (contentDue ? inContent : "idle"))
+    return { failure, phase: told, handed: false }
+  }
+
+  const owner: Owner = {
+    trace,
+    replied: (command, reply, meaning, more) => {
+      answered = true
+      follow(machine.replied(command, reply, meaning, more))
+      replies.wake()
+    },
+    failed: (failure, phase) => {
+      if (finished) return
+      cut = cutBy(failure, phase, handed())
+      finish()
+    }
+  }
+
+  const abandon = (): void => {
+    if (finished || abandoned) return
+    abandoned = true
+    const progress = machine.progress()
+    if (progress === "Complete" || progress === "Declined") return
+    if (framing === "data" && contentDue) {
+      exchange.fail(inMidContent)
+      return
+    }
+    if (contentDue) halted = true
+    const idle = dialogue.withdraw(owner)
+    if (idle) done(answered || contentDue)
+    else exchange.bound(owner)
+  }
+
+  return {
+    begin: (onWanted, onEnded) => {
+      wanted = onWanted
+      listeners.push(onEnded)
+      exchange.start(owner)
+      follow(machine.start())
+    },
+    framing,
+    contentBegun,
+    put,
+    octets: () => length,
+    // On a session that goes on, a message that is complete leaves, whoever gives it up.
+    cutNow: (failure) =>
+      cutBy(failure, dialogue.headOf(owner)?.command.phase, machine.progress() === "Complete"),
+    abandon,
+    stop: () => {
+      if (finished) return
+      if (framing === "data") {
+        exchange.fail(inMidContent)
+        return
+      }
+      halt()
+      if (!hasEnded()) exchange.bound(owner)
+    },
+    hasEnded,
+    awaitEnd: Effect.async((resume) => {
+      if (finished) resume(Effect.void)
+      else listeners.push(() => resume(Effect.void))
+    }),
+    cut: () => cut
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Spans for whoever traces, under OpenTelemetry's names: one for each send, in a client and on a session, and one for each command from its line to
+ * its reply. Where nobody has set a tracer nothing is made, not even an attribute. Spans hold neither credentials nor
+ * content nor addresses.
+ */
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import type { Command } from "../../protocol/Command.js"
+import type { Reply } from "../../protocol/Reply.js"
+import { formatEnhancedCode } from "../../protocol/Reply.js"
+import type { Receipt } from "../../SmtpReceipt.js"
+import type { Addresses, Endpoint } from "../../SmtpSocket.js"
+
+/** Makes the spans of one owner's commands. */
+export interface CommandTrace {
+  readonly sent: (command: Command) => void
+  readonly replied: (command: Command, reply: Reply, more: boolean) => void
+  /** No reply comes any more. */
+  readonly failed: (reason: string) => void
+}
+
+/** What every span of a session says. */
+export type Attributes = Readonly<Record<string, string | number>>
+
+export const attributesOf = (
+  endpoint: Endpoint,
+  { remoteAddress, remotePort }: Addresses,
+  dialect: "smtp" | "lmtp"
+): Attributes => ({
+  "network.protocol.name": dialect,
+  ...(endpoint._tag === "Tcp"
+    ? { "server.address": endpoint.host, "server.port": endpoint.port }
+    : { "server.address": endpoint.path }),
+  ...(remoteAddress === undefined ? {} : { "network.peer.address": remoteAddress }),
+  ...(remotePort === undefined ? {} : { "network.peer.port": remotePort })
+})
+
+const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+/** Whether somebody sees the spans of a fiber: Effect's own tracer keeps them to itself. */
+export const isTraced = (fiber: AnyFiber): boolean =>
+  fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
+
+/** The trace of commands that this fiber submits; `undefined` where nobody traces. */
+export const commandsOf = (
+  fiber: AnyFiber,
+  attributes: () => Attributes,
+  now: () => number
+): CommandTrace | undefined =>
+  isTraced(fiber) ? guarded(makeTrace(fiber.currentTracer, fiber.currentSpan, attributes(), now)) : undefined
+
+/** A tracer that throws is heard of no more: mail is worth more than its spans. */
+const guarded = (trace: CommandTrace): CommandTrace => {
+  let broken = false
+  const attempt = (tell: () => void): void => {
+    if (broken) return
+    try {
+      tell()
+    } catch {
+      broken = true
+    }
+  }
+  return {
+    sent: (command) => attempt(() => trace.sent(command)),
+    replied: (command, reply, more) => attempt(() => trace.replied(command, reply, more)),
+    failed: (reason) => attempt(() => trace.failed(reason))
+  }
+}
+
+const makeTrace = (
+  tracer: Tracer.Tracer,
+  parent: Tracer.AnySpan | undefined,
+  attributes: Attributes,
+  now: () => number
+): CommandTrace => {
+  const open: Array<Tracer.Span> = []
+  const time = (): bigint => BigInt(Math.round(now() * 1_000_000))
+
+  const end = (exit: Exit.Exit<unknown, unknown>): void => {
+    open.shift()?.end(time(), exit)
+  }
+
+  return {
+    sent: ({ verb }) => {
+      const span = tracer.span(
+        `SMTP ${verb}`,
+        Option.fromNullable(parent),
+        Context.empty(),
+        [],
+        time(),
+        "client"
+      )
+      for (const [name, value] of Object.entries(attributes)) span.attribute(name, value)
+      span.attribute("smtp.command", verb)
+      open.push(span)
+    },
+    replied: ({ kind }, reply, more) => {
+      const span = open[0]
+      if (span === undefined) return
+      span.attribute("smtp.reply.code", reply.code)
+      if (reply.enhancedCode !== undefined) {
+        span.attribute("smtp.reply.enhanced_code", formatEnhancedCode(reply.enhancedCode))
+      }
+      // DATA lasts until the verdict on the content.
+      const goesOn = (kind === "Data" && reply.code === 354) || more
+      if (!goesOn) end(reply.code >= 400 ? Exit.fail(`the server answered ${reply.code}`) : Exit.void)
+    },
+    failed: (reason) => {
+      while (open.length > 0) end(Exit.fail(reason))
+    }
+  }
+}
+
+/**
+ * Puts a send into a span, if somebody traces. What became of the recipients is among its attributes. That of a
+ * client holds those of its attempts, and the waits between them.
+ */
+export const ofSend = <E, R, A extends Receipt, E2>(
+  name: "SMTP send" | "SmtpClient send",
+  attributes: () => Attributes,
+  recipients: number,
+  send: (fiber: AnyFiber) => Effect.Effect<A, E, R>,
+  conclude: (receipt: A) => Effect.Effect<A, E2>
+): Effect.Effect<A, E | E2, R> =>
+  Effect.withFiberRuntime((outer) => {
+    if (!isTraced(outer)) return Effect.flatMap(send(outer), conclude)
+    const traced = Effect.withFiberRuntime<A, E | E2, R>((fiber) =>
+      Effect.flatMap(send(fiber), (receipt) => {
+        tell(fiber.currentSpan, receipt)
+        return conclude(receipt)
+      })
+    )
+    return Effect.withSpan(traced, name, {
+      kind: "client",
+      attributes: { ...attributes(), "smtp.recipients": recipients }
+    })
+  })
+
+const tell = (span: Tracer.AnySpan | undefined, receipt: Receipt): void => {
+  if (span?._tag !== "Span") return
+  span.attribute("smtp.recipients.accepted", receipt.accepted.length)
+  span.attribute("smtp.recipients.refused", receipt.refused.length)
+  span.attribute("smtp.recipients.not_sent", receipt.notSent.length)
+  span.attribute("smtp.recipients.unknown", receipt.unknown.length)
+  const [first] = receipt.accepted
+  if (first?.queueId !== undefined) span.attribute("smtp.queue_id", first.queueId)
+  if (receipt.content !== undefined) span.attribute("smtp.message.octets", receipt.content.octets)
+}
