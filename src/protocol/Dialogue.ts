@@ -10,7 +10,7 @@ import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
-import * as Outboxes from "./WriteBuffer.js"
+import * as WriteBuffers from "./WriteBuffer.js"
 import * as Queues from "./Queue.js"
 import type { Limits, Reply } from "./Reply.js"
 import { defaultLimits, isViolation, makeParser } from "./Reply.js"
@@ -196,7 +196,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   let unsent: Array<Unsent<Owner>> = []
   const expected = Queues.make<Expected<Owner>>()
   let flowing: Expected<Owner> | undefined
-  const output = Outboxes.make()
+  const output = WriteBuffers.make()
   let writer: Owner | undefined
   let taken = 0
   // How much had been taken when the reply began that is being read, and when the latest octets came.

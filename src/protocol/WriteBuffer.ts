@@ -4,7 +4,7 @@
  */
 import { octetLength } from "./Utf8.js"
 
-export interface Outbox {
+export interface WriteBuffer {
   /** Adds a line, given without its CRLF. */
   readonly line: (line: string) => void
   /** Adds octets; a large array must not change before it is written. */
@@ -24,7 +24,7 @@ const smallLength = 4096
 const firstSlab = 4096
 const largestSlab = 65_536
 
-export const make = (): Outbox => {
+export const make = (): WriteBuffer => {
   let parts: Array<Uint8Array> = []
   let put = 0
   // Lines that are still to be encoded, and how many octets they will take.

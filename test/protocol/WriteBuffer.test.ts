@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import * as Outboxes from "../../src/protocol/WriteBuffer.js"
+import * as WriteBuffers from "../../src/protocol/WriteBuffer.js"
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -8,23 +8,23 @@ const joined = (parts: ReadonlyArray<Uint8Array>): string => Buffer.concat(parts
 
 describe("octets on their way to the wire", () => {
   it("lines and small pieces are gathered into one array", () => {
-    const outbox = Outboxes.make()
-    outbox.line("MAIL FROM:<>")
-    outbox.octets(encode("one"))
-    outbox.line("RSET")
-    const taken = outbox.take()
+    const buffer = WriteBuffers.make()
+    buffer.line("MAIL FROM:<>")
+    buffer.octets(encode("one"))
+    buffer.line("RSET")
+    const taken = buffer.take()
     expect(taken.length).toBe(1)
     expect(joined(taken)).toBe("MAIL FROM:<>\r\noneRSET\r\n")
-    expect(outbox.take()).toStrictEqual([])
+    expect(buffer.take()).toStrictEqual([])
   })
 
   it("a large piece passes as it is, between what came before it and after it", () => {
-    const outbox = Outboxes.make()
+    const buffer = WriteBuffers.make()
     const large = new Uint8Array(10_000)
-    outbox.line("BDAT 10000")
-    outbox.octets(large)
-    outbox.line("RSET")
-    const taken = outbox.take()
+    buffer.line("BDAT 10000")
+    buffer.octets(large)
+    buffer.line("RSET")
+    const taken = buffer.take()
     expect(taken.map((part) => part.length)).toStrictEqual([12, 10_000, 6])
     expect(taken[1]).toBe(large)
   })
@@ -41,20 +41,20 @@ describe("octets on their way to the wire", () => {
   it("whatever is added comes out once and in order, counted in octets, and stays as it was", () => {
     FastCheck.assert(
       FastCheck.property(pieces, (all) => {
-        const outbox = Outboxes.make()
+        const buffer = WriteBuffers.make()
         const expected: Array<Uint8Array> = []
         const takes: Array<{ readonly parts: ReadonlyArray<Uint8Array>; readonly then: string }> = []
         const take = (): void => {
-          const parts = outbox.take()
+          const parts = buffer.take()
           takes.push({ parts, then: joined(parts) })
         }
         for (const piece of all) {
           if (piece === "take") take()
           else if ("line" in piece) {
-            outbox.line(piece.line)
+            buffer.line(piece.line)
             expected.push(encode(`${piece.line}\r\n`))
           } else {
-            outbox.octets(piece.octets)
+            buffer.octets(piece.octets)
             expected.push(piece.octets)
           }
         }
@@ -62,7 +62,7 @@ describe("octets on their way to the wire", () => {
         const whole = joined(expected)
         expect(takes.map(({ then }) => then).join("")).toBe(whole)
         expect(takes.map(({ parts }) => joined(parts)).join("")).toBe(whole)
-        expect(outbox.put()).toBe(whole.length)
+        expect(buffer.put()).toBe(whole.length)
       })
     )
   })
