@@ -449,7 +449,7 @@ describe("a send that is given up before its turn", () => {
 
   const notSent = [["b@y.test NotSent ServerDisconnected idle"]]
 
-  it.effect("tells its hook once that it was not sent: in the lane", () =>
+  it.effect("tells its hook once that it was not sent: during its turn", () =>
     Effect.map(hooked(interruptedAfterASecond), (told) => expect(told).toEqual(notSent))
   )
 

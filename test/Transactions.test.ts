@@ -60,7 +60,7 @@ const delivering = (
     options
   )
 
-describe("rule 1: a transaction holds its lane from MAIL to its last octet", () => {
+describe("rule 1: a transaction holds its turn from MAIL to its last octet", () => {
   it.effect("so that the commands of other fibers come before it or behind it", () =>
     withSession(
       script(

@@ -1,5 +1,5 @@
 /**
- * Adverse moments: sessions that end on the way into the lane, regions that cannot be interrupted, fibers in each
+ * Adverse moments: sessions that end on the way into their turn, regions that cannot be interrupted, fibers in each
  * other's way, programs that are wrong.
  */
 import { describe, expect, it } from "@effect/vitest"

@@ -109,7 +109,7 @@ const sourceOf = (
   open: ready(session).pipe(
     Effect.map((opened) => ({
       session: opened,
-      maxMessages: opened.port.exchange.dialogue.capabilities().limits.mailMax
+      maxMessages: opened.port.driver.dialogue.capabilities().limits.mailMax
     })),
     Effect.provide(surroundings),
     Effect.catchAllDefect((cause) =>
@@ -127,7 +127,7 @@ const conduct: Conduct<Session> = {
     Effect.map(service.awaitClosed, (failure): Retirement =>
       failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
     ),
-  // The lane of a session is taken in the order of asking: what comes after the interrupted message finds it gone. With
+  // The turns of a session are taken in the order of asking: what comes after the interrupted message finds it gone. With
   // the messages of others before it that may take as long as they may.
   prove: ({ service, state }, alone) =>
     service.noop.pipe(

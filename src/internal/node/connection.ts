@@ -8,7 +8,7 @@ import type * as Net from "node:net"
 import type { Addresses, Connection } from "../../SmtpSocket.js"
 import { ConnectionLost } from "../transport/connection.js"
 import * as Wakeup from "../effect/wakeup.js"
-import type { Reader, Wire } from "../transport/directConnection.js"
+import type { Reader, DirectConnection } from "../transport/directConnection.js"
 import { register } from "../transport/directConnection.js"
 
 /** A Connection whose writes can be failed by the transport below it. */
@@ -201,7 +201,7 @@ export const fromNodeSocket = (
       })
     })
 
-  const writeDirectly: Wire["write"] = (octets, written) => {
+  const writeDirectly: DirectConnection["write"] = (octets, written) => {
     const progress = begin(octets)
     const attempt = (): void => {
       const outcome = progress()

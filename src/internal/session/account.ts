@@ -19,7 +19,7 @@ import type { NotSentCause } from "../../SmtpSession.js"
 import type { Failure } from "./driver.js"
 import { disconnection } from "./failure.js"
 import type { Request } from "./request.js"
-import type { Tape } from "./recentLines.js"
+import type { RecentLines } from "./recentLines.js"
 import type { Cut } from "./transactionRun.js"
 
 type Outcome = AnyOutcome<NotSentCause>
@@ -61,7 +61,7 @@ const refusedOf = (
 
 /** Writes down what one transaction came to; gives the recipients that were too many for it. */
 export const settle = (
-  tape: Tape,
+  recentLines: RecentLines,
   request: Request,
   account: Account,
   batch: ReadonlyArray<PlannedRecipient>,
@@ -71,7 +71,7 @@ export const settle = (
 ): ReadonlyArray<PlannedRecipient> => {
   const overflow: Array<PlannedRecipient> = []
   const refused = memoize(() => refusedOf(batch, verdicts))
-  const open = memoize(() => openOutcome(tape, cut, refused(), otherwise))
+  const open = memoize(() => openOutcome(recentLines, cut, refused(), otherwise))
   const accepted = makeAccepted()
   const outcome = (address: string, verdict: Verdict): Outcome => {
     switch (verdict._tag) {
@@ -124,14 +124,14 @@ const memoize = <A>(make: () => A): (() => A) => {
 }
 
 const openOutcome = (
-  tape: Tape,
+  recentLines: RecentLines,
   cut: Cut | undefined,
   refused: ReadonlyArray<RefusedRecipient>,
   otherwise: NotSentCause | undefined
 ): ((address: string) => Outcome) => {
   if (cut === undefined) {
     // Every reply came, and nothing is decided: the run was abandoned before its content.
-    const cause = otherwise ?? disconnection(interrupted, "data", tape, refused)
+    const cause = otherwise ?? disconnection(interrupted, "data", recentLines, refused)
     return (address) => Receipts.notSent(address, cause)
   }
   const { failure, handed, phase } = cut
@@ -139,7 +139,7 @@ const openOutcome = (
   if (reply !== undefined && isRefusal(reply) && (phase === "final" || phase === "content")) {
     return (address) => Receipts.refused(address, reply, phase)
   }
-  const cause = disconnection(failure, phase, tape, refused)
+  const cause = disconnection(failure, phase, recentLines, refused)
   // A 2yz in the middle of the content: what the server has made of it nobody can say.
   const taken = failure._tag === "Violated" && failure.reply !== undefined && isSuccess(failure.reply)
   const doubtful = handed || (taken && phase === "content")

@@ -7,15 +7,15 @@ import { ContentError, DataError, RecipientsRefused } from "../../SmtpError.js"
 import type { Replies } from "../../SmtpSession.js"
 import type { ContentOptions } from "../../SmtpSubmission.js"
 import * as Contents from "../content/content.js"
-import type { Exchange } from "./driver.js"
+import type { Driver } from "./driver.js"
 import { noReply } from "./commands.js"
 import { disconnection } from "./failure.js"
 import { prepareOptions, transact, wholeLength } from "./sendContent.js"
 import * as TransactionRun from "./transactionRun.js"
 
-/** Sends DATA and the content in the lane that the fiber holds. */
+/** Sends DATA and the content in the turn that the fiber holds. */
 export const sendData = <E, R>(
-  exchange: Exchange,
+  driver: Driver,
   dialect: "smtp" | "lmtp",
   content: Content<E, R>,
   options: ContentOptions = {}
@@ -26,21 +26,21 @@ export const sendData = <E, R>(
 > =>
   Effect.scoped(
     Effect.gen(function* () {
-      const prepared = yield* Contents.prepare(content, prepareOptions(options, exchange.limits.stall))
-      const machine = Transactions.makeData(exchange.dialogue.recipients(), dialect)
-      const size = exchange.dialogue.capabilities().size
+      const prepared = yield* Contents.prepare(content, prepareOptions(options, driver.limits.stall))
+      const machine = Transactions.makeData(driver.dialogue.recipients(), dialect)
+      const size = driver.dialogue.capabilities().size
       if (prepared._tag === "Bytes" && size !== undefined && prepared.facts.octets > size) {
         const detail = `its ${prepared.facts.octets} octets are more than the ${size} that the server takes`
         return yield* new ContentError({ reason: "TooLarge", detail })
       }
       const whole = prepared._tag === "Bytes" ? Contents.whole(prepared, "data", wholeLength) : undefined
-      const run = TransactionRun.make(exchange, machine, {
+      const run = TransactionRun.make(driver, machine, {
         framing: "data",
         content: whole,
         onLeft: () => undefined,
         onEndAfterAbandon: () => undefined
       })
-      const sending = transact(exchange, run, prepared)
+      const sending = transact(driver, run, prepared)
       yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
       const cut = run.cut()
       const { replies, declined } = machine.result()
@@ -50,9 +50,9 @@ export const sendData = <E, R>(
       // Under LMTP a recipient without a reply may have got the message, whatever the others were told.
       const inDoubt = refusal !== undefined && machine.progress() === "Complete"
       if (cut !== undefined && (first === undefined || inDoubt)) {
-        return yield* disconnection(cut.failure, cut.phase, exchange.tape)
+        return yield* disconnection(cut.failure, cut.phase, driver.recentLines)
       }
-      if (first === undefined) return yield* disconnection(noReply, "data", exchange.tape)
+      if (first === undefined) return yield* disconnection(noReply, "data", driver.recentLines)
       return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)
     })
   )

@@ -19,7 +19,7 @@ import type { Prepared, PreparedStream } from "../content/content.js"
 import * as Contents from "../content/content.js"
 import type { Past } from "../content/pass.js"
 import { warnOf } from "./logUnknown.js"
-import type { Entrant } from "./driver.js"
+import type { Turn } from "./driver.js"
 import { invalidArgument } from "./failure.js"
 import { hookEffect } from "../effect/hook.js"
 import type { Demand, Message, Port as MessagePort } from "./message.js"
@@ -32,8 +32,8 @@ import * as Tracing from "../telemetry/tracing.js"
 
 /** What a session gives to a delivery. */
 export interface Port extends MessagePort {
-  /** Says EHLO, or HELO, if nobody has, in the lane that the entrant has. */
-  readonly greet: (entrant: Entrant) => Effect.Effect<void, HeloError | Disconnection>
+  /** Says EHLO, or HELO, if nobody has, within the turn. */
+  readonly greet: (turn: Turn) => Effect.Effect<void, HeloError | Disconnection>
   /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
   readonly insideTransaction: Effect.Effect<boolean>
 }
@@ -50,7 +50,7 @@ export const deliver = <E, R>(
 ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const { stall } = port.exchange.limits
+  const { stall } = port.driver.limits
   return deliverPrepared(port, submission, request, prepare(stall, request, submission))
 }
 
@@ -74,7 +74,7 @@ const conclude = <E, R, E2>(
   conclusion: (receipt: Receipt) => Effect.Effect<Receipt, E2>
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
   const content = prepared._tag === "Bytes" ? prepared : undefined
-  const { exchange } = port
+  const { driver } = port
   const concluded = (receipt: Receipt): Effect.Effect<Receipt, E2> => {
     Meter.settled(receipt)
     return receipt.unknown.length === 0
@@ -88,7 +88,7 @@ const conclude = <E, R, E2>(
       port.attributes,
       request.recipients.length,
       (fiber) =>
-        carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, exchange.now))),
+        carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, driver.now))),
       concluded
     )
   if (onOutcome === undefined) return sent((trace) => Messages.make(port, request, report, trace))
@@ -116,11 +116,11 @@ const conclude = <E, R, E2>(
  * Unknown, which then counts.
  */
 export const reportUnheard =
-  ({ exchange }: Port, request: Request): Messages.Report =>
+  ({ driver }: Port, request: Request): Messages.Report =>
   (receipt, content) => {
     if (request.timeout !== undefined) return
     Meter.settled(receipt)
-    exchange.fork(warnOf(request, content, receipt))
+    driver.fork(warnOf(request, content, receipt))
   }
 
 interface Opening<E, R> {
@@ -169,7 +169,7 @@ const carry = <E, R>(
       return unsent(request, preparation.error)
     case "Opening": {
       const { past, submission } = preparation
-      const { stall } = port.exchange.limits
+      const { stall } = port.driver.limits
       const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission), past)
       const sent = Effect.flatMap(opened, (content) => driven(port, request, content, message))
       return withinTimeout(Effect.scoped(sent), request, message).pipe(
@@ -274,7 +274,7 @@ const answer = <E, R>(
     case "Refused":
       return Effect.fail(demand.error)
     case "Greet":
-      return Effect.flatMap(Effect.either(port.greet(demand.entrant)), (greeted) =>
+      return Effect.flatMap(Effect.either(port.greet(demand.turn)), (greeted) =>
         after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
       )
     case "Inspect":
@@ -285,7 +285,7 @@ const answer = <E, R>(
       )
     case "Send":
       return Effect.flatMap(
-        Effect.either(mended(message, sendContent(port.exchange, demand.run, content, demand.require7bit))),
+        Effect.either(mended(message, sendContent(port.driver, demand.run, content, demand.require7bit))),
         (sent) =>
           sent._tag === "Right"
             ? after(() => message.contentSent(sent.right))
@@ -321,14 +321,14 @@ const mended = <A, E, R>(
 
 /** What the plan has to know of a stream, which is looked at as far as the server makes it necessary. */
 const streamFacts = <E, R>(
-  { exchange }: Port,
+  { driver }: Port,
   request: Request,
   content: Prepared<E, R>
 ): Effect.Effect<ContentFacts, ContentError | E, R> => {
   if (content._tag === "Bytes") return Effect.succeed(Messages.factsOf(content))
   const octets = content.declaredSize
   if (content.content7bit) return Effect.succeed({ octets, eightBit: false, utf8Header: false })
-  return peek(content, exchange.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit)
+  return peek(content, driver.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit)
 }
 
 const peek = <E, R>(
@@ -348,7 +348,7 @@ export const send = <E, R>(
 ): Effect.Effect<Receipt, SendError | E, R> => {
   const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const { stall } = port.exchange.limits
+  const { stall } = port.driver.limits
   return conclude(port, submission, request, prepare(stall, request, submission), (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)

@@ -17,16 +17,16 @@ import * as Dialogues from "../../protocol/Dialogue.js"
 import type { Limits, Reply } from "../../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../../SmtpSocket.js"
 import type { Window } from "./turn.js"
-import * as Admissions from "./turn.js"
+import { makeTurnQueue } from "./turn.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
 import * as Meter from "../telemetry/meter.js"
 import type { TimeLimits } from "./timeLimits.js"
-import type { Tape } from "./recentLines.js"
+import type { RecentLines } from "./recentLines.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
 import * as Wakeup from "../effect/wakeup.js"
-import type { Reader, Wire } from "../transport/directConnection.js"
-import * as Wires from "../transport/directConnection.js"
+import type { Reader, DirectConnection } from "../transport/directConnection.js"
+import * as DirectConnections from "../transport/directConnection.js"
 import type { Deadline } from "./watchdog.js"
 import * as Watchdogs from "./watchdog.js"
 
@@ -70,32 +70,32 @@ export interface Owner {
 }
 
 /**
- * Whoever wants the lane: the right to submit. One has it at a time, in the order of asking. A `"message"` can follow
- * messages that are complete and not answered yet; the others come once every reply is in.
+ * The right to submit commands. One turn at a time, in the order of asking. A `"message"` can follow messages that are
+ * complete and not answered yet; the others begin once every reply is in.
  */
-export interface Entrant {
+export interface Turn {
   readonly purpose: "commands" | "transaction" | "message"
   readonly begin: () => void
-  /** The session has failed before the entrant's turn. */
-  readonly turnedAway: (failure: Failure) => void
+  /** The session has failed before the turn began. */
+  readonly rejected: (failure: Failure) => void
 }
 
-export interface Exchange {
+export interface Driver {
   readonly dialogue: Dialogue<Owner>
   readonly limits: TimeLimits
-  readonly tape: Tape
+  readonly recentLines: RecentLines
   readonly connection: () => Connection
   /** How many octets of the dialogue were handed to the socket. */
   readonly handed: () => number
   readonly failure: () => Failure | undefined
-  /** Asks for the lane. */
-  readonly enter: (entrant: Entrant) => void
-  /** Passes the lane on: what is still to come of the entrant's are replies. */
-  readonly pass: (entrant: Entrant, octets: number) => void
-  /** Gives the lane back, or the place in the queue. */
-  readonly leave: (entrant: Entrant) => void
-  /** The entrant that has the lane. */
-  readonly holder: () => Entrant | undefined
+  /** Asks for the turn. */
+  readonly takeTurn: (turn: Turn) => void
+  /** Passes the turn on: only replies to its commands are still to come. */
+  readonly passTurn: (turn: Turn, octets: number) => void
+  /** Gives the turn back, or the place in the queue. */
+  readonly leaveTurn: (turn: Turn) => void
+  /** The turn that has begun and was not passed on. */
+  readonly turnHolder: () => Turn | undefined
   /** Registers an owner until `finish`, so that it hears of a failure. */
   readonly start: (owner: Owner) => void
   readonly finish: (owner: Owner) => void
@@ -147,20 +147,20 @@ export const make = (
     readonly dialect: "smtp" | "lmtp"
     readonly replyLimits: Limits | undefined
     readonly limits: TimeLimits
-    readonly tape: Tape
+    readonly recentLines: RecentLines
     readonly window: Window
     /** Run when the server has ended the session because of too many commands. */
     readonly onTooManyCommands: Effect.Effect<void>
   }
-): Effect.Effect<Exchange, never, Scope.Scope> =>
+): Effect.Effect<Driver, never, Scope.Scope> =>
   Effect.gen(function* () {
     const runFork = Runtime.runFork(yield* Effect.runtime())
     const clock = yield* Effect.clock
     const ended = yield* Deferred.make<Failure | undefined>()
     const scope = yield* Effect.scope
-    const openWire = (connection: Connection) => Scope.extend(Wires.open(connection), scope)
+    const openWire = (connection: Connection) => Scope.extend(DirectConnections.open(connection), scope)
     let timer: Fiber.RuntimeFiber<void> | undefined
-    const exchange = build(first, yield* openWire(first), greeter, options, {
+    const driver = build(first, yield* openWire(first), greeter, options, {
       openWire,
       fork: (effect) => {
         runFork(effect)
@@ -184,13 +184,13 @@ export const make = (
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => (timer === undefined ? Effect.void : Fiber.interrupt(timer)))
     )
-    exchange.begin()
-    return exchange
+    driver.begin()
+    return driver
   })
 
 interface Surroundings {
-  readonly fork: Exchange["fork"]
-  readonly openWire: (connection: Connection) => Effect.Effect<Wire>
+  readonly fork: Driver["fork"]
+  readonly openWire: (connection: Connection) => Effect.Effect<DirectConnection>
   readonly now: () => number
   /** The same, but that it only passes: the limits count by it. */
   readonly elapsed: () => number
@@ -200,7 +200,7 @@ interface Surroundings {
   readonly awaitEnd: Effect.Effect<Failure | undefined>
 }
 
-interface Running extends Exchange {
+interface Running extends Driver {
   /** Reads from now on. */
   readonly begin: () => void
 }
@@ -214,17 +214,17 @@ const namesTooManyCommands = (reply: Reply): boolean =>
 
 const build = (
   first: Connection,
-  firstWire: Wire,
+  firstWire: DirectConnection,
   greeter: Owner,
   options: Parameters<typeof make>[2],
   { after, awaitEnd, elapsed, finish, fork, now, openWire }: Surroundings
 ): Running => {
-  const { limits, tape } = options
+  const { limits, recentLines } = options
   const dialogue = Dialogues.make<Owner>(greeter, {
     dialect: options.dialect,
     limits: options.replyLimits,
     sent: (command, owner) => {
-      tape.sent(command)
+      recentLines.sent(command)
       owner.trace?.sent(command)
     }
   })
@@ -232,7 +232,7 @@ const build = (
   let owners: Array<Owner> = [greeter]
   const taken = Wakeup.make()
   let connection = first
-  let wire = firstWire
+  let direct = firstWire
   let writing = false
   let flushing = false
   let failure: Failure | undefined
@@ -250,8 +250,8 @@ const build = (
   let lost: ConnectionLost | undefined
   // With what the server has announced that it hangs up.
   let lastWords: Reply | undefined
-  // The lane stays its holder's until the replies are in that nobody waits for any more.
-  const lane = Admissions.make<Entrant>(
+  // The turn stays its holder's until the replies are in that nobody waits for any more.
+  const turns = makeTurnQueue<Turn>(
     () => bounds.size > 0,
     ({ purpose }) => purpose === "message",
     options.window
@@ -274,8 +274,8 @@ const build = (
     const head = dialogue.head()?.owner
     const affected = owners
     owners = []
-    const waiting = lane.close()
-    wire.stop()
+    const waiting = turns.close()
+    direct.stop()
     finish(told)
     taken.wake()
     watchdog.poke()
@@ -286,19 +286,19 @@ const build = (
       owner.trace?.failed(cause._tag)
       owner.failed(owner === head || phase === undefined ? cause : others, phase)
     }
-    for (const entrant of waiting) entrant.turnedAway(cause)
+    for (const turn of waiting) turn.rejected(cause)
   }
 
-  const enter = (entrant: Entrant): void => {
-    if (open) lane.enter(entrant)
-    else entrant.turnedAway(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
+  const takeTurn = (turn: Turn): void => {
+    if (open) turns.take(turn)
+    else turn.rejected(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
   }
 
   const finishOwner = (owner: Owner): void => {
     const place = owners.indexOf(owner)
     if (place !== -1) owners.splice(place, 1)
     bounds.delete(owner)
-    lane.settle()
+    turns.settle()
   }
 
   // Whatever other fibers submit in the same turn leaves in the same write.
@@ -370,17 +370,17 @@ const build = (
   const dispatch = (event: Dialogues.Event<Owner>, waited: number): void => {
     switch (event._tag) {
       case "Replied":
-        tape.received(event.reply, event.command)
+        recentLines.received(event.reply, event.command)
         Meter.replied(event.command.phase, event.reply.code, waited)
         event.owner.trace?.replied(event.command, event.reply, event.more)
         event.owner.replied(event.command, event.reply, event.meaning, event.more)
         return
       case "Goodbye":
-        tape.received(event.reply, undefined)
+        recentLines.received(event.reply, undefined)
         fail({ _tag: "Disconnected", reply: event.reply, cause: undefined })
         return
       case "Violated":
-        if (event.reply !== undefined) tape.received(event.reply, dialogue.head()?.command)
+        if (event.reply !== undefined) recentLines.received(event.reply, dialogue.head()?.command)
         fail({ _tag: "Violated", reason: event.reason, reply: event.reply, injection: event.injection })
         return
     }
@@ -436,7 +436,7 @@ const build = (
     received: (octets) => {
       if (!open) return
       received(octets)
-      if (!reading()) wire.stop()
+      if (!reading()) direct.stop()
     },
     ended: (error) => {
       if (open) disconnected(error)
@@ -510,7 +510,7 @@ const build = (
       const octets = takeOutput()
       if (octets === undefined) break
       writing = true
-      wire.write(octets, wrote)
+      direct.write(octets, wrote)
     }
     flushing = false
   }
@@ -552,14 +552,14 @@ const build = (
   return {
     dialogue,
     limits,
-    tape,
+    recentLines,
     connection: () => connection,
     handed: () => handed,
     failure: () => failure,
-    enter,
-    pass: lane.pass,
-    leave: lane.leave,
-    holder: lane.holder,
+    takeTurn,
+    passTurn: turns.pass,
+    leaveTurn: turns.leave,
+    turnHolder: turns.holder,
     start: (owner) => {
       owners.push(owner)
     },
@@ -582,10 +582,10 @@ const build = (
       Effect.map(openWire(secured), (opened) => {
         connection = secured
         if (!open) return
-        wire = opened
+        direct = opened
         dialogue.upgraded()
         headSince = elapsed()
-        wire.read(reader)
+        direct.read(reader)
         flush()
       }),
     close: Effect.suspend(() => {
@@ -593,7 +593,7 @@ const build = (
       return connection.destroy
     }),
     begin: () => {
-      wire.read(reader)
+      direct.read(reader)
       watchdog.begin()
     }
   }

@@ -11,16 +11,20 @@ import {
   ServerDisconnected
 } from "../../SmtpError.js"
 import type { Failure } from "./driver.js"
-import type { Tape } from "./recentLines.js"
+import type { RecentLines } from "./recentLines.js"
 
 /** The error for one command or message of a session that failed. */
 export const disconnection = (
   failure: Failure,
   phase: Phase,
-  tape: Tape,
+  recentLines: RecentLines,
   refused?: ReadonlyArray<RefusedRecipient>
 ): Disconnection => {
-  const common = { phase, refused: refused?.length === 0 ? undefined : refused, transcript: tape.tail() }
+  const common = {
+    phase,
+    refused: refused?.length === 0 ? undefined : refused,
+    transcript: recentLines.tail()
+  }
   switch (failure._tag) {
     case "Disconnected":
       return new ServerDisconnected({ ...common, reply: failure.reply, cause: failure.cause })

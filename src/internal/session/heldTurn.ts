@@ -1,31 +1,31 @@
 /**
- * The lane as an effect: the right to submit commands, taken in the order of asking and given back whatever
+ * The turn as an effect: the right to submit commands, taken in the order of asking and given back whatever
  * happens.
  */
 import * as Effect from "effect/Effect"
-import type { Entrant, Exchange, Failure } from "./driver.js"
+import type { Turn, Driver, Failure } from "./driver.js"
 
-export interface Lane {
-  readonly entrant: Entrant
-  /** Waits for the lane; gives the failure of a session that ended before. Interruption gives the place up. */
+export interface HeldTurn {
+  readonly turn: Turn
+  /** Waits for the turn; gives the failure of a session that ended before. Interruption gives the place up. */
   readonly take: Effect.Effect<Failure | undefined>
-  /** Gives the lane back, once or more often. */
+  /** Gives the turn back, once or more often. */
   readonly leave: () => void
 }
 
-export const make = (exchange: Exchange, purpose: Entrant["purpose"]): Lane => {
+export const make = (driver: Driver, purpose: Turn["purpose"]): HeldTurn => {
   let admitted: (failure: Failure | undefined) => void = () => undefined
-  const entrant: Entrant = {
+  const turn: Turn = {
     purpose,
     begin: () => admitted(undefined),
-    turnedAway: (failure) => admitted(failure)
+    rejected: (failure) => admitted(failure)
   }
-  const leave = (): void => exchange.leave(entrant)
+  const leave = (): void => driver.leaveTurn(turn)
   return {
-    entrant,
+    turn,
     take: Effect.async((resume) => {
       admitted = (failure) => resume(Effect.succeed(failure))
-      exchange.enter(entrant)
+      driver.takeTurn(turn)
       return Effect.sync(leave)
     }),
     leave

@@ -7,7 +7,7 @@ import * as Commands from "../../protocol/Command.js"
 import { isRefusal } from "../../protocol/Reply.js"
 import { HeloError, InvalidArgument } from "../../SmtpError.js"
 import type { Service } from "../../SmtpSession.js"
-import type { Core } from "./core.js"
+import type { SessionContext } from "./context.js"
 
 export interface Hello {
   readonly methods: Pick<Service, "ehlo" | "helo" | "lhlo" | "ehloOrHeloIfNeeded">
@@ -18,28 +18,28 @@ export interface Hello {
 // RFC 5321 section 3.2: HELO is for servers that do not know EHLO, not for those that refuse this client.
 const isUnknownEhlo = (code: number): boolean => [500, 501, 502, 504, 550].includes(code)
 
-export const make = (core: Core): Hello => {
-  const { channel, clientName, memory, settings } = core
+export const make = (session: SessionContext): Hello => {
+  const { commands, clientName, state, settings } = session
   const { dialect, endpoint } = settings
-  const { cache } = core.surroundings
+  const { cache } = session.services
 
   const sayEhlo: Service["ehlo"] = Effect.gen(function* () {
     const verb = dialect === "lmtp" ? "LHLO" : "EHLO"
-    const reply = yield* channel.one(Commands.ehlo(clientName, verb))
+    const reply = yield* commands.one(Commands.ehlo(clientName, verb))
     if (isRefusal(reply)) return yield* new HeloError({ command: verb, reply })
-    const security = memory.tls === undefined ? "clear" : "tls"
+    const security = state.tls === undefined ? "clear" : "tls"
     yield* cache.put({ endpoint, dialect, security }, reply.lines)
     return reply
   })
 
   const sayHelo: Service["ehlo"] = Effect.gen(function* () {
-    const reply = yield* channel.one(Commands.helo(clientName))
+    const reply = yield* commands.one(Commands.helo(clientName))
     return isRefusal(reply) ? yield* new HeloError({ command: "HELO", reply }) : reply
   })
 
   const mayFallBack: Effect.Effect<boolean> = Effect.suspend(() => {
-    const onlyEhloGrants = settings.tls === "starttls" || core.options.auth !== undefined
-    if (dialect === "lmtp" || onlyEhloGrants || memory.tls !== undefined) return Effect.succeed(false)
+    const onlyEhloGrants = settings.tls === "starttls" || session.options.auth !== undefined
+    if (dialect === "lmtp" || onlyEhloGrants || state.tls !== undefined) return Effect.succeed(false)
     return Effect.map(cache.pinned(endpoint), (pinned) => !pinned)
   })
 
@@ -51,13 +51,13 @@ export const make = (core: Core): Hello => {
 
   // Asked again once the session is this fiber's: another may have said it in the meantime.
   const unlessGreeted = <E>(use: Effect.Effect<void, E>): Effect.Effect<void, E> =>
-    Effect.suspend(() => (memory.greeted ? Effect.void : use))
+    Effect.suspend(() => (state.greeted ? Effect.void : use))
 
   const wrongDialect = (command: string, needed: string): InvalidArgument =>
     new InvalidArgument({ field: "dialect", reason: `is ${dialect}, and ${command} belongs to ${needed}` })
 
   const ifNeeded = (use: Service["ehloOrHeloIfNeeded"]): Service["ehloOrHeloIfNeeded"] =>
-    unlessGreeted(channel.together("commands", unlessGreeted(use)))
+    unlessGreeted(commands.together("commands", unlessGreeted(use)))
 
   const methods: Hello["methods"] = {
     ehlo: sayEhlo,

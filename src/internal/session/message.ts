@@ -1,5 +1,5 @@
 /**
- * One message on its way through a session, without an effect: takes it into the lane, through as many transactions as
+ * One message on its way through a session, without an effect: takes its turn and goes through as many transactions as
  * it needs, and accounts for every recipient. What only a fiber can do (say EHLO, look at a stream, send one) it asks
  * for; small content in memory it sends by itself. The rules of a transaction are those of protocol/Transaction; what
  * is on the wire is that of transactionRun.
@@ -17,7 +17,7 @@ import type { Receipt } from "./account.js"
 import { forget, interrupted, noAccount, receiptOf, settle } from "./account.js"
 import type { Prepared } from "../content/content.js"
 import * as Contents from "../content/content.js"
-import type { Entrant, Exchange, Failure, Owner } from "./driver.js"
+import type { Turn, Driver, Failure, Owner } from "./driver.js"
 import { disconnection, inClear, refusedLocally } from "./failure.js"
 import type { Request } from "./request.js"
 import { reportOf, wholeLength } from "./sendContent.js"
@@ -28,7 +28,7 @@ import * as TransactionRun from "./transactionRun.js"
 
 /** What a session gives to its messages. */
 export interface Port {
-  readonly exchange: Exchange
+  readonly driver: Driver
   readonly dialect: "smtp" | "lmtp"
   readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window">
   readonly verifiedTls: () => boolean
@@ -55,8 +55,8 @@ export interface Experience {
 
 /** What a message asks of whoever drives it; nothing goes on before the answer. */
 export type Demand =
-  /** EHLO, in the lane that the entrant has; then `greeted`. */
-  | { readonly _tag: "Greet"; readonly entrant: Entrant }
+  /** EHLO, within the turn; then `greeted`. */
+  | { readonly _tag: "Greet"; readonly turn: Turn }
   /** A look at the stream; then `inspected`. */
   | { readonly _tag: "Inspect" }
   /** The content of a run; then `contentSent` or `contentFailed`. */
@@ -69,7 +69,7 @@ export type Demand =
 export interface Message {
   /** From now on `ask` hears of every demand. */
   readonly listen: (ask: (demand: Demand) => void) => void
-  /** Asks for the lane. */
+  /** Asks for the turn. */
   readonly begin: (content: Prepared<unknown, unknown>) => void
   readonly greeted: (error: HeloError | Disconnection | undefined) => void
   readonly inspected: (facts: ContentFacts) => void
@@ -113,8 +113,8 @@ export type Report = (receipt: Receipt, content: Prepared<unknown, unknown> | un
  * `report` hears of a message once and as soon as it is known. It outlives the content, and is not to hold it.
  */
 export const make = (port: Port, request: Request, report: Report, trace?: CommandTrace): Message => {
-  const { exchange } = port
-  const { dialogue, tape } = exchange
+  const { driver } = port
+  const { dialogue, recentLines } = driver
   const account = noAccount()
   let ask: (demand: Demand) => void = () => undefined
   let content: Prepared<unknown, unknown> | undefined
@@ -135,7 +135,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     content = undefined
     plan = undefined
     current = undefined
-    exchange.leave(entrant)
+    driver.leaveTurn(turn)
     tell(demand)
   }
 
@@ -162,15 +162,15 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     else leaveWith({ _tag: "Refused", error })
   }
 
-  // Nobody else changes what is known of the session while the message has the lane.
+  // Nobody else changes what is known of the session while the message has the turn.
   const admitted = (): void => {
     if (plan !== undefined) goOn(plan)
     else if (port.unprotected()) leaveWith({ _tag: "Refused", error: inClear() })
     else if (port.greeted()) inspect()
-    else ask({ _tag: "Greet", entrant })
+    else ask({ _tag: "Greet", turn })
   }
 
-  // The lane was somebody else's in between, and the session may not be the one that was planned for: the refusal of
+  // The turn was somebody else's in between, and the session may not be the one that was planned for: the refusal of
   // those who are left stands.
   const goOn = (made: Plan): void => {
     if (dialogue.inTransaction() || dialogue.capabilities() !== plannedFor) finish(nothingMissing)
@@ -192,7 +192,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
       return
     }
     const machine = Transactions.make(made, batch, port.dialect)
-    const run = TransactionRun.make(exchange, machine, {
+    const run = TransactionRun.make(driver, machine, {
       trace,
       framing: made.framing,
       content: content?._tag === "Bytes" ? Contents.whole(content, made.framing, wholeLength) : undefined,
@@ -200,16 +200,15 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
         if (waiting.length > 0) return
         if (mayBeLast(port, made, machine)) sayGoodbye(port, trace)
         // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
-        else if (mayBeFollowed(port, made))
-          exchange.pass(entrant, made.ahead === "content" ? run.octets() : 0)
+        else if (mayBeFollowed(port, made)) driver.passTurn(turn, made.ahead === "content" ? run.octets() : 0)
       },
       onEndAfterAbandon: endedLate
     })
     current = { run, machine, batch }
     settled = false
     sending = false
-    exchange.together(() => {
-      if (mustReset(port)) exchange.reset()
+    driver.together(() => {
+      if (mustReset(port)) driver.reset()
       run.begin(
         () => {
           sending = true
@@ -223,7 +222,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     })
   }
 
-  const nothingMissing: Stop = () => disconnection(interrupted, "idle", tape)
+  const nothingMissing: Stop = () => disconnection(interrupted, "idle", recentLines)
 
   const ended = (failed: ContentError | undefined, sent: ContentReport | undefined): void => {
     if (current === undefined || abandonedRun) return
@@ -231,9 +230,9 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     runs++
     settled = true
     const overflow = settleWith(current, failed)
-    const failure = exchange.failure()
+    const failure = driver.failure()
     if (failure !== undefined) {
-      finish(() => failed ?? disconnection(failure, "idle", tape))
+      finish(() => failed ?? disconnection(failure, "idle", recentLines))
       return
     }
     port.experience.proven ||= current.machine.progress() === "Complete"
@@ -242,18 +241,18 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
       waiting.unshift(overflow)
     }
     if (waiting.length === 0) finish(nothingMissing)
-    else if (exchange.holder() === entrant) admitted()
+    else if (driver.turnHolder() === turn) admitted()
     else reenter()
   }
 
-  // Recipients that were too many for a transaction whose lane had been passed on.
+  // Recipients that were too many for a transaction whose turn had been passed on.
   const reenter = (): void => {
-    exchange.leave(entrant)
-    exchange.enter(entrant)
+    driver.leaveTurn(turn)
+    driver.takeTurn(turn)
   }
 
   const settleWith = ({ batch, machine, run }: Current, otherwise?: NotSentCause): Batch =>
-    settle(tape, request, account, batch, machine.verdicts(), run.cut(), otherwise)
+    settle(recentLines, request, account, batch, machine.verdicts(), run.cut(), otherwise)
 
   const isAccepted = (batch: Batch): boolean =>
     batch.some(({ positions }) => account.outcomes[positions[0] ?? 0]?._tag === "Accepted")
@@ -262,9 +261,9 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     if (current !== undefined && !settled) {
       const { batch, machine, run } = current
       const cut = run.hasEnded() ? run.cut() : run.cutNow(failure)
-      settle(tape, request, account, batch, machine.verdicts(), cut, undefined)
+      settle(recentLines, request, account, batch, machine.verdicts(), cut, undefined)
     }
-    return receiptOf(request, account, () => disconnection(failure, "idle", tape))
+    return receiptOf(request, account, () => disconnection(failure, "idle", recentLines))
   }
 
   let abandonedRun = false
@@ -275,7 +274,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
       report(receiptNow(interrupted), content)
     }
     content = undefined
-    exchange.leave(entrant)
+    driver.leaveTurn(turn)
   }
 
   const abandon = (): void => {
@@ -288,10 +287,10 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     }
   }
 
-  const entrant: Entrant = {
+  const turn: Turn = {
     purpose: "message",
     begin: admitted,
-    turnedAway: (failure) => ask({ _tag: "Settled", receipt: receiptNow(failure) })
+    rejected: (failure) => ask({ _tag: "Settled", receipt: receiptNow(failure) })
   }
 
   return {
@@ -300,7 +299,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     },
     begin: (prepared) => {
       content = prepared
-      exchange.enter(entrant)
+      driver.takeTurn(turn)
     },
     greeted: (error) => {
       if (error === undefined) inspect()
@@ -323,7 +322,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
     abandon,
     leave: () => {
       ask = () => undefined
-      exchange.leave(entrant)
+      driver.leaveTurn(turn)
     }
   }
 }
@@ -336,55 +335,55 @@ export const factsOf = ({ facts }: Contents.PreparedBytes): ContentFacts => ({
 })
 
 const planOf = (
-  { dialect, exchange, experience, settings, verifiedTls }: Port,
+  { dialect, driver, experience, settings, verifiedTls }: Port,
   { envelope, policy }: Request,
   facts: ContentFacts
 ): ReturnType<typeof Plans.plan> => {
-  const { dialogue } = exchange
+  const { dialogue } = driver
   const { chunking, eagerWithin, pipelining } = settings
   const circumstances: Circumstances = {
     capabilities: dialogue.capabilities(),
     dialect,
     verifiedTls: verifiedTls(),
     mails: dialogue.mails(),
-    awake: experience.proven && !experience.restrained && exchange.silentFor() <= eagerWithin,
-    now: exchange.now()
+    awake: experience.proven && !experience.restrained && driver.silentFor() <= eagerWithin,
+    now: driver.now()
   }
   return Plans.plan(envelope, facts, circumstances, { pipelining, chunking, recipients: policy })
 }
 
 // RFC 2033 section 4.2 forbids it for LMTP. The first message of a session is alone, to see what the server does.
-const mayBeFollowed = ({ dialect, exchange, experience, settings }: Port, { ahead }: Plan): boolean =>
+const mayBeFollowed = ({ dialect, driver, experience, settings }: Port, { ahead }: Plan): boolean =>
   dialect === "smtp" &&
-  exchange.dialogue.capabilities().pipelining &&
+  driver.dialogue.capabilities().pipelining &&
   experience.proven &&
   !experience.restrained &&
   (settings.pipelining === "overlap" || ahead === "content")
 
 /** RFC 2920 section 3.1: QUIT may end the group that the content begins, if there will be no other transaction. */
 const mayBeLast = (
-  { dialect, exchange, isLast, settings }: Port,
+  { dialect, driver, isLast, settings }: Port,
   { ahead }: Plan,
   machine: Transactions.Transaction
 ): boolean =>
   isLast === true &&
   dialect === "smtp" &&
-  exchange.dialogue.capabilities().pipelining &&
+  driver.dialogue.capabilities().pipelining &&
   (settings.pipelining === "data" || settings.pipelining === "overlap") &&
   ahead !== "content" &&
   !machine.verdicts().some(({ _tag }) => _tag === "Overflow")
 
-const sayGoodbye = ({ exchange, experience }: Port, trace: CommandTrace | undefined): void => {
-  const owner: Owner = { trace, replied: () => exchange.fork(exchange.close), failed: () => undefined }
+const sayGoodbye = ({ driver, experience }: Port, trace: CommandTrace | undefined): void => {
+  const owner: Owner = { trace, replied: () => driver.fork(driver.close), failed: () => undefined }
   experience.leaving = true
-  exchange.start(owner)
-  exchange.dialogue.submit(owner, [Commands.quit])
-  exchange.flush()
+  driver.start(owner)
+  driver.dialogue.submit(owner, [Commands.quit])
+  driver.flush()
 }
 
 /** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
-const mustReset = ({ exchange, settings }: Port): boolean =>
-  exchange.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
+const mustReset = ({ driver, settings }: Port): boolean =>
+  driver.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
 
 /** Why no other transaction of the message may follow. */
 const beforeFurther = (
@@ -395,7 +394,7 @@ const beforeFurther = (
     const detail = "it can be run only once, and the server takes fewer recipients at a time"
     return new ContentError({ reason: "UsedTwice", detail })
   }
-  const { dialogue } = port.exchange
+  const { dialogue } = port.driver
   const { mailMax } = dialogue.capabilities().limits
   return mailMax === undefined || dialogue.mails() < mailMax
     ? undefined

@@ -18,16 +18,16 @@ import type { Connection, SmtpSocket } from "../../SmtpSocket.js"
 import { formatEndpoint } from "../../SmtpSocket.js"
 import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../../TlsUpgrade.js"
 import * as Elapsed from "../effect/elapsed.js"
-import type { Exchange, Failure, Owner } from "./driver.js"
-import * as Exchanges from "./driver.js"
+import type { Driver, Failure, Owner } from "./driver.js"
+import * as Drivers from "./driver.js"
 import { submitAndWait } from "./commands.js"
 import { disconnection } from "./failure.js"
 import type { Settings } from "../options/session.js"
 import { hasOwnLimit } from "../effect/ownLimit.js"
-import * as Tapes from "./recentLines.js"
+import { makeRecentLines } from "./recentLines.js"
 
 /** The services that a session stands on. */
-export interface Surroundings {
+export interface Services {
   readonly socket: SmtpSocket["Type"]
   readonly tls: TlsUpgrade["Type"]
   readonly cache: CapabilityCache["Type"]
@@ -35,10 +35,10 @@ export interface Surroundings {
 
 /** A connection whose server has greeted. */
 export interface Greeted {
-  readonly exchange: Exchange
+  readonly driver: Driver
   readonly greeting: Reply
   readonly tlsInfo: TlsInfo | undefined
-  /** Holds the sockets and the fibers of the exchange. */
+  /** Holds the sockets and the fibers of the driver. */
   readonly scope: Scope.CloseableScope
   /** Whether the endpoint has ended a session because of too many commands. */
   readonly restrained: boolean
@@ -46,7 +46,7 @@ export interface Greeted {
 
 /** Puts a connection on TLS as the session's options say. */
 export const secure = (
-  { tls }: Surroundings,
+  { tls }: Services,
   settings: Settings,
   options: Options,
   connection: Connection
@@ -64,18 +64,18 @@ export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): 
   tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
 
 const readGreeting = (
-  { cache }: Surroundings,
+  { cache }: Services,
   connection: Connection,
   settings: Settings,
   options: Options
 ): Effect.Effect<
-  { readonly exchange: Exchange; readonly greeting: Reply },
+  { readonly driver: Driver; readonly greeting: Reply },
   ConnectError | Disconnection,
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const tape = Tapes.make(options.transcript)
-    tape.note(`connected to ${formatEndpoint(settings.endpoint)}`)
+    const recentLines = makeRecentLines(options.transcript)
+    recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
     const greeted = yield* Effect.makeLatch()
     let outcome: { readonly reply: Reply } | { readonly failure: Failure } | undefined
     const settle = (what: NonNullable<typeof outcome>): void => {
@@ -86,30 +86,30 @@ const readGreeting = (
       replied: (_command, reply) => settle({ reply }),
       failed: (failure) => settle({ failure })
     }
-    const exchange = yield* Exchanges.make(connection, greeter, {
+    const driver = yield* Drivers.make(connection, greeter, {
       dialect: settings.dialect,
       replyLimits: settings.replyLimits,
       limits: settings.limits,
-      tape,
+      recentLines,
       window: settings.window,
       onTooManyCommands: cache.restrain(settings.endpoint)
     })
     yield* greeted.await
-    exchange.finish(greeter)
+    driver.finish(greeter)
     if (outcome === undefined || "failure" in outcome) {
       const failure = outcome?.failure ?? { _tag: "Abandoned", reason: "nothing was read" }
-      return yield* disconnection(failure, "greeting", tape)
+      return yield* disconnection(failure, "greeting", recentLines)
     }
     const { reply } = outcome
-    if (reply.code === 220) return { exchange, greeting: reply }
+    if (reply.code === 220) return { driver, greeting: reply }
     // RFC 5321 section 3.1: QUIT is all that may follow, but for 421, whose sender has gone.
-    if (reply.code !== 421) yield* sayGoodbye(exchange)
+    if (reply.code !== 421) yield* sayGoodbye(driver)
     return yield* new ConnectError({ endpoint: formatEndpoint(settings.endpoint), reason: "Greeting", reply })
   })
 
-const sayGoodbye = (exchange: Exchange): Effect.Effect<void> =>
-  Effect.interruptible(submitAndWait(exchange, [Commands.quit], () => undefined)).pipe(
-    Effect.timeout(exchange.limits.quit),
+const sayGoodbye = (driver: Driver): Effect.Effect<void> =>
+  Effect.interruptible(submitAndWait(driver, [Commands.quit], () => undefined)).pipe(
+    Effect.timeout(driver.limits.quit),
     Effect.ignore
   )
 
@@ -135,7 +135,7 @@ const announceClient = (
 
 /** One that a program has plugged in may not keep to the limit that it is given. */
 const dial = (
-  { socket }: Surroundings,
+  { socket }: Services,
   { endpoint, limits: { connect } }: Settings,
   except: ReadonlyArray<string>
 ): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
@@ -151,7 +151,7 @@ const dial = (
 
 /** One address of the host: dialled, secured if that comes first, and greeted by. */
 const attempt = (
-  surroundings: Surroundings,
+  services: Services,
   settings: Settings,
   options: Options,
   parent: Scope.Scope,
@@ -160,15 +160,15 @@ const attempt = (
   Effect.gen(function* () {
     const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
     const opened = Effect.gen(function* () {
-      const dialled = yield* dial(surroundings, settings, except)
+      const dialled = yield* dial(services, settings, except)
       const { remoteAddress } = dialled.addresses
       if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
       yield* announceClient(dialled, settings)
       const secured =
-        settings.tls === "implicit" ? yield* secure(surroundings, settings, options, dialled) : undefined
-      const { exchange, greeting } = yield* readGreeting(surroundings, secured ?? dialled, settings, options)
-      const restrained = spendsCommands(settings) && (yield* surroundings.cache.restrained(settings.endpoint))
-      return { exchange, greeting, tlsInfo: secured?.tls, scope, restrained }
+        settings.tls === "implicit" ? yield* secure(services, settings, options, dialled) : undefined
+      const { driver, greeting } = yield* readGreeting(services, secured ?? dialled, settings, options)
+      const restrained = spendsCommands(settings) && (yield* services.cache.restrained(settings.endpoint))
+      return { driver, greeting, tlsInfo: secured?.tls, scope, restrained }
     })
     return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
   })
@@ -182,7 +182,7 @@ const isTurnedAwayForNow = (error: ConnectError | TlsError | Disconnection): boo
   error._tag === "ConnectError" && error.reply !== undefined && isTransient(error.reply)
 
 export const open = (
-  surroundings: Surroundings,
+  services: Services,
   settings: Settings,
   options: Options,
   scope: Scope.Scope
@@ -195,7 +195,7 @@ export const open = (
       first: ConnectError | TlsError | Disconnection | undefined
     ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
       const tried = except.length
-      return Effect.catchAll(attempt(surroundings, settings, options, scope, except), (error) => {
+      return Effect.catchAll(attempt(services, settings, options, scope, except), (error) => {
         const another = except.length > tried && except.length < mostAddresses && elapsed() < latest
         if (isTurnedAwayForNow(error) && another) return next(first ?? error)
         return Effect.fail(first ?? error)

@@ -8,7 +8,7 @@ import type { Reply } from "../../protocol/Reply.js"
 import type { Entry, Listener } from "../../SmtpTranscript.js"
 import { format } from "../../SmtpTranscript.js"
 
-export interface Tape {
+export interface RecentLines {
   readonly sent: (command: Command) => void
   /** `answered` is the command that the reply answers, and decides whether it may be shown. */
   readonly received: (reply: Reply, answered: Command | undefined) => void
@@ -53,7 +53,7 @@ const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<
   })
 }
 
-export const make = (given: Listener | undefined): Tape => {
+export const makeRecentLines = (given: Listener | undefined): RecentLines => {
   let listener = given
   const ring = new Array<Moment | undefined>(capacity)
   // The command that a reply answers.

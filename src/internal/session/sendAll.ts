@@ -56,20 +56,20 @@ const carrier = <E, R>(
   port: Port,
   { fork, forkBeyond, isNested, isTraced }: Surroundings
 ): Flows.Carrier<E, R, NotSentCause> => {
-  const { exchange, settings } = port
+  const { driver, settings } = port
   return {
-    // Twice the window: while one of them is under way the other waits, so that the lane never runs empty.
+    // Twice the window: while one of them is under way the other waits, so that a turn is always taken.
     mostMessages: 2 * settings.window.messages,
     mostOctets: 2 * settings.window.octets,
-    together: exchange.together,
-    afterwards: exchange.afterwards,
+    together: driver.together,
+    afterwards: driver.afterwards,
     begin: (submission, parcel) => {
       const request = readRequest(submission)
       if (isInvalid(request) || isNested) {
         parcel.end(Exit.fail(isInvalid(request) ? invalidArgument(request) : Messages.nested()))
         return undefined
       }
-      const content = prepare(exchange.limits.stall, request, submission)
+      const content = prepare(driver.limits.stall, request, submission)
       if (content._tag === "Failed") {
         parcel.end(Exit.fail(content.error))
         return undefined

@@ -10,7 +10,7 @@ import type { ContentReport } from "../../SmtpReceipt.js"
 import type { ContentOptions } from "../../SmtpSubmission.js"
 import type { Prepared, PrepareOptions } from "../content/content.js"
 import * as Contents from "../content/content.js"
-import type { Exchange } from "./driver.js"
+import type { Driver } from "./driver.js"
 import type { Run } from "./transactionRun.js"
 
 /** Octets of content that leave in one write with what belongs to them. */
@@ -30,7 +30,7 @@ export const prepareOptions = (options: ContentOptions, stallTimeout: Duration.D
  * own.
  */
 export const transact = <E, R>(
-  exchange: Exchange,
+  driver: Driver,
   run: Run,
   content: Prepared<E, R>
 ): Effect.Effect<void, ContentError | E, R> => {
@@ -41,7 +41,7 @@ export const transact = <E, R>(
     )
   })
   return Effect.flatMap(begun, (what) =>
-    what === "Ended" ? Effect.void : Effect.asVoid(sendContent(exchange, run, content, false))
+    what === "Ended" ? Effect.void : Effect.asVoid(sendContent(driver, run, content, false))
   )
 }
 
@@ -50,14 +50,14 @@ export const transact = <E, R>(
  * is in the run. Gives `undefined` if the run ended first.
  */
 export const sendContent = <E, R>(
-  exchange: Exchange,
+  driver: Driver,
   run: Run,
   content: Prepared<E, R>,
   require7bit: boolean
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
     run.contentBegun()
-    const maxSize = exchange.dialogue.capabilities().size
+    const maxSize = driver.dialogue.capabilities().size
     const sending = Contents.run(content, { framing: run.framing, maxSize, require7bit }, run.put)
     // The end of the run ends the content in uninterruptible regions too.
     return Effect.raceFirst(

@@ -1,6 +1,6 @@
 /**
  * The session behind SmtpSession: puts its parts together and turns commands into effects. What is on the wire, and
- * when, is decided by the exchange and the dialogue below it.
+ * when, is decided by the driver and the dialogue below it.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -37,11 +37,11 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import type * as Authentication from "./authenticate.js"
 import { open, takesAnybody } from "./open.js"
-import type { Core } from "./core.js"
-import * as Cores from "./core.js"
+import type { SessionContext } from "./context.js"
+import * as Contexts from "./context.js"
 import { sendData } from "./data.js"
 import * as Delivery from "./deliver.js"
-import type { Entrant, Failure } from "./driver.js"
+import type { Turn, Failure } from "./driver.js"
 import { noReply } from "./commands.js"
 import { disconnection, invalidArgument, notYours } from "./failure.js"
 import type { Hello } from "./hello.js"
@@ -71,8 +71,8 @@ export const ready = (
 ): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
     const established = yield* establish(options)
-    const { core, service } = established
-    yield* StartTls.byPolicy(core, service)
+    const { session, service } = established
+    yield* StartTls.byPolicy(session, service)
     yield* service.ehloOrHeloIfNeeded
     if (options.auth !== undefined) yield* service.authenticate(options.auth)
     return established
@@ -101,7 +101,7 @@ export const sendOnce = <E = never, R = never>(
 
 /** A session, and what only this library knows of it. */
 export interface Established {
-  readonly core: Core
+  readonly session: SessionContext
   readonly service: Service
   readonly port: Delivery.Port
   readonly state: () => State
@@ -117,71 +117,71 @@ const establish = (
   Effect.gen(function* () {
     const settings = readOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
-    const surroundings = {
+    const services = {
       socket: yield* SmtpSocket,
       tls: yield* TlsUpgrade,
       cache: Caches.limit(yield* CapabilityCache)
     }
     const scope = yield* Effect.scope
-    const greeted = yield* open(surroundings, settings, options, scope)
-    const core = Cores.make(greeted, surroundings, settings, options)
-    const built = build(core, greeted.greeting)
-    yield* Scope.addFinalizer(scope, closeGracefully(core, built.service))
-    return { core, ...built }
+    const greeted = yield* open(services, settings, options, scope)
+    const session = Contexts.make(greeted, services, settings, options)
+    const built = build(session, greeted.greeting)
+    yield* Scope.addFinalizer(scope, closeGracefully(session, built.service))
+    return { session, ...built }
   })
 
 // A finalizer is uninterruptible, and a timeout inside it does nothing without `interruptible`.
-const closeGracefully = ({ exchange, memory }: Core, { quit }: Service): Effect.Effect<void> =>
+const closeGracefully = ({ driver, state }: SessionContext, { quit }: Service): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (exchange.failure() !== undefined || exchange.dialogue.state() === "Closed") return Effect.void
-    const goodbye = memory.leaving ? Effect.asVoid(exchange.awaitEnd) : Effect.asVoid(quit)
-    return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), exchange.limits.quit))
-  }).pipe(Effect.zipRight(exchange.close))
+    if (driver.failure() !== undefined || driver.dialogue.state() === "Closed") return Effect.void
+    const goodbye = state.leaving ? Effect.asVoid(driver.awaitEnd) : Effect.asVoid(quit)
+    return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), driver.limits.quit))
+  }).pipe(Effect.zipRight(driver.close))
 
-const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service" | "state"> => {
-  const { channel, exchange, memory, settings } = core
-  const { dialogue, tape } = exchange
+const build = (session: SessionContext, greeting: Reply): Pick<Established, "port" | "service" | "state"> => {
+  const { commands, driver, state, settings } = session
+  const { dialogue, recentLines } = driver
   const { dialect } = settings
-  const hello = Hellos.make(core)
-  const commands = makeCommands(core)
+  const hello = Hellos.make(session)
+  const methods = makeCommands(session)
   const port: Delivery.Port = {
-    exchange,
+    driver,
     dialect,
     settings,
-    verifiedTls: () => isVerified(core),
-    greeted: () => memory.greeted,
-    greet: (entrant) => channel.holding(entrant, hello.methods.ehloOrHeloIfNeeded),
-    experience: memory,
-    attributes: core.attributes,
-    insideTransaction: channel.inside,
-    unprotected: () => isUnprotected(core)
+    verifiedTls: () => isVerified(session),
+    greeted: () => state.greeted,
+    greet: (turn) => commands.holding(turn, hello.methods.ehloOrHeloIfNeeded),
+    experience: state,
+    attributes: session.attributes,
+    insideTransaction: commands.inside,
+    unprotected: () => isUnprotected(session)
   }
 
-  const state = (): State => {
-    if (dialogue.state() === "Closed" || exchange.failure() !== undefined) return "Closed"
+  const currentState = (): State => {
+    if (dialogue.state() === "Closed" || driver.failure() !== undefined) return "Closed"
     if (dialogue.inTransaction()) return "Transaction"
-    return memory.greeted ? "Ready" : "Greeted"
+    return state.greeted ? "Ready" : "Greeted"
   }
 
   const service: Service = {
     endpoint: settings.endpoint,
-    addresses: exchange.connection().addresses,
+    addresses: driver.connection().addresses,
     greeting,
     capabilities: Effect.sync(dialogue.capabilities),
-    tls: Effect.sync(() => memory.tls),
-    state: Effect.sync(state),
-    awaitClosed: Effect.map(exchange.awaitEnd, (failure) =>
-      failure === undefined ? undefined : disconnection(failure, "idle", tape)
+    tls: Effect.sync(() => state.tls),
+    state: Effect.sync(currentState),
+    awaitClosed: Effect.map(driver.awaitEnd, (failure) =>
+      failure === undefined ? undefined : disconnection(failure, "idle", recentLines)
     ),
     ...hello.methods,
-    startTls: StartTls.make(core, hello),
-    authenticate: makeAuthenticate(core, hello),
-    ...commands,
+    startTls: StartTls.make(session, hello),
+    authenticate: makeAuthenticate(session, hello),
+    ...methods,
     data: (content, contentOptions) => {
-      const sending = sendData(exchange, dialect, content, contentOptions)
-      return channel.together(
+      const sending = sendData(driver, dialect, content, contentOptions)
+      return commands.together(
         "commands",
-        Effect.flatMap(core.isForeign, (foreign) => (foreign ? Effect.fail(notYours()) : sending))
+        Effect.flatMap(session.isForeign, (foreign) => (foreign ? Effect.fail(notYours()) : sending))
       )
     },
     deliver: (submission) => Delivery.deliver(port, submission),
@@ -192,30 +192,36 @@ const build = (core: Core, greeting: Reply): Pick<Established, "port" | "service
         ({ sendAll }) => sendAll(port, submissions)
       )
   }
-  return { service, port, state }
+  return { service, port, state: currentState }
 }
 
-const isVerified = ({ memory }: Core): boolean => memory.tls?.verified === true
+const isVerified = ({ state }: SessionContext): boolean => state.tls?.verified === true
 
-const isUnprotected = ({ memory, settings }: Core): boolean =>
-  settings.tls === "starttls" && memory.tls === undefined
+const isUnprotected = ({ state, settings }: SessionContext): boolean =>
+  settings.tls === "starttls" && state.tls === undefined
 
-const authenticationPort = ({ channel, exchange, memory, options, settings }: Core): Authentication.Port => ({
+const authenticationPort = ({
+  commands,
+  driver,
+  state,
+  options,
+  settings
+}: SessionContext): Authentication.Port => ({
   exchange: (line) =>
-    channel.one(line.startsWith("AUTH ") ? Commands.auth(line.slice(5)) : Commands.authResponse(line)),
+    commands.one(line.startsWith("AUTH ") ? Commands.auth(line.slice(5)) : Commands.authResponse(line)),
   abandon: (reply, reason) =>
     Effect.suspend(() => {
       const failure: Failure = { _tag: "Violated", reason, reply, injection: false }
-      exchange.fail(failure)
-      return Effect.fail(disconnection(failure, "auth", exchange.tape))
+      driver.fail(failure)
+      return Effect.fail(disconnection(failure, "auth", driver.recentLines))
     }),
-  guard: (secret) => exchange.dialogue.secrets.guard(Redacted.value(secret)),
-  withhold: exchange.dialogue.secrets.withhold,
+  guard: (secret) => driver.dialogue.secrets.guard(Redacted.value(secret)),
+  withhold: driver.dialogue.secrets.withhold,
   get mechanisms() {
-    return exchange.dialogue.capabilities().authMechanisms
+    return driver.dialogue.capabilities().authMechanisms
   },
   get tls() {
-    return memory.tls?.verified === false && takesAnybody(settings, options) ? undefined : memory.tls
+    return state.tls?.verified === false && takesAnybody(settings, options) ? undefined : state.tls
   },
   endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
   allowInsecureAuth: options.allowInsecureAuth ?? false,
@@ -223,23 +229,23 @@ const authenticationPort = ({ channel, exchange, memory, options, settings }: Co
 })
 
 const makeAuthenticate =
-  (core: Core, { ehloIfNeeded }: Hello): Service["authenticate"] =>
+  (session: SessionContext, { ehloIfNeeded }: Hello): Service["authenticate"] =>
   (credentials) => {
-    const { exchange } = core
-    const { dialogue } = exchange
+    const { driver } = session
+    const { dialogue } = driver
     // Loaded by whoever authenticates: the mechanisms are a good part of the library.
     const authenticate = Effect.flatMap(
       Effect.promise(() => import("./authenticate.js")),
       ({ authenticate, endsSession }) =>
-        authenticate(credentials, authenticationPort(core)).pipe(
+        authenticate(credentials, authenticationPort(session)).pipe(
           Effect.tapErrorTag("AuthenticationError", (error) =>
             Effect.sync(() => {
-              if (endsSession(error)) exchange.fail({ _tag: "Abandoned", reason: error.message })
+              if (endsSession(error)) driver.fail({ _tag: "Abandoned", reason: error.message })
             })
           )
         )
     )
-    return core.channel.together(
+    return session.commands.together(
       "commands",
       Effect.gen(function* () {
         if (dialogue.authenticated()) {
@@ -249,7 +255,7 @@ const makeAuthenticate =
           return yield* new InvalidArgument({ field: "session", reason: "is in a mail transaction" })
         }
         yield* ehloIfNeeded
-        return yield* Cores.destroyUnlessInOrder(core, "authentication", authenticate)
+        return yield* Contexts.destroyUnlessInOrder(session, "authentication", authenticate)
       })
     )
   }
@@ -271,25 +277,25 @@ type CommandMethods = Pick<
   | "transaction"
 >
 
-const makeCommands = (core: Core): CommandMethods => {
-  const { channel, exchange } = core
-  const { dialogue, tape } = exchange
+const makeCommands = (session: SessionContext): CommandMethods => {
+  const { commands, driver } = session
+  const { dialogue, recentLines } = driver
 
-  const occupied = Effect.map(channel.inside, (inside) => !inside && isTransaction(exchange.holder()))
+  const occupied = Effect.map(commands.inside, (inside) => !inside && isTransaction(driver.turnHolder()))
 
   const context = Effect.gen(function* () {
     const clock = yield* Effect.clock
     return {
       capabilities: dialogue.capabilities(),
-      verifiedTls: isVerified(core),
+      verifiedTls: isVerified(session),
       occupied: yield* occupied,
-      foreign: yield* core.isForeign,
-      unprotected: isUnprotected(core),
+      foreign: yield* session.isForeign,
+      unprotected: isUnprotected(session),
       now: clock.unsafeCurrentTimeMillis()
     }
   })
 
-  // A local mistake is found at once. In the lane the commands are made again if STARTTLS or EHLO of another fiber has
+  // A local mistake is found at once. In their turn the commands are made again if STARTTLS or EHLO of another fiber has
   // changed what they were made from.
   const prepared = <Made, A, E, E2>(
     make: Effect.Effect<Made, E>,
@@ -297,7 +303,7 @@ const makeCommands = (core: Core): CommandMethods => {
   ): Effect.Effect<A, E | E2 | Disconnection> =>
     Effect.flatMap(make, (made) => {
       const capabilities = dialogue.capabilities()
-      return channel.together(
+      return commands.together(
         "commands",
         Effect.suspend(() =>
           dialogue.capabilities() === capabilities ? use(made) : Effect.flatMap(make, use)
@@ -311,16 +317,16 @@ const makeCommands = (core: Core): CommandMethods => {
     Effect.gen(function* () {
       const reply = yield* prepared(
         Effect.flatMap(context, (known) => command.prepare(known)),
-        channel.one
+        commands.one
       )
       const refused = command.refuse(reply)
       return refused === undefined ? reply : yield* Effect.fail(refused)
     })
 
-  const group: Service["group"] = (commands) =>
+  const group: Service["group"] = (given) =>
     Effect.gen(function* () {
       const all = Effect.flatMap(context, (known) =>
-        Effect.forEach(commands, (command) => command.prepare(known))
+        Effect.forEach(given, (command) => command.prepare(known))
       )
       const replies = yield* prepared(
         Effect.filterOrFail(
@@ -328,10 +334,10 @@ const makeCommands = (core: Core): CommandMethods => {
           (made) => Commands.misplaced(made) === undefined,
           (made) => invalidArgument(Commands.misplaced(made) ?? invalid("group", "cannot be sent"))
         ),
-        channel.execute
+        commands.execute
       )
       const firsts = replies.map(([reply]) => reply)
-      return isComplete(commands, firsts) ? firsts : yield* disconnection(noReply, "command", tape)
+      return isComplete(given, firsts) ? firsts : yield* disconnection(noReply, "command", recentLines)
     })
 
   const bdat: Service["bdat"] = (octets, { last = false } = {}) => {
@@ -341,12 +347,12 @@ const makeCommands = (core: Core): CommandMethods => {
       if (!dialogue.capabilities().chunking) {
         return yield* new NotSupported({ extension: "CHUNKING", reason: "the server does not know BDAT" })
       }
-      if (yield* core.isForeign) return yield* notYours()
+      if (yield* session.isForeign) return yield* notYours()
       const recipients = dialogue.recipients()
-      const [replies] = yield* channel.execute([chunk])
-      if (replies === undefined) return yield* disconnection(noReply, "bdat", tape)
+      const [replies] = yield* commands.execute([chunk])
+      if (replies === undefined) return yield* disconnection(noReply, "bdat", recentLines)
       if (replies.every(isRefusal)) {
-        exchange.reset()
+        driver.reset()
         return yield* new DataError({ phase: last ? "final" : "bdat", reply: replies[0] })
       }
       return last && recipients === 0
@@ -356,11 +362,11 @@ const makeCommands = (core: Core): CommandMethods => {
   }
 
   const resetUnfinished = Effect.sync(() => {
-    if (exchange.failure() === undefined && dialogue.inTransaction()) exchange.reset()
+    if (driver.failure() === undefined && dialogue.inTransaction()) driver.reset()
   })
 
   const transaction: Service["transaction"] = (from, parameters, use) =>
-    channel.together(
+    commands.together(
       "transaction",
       Effect.suspend(() =>
         dialogue.inTransaction()
@@ -373,7 +379,7 @@ const makeCommands = (core: Core): CommandMethods => {
     )
 
   const quit: Service["quit"] = Effect.gen(function* () {
-    const reply = yield* channel.one(Commands.quit)
+    const reply = yield* commands.one(Commands.quit)
     return isRefusal(reply) ? yield* new CommandRefused({ command: "QUIT", phase: "quit", reply }) : reply
   })
 
@@ -394,7 +400,7 @@ const makeCommands = (core: Core): CommandMethods => {
   }
 }
 
-const isTransaction = (holder: Entrant | undefined): boolean =>
+const isTransaction = (holder: Turn | undefined): boolean =>
   holder !== undefined && holder.purpose !== "commands"
 
 const isComplete = <Commands extends Group>(

@@ -9,52 +9,52 @@ import type { Service, SetupError } from "../../SmtpSession.js"
 import { formatEndpoint } from "../../SmtpSocket.js"
 import type { TlsInfo } from "../../TlsUpgrade.js"
 import { secure } from "./open.js"
-import type { Core } from "./core.js"
-import { destroyUnlessInOrder } from "./core.js"
+import type { SessionContext } from "./context.js"
+import { destroyUnlessInOrder } from "./context.js"
 import type { Hello } from "./hello.js"
 import { introduce } from "./xclient.js"
 
-const tlsError = ({ settings: { endpoint } }: Core, reason: TlsError["reason"]): TlsError =>
+const tlsError = ({ settings: { endpoint } }: SessionContext, reason: TlsError["reason"]): TlsError =>
   new TlsError({ endpoint: formatEndpoint(endpoint), reason })
 
-const request = (core: Core): Effect.Effect<void, CommandRefused | TlsError | Disconnection> =>
-  Effect.flatMap(core.channel.one(Commands.startTls), (reply) =>
+const request = (session: SessionContext): Effect.Effect<void, CommandRefused | TlsError | Disconnection> =>
+  Effect.flatMap(session.commands.one(Commands.startTls), (reply) =>
     isRefusal(reply)
       ? Effect.fail(new CommandRefused({ command: "STARTTLS", phase: "starttls", reply }))
       : Effect.void
   ).pipe(
     Effect.catchTag("ProtocolError", (error) => {
-      const failure = core.exchange.failure()
+      const failure = session.driver.failure()
       const injected = failure?._tag === "Violated" && failure.injection
-      return Effect.fail(injected ? tlsError(core, "Injection") : error)
+      return Effect.fail(injected ? tlsError(session, "Injection") : error)
     })
   )
 
-const shakeHands = (core: Core): Effect.Effect<TlsInfo, TlsError> =>
+const shakeHands = (session: SessionContext): Effect.Effect<TlsInfo, TlsError> =>
   Effect.gen(function* () {
-    const { exchange, memory, options, settings, surroundings } = core
-    const connection = exchange.connection()
+    const { driver, state, options, settings, services } = session
+    const connection = driver.connection()
     // What was received behind the 220 was sent in clear, by whomever.
-    if (connection.buffered() > 0) return yield* tlsError(core, "Injection")
-    const secured = yield* Scope.extend(secure(surroundings, settings, options, connection), core.scope)
-    memory.tls = secured.tls
-    memory.greeted = false
-    yield* exchange.upgraded(secured)
-    exchange.tape.note(`TLS: ${secured.tls.protocol}, ${secured.tls.cipher}`)
-    yield* surroundings.cache.pin(settings.endpoint)
+    if (connection.buffered() > 0) return yield* tlsError(session, "Injection")
+    const secured = yield* Scope.extend(secure(services, settings, options, connection), session.scope)
+    state.tls = secured.tls
+    state.greeted = false
+    yield* driver.upgraded(secured)
+    driver.recentLines.note(`TLS: ${secured.tls.protocol}, ${secured.tls.cipher}`)
+    yield* services.cache.pin(settings.endpoint)
     return secured.tls
   }).pipe(
     Effect.tapError((error) =>
-      Effect.sync(() => core.exchange.fail({ _tag: "Abandoned", reason: `TLS failed: ${error.message}` }))
+      Effect.sync(() => session.driver.fail({ _tag: "Abandoned", reason: `TLS failed: ${error.message}` }))
     )
   )
 
-export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =>
-  core.channel.together(
+export const make = (session: SessionContext, { ehloIfNeeded }: Hello): Service["startTls"] =>
+  session.commands.together(
     "commands",
     Effect.gen(function* () {
-      const { dialogue } = core.exchange
-      if (core.memory.tls !== undefined) {
+      const { dialogue } = session.driver
+      if (session.state.tls !== undefined) {
         return yield* new InvalidArgument({ field: "session", reason: "has TLS already" })
       }
       yield* ehloIfNeeded
@@ -62,33 +62,40 @@ export const make = (core: Core, { ehloIfNeeded }: Hello): Service["startTls"] =
         const reason = `the server does not offer it; check the port: 587 for STARTTLS, 465 for tls "implicit"`
         return yield* new NotSupported({ extension: "STARTTLS", reason })
       }
-      return yield* destroyUnlessInOrder(core, "STARTTLS", Effect.zipRight(request(core), shakeHands(core)))
+      return yield* destroyUnlessInOrder(
+        session,
+        "STARTTLS",
+        Effect.zipRight(request(session), shakeHands(session))
+      )
     })
   )
 
 /** Brings a session to TLS as its policy says, and then tells the server whom it speaks for, if it is to. */
-export const byPolicy = (core: Core, service: Service): Effect.Effect<void, SetupError> =>
-  Effect.zipRight(toTls(core, service), introduce(core, service))
+export const byPolicy = (session: SessionContext, service: Service): Effect.Effect<void, SetupError> =>
+  Effect.zipRight(toTls(session, service), introduce(session, service))
 
-const toTls = (core: Core, { ehloOrHeloIfNeeded, startTls }: Service): Effect.Effect<void, SetupError> => {
-  switch (core.settings.tls) {
+const toTls = (
+  session: SessionContext,
+  { ehloOrHeloIfNeeded, startTls }: Service
+): Effect.Effect<void, SetupError> => {
+  switch (session.settings.tls) {
     case "none":
     case "implicit":
       return Effect.void
     case "starttls":
       return Effect.catchTag(Effect.asVoid(startTls), "NotSupported", (error) =>
-        Effect.zipRight(unlessPinned(core), Effect.fail(error))
+        Effect.zipRight(unlessPinned(session), Effect.fail(error))
       )
     case "opportunistic":
       return Effect.catchTags(Effect.zipRight(ehloOrHeloIfNeeded, Effect.asVoid(startTls)), {
-        NotSupported: () => unlessPinned(core),
-        CommandRefused: () => unlessPinned(core)
+        NotSupported: () => unlessPinned(session),
+        CommandRefused: () => unlessPinned(session)
       })
   }
 }
 
 // An endpoint that has completed STARTTLS before does not forget how: somebody may be stripping the offer.
-const unlessPinned = (core: Core): Effect.Effect<void, TlsError> =>
-  Effect.flatMap(core.surroundings.cache.pinned(core.settings.endpoint), (pinned) =>
-    pinned ? Effect.fail(tlsError(core, "OfferVanished")) : Effect.void
+const unlessPinned = (session: SessionContext): Effect.Effect<void, TlsError> =>
+  Effect.flatMap(session.services.cache.pinned(session.settings.endpoint), (pinned) =>
+    pinned ? Effect.fail(tlsError(session, "OfferVanished")) : Effect.void
   )

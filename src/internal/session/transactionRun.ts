@@ -1,5 +1,5 @@
 /**
- * One transaction on the wire: carries the steps of protocol/Transaction to an exchange, and keeps to the rules of
+ * One transaction on the wire: carries the steps of protocol/Transaction to a driver, and keeps to the rules of
  * interruption once somebody has lost interest. It knows nothing of receipts.
  */
 import * as Effect from "effect/Effect"
@@ -8,7 +8,7 @@ import * as Commands from "../../protocol/Command.js"
 import type { Framing } from "../../protocol/Content.js"
 import { endOfData } from "../../protocol/Content.js"
 import type { Step } from "../../protocol/Transaction.js"
-import type { Exchange, Failure, Owner } from "./driver.js"
+import type { Driver, Failure, Owner } from "./driver.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
 import * as Wakeup from "../effect/wakeup.js"
 
@@ -72,11 +72,11 @@ const inMidContent: Failure = {
 }
 
 export const make = (
-  exchange: Exchange,
+  driver: Driver,
   machine: Machine,
   { content, framing, onEndAfterAbandon, onLeft, trace }: Options
 ): Run => {
-  const { dialogue } = exchange
+  const { dialogue } = driver
   let wanted: () => void = () => undefined
   let listeners: Array<() => void> = []
   const replies = Wakeup.make()
@@ -94,7 +94,7 @@ export const make = (
   const finish = (): void => {
     if (finished) return
     finished = true
-    exchange.finish(owner)
+    driver.finish(owner)
     dialogue.forget(owner)
     if (abandoned) onEndAfterAbandon()
     const told = listeners
@@ -106,13 +106,13 @@ export const make = (
   const submit = (commands: ReadonlyArray<Command>): void => {
     const problem = dialogue.submit(owner, commands)
     if (problem === undefined) {
-      exchange.flush()
+      driver.flush()
       return
     }
     const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
-    exchange.fail(refused)
+    driver.fail(refused)
     // A session that had ended before tells nobody any more.
-    owner.failed(exchange.failure() ?? refused, undefined)
+    owner.failed(driver.failure() ?? refused, undefined)
   }
 
   const contentBegun = (): void => {
@@ -126,9 +126,9 @@ export const make = (
     length += added
     if (framing === "data") dialogue.content(octets, last)
     else submit([Commands.bdat(octets, last)])
-    exchange.tape.content(added, last)
+    driver.recentLines.content(added, last)
     if (last) machine.contentComplete()
-    exchange.flush()
+    driver.flush()
   }
 
   // One step: nobody may see the last octet on the wire and the machine without it.
@@ -137,11 +137,11 @@ export const make = (
       // Whoever waits for the end of the run interrupts this.
       if (finished || halted) return Effect.never
       if (mustWait()) return Effect.zipRight(nextReply, put(octets, last))
-      exchange.together(() => {
+      driver.together(() => {
         putOctets(octets, last)
         if (last && !finished) onLeft()
       })
-      return last ? Effect.void : exchange.drain
+      return last ? Effect.void : driver.drain
     })
 
   // RFC 2920: without PIPELINING a chunk waits for the reply to the one before, and must not count as sent until then.
@@ -165,7 +165,7 @@ export const make = (
         return
       }
       contentDue = true
-      exchange.fail(inMidContent)
+      driver.fail(inMidContent)
       return
     }
     contentDue = true
@@ -174,7 +174,7 @@ export const make = (
       return
     }
     contentBegun()
-    exchange.together(() => {
+    driver.together(() => {
       putOctets([content], true)
       if (!finished) onLeft()
     })
@@ -182,12 +182,12 @@ export const make = (
 
   const done = (reset: boolean): void => {
     // Behind the commands of whoever has come next, RSET would be theirs.
-    if (reset && dialogue.isLatest(owner)) exchange.reset()
+    if (reset && dialogue.isLatest(owner)) driver.reset()
     finish()
   }
 
   const offer = (commands: ReadonlyArray<Command>): void =>
-    exchange.together(() => {
+    driver.together(() => {
       submit(commands)
       if (!finished) contentAsked()
     })
@@ -228,10 +228,10 @@ export const make = (
         done(step.reset)
         return
       case "Stopped":
-        exchange.fail({ _tag: "Abandoned", reason: "the content of a message was refused before its end" })
+        driver.fail({ _tag: "Abandoned", reason: "the content of a message was refused before its end" })
         return
       case "Violated":
-        exchange.fail({ _tag: "Violated", reason: step.reason, reply: undefined, injection: false })
+        driver.fail({ _tag: "Violated", reason: step.reason, reply: undefined, injection: false })
         return
     }
   }
@@ -240,7 +240,7 @@ export const make = (
     if (machine.progress() !== "Complete") return false
     // No reply is expected any more when the last one was none that could be.
     const tail = dialogue.tailOf(owner)
-    return tail === undefined || tail.end <= exchange.handed()
+    return tail === undefined || tail.end <= driver.handed()
   }
 
   const inContent: Phase = framing === "data" ? "content" : "bdat"
@@ -275,20 +275,20 @@ export const make = (
     const progress = machine.progress()
     if (progress === "Complete" || progress === "Declined") return
     if (framing === "data" && contentDue) {
-      exchange.fail(inMidContent)
+      driver.fail(inMidContent)
       return
     }
     if (contentDue) halted = true
     const idle = dialogue.withdraw(owner)
     if (idle) done(answered || contentDue)
-    else exchange.bound(owner)
+    else driver.bound(owner)
   }
 
   return {
     begin: (onWanted, onEnded) => {
       wanted = onWanted
       listeners.push(onEnded)
-      exchange.start(owner)
+      driver.start(owner)
       follow(machine.start())
     },
     framing,
@@ -302,11 +302,11 @@ export const make = (
     stop: () => {
       if (finished) return
       if (framing === "data") {
-        exchange.fail(inMidContent)
+        driver.fail(inMidContent)
         return
       }
       halt()
-      if (!hasEnded()) exchange.bound(owner)
+      if (!hasEnded()) driver.bound(owner)
     },
     hasEnded,
     awaitEnd: Effect.async((resume) => {

@@ -5,17 +5,17 @@
 import * as Effect from "effect/Effect"
 import { xclient } from "../../SmtpCommand.js"
 import type { Service, SetupError } from "../../SmtpSession.js"
-import type { Core } from "./core.js"
+import type { SessionContext } from "./context.js"
 
 /** Tells the server whom the session speaks for, if the options say. */
 export const introduce = (
-  { channel, options }: Core,
+  { commands, options }: SessionContext,
   { ehlo, ehloOrHeloIfNeeded, run }: Service
 ): Effect.Effect<void, SetupError> => {
   const client = options.xclient
   return client === undefined
     ? Effect.void
-    : channel.together(
+    : commands.together(
         "commands",
         ehloOrHeloIfNeeded.pipe(Effect.zipRight(run(xclient(client))), Effect.zipRight(ehlo), Effect.asVoid)
       )

@@ -12,13 +12,13 @@ import * as Wakeup from "../effect/wakeup.js"
 
 /** Hears what is read. Neither function may throw. */
 export interface Reader {
-  /** May stop the wire, and then hears nothing more. */
+  /** May call `stop`, and then hears nothing more. */
   readonly received: (octets: Uint8Array) => void
   /** The peer's end of stream, or why nothing more can be read. */
   readonly ended: (error: ConnectionLost | undefined) => void
 }
 
-export interface Wire {
+export interface DirectConnection {
   /** Reads, now or later, until the end or `stop`. */
   readonly read: (reader: Reader) => void
   /** Leaves what is not read yet where it is. */
@@ -30,27 +30,27 @@ export interface Wire {
   ) => void
 }
 
-/** The wires of connections that have one of their own. It holds nothing alive. */
-const direct = new WeakMap<Connection, Wire>()
+/** The connections that need no fibers. It holds nothing alive. */
+const direct = new WeakMap<Connection, DirectConnection>()
 
 /** Says that a connection can be driven without fibers. */
-export const register = (connection: Connection, wire: Wire): void => {
-  direct.set(connection, wire)
+export const register = (connection: Connection, driven: DirectConnection): void => {
+  direct.set(connection, driven)
 }
 
-/** The wire of a connection, silent once the scope has closed. */
-export const open = (connection: Connection): Effect.Effect<Wire, never, Scope.Scope> =>
+/** The connection by callbacks, silent once the scope has closed. */
+export const open = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const wire = direct.get(connection)
-    return wire === undefined
+    const found = direct.get(connection)
+    return found === undefined
       ? byFibers(connection)
       : Effect.as(
-          Effect.addFinalizer(() => Effect.sync(wire.stop)),
-          wire
+          Effect.addFinalizer(() => Effect.sync(found.stop)),
+          found
         )
   })
 
-const byFibers = (connection: Connection): Effect.Effect<Wire, never, Scope.Scope> =>
+const byFibers = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const asked = Wakeup.make()
     let reader: Reader | undefined
@@ -103,7 +103,7 @@ const byFibers = (connection: Connection): Effect.Effect<Wire, never, Scope.Scop
     }
   })
 
-type Written = Parameters<Wire["write"]>[1]
+type Written = Parameters<DirectConnection["write"]>[1]
 
 // A transport that dies is lost like one that fails.
 const lostBy = (operation: "read" | "write", cause: Cause.Cause<ConnectionLost>): ConnectionLost => {

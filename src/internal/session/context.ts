@@ -12,25 +12,25 @@ import { isRefusal, isSuccess } from "../../protocol/Reply.js"
 import type { Options, Replies } from "../../SmtpSession.js"
 import type { TlsInfo } from "../../TlsUpgrade.js"
 import { defaultClientName } from "./clientName.js"
-import type { Greeted, Surroundings } from "./open.js"
-import type { Exchange } from "./driver.js"
-import type { Channel } from "./commands.js"
-import * as Channels from "./commands.js"
+import type { Greeted, Services } from "./open.js"
+import type { Driver } from "./driver.js"
+import type { SessionCommands } from "./commands.js"
+import * as CommandRunners from "./commands.js"
 import type { Experience } from "./message.js"
 import type { Settings } from "../options/session.js"
 import type { Attributes } from "../telemetry/tracing.js"
 import { attributesOf } from "../telemetry/tracing.js"
 
-export interface Core {
-  readonly exchange: Exchange
-  readonly channel: Channel
-  readonly surroundings: Surroundings
+export interface SessionContext {
+  readonly driver: Driver
+  readonly commands: SessionCommands
+  readonly services: Services
   readonly settings: Settings
   readonly options: Options
   readonly clientName: string
-  /** Holds the sockets and the fibers of the exchange. */
+  /** Holds the sockets and the fibers of the driver. */
   readonly scope: Scope.Scope
-  readonly memory: Memory
+  readonly state: SessionState
   /** What spans say of the session. */
   readonly attributes: () => Attributes
   /**
@@ -40,7 +40,7 @@ export interface Core {
   readonly isForeign: Effect.Effect<boolean>
 }
 
-export interface Memory extends Experience {
+export interface SessionState extends Experience {
   tls: TlsInfo | undefined
   /** Whether EHLO or HELO was accepted, since TLS began. */
   greeted: boolean
@@ -59,12 +59,12 @@ interface Sender {
 const senders = FiberRef.unsafeMake<ReadonlyArray<Sender>>([])
 
 export const make = (
-  { exchange, restrained, scope, tlsInfo }: Greeted,
-  surroundings: Surroundings,
+  { driver, restrained, scope, tlsInfo }: Greeted,
+  services: Services,
   settings: Settings,
   options: Options
-): Core => {
-  const memory: Memory = {
+): SessionContext => {
+  const state: SessionState = {
     tls: tlsInfo,
     greeted: false,
     sender: undefined,
@@ -76,9 +76,9 @@ export const make = (
   const beginEnvelope = (): Effect.Effect<void> => {
     const sender: Sender = {
       isDone: () =>
-        memory.sender !== sender || exchange.failure() !== undefined || !exchange.dialogue.inTransaction()
+        state.sender !== sender || driver.failure() !== undefined || !driver.dialogue.inTransaction()
     }
-    memory.sender = sender
+    state.sender = sender
     return FiberRef.update(senders, (others) => [...others.filter(({ isDone }) => !isDone()), sender])
   }
 
@@ -91,27 +91,26 @@ export const make = (
       const last = commands.at(-1)
       const reply = replies[commands.length - 1]?.[0]
       if (last === undefined || reply === undefined || isRefusal(reply)) return Effect.void
-      if (last.kind === "Ehlo" || last.kind === "Helo") memory.greeted = true
-      return last.kind === "Quit" ? exchange.close : Effect.void
+      if (last.kind === "Ehlo" || last.kind === "Helo") state.greeted = true
+      return last.kind === "Quit" ? driver.close : Effect.void
     })
 
   const attributes = (): Attributes =>
-    attributesOf(settings.endpoint, exchange.connection().addresses, settings.dialect)
+    attributesOf(settings.endpoint, driver.connection().addresses, settings.dialect)
 
   return {
-    exchange,
+    driver,
     attributes,
-    channel: Channels.make(exchange, attributes, learn),
-    surroundings,
+    commands: CommandRunners.make(driver, attributes, learn),
+    services,
     settings,
     options,
-    clientName: settings.clientName ?? defaultClientName(exchange.connection().addresses.localAddress),
+    clientName: settings.clientName ?? defaultClientName(driver.connection().addresses.localAddress),
     scope,
-    memory,
+    state,
     isForeign: Effect.map(
       FiberRef.get(senders),
-      (own) =>
-        exchange.dialogue.inTransaction() && memory.sender !== undefined && !own.includes(memory.sender)
+      (own) => driver.dialogue.inTransaction() && state.sender !== undefined && !own.includes(state.sender)
     )
   }
 }
@@ -123,7 +122,7 @@ const isAccepted = (replies: Replies | undefined): boolean => replies !== undefi
  * defect of a part that a program has plugged in. Only a typed error may leave the session in order.
  */
 export const destroyUnlessInOrder = <A, E, R>(
-  { exchange }: Core,
+  { driver }: SessionContext,
   what: string,
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
@@ -131,9 +130,9 @@ export const destroyUnlessInOrder = <A, E, R>(
     Effect.sync(() => {
       if (Exit.isSuccess(exit)) return
       if (Cause.isInterrupted(exit.cause)) {
-        exchange.fail({ _tag: "Abandoned", reason: `${what} was interrupted` })
+        driver.fail({ _tag: "Abandoned", reason: `${what} was interrupted` })
       } else if (Cause.isDie(exit.cause)) {
-        exchange.fail({ _tag: "Abandoned", reason: `${what} ended in a defect` })
+        driver.fail({ _tag: "Abandoned", reason: `${what} ended in a defect` })
       }
     })
   )

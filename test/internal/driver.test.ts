@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { Failure, Owner } from "../../src/internal/session/driver.js"
-import * as Exchanges from "../../src/internal/session/driver.js"
+import * as Drivers from "../../src/internal/session/driver.js"
 import { makePair } from "../../src/internal/testing/memoryConnection.js"
-import * as Tapes from "../../src/internal/session/recentLines.js"
+import { makeRecentLines } from "../../src/internal/session/recentLines.js"
 import * as TimeLimits from "../../src/internal/session/timeLimits.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
@@ -60,17 +60,17 @@ describe("a defect of whoever hears of a reply", () => {
         },
         failed: (failure) => heard.push(failure)
       }
-      const exchange = yield* Exchanges.make(near, greeter, {
+      const driver = yield* Drivers.make(near, greeter, {
         dialect: "smtp",
         replyLimits: undefined,
         limits: TimeLimits.make({}),
-        tape: Tapes.make(undefined),
+        recentLines: makeRecentLines(undefined),
         window: { messages: 1, octets: 1 },
         onTooManyCommands: Effect.void
       })
       yield* server.write([octets("220 mx.test\r\n")])
       const failure = { _tag: "Abandoned", reason: "a defect ended the session: boom" }
-      expect(yield* exchange.awaitEnd).toEqual(failure)
+      expect(yield* driver.awaitEnd).toEqual(failure)
       expect(heard).toEqual([failure])
       expect(yield* server.pull).toBeUndefined()
     })
