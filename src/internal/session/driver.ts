@@ -7,8 +7,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
@@ -20,6 +18,7 @@ import type { Window } from "./turn.js"
 import { makeTurnQueue } from "./turn.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
+import * as Fibers from "../effect/runtime.js"
 import * as Meter from "../telemetry/meter.js"
 import type { TimeLimits } from "./timeLimits.js"
 import type { RecentLines } from "./recentLines.js"
@@ -154,12 +153,12 @@ export const make = (
   }
 ): Effect.Effect<Driver, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const runFork = Runtime.runFork(yield* Effect.runtime())
+    const runFork = yield* Fibers.makeFork()
     const clock = yield* Effect.clock
     const ended = yield* Deferred.make<Failure | undefined>()
     const scope = yield* Effect.scope
     const openWire = (connection: Connection) => Scope.extend(DirectConnections.open(connection), scope)
-    let timer: Fiber.RuntimeFiber<void> | undefined
+    let timer: Fibers.AnyFiber | undefined
     const driver = build(first, yield* openWire(first), greeter, options, {
       openWire,
       fork: (effect) => {
@@ -171,7 +170,7 @@ export const make = (
         // Whoever opens a session in an uninterruptible region must be able to close it.
         const sleeping = runFork(Effect.interruptible(Effect.map(clock.sleep(Duration.millis(millis)), wake)))
         timer = sleeping
-        return () => sleeping.unsafeInterruptAsFork(FiberId.none)
+        return () => Fibers.interrupt(sleeping)
       },
       finish: (failure) => {
         Deferred.unsafeDone(ended, Effect.succeed(failure))
