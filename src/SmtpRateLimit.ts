@@ -1,28 +1,27 @@
 /**
- * How fast messages may leave: before each one a client asks how long to wait, and its place is reserved. Limits are
- * of messages, of recipients, or of both, for each key. The layer in memory is exact, for one process; several
- * processes share limits by SmtpRateLimitStore.
+ * Limits the rate of messages and recipients for each key, e.g. each relay. A client reserves a slot before each
+ * message and waits for it. The limits in memory are exact within one process; SmtpRateLimitStore shares limits
+ * between processes.
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { describeCause } from "./internal/effect/cause.js"
+import type { ConfigError } from "./internal/effect/config.js"
 import * as Elapsed from "./internal/effect/elapsed.js"
+import { limitConfig, readLimits, whyNever } from "./internal/rateLimit/limits.js"
+import { makeSlidingWindow } from "./internal/rateLimit/slidingWindow.js"
 import { invalidArgument } from "./internal/session/failure.js"
-import type { Window } from "./internal/rateLimit/limits.js"
-import * as RateLimits from "./internal/rateLimit/limits.js"
-import * as SlidingWindow from "./internal/rateLimit/slidingWindow.js"
 import { isInvalid } from "./protocol/Invalid.js"
 import type { InvalidArgument } from "./SmtpError.js"
 
 /**
- * The service that clients ask.
+ * The rate limit that clients ask before each attempt.
  *
  * @since 0.1.0
  * @category tags
@@ -35,9 +34,9 @@ export class SmtpRateLimit extends Context.Tag("effect-smtplib/SmtpRateLimit")<S
  */
 export interface Service {
   /**
-   * Reserves a place for messages and recipients together, and gives how long to wait before they are sent: zero if
-   * they may go at once. Places are given in the order of asking. A place that is not used stays taken, so that
-   * limits are never exceeded; `within` keeps places from being taken in vain.
+   * Reserves a slot for messages and recipients together, and returns how long to wait before you send: zero if you
+   * may send at once. Slots are granted in order of the requests. An unused slot still counts, so that limits are
+   * never exceeded; set `within` to avoid reservations that you cannot use.
    */
   readonly reserve: (request: Request) => Effect.Effect<Duration.Duration, RateLimitError>
 }
@@ -47,16 +46,16 @@ export interface Service {
  * @category models
  */
 export interface Request {
-  /** What the limits hold for, e.g. the host of a relay. */
+  /** What the limits apply to, e.g. the host of a relay. */
   readonly key: string
   readonly messages: number
   readonly recipients: number
-  /** The longest wait that is of use: beyond it nothing is reserved, and `reserve` fails with `Exceeded`. */
+  /** The longest acceptable wait. If it would be exceeded, `reserve` fails with `Exceeded` and reserves nothing. */
   readonly within?: Duration.DurationInput | undefined
 }
 
 /**
- * So many in any interval of this length.
+ * The most that any interval of this length may hold.
  *
  * @since 0.1.0
  * @category models
@@ -76,12 +75,12 @@ export interface Limits {
 }
 
 /**
- * There is no place.
+ * No slot was reserved.
  *
- * - `OverLimit`: there never will be: more was asked for than a limit holds. Send to fewer recipients at a time
- * - `Exceeded`: none within the time that is of use; `retryAfterMillis` says when there is one. Nothing was reserved
- * - `Store`: the store of SmtpRateLimitStore failed or did not answer
- * - `Invalid`: numbers that are none
+ * - `OverLimit`: the request is larger than a limit and can never be granted; ask for fewer recipients at a time
+ * - `Exceeded`: no slot within `within`; `retryAfterMillis` is the wait that would have been needed
+ * - `Store`: the store of SmtpRateLimitStore failed or did not answer in time
+ * - `Invalid`: `messages` or `recipients` is not a whole number from 0 upwards
  *
  * @since 0.1.0
  * @category errors
@@ -89,9 +88,9 @@ export interface Limits {
 export class RateLimitError extends Data.TaggedError("RateLimitError")<{
   readonly reason: "OverLimit" | "Exceeded" | "Store" | "Invalid"
   readonly key: string
-  /** Which limit it was. */
+  /** Which limit was reached. */
   readonly of?: "messages" | "recipients" | undefined
-  /** What the limit holds, for `OverLimit`. */
+  /** The size of that limit, for `OverLimit`. */
   readonly limit?: number | undefined
   readonly retryAfterMillis?: number | undefined
   readonly cause?: unknown
@@ -100,26 +99,25 @@ export class RateLimitError extends Data.TaggedError("RateLimitError")<{
     const of = this.of ?? "messages"
     switch (this.reason) {
       case "OverLimit":
-        return `The rate limit of ${this.key} never has room for that many ${of} at once: it holds ${this.limit ?? 0}; ask for fewer at a time, or raise the limit`
+        return `The rate limit of ${this.key} allows ${this.limit ?? 0} ${of}, and the request is for more; ask for fewer at a time, or raise the limit`
       case "Exceeded":
-        return `The rate limit of ${this.key} has no room in time; try again in ${this.retryAfterMillis ?? 0} ms, send more slowly, or raise the limit`
+        return `The rate limit of ${this.key} has no slot in time; try again in ${this.retryAfterMillis ?? 0} ms, send more slowly, or raise the limit`
       case "Store":
-        return `The store of the rate limit of ${this.key} does not work${this.cause === undefined ? "" : `: ${describeCause(this.cause)}`}; nothing is sent without it`
+        return `The rate limit store failed for ${this.key}${this.cause === undefined ? "" : `: ${describeCause(this.cause)}`}; check the store, since nothing is sent without it`
       case "Invalid":
-        return `The rate limit of ${this.key} was asked for ${of} that are no whole number from 0 upwards`
+        return `The rate limit of ${this.key} cannot count the ${of} of the request; give a whole number from 0 upwards`
     }
   }
 }
 
 /**
- * Limits in memory, on Effect's Clock. No interval of the length that is given ever holds more than the limit,
- * wherever it begins: a sliding window, and no token bucket, which may let twice as many pass. As many as the limit
- * may go at once; to spread them, give a smaller limit for a shorter interval. Only places are counted: a message that
- * leaves later than its place would allow may come close to the next ones.
+ * Makes limits in memory, on Effect's Clock, for one process.
  *
- * It keeps as many times as the limit counts for each key that was used within the interval, and those that wait.
+ * They are a sliding window: no interval of the given length ever holds more than the limit, wherever it begins. (A
+ * token bucket may let twice as many pass.) As many messages as the limit allows may leave at once; to spread them,
+ * give a smaller limit for a shorter interval. Memory grows with the limit, for each key used within the interval.
  *
- * Fails with `InvalidArgument` for limits that cannot be.
+ * Fails with `InvalidArgument` for an invalid limit.
  *
  * @example
  * ```ts
@@ -141,33 +139,26 @@ export class RateLimitError extends Data.TaggedError("RateLimitError")<{
  */
 export const makeMemory = (limits: Limits): Effect.Effect<Service, InvalidArgument> =>
   Effect.suspend(() => {
-    const windows = RateLimits.read(limits)
+    const windows = readLimits(limits)
     if (isInvalid(windows)) return Effect.fail(invalidArgument(windows))
-    const places = SlidingWindow.make(windows)
+    const slots = makeSlidingWindow(windows)
     return Effect.succeed({
       reserve: (request) =>
-        Effect.flatMap(Effect.clock, (clock) =>
-          Effect.suspend(() => {
-            const problem = whyNever(windows, request)
-            if (problem !== undefined) return Effect.fail(problem)
-            const longest = Duration.toMillis(request.within ?? Duration.infinity)
-            const { granted, wait } = places.reserve(request.key, request, Elapsed.millis(clock), longest)
-            return granted ? Effect.succeed(Duration.millis(wait)) : Effect.fail(exceeded(request, wait))
-          })
-        )
+        Effect.flatMap(Effect.clock, (clock) => {
+          const { key, within } = request
+          const problem = whyNever(windows, request)
+          if (problem !== undefined) return new RateLimitError({ key, ...problem })
+          const longest = Duration.toMillis(within ?? Duration.infinity)
+          const { granted, wait } = slots.reserve(key, request, Elapsed.millis(clock), longest)
+          return granted
+            ? Effect.succeed(Duration.millis(wait))
+            : new RateLimitError({ reason: "Exceeded", key, retryAfterMillis: wait })
+        })
     })
   })
 
-const whyNever = (windows: ReadonlyArray<Window>, request: Request): RateLimitError | undefined => {
-  const found = RateLimits.whyNever(windows, request)
-  return found === undefined ? undefined : new RateLimitError({ key: request.key, ...found })
-}
-
-const exceeded = ({ key }: Request, wait: number): RateLimitError =>
-  new RateLimitError({ reason: "Exceeded", key, retryAfterMillis: wait })
-
 /**
- * Limits in memory; see `makeMemory`.
+ * Provides limits in memory. See `makeMemory`.
  *
  * @example
  * ```ts
@@ -183,7 +174,7 @@ export const layerMemory = (limits: Limits): Layer.Layer<SmtpRateLimit, InvalidA
   Layer.effect(SmtpRateLimit, makeMemory(limits))
 
 /**
- * Limits in memory, from configuration.
+ * Provides limits in memory, read from configuration.
  *
  * @example
  * ```ts
@@ -197,24 +188,24 @@ export const layerMemory = (limits: Limits): Layer.Layer<SmtpRateLimit, InvalidA
  */
 export const layerMemoryConfig = (
   limits: Config.Config.Wrap<Limits>
-): Layer.Layer<SmtpRateLimit, InvalidArgument | ConfigError.ConfigError> =>
+): Layer.Layer<SmtpRateLimit, InvalidArgument | ConfigError> =>
   Layer.effect(SmtpRateLimit, Effect.flatMap(Config.unwrap(limits), makeMemory))
 
 /**
- * Limits under names that begin with the prefix: `_MESSAGES` and `_MESSAGES_INTERVAL`, `_RECIPIENTS` and
- * `_RECIPIENTS_INTERVAL`. A number without its interval is a ConfigError that names the key.
+ * Reads limits from the keys `_MESSAGES`, `_MESSAGES_INTERVAL`, `_RECIPIENTS` and `_RECIPIENTS_INTERVAL` behind the
+ * prefix. A number without its interval is a ConfigError that names the key.
  *
  * @since 0.1.0
  * @category config
  */
 export const config = (prefix: string): Config.Config<Limits> =>
   Config.all({
-    messages: RateLimits.limitConfig(`${prefix}_MESSAGES`),
-    recipients: RateLimits.limitConfig(`${prefix}_RECIPIENTS`)
+    messages: limitConfig(`${prefix}_MESSAGES`),
+    recipients: limitConfig(`${prefix}_RECIPIENTS`)
   })
 
 /**
- * No limits: everything may go at once.
+ * Provides no limits: every wait is zero.
  *
  * @since 0.1.0
  * @category layers

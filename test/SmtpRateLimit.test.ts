@@ -19,7 +19,7 @@ const times = (count: number, limits: Service, request?: Partial<Request>) =>
 const perMinute = (limit: number): SmtpRateLimit.Limit => ({ limit, interval: "1 minute" })
 
 describe("SmtpRateLimit.makeMemory", () => {
-  it.effect("lets as many go at once as the limit, and the next when the first has left the interval", () =>
+  it.effect("grants as many at once as the limit, and the next one an interval later", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: perMinute(3) })
       expect(yield* times(3, limits)).toEqual([0, 0, 0])
@@ -28,7 +28,7 @@ describe("SmtpRateLimit.makeMemory", () => {
     })
   )
 
-  it.effect("lets one go as soon as one has left, wherever the interval begins", () =>
+  it.effect("grants the next slot as soon as the oldest has left the interval", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: perMinute(2) })
       yield* ask(limits)
@@ -52,7 +52,7 @@ describe("SmtpRateLimit.makeMemory", () => {
     })
   )
 
-  it.effect("gives places in the order of asking: a small message does not pass a large one", () =>
+  it.effect("grants slots in order of the requests: a small message does not overtake a large one", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ recipients: perMinute(10) })
       yield* ask(limits, { recipients: 5 })
@@ -70,7 +70,7 @@ describe("SmtpRateLimit.makeMemory", () => {
     })
   )
 
-  it.effect("without limits makes nobody wait", () =>
+  it.effect("returns no wait without limits", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({})
       expect(new Set(yield* times(1000, limits, { recipients: 1000 }))).toEqual(new Set([0]))
@@ -83,13 +83,13 @@ describe("SmtpRateLimit.makeMemory", () => {
       const error = yield* Effect.flip(ask(limits, { recipients: 11 }))
       expect(error).toMatchObject({ reason: "OverLimit", key: "mx.test", of: "recipients", limit: 10 })
       expect(error.message).toBe(
-        "The rate limit of mx.test never has room for that many recipients at once: it holds 10; ask for fewer at a time, or raise the limit"
+        "The rate limit of mx.test allows 10 recipients, and the request is for more; ask for fewer at a time, or raise the limit"
       )
       expect(yield* ask(limits, { recipients: 10 })).toBe(0)
     })
   )
 
-  it.effect("fails for a wait that is longer than is of use, says how long it is, and reserves nothing", () =>
+  it.effect("fails with the wait, and reserves nothing, when the wait would exceed `within`", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: perMinute(1) })
       yield* ask(limits, { within: 0 })
@@ -108,7 +108,7 @@ describe("SmtpRateLimit.makeMemory", () => {
     { messages: -1 },
     { recipients: 0.5 },
     { recipients: Number.POSITIVE_INFINITY }
-  ])("fails for numbers that are none: %o", (request) =>
+  ])("fails for invalid amounts: %o", (request) =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: perMinute(1) })
       expect(yield* Effect.flip(ask(limits, request))).toMatchObject({ reason: "Invalid" })
@@ -122,13 +122,13 @@ describe("SmtpRateLimit.makeMemory", () => {
     ["recipients.limit", { recipients: perMinute(1.5) }],
     ["messages.interval", { messages: { limit: 1, interval: 0 } }],
     ["recipients.interval", { recipients: { limit: 1, interval: Duration.infinity } }]
-  ])("is InvalidArgument for a wrong %s", ([field, wrong]) =>
+  ])("fails with InvalidArgument for an invalid %s", ([field, wrong]) =>
     Effect.gen(function* () {
       expect(yield* Effect.flip(makeMemory(wrong))).toMatchObject({ _tag: "InvalidArgument", field })
     })
   )
 
-  it.effect("gives each of many fibers a place of its own", () =>
+  it.effect("grants each of many concurrent fibers its own slot", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: { limit: 10, interval: "1 second" } })
       const waits = yield* Effect.all(
@@ -141,7 +141,7 @@ describe("SmtpRateLimit.makeMemory", () => {
     })
   )
 
-  it.effect("is not confused by a time of day that is set back", () =>
+  it.effect("ignores a time of day that is set back", () =>
     Effect.gen(function* () {
       const limits = yield* makeMemory({ messages: perMinute(1) })
       yield* ask(limits)
@@ -172,7 +172,7 @@ describe("SmtpRateLimit.makeMemory", () => {
   })
 
   it.effect.prop(
-    "never lets an interval hold more than a limit, nor anybody wait when there is room",
+    "never exceeds a limit in any interval, and never waits while there is room",
     [FastCheck.record({ messages: unit, recipients: unit }), FastCheck.array(step, { maxLength: 120 })],
     ([given, steps]) =>
       Effect.gen(function* () {
@@ -218,7 +218,7 @@ describe("SmtpRateLimit.makeMemory", () => {
 describe("layers of SmtpRateLimit", () => {
   const reserve = Effect.flatMap(SmtpRateLimit.SmtpRateLimit, (limits) => times(2, limits))
 
-  it.effect("in memory, from options and from configuration, hold the limits", () =>
+  it.effect("apply limits from options and from configuration", () =>
     Effect.gen(function* () {
       expect(yield* Effect.provide(reserve, SmtpRateLimit.layerMemory({ messages: perMinute(1) }))).toEqual([
         0, 60_000
@@ -235,7 +235,7 @@ describe("layers of SmtpRateLimit", () => {
     })
   )
 
-  it.effect("without limits hold nobody", () =>
+  it.effect("return no wait without limits", () =>
     Effect.map(Effect.provide(reserve, SmtpRateLimit.layerNone), (waits) => expect(waits).toEqual([0, 0]))
   )
 
@@ -245,7 +245,7 @@ describe("layers of SmtpRateLimit", () => {
     ["RATE_MESSAGES", { RATE_MESSAGES: "0", RATE_MESSAGES_INTERVAL: "1 minute" }],
     ["RATE_RECIPIENTS", { RATE_RECIPIENTS: "many", RATE_RECIPIENTS_INTERVAL: "1 minute" }],
     ["RATE_RECIPIENTS_INTERVAL", { RATE_RECIPIENTS: "1", RATE_RECIPIENTS_INTERVAL: "soon" }]
-  ])("of a wrong configuration are a ConfigError that names %s", ([key, values]) =>
+  ])("fail with a ConfigError that names %s", ([key, values]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         Effect.withConfigProvider(

@@ -35,7 +35,7 @@ const broken = (
 })
 
 describe("SmtpRateLimitStore", () => {
-  it.effect("is shared by the processes that share the store", () =>
+  it.effect("shares a limit between processes that share the store", () =>
     Effect.gen(function* () {
       const store = yield* openStore
       const one = yield* started(store, { messages: perMinute(2) })
@@ -47,7 +47,7 @@ describe("SmtpRateLimitStore", () => {
     })
   )
 
-  it.scoped("holds two clients of two processes to one limit, and none of them waits for ever", () =>
+  it.scoped("holds two clients of two processes to one limit, and serves both", () =>
     Effect.gen(function* () {
       const store = yield* openStore
       const server = yield* SmtpTest.server()
@@ -69,7 +69,7 @@ describe("SmtpRateLimitStore", () => {
     })
   )
 
-  it.effect("fills a bucket again steadily", () =>
+  it.effect("refills a bucket steadily", () =>
     Effect.gen(function* () {
       const limits = yield* started(yield* openStore, { messages: perMinute(2) })
       yield* ask(limits)
@@ -81,7 +81,7 @@ describe("SmtpRateLimitStore", () => {
   )
 
   it.effect(
-    "waits for messages and recipients, whichever takes longer, and counts keys and prefixes apart",
+    "returns the longer wait of messages and recipients, and counts keys and prefixes separately",
     () =>
       Effect.gen(function* () {
         const store = yield* openStore
@@ -108,7 +108,7 @@ describe("SmtpRateLimitStore", () => {
     })
   )
 
-  it.effect("fails for a wait that is longer than is of use, and takes nothing", () =>
+  it.effect("takes nothing when the wait would exceed `within`", () =>
     Effect.gen(function* () {
       const limits = yield* started(yield* openStore, { messages: perMinute(100), recipients: perMinute(1) })
       yield* ask(limits)
@@ -123,7 +123,7 @@ describe("SmtpRateLimitStore", () => {
     })
   )
 
-  it.effect("gives back what it has taken when others were faster than it had seen", () =>
+  it.effect("returns its tokens when another process took the rest in the meantime", () =>
     Effect.gen(function* () {
       const store = yield* openStore
       const looked = yield* Deferred.make<undefined>()
@@ -153,7 +153,7 @@ describe("SmtpRateLimitStore", () => {
   it.effect.each<[string, Effect.Effect<never, RateLimiter.RateLimiterError>]>([
     ["fails", Effect.fail(new RateLimiter.RateLimitStoreError({ message: "connection refused" }))],
     ["dies", Effect.dieMessage("connection refused")]
-  ])("gives a typed error where the store %s, and gives back what it has taken", ([, failing]) =>
+  ])("fails with RateLimitError when the store %s, and returns its tokens", ([, failing]) =>
     Effect.gen(function* () {
       const store = yield* openStore
       const limits = yield* started(
@@ -174,34 +174,32 @@ describe("SmtpRateLimitStore", () => {
 
   const failed = Effect.fail(new RateLimiter.RateLimitStoreError({ message: "connection refused" }))
 
-  it.scoped(
-    "that fails is asked again by a client, and nothing is lost, doubled or sent past the limit",
-    () =>
-      Effect.gen(function* () {
-        const store = yield* openStore
-        const server = yield* SmtpTest.server()
-        let failures = 2
-        const flaky: Store = {
-          ...store,
-          tokenBucket: (options) => (failures-- > 0 ? failed : store.tokenBucket(options))
-        }
-        const limits = yield* started(flaky, { messages: perMinute(1) })
-        const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
-          Effect.provideService(SmtpRateLimit, limits)
-        )
-        const first = yield* Effect.fork(client.deliver(submission))
-        yield* TestClock.adjust("30 seconds")
-        expect(yield* Fiber.join(first)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
-        const second = yield* Effect.fork(client.deliver(submission))
-        yield* TestClock.adjust("29 seconds")
-        expect((yield* server.messages).length).toBe(1)
-        yield* TestClock.adjust("31 seconds")
-        expect(yield* Fiber.join(second)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
-        expect((yield* server.messages).length).toBe(2)
-      })
+  it.scoped("retries after a store failure, and loses, duplicates and oversends nothing", () =>
+    Effect.gen(function* () {
+      const store = yield* openStore
+      const server = yield* SmtpTest.server()
+      let failures = 2
+      const flaky: Store = {
+        ...store,
+        tokenBucket: (options) => (failures-- > 0 ? failed : store.tokenBucket(options))
+      }
+      const limits = yield* started(flaky, { messages: perMinute(1) })
+      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
+        Effect.provideService(SmtpRateLimit, limits)
+      )
+      const first = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* Fiber.join(first)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
+      const second = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("29 seconds")
+      expect((yield* server.messages).length).toBe(1)
+      yield* TestClock.adjust("31 seconds")
+      expect(yield* Fiber.join(second)).toMatchObject({ outcomes: [{ _tag: "Accepted" }] })
+      expect((yield* server.messages).length).toBe(2)
+    })
   )
 
-  it.scoped("that goes on failing is an error of the client that says so, and nothing is sent", () =>
+  it.scoped("sends nothing, and reports ClientUnavailable, while the store keeps failing", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
       const limits = yield* started(
@@ -216,13 +214,13 @@ describe("SmtpRateLimitStore", () => {
       const error = yield* Fiber.join(sending)
       expect(error).toMatchObject({ _tag: "ClientUnavailable", reason: "RateLimitStore" })
       expect(error.message).toBe(
-        "The rate limit could not be asked: The store of the rate limit of mx.test does not work: connection refused; nothing is sent without it; check its store, and try again later"
+        "The rate limit could not be asked: The rate limit store failed for mx.test: connection refused; check the store, since nothing is sent without it; check its store, and try again later"
       )
       expect(yield* server.messages).toEqual([])
     })
   )
 
-  it.effect("gives a typed error where the store does not answer in time", () =>
+  it.effect("fails with RateLimitError when the store does not answer in time", () =>
     Effect.gen(function* () {
       const limits = yield* started(
         broken(() => Effect.never, yield* openStore),
