@@ -2,7 +2,7 @@
 
 const effectBarrels =
   "^node_modules/(effect|@effect/platform|@effect/platform-node)/(src|dist/[a-z]+)/index\\."
-const optionalPeers = "^node_modules/(@effect/platform-node|@effect/experimental|nodemailer|socks)/"
+const optionalPeers = "^node_modules/(@effect/experimental|nodemailer|socks)/"
 // Modules that need an optional peer, and are subpaths only.
 const composition = "^src/(MailMessage\\.ts$|Dkim\\.ts$|internal/(mail|dkim)/)"
 

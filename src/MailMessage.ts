@@ -2,7 +2,7 @@
  * Messages from typed parts: what most programs have is a subject, a text and an attachment, and not octets. A
  * MailMessage is plain data that Schema stores and sends over RPC; `submission` makes of it what `send` and `deliver`
  * take, and `raw` does the same for a message that exists already. MIME itself is composed by nodemailer, which has
- * to be installed beside this library, as has @effect/platform-node. RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
+ * to be installed beside this library. RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
  *
  * @since 0.1.0
  */

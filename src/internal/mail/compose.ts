@@ -2,7 +2,6 @@
  * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and
  * gets neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
  */
-import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -16,6 +15,7 @@ import type { ContentError } from "../../SmtpError.js"
 import { isOctets, notOctets } from "../content/model.js"
 import { headerText } from "./fields.js"
 import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./model.js"
+import { fromReadable, toReadable } from "./nodeStream.js"
 import { withLineEnds } from "./text.js"
 import { mayNotBeEncoded, mediaType, streamedMediaType, withCharset } from "./mediaType.js"
 
@@ -85,18 +85,6 @@ interface Failure<E> {
   cause: Cause.Cause<E> | undefined
 }
 
-const closed = (readable: Readable): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    if (readable.closed) {
-      resume(Effect.void)
-      return
-    }
-    readable.once("close", () => {
-      resume(Effect.void)
-    })
-    readable.destroy()
-  })
-
 /** The attachment, whose stream fails where the types of a program have hidden what is no octets. */
 const octetsOnly = <E, R>(
   attachment: StreamedAttachment<E, R>,
@@ -112,22 +100,13 @@ const octetsOnly = <E, R>(
 const asReadable = <E, R>(
   attachment: StreamedAttachment<E, R>,
   failure: Failure<E>
-): Effect.Effect<MailComposerAttachment, never, R | Scope.Scope> => {
-  const noted = Stream.tapErrorCause(attachment.stream, (cause) =>
-    Effect.sync(() => {
+): Effect.Effect<MailComposerAttachment, never, R | Scope.Scope> =>
+  Effect.map(
+    toReadable(attachment.stream, (cause) => {
       failure.cause ??= cause
-    })
+    }),
+    (content) => ({ ...described(attachment, streamedMediaType(attachment)), content })
   )
-  // The stream runs in a fiber with the runtime flags of this moment, and has to be interruptible whatever they are
-  // here.
-  return Effect.interruptible(NodeStream.toReadable(noted)).pipe(
-    Effect.tap((readable) => Effect.addFinalizer(() => closed(readable))),
-    Effect.map((content) => ({
-      ...described(attachment, streamedMediaType(attachment)),
-      content
-    }))
-  )
-}
 
 /** Whatever ended the octets early: an attachment, with the error that is its own, or a defect. */
 const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E> =>
@@ -154,10 +133,7 @@ const quoteAsterisks = (node: MimeNode): void => {
 const bodyOf = (options: MailComposerOptions): Readable => {
   const root = new MailComposer(options).compile()
   quoteAsterisks(root)
-  const readable = root.createReadStream()
-  // An error that comes once nobody reads any more must not end the process.
-  readable.on("error", () => undefined)
-  return readable
+  return root.createReadStream()
 }
 
 /**
@@ -176,14 +152,12 @@ const compose = <E = never, R = never>(
     Effect.gen(function* () {
       const failure: Failure<E> = { cause: undefined }
       const contents = yield* Effect.forEach(streamed, (attachment) => asReadable(attachment, failure))
-      const body = NodeStream.fromReadable<Readonly<{ error: unknown }>>(
+      const body = fromReadable(
         () => bodyOf(composerOptions(message, contents)),
-        (error) => ({ error })
+        (error) => reason(failure, error)
       )
       const header = new TextEncoder().encode(headerText(message))
-      return Stream.concat(Stream.make(header), body).pipe(
-        Stream.catchAll(({ error }) => Stream.fromEffect(reason(failure, error)))
-      )
+      return Stream.concat(Stream.make(header), body)
     })
   )
 
