@@ -18,7 +18,7 @@ import * as Commands from "./protocol/Command.js"
 import { isInvalid } from "./protocol/Invalid.js"
 import { parseForwardPath, parseReversePath, toPath } from "./protocol/Mailbox.js"
 import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
-import { mailLine, parseMail, parseRecipient, recipientLine } from "./protocol/Parameters.js"
+import { mailParameters, recipientParameters } from "./protocol/ParameterLine.js"
 import type { Reply } from "./protocol/Reply.js"
 import { isRefusal } from "./protocol/Reply.js"
 import type { ClientAttributes } from "./protocol/Xclient.js"
@@ -109,8 +109,6 @@ const busy = (): InvalidArgument =>
     reason: "has a send or transaction under way; wait for its end, or use another session"
   })
 
-const isList = (value: object): value is ReadonlyArray<string> => Array.isArray(value)
-
 /**
  * MAIL with a reverse-path (`""` is the null reverse-path) and parameters, typed or as they are written (RFC 5321
  * section 4.1.1.2). Parameters that the server does not offer are `NotSupported`.
@@ -136,11 +134,11 @@ export const mail = (
     if (unprotected) return Effect.fail(inClear())
     const sender = parseReversePath(from, "from")
     if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
-    const given = isList(parameters) ? parseMail(parameters, "parameters") : parameters
+    const given = mailParameters.read(parameters, "parameters")
     if (isInvalid(given)) return Effect.fail(invalidArgument(given))
     if (sender?.needsSmtpUtf8 === true && given.smtputf8 !== true) return Effect.fail(needsSmtpUtf8("from"))
     const context = { capabilities, tls: verifiedTls, now }
-    const line = mailLine(toPath(sender), given, context, "parameters")
+    const line = mailParameters.line(toPath(sender), given, context, "parameters")
     return typeof line === "string" ? Effect.succeed(Commands.mail(line)) : Effect.fail(refusedLocally(line))
   },
   refuse: (reply) => (isRefusal(reply) ? new SenderRefused({ sender: from, reply }) : undefined)
@@ -174,14 +172,14 @@ export const rcpt = (
     if (foreign) return Effect.fail(notYours())
     const recipient = parseForwardPath(to, "to")
     if (isInvalid(recipient)) return Effect.fail(invalidArgument(recipient))
-    const given = isList(parameters) ? parseRecipient(parameters, "parameters") : parameters
+    const given = recipientParameters.read(parameters, "parameters")
     if (isInvalid(given)) return Effect.fail(invalidArgument(given))
     if (recipient.needsSmtpUtf8 && !capabilities.smtpUtf8) {
       const reason = "the recipient has characters beyond ASCII before its @, and the server takes none"
       return Effect.fail(new NotSupported({ extension: "SMTPUTF8", reason }))
     }
     const context = { capabilities, tls: verifiedTls, now }
-    const line = recipientLine(toPath(recipient), given, context, "parameters")
+    const line = recipientParameters.line(toPath(recipient), given, context, "parameters")
     return typeof line === "string" ? Effect.succeed(Commands.rcpt(line)) : Effect.fail(refusedLocally(line))
   },
   refuse: (reply) =>

@@ -12,7 +12,8 @@ import { invalid, isInvalid } from "./Invalid.js"
 import type { Mailbox } from "./Mailbox.js"
 import * as Mailboxes from "./Mailbox.js"
 import type { MailParameters, RecipientParameters, Unsupported } from "./Parameters.js"
-import { mailLine, recipientLine, unsupported } from "./Parameters.js"
+import { unsupported } from "./Parameters.js"
+import { mailParameters, recipientParameters } from "./ParameterLine.js"
 import type { Framing } from "./Content.js"
 
 /**
@@ -56,24 +57,19 @@ export interface Envelope {
   readonly recipients: ReadonlyArray<Recipient>
 }
 
-const sameParameters = (left: RecipientParameters, right: RecipientParameters): boolean =>
-  JSON.stringify(comparable(left)) === JSON.stringify(comparable(right))
-
-// Field by field, so that the order in which an object was written makes no difference.
-const comparable = ({ extra, notify, originalRecipient, rrvs }: RecipientParameters): unknown => [
-  typeof notify === "object" ? [...new Set(notify)].sort() : notify,
-  typeof originalRecipient === "object"
-    ? [originalRecipient.type, originalRecipient.address]
-    : originalRecipient,
-  rrvs && [rrvs.since, rrvs.action],
-  extra?.map(({ extension, keyword, value }) => [keyword, value, extension])
-]
-
-const noParameters: RecipientParameters = {}
-
-const parametersOf = ({ extra, notify, originalRecipient, rrvs }: RecipientInput): RecipientParameters => {
-  const isPlain = notify === undefined && originalRecipient === undefined && rrvs === undefined
-  return isPlain && extra === undefined ? noParameters : { notify, originalRecipient, rrvs, extra }
+/** Equal for values that mean the same: the order of fields does not matter, nor that of a list of texts. */
+const fingerprint = (value: unknown): string => {
+  if (value instanceof Date) return `${value.getTime()}`
+  if (Array.isArray(value)) {
+    const items = Array.from<unknown, string>(value, fingerprint)
+    return `[${(value.every((item) => typeof item === "string") ? [...new Set(items)].sort() : items).join()}]`
+  }
+  if (typeof value !== "object" || value === null) return JSON.stringify(String(value))
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+  return `{${fields
+    .map(([name, field]) => `${name}:${fingerprint(field)}`)
+    .sort()
+    .join()}}`
 }
 
 const parseRecipient = (address: string, position: number): Mailbox | Invalid =>
@@ -92,15 +88,14 @@ export const readEnvelope = (
     string,
     { mailbox: Mailbox; parameters: RecipientParameters; positions: Array<number> }
   >()
-  for (const [position, input] of to.entries()) {
-    const mailbox = parseRecipient(input.address, position)
+  for (const [position, { address, ...own }] of to.entries()) {
+    const mailbox = parseRecipient(address, position)
     if (isInvalid(mailbox)) return mailbox
-    const recipientParameters = parametersOf(input)
     const identity = Mailboxes.identity(mailbox)
     const known = byIdentity.get(identity)
     if (known === undefined) {
-      byIdentity.set(identity, { mailbox, parameters: recipientParameters, positions: [position] })
-    } else if (sameParameters(known.parameters, recipientParameters)) {
+      byIdentity.set(identity, { mailbox, parameters: own, positions: [position] })
+    } else if (fingerprint(known.parameters) === fingerprint(own)) {
       known.positions.push(position)
     } else {
       return invalid(
@@ -194,7 +189,7 @@ const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefi
     : undefined
 }
 
-const mailParameters = (
+const parametersFor = (
   envelope: Envelope,
   facts: ContentFacts,
   { capabilities }: Circumstances,
@@ -300,14 +295,14 @@ export const plan = (
 ): Plan | Invalid | Unsupported => {
   const { capabilities, now, verifiedTls } = circumstances
   const framing = framingOf(circumstances, options)
-  const parameters = mailParameters(envelope, facts, circumstances, framing)
+  const parameters = parametersFor(envelope, facts, circumstances, framing)
   if ("_tag" in parameters) return parameters
   const context = { capabilities, tls: verifiedTls, now }
-  const mail = mailLine(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
+  const mail = mailParameters.line(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
   if (typeof mail !== "string") return mail
   const recipients: Array<PlannedRecipient> = []
   for (const { mailbox, parameters: own, positions } of envelope.recipients) {
-    const line = recipientLine(Mailboxes.toPath(mailbox), own, context, `to[${positions[0] ?? 0}]`)
+    const line = recipientParameters.line(Mailboxes.toPath(mailbox), own, context, `to[${positions[0] ?? 0}]`)
     if (typeof line !== "string") return line
     recipients.push({ mailbox, parameters: own, positions, command: Commands.rcpt(line) })
   }

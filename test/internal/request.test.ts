@@ -48,6 +48,8 @@ describe("a submission that no type has seen", () => {
     ["parameters[0]", { parameters: [5] }],
     ["parameters.size", { parameters: { size: Symbol.iterator } }],
     ["parameters.body", { parameters: { body: null } }],
+    ["parameters.smtputf8", { parameters: { smtputf8: "yes" } }],
+    ["parameters.priority", { parameters: { priority: "1" } }],
     ["parameters.envelopeId", { parameters: { envelopeId: 5 } }],
     ["parameters.auth", { parameters: { auth: 5 } }],
     ["parameters.deliverBy", { parameters: { deliverBy: null } }],

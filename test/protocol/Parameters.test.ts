@@ -2,7 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Capabilities from "../../src/protocol/Capabilities.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
-import * as Parameters from "../../src/protocol/Parameters.js"
+import type * as Parameters from "../../src/protocol/Parameters.js"
+import * as Lines from "../../src/protocol/ParameterLine.js"
 import * as Xtext from "../../src/protocol/Xtext.js"
 
 const announcing = (...lines: ReadonlyArray<string>): Parameters.Context => ({
@@ -26,7 +27,7 @@ const everything = announcing(
 )
 const nothing: Parameters.Context = { capabilities: Capabilities.none, tls: true }
 
-const outcome = (result: ReturnType<typeof Parameters.renderMail>): string => {
+const outcome = (result: ReturnType<typeof Lines.mailParameters.render>): string => {
   if (typeof result === "string") return result
   return result._tag === "Invalid"
     ? `Invalid ${result.field}: it ${result.reason}`
@@ -34,10 +35,10 @@ const outcome = (result: ReturnType<typeof Parameters.renderMail>): string => {
 }
 
 const mail = (parameters: Parameters.MailParameters, context = everything): string =>
-  outcome(Parameters.renderMail(parameters, context, "mail"))
+  outcome(Lines.mailParameters.render(parameters, context, "mail"))
 
 const recipient = (parameters: Parameters.RecipientParameters, context = everything): string =>
-  outcome(Parameters.renderRecipient(parameters, context, "to[0]"))
+  outcome(Lines.recipientParameters.render(parameters, context, "to[0]"))
 
 describe("MAIL", () => {
   it("has no parameters when none is asked for", () => {
@@ -264,6 +265,24 @@ describe("extra parameters (RFC 5321 section 4.1.2)", () => {
   it("sends an unknown keyword without asking the capabilities", () => {
     expect(mail({ extra: [{ keyword: "FOO", value: "bar" }] }, nothing)).toBe(" FOO=bar")
   })
+
+  it.each([
+    ["TRANSID", "<a@b>", "CHECKPOINT"],
+    ["MTRK", "aGFzaA==:86400", "MTRK"],
+    ["SOLICIT", "org.example:ADV", "NO-SOLICITING"]
+  ])("sends %s with its value where the server announces %s", (keyword, value, announced) => {
+    const parameter = { keyword, value: value.replaceAll("=", "+3D") }
+    expect(mail({ extra: [parameter] }, announcing(announced))).toBe(` ${keyword}=${parameter.value}`)
+    expect(mail({ extra: [parameter] }, nothing)).toContain(`Unsupported ${announced}: `)
+  })
+
+  it("asks the capabilities for the keyword that the program names", () => {
+    const extra = [{ keyword: "X-BURL", value: "imap:", extension: "BURL" }]
+    expect(mail({ extra }, announcing("BURL imap"))).toBe(" X-BURL=imap:")
+    expect(mail({ extra }, nothing)).toBe(
+      "Unsupported BURL: the server does not announce BURL, which X-BURL requires"
+    )
+  })
 })
 
 describe("NOTIFY (RFC 3461 section 4.1)", () => {
@@ -355,10 +374,10 @@ describe("RRVS (RFC 7293)", () => {
 
 describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
   const rcpt = (path: string, parameters: Parameters.RecipientParameters): string =>
-    outcome(Parameters.recipientLine(path, parameters, everything, "to[0]"))
+    outcome(Lines.recipientParameters.line(path, parameters, everything, "to[0]"))
 
   it("joins verb, path and parameters", () => {
-    expect(Parameters.mailLine("<>", { body: "8BITMIME" }, everything, "from")).toBe(
+    expect(Lines.mailParameters.line("<>", { body: "8BITMIME" }, everything, "from")).toBe(
       "MAIL FROM:<> BODY=8BITMIME"
     )
     expect(rcpt("<a@b>", { notify: "NEVER" })).toBe("RCPT TO:<a@b> NOTIFY=NEVER")
@@ -369,7 +388,7 @@ describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
     // "RCPT TO:" and CRLF are 10 octets.
     expect(rcpt("a".repeat(502), {})).toHaveLength(510)
     expect(rcpt("a".repeat(503), {})).toBe(
-      "Invalid to[0]: it makes a command line of 513 octets, where 512 are allowed"
+      "Invalid to[0]: it makes a command line of 513 bytes, where 512 are allowed"
     )
   })
 
@@ -394,7 +413,7 @@ describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
   ] satisfies ReadonlyArray<readonly [Parameters.MailParameters, number]>)(
     "%j adds %d octets to MAIL",
     (parameters, octets) => {
-      expect(Parameters.mailLineLimit(parameters)).toBe(512 + octets)
+      expect(Lines.mailParameters.lineLimit(parameters)).toBe(512 + octets)
     }
   )
 
@@ -405,7 +424,7 @@ describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
   ] satisfies ReadonlyArray<readonly [Parameters.RecipientParameters, number]>)(
     "%j adds %d octets to RCPT",
     (parameters, octets) => {
-      expect(Parameters.recipientLineLimit(parameters)).toBe(512 + octets)
+      expect(Lines.recipientParameters.lineLimit(parameters)).toBe(512 + octets)
     }
   )
 
@@ -422,8 +441,8 @@ describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
 
 describe("parameters as they are written", () => {
   it("reads a keyword with and without a value", () => {
-    expect(Parameters.parseParameter("SMTPUTF8", "options[0]")).toStrictEqual({ keyword: "SMTPUTF8" })
-    expect(Parameters.parseParameter("BODY=8BITMIME", "options[0]")).toStrictEqual({
+    expect(Lines.parseParameter("SMTPUTF8", "options[0]")).toStrictEqual({ keyword: "SMTPUTF8" })
+    expect(Lines.parseParameter("BODY=8BITMIME", "options[0]")).toStrictEqual({
       keyword: "BODY",
       value: "8BITMIME"
     })
@@ -438,7 +457,7 @@ describe("parameters as they are written", () => {
     "A=B=C",
     "A\nB"
   ])("refuses %j", (text) => {
-    expect(Parameters.parseParameter(text, "options[0]")).toMatchObject({
+    expect(Lines.parseParameter(text, "options[0]")).toMatchObject({
       _tag: "Invalid",
       field: "options[0]"
     })
@@ -446,7 +465,7 @@ describe("parameters as they are written", () => {
 
   it("gives typed fields to what is known, in any letter case, and keeps the rest", () => {
     expect(
-      Parameters.parseMail(["body=8bitmime", " smtputf8 ", "Ret=hdrs", "AUTH=<>", "X=y"], "options")
+      Lines.mailParameters.read(["body=8bitmime", " smtputf8 ", "Ret=hdrs", "AUTH=<>", "X=y"], "options")
     ).toStrictEqual({
       body: "8BITMIME",
       smtputf8: true,
@@ -454,13 +473,13 @@ describe("parameters as they are written", () => {
       auth: null,
       extra: [{ keyword: "X", value: "y" }]
     })
-    expect(Parameters.parseRecipient(["notify=success,delay"], "options")).toStrictEqual({
+    expect(Lines.recipientParameters.read(["notify=success,delay"], "options")).toStrictEqual({
       notify: ["SUCCESS", "DELAY"]
     })
   })
 
   it("saturates a size of up to 20 digits (RFC 1870)", () => {
-    expect(Parameters.parseMail(["SIZE=99999999999999999999"], "options")).toStrictEqual({
+    expect(Lines.mailParameters.read(["SIZE=99999999999999999999"], "options")).toStrictEqual({
       size: Number.MAX_SAFE_INTEGER
     })
   })
@@ -483,7 +502,7 @@ describe("parameters as they are written", () => {
     "HOLDUNTIL=tomorrow",
     "HOLDUNTIL=2026-13-01T00:00:00Z"
   ])("refuses %s on MAIL", (text) => {
-    expect(Parameters.parseMail(["X", text], "options")).toMatchObject({
+    expect(Lines.mailParameters.read(["X", text], "options")).toMatchObject({
       _tag: "Invalid",
       field: "options[1]"
     })
@@ -497,14 +516,14 @@ describe("parameters as they are written", () => {
     "ORCPT=rfc822;a+b",
     "RRVS=now"
   ])("refuses %s on RCPT", (text) => {
-    expect(Parameters.parseRecipient([text], "options")).toMatchObject({
+    expect(Lines.recipientParameters.read([text], "options")).toMatchObject({
       _tag: "Invalid",
       field: "options[0]"
     })
   })
 
   it("refuses a parameter that comes twice", () => {
-    expect(Parameters.parseMail(["SIZE=1", "size=2"], "options")).toMatchObject({ field: "options[1]" })
+    expect(Lines.mailParameters.read(["SIZE=1", "size=2"], "options")).toMatchObject({ field: "options[1]" })
   })
 })
 
@@ -629,7 +648,7 @@ describe("for any parameters", () => {
       FastCheck.property(mailParameters, (parameters) => {
         const rendered = mail(parameters)
         expect(rendered).toMatch(/^(?: [!-~]+)*$/)
-        expect(Parameters.parseMail(split(rendered), "mail")).toStrictEqual(parameters)
+        expect(Lines.mailParameters.read(split(rendered), "mail")).toStrictEqual(parameters)
       }),
       { numRuns: 500 }
     )
@@ -640,7 +659,7 @@ describe("for any parameters", () => {
       FastCheck.property(recipientParameters, (parameters) => {
         const rendered = recipient(parameters)
         expect(rendered).toMatch(/^(?: [!-~]+)*$/)
-        expect(Parameters.parseRecipient(split(rendered), "to")).toStrictEqual(parameters)
+        expect(Lines.recipientParameters.read(split(rendered), "to")).toStrictEqual(parameters)
       }),
       { numRuns: 500 }
     )
@@ -651,17 +670,21 @@ describe("for any parameters", () => {
     FastCheck.assert(
       FastCheck.property(hostile, hostile, (text, other) => {
         for (const rendered of [
-          Parameters.renderMail({ envelopeId: text }, everything, "mail"),
-          Parameters.renderMail({ auth: text }, everything, "mail"),
-          Parameters.renderMail({ extra: [{ keyword: text, value: other }] }, everything, "mail"),
-          Parameters.renderMail({ extra: [{ keyword: "X", value: text }] }, everything, "mail"),
-          Parameters.renderRecipient({ originalRecipient: text }, everything, "to"),
-          Parameters.renderRecipient(
+          Lines.mailParameters.render({ envelopeId: text }, everything, "mail"),
+          Lines.mailParameters.render({ auth: text }, everything, "mail"),
+          Lines.mailParameters.render({ extra: [{ keyword: text, value: other }] }, everything, "mail"),
+          Lines.mailParameters.render({ extra: [{ keyword: "X", value: text }] }, everything, "mail"),
+          Lines.recipientParameters.render({ originalRecipient: text }, everything, "to"),
+          Lines.recipientParameters.render(
             { originalRecipient: { type: "utf-8", address: text } },
             everything,
             "to"
           ),
-          Parameters.renderRecipient({ originalRecipient: { type: text, address: other } }, everything, "to")
+          Lines.recipientParameters.render(
+            { originalRecipient: { type: text, address: other } },
+            everything,
+            "to"
+          )
         ]) {
           if (typeof rendered === "string") expect(rendered).toMatch(/^ [!-~]+$/)
         }
@@ -677,8 +700,8 @@ describe("for any parameters", () => {
         FastCheck.string({ unit: "binary" }),
         (keyword, text) => {
           for (const read of [
-            Parameters.parseMail([`${keyword}${text}`], "options"),
-            Parameters.parseRecipient([`${keyword}${text}`], "options")
+            Lines.mailParameters.read([`${keyword}${text}`], "options"),
+            Lines.recipientParameters.read([`${keyword}${text}`], "options")
           ]) {
             expect(isInvalid(read) || typeof read === "object").toBe(true)
           }

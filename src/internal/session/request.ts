@@ -4,9 +4,8 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
-import type { ExtraParameter, MailParameters, RecipientParameters } from "../../protocol/Parameters.js"
-import { parseMail, parseRecipient } from "../../protocol/Parameters.js"
-import { misfitOfMail, misfitOfRecipient } from "../../protocol/ParameterShape.js"
+import type { RecipientParameters } from "../../protocol/Parameters.js"
+import { mailParameters, recipientParameters } from "../../protocol/ParameterLine.js"
 import type { Envelope, RecipientInput, RecipientsPolicy } from "../../protocol/Plan.js"
 import * as Plans from "../../protocol/Plan.js"
 import type { Keyed, Submission } from "../../SmtpSubmission.js"
@@ -24,61 +23,17 @@ export interface Request {
   readonly limitMillis?: number
 }
 
-const isList = (value: unknown): value is ReadonlyArray<string> => Array.isArray(value)
-
-// A message may be tried again long after the program has gone on with its own objects.
-const copyOfExtra = <A extends ExtraParameter>(extra: ReadonlyArray<A>): ReadonlyArray<A> =>
-  extra.map((each) => ({ ...each }))
-
-const copyOfMail = (parameters: MailParameters): MailParameters => {
-  const { deliverBy, extra, holdUntil } = parameters
-  return {
-    ...parameters,
-    ...(deliverBy === undefined ? {} : { deliverBy: { ...deliverBy } }),
-    ...(holdUntil === undefined ? {} : { holdUntil: new Date(holdUntil) }),
-    ...(extra === undefined ? {} : { extra: copyOfExtra(extra) })
-  }
-}
-
-const copyOfRecipient = <A extends RecipientParameters>(parameters: A): A => {
-  const { extra, notify, originalRecipient, rrvs } = parameters
-  return {
-    ...parameters,
-    ...(notify === undefined || typeof notify === "string" ? {} : { notify: [...notify] }),
-    ...(Predicate.isObject(originalRecipient) ? { originalRecipient: { ...originalRecipient } } : {}),
-    ...(rrvs === undefined ? {} : { rrvs: { ...rrvs, since: new Date(rrvs.since) } }),
-    ...(extra === undefined ? {} : { extra: copyOfExtra(extra) })
-  }
-}
-
-const mailParametersOf = (parameters: Submission["parameters"]): MailParameters | Invalid => {
-  if (parameters === undefined) return {}
-  if (isList(parameters)) return parseMail(parameters, "parameters")
-  return misfitOfMail(parameters, "parameters") ?? copyOfMail(parameters)
-}
-
-const noParameters: RecipientParameters = {}
-
-const recipientParametersOf = (
-  parameters: Submission["recipientParameters"]
-): RecipientParameters | Invalid => {
-  if (parameters === undefined) return noParameters
-  if (isList(parameters)) return parseRecipient(parameters, "recipientParameters")
-  return misfitOfRecipient(parameters, "recipientParameters") ?? copyOfRecipient(parameters)
-}
-
 const recipientOf = (
   recipient: string | RecipientInput,
   common: RecipientParameters,
   position: number
 ): RecipientInput | Invalid => {
-  if (typeof recipient === "string") {
-    return common === noParameters ? { address: recipient } : { ...common, address: recipient }
-  }
+  if (typeof recipient === "string") return { ...common, address: recipient }
   const field = `to[${position}]`
   if (!Predicate.isObject(recipient)) return invalid(field, "is neither an address nor an object with one")
   if (!Predicate.isString(recipient.address)) return invalid(`${field}.address`, "is no string")
-  return misfitOfRecipient(recipient, field) ?? copyOfRecipient({ ...common, ...recipient })
+  const own = recipientParameters.read(recipient, field)
+  return isInvalid(own) ? own : { ...common, ...own, address: recipient.address }
 }
 
 const isSeveral = (to: Submission["to"]): to is ReadonlyArray<string | RecipientInput> => Array.isArray(to)
@@ -158,9 +113,13 @@ export const restricted = (request: Request, positions: ReadonlyArray<number>): 
 
 const readFields = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   if (!Predicate.isObject(submission)) return invalid("submission", "is no object")
-  const parameters = mailParametersOf(submission.parameters)
+  const parameters =
+    submission.parameters === undefined ? {} : mailParameters.read(submission.parameters, "parameters")
   if (isInvalid(parameters)) return parameters
-  const common = recipientParametersOf(submission.recipientParameters)
+  const common =
+    submission.recipientParameters === undefined
+      ? {}
+      : recipientParameters.read(submission.recipientParameters, "recipientParameters")
   if (isInvalid(common)) return common
   if (!Predicate.isString(submission.from)) {
     return invalid("from", 'is no string; give "" for the null reverse-path')
