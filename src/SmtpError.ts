@@ -8,8 +8,9 @@
 import * as Data from "effect/Data"
 import { describeCause } from "./internal/effect/cause.js"
 import type { Phase } from "./protocol/Command.js"
+import { deliveryOf, isTransient as isTransientError } from "./protocol/Outcome.js"
 import type { Reply } from "./protocol/Reply.js"
-import { format, isPermanent, isSuccess, isTransient as isTransientReply } from "./protocol/Reply.js"
+import { format, isTransient as isTransientReply } from "./protocol/Reply.js"
 
 export type {
   /**
@@ -559,28 +560,7 @@ export type SmtpError =
  * @since 0.1.0
  * @category predicates
  */
-export const delivery = (error: SmtpError): Delivery => {
-  switch (error._tag) {
-    case "ServerDisconnected":
-      if (error.reply !== undefined && (error.phase === "content" || error.phase === "final"))
-        return "Refused"
-      return error.phase === "final" ? "Unknown" : "NotSent"
-    case "ReplyTimeout":
-      return error.phase === "final" ? "Unknown" : "NotSent"
-    case "ProtocolError":
-      return error.phase === "final" || acceptedInMidContent(error) ? "Unknown" : "NotSent"
-    case "SenderRefused":
-    case "RecipientsRefused":
-    case "DataError":
-      return "Refused"
-    default:
-      return "NotSent"
-  }
-}
-
-// A server that says yes before the last octet may have kept what it had.
-const acceptedInMidContent = ({ phase, reply }: ProtocolError): boolean =>
-  phase === "content" && reply !== undefined && isSuccess(reply)
+export const delivery = (error: SmtpError): Delivery => deliveryOf(error)
 
 /**
  * Whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`: a retry there may
@@ -598,37 +578,7 @@ const acceptedInMidContent = ({ phase, reply }: ProtocolError): boolean =>
  * @since 0.1.0
  * @category predicates
  */
-export const isTransient = (error: SmtpError): boolean => {
-  if (delivery(error) === "Unknown") return false
-  switch (error._tag) {
-    case "ConnectError":
-      return error.reply === undefined ? error.reason !== "Greeting" : isTransientReply(error.reply)
-    case "TlsError":
-      return error.reason === "Disconnected" || error.reason === "Timeout" || error.reason === "OfferVanished"
-    case "ServerDisconnected":
-      return error.reply === undefined || !isPermanent(error.reply)
-    case "ReplyTimeout":
-      return true
-    case "ClientUnavailable":
-      return error.reason !== "Closed"
-    case "HeloError":
-    case "CommandRefused":
-    case "SenderRefused":
-    case "DataError":
-      return isTransientReply(error.reply)
-    case "RecipientsRefused":
-      return error.policy === "all"
-        ? error.recipients.every(({ reply }) => isTransientReply(reply))
-        : error.recipients.some(({ reply }) => isTransientReply(reply))
-    case "AuthenticationError":
-      return error.reason === "Temporary" || error.reason === "TokenUnavailable"
-    case "ProtocolError":
-    case "NotSupported":
-    case "ContentError":
-    case "InvalidArgument":
-      return false
-  }
-}
+export const isTransient = (error: SmtpError): boolean => isTransientError(error)
 
 /**
  * Whether the error is one of this library's, for unions with a program's own errors.

@@ -3,7 +3,8 @@
  * of `send`.
  */
 import type { Reply } from "../../protocol/Reply.js"
-import { isRefusal, isSuccess } from "../../protocol/Reply.js"
+import type { Loss } from "../../protocol/Outcome.js"
+import { outcomeOf, overall, refusalOf } from "../../protocol/Outcome.js"
 import type { PlannedRecipient, RecipientsPolicy } from "../../protocol/Plan.js"
 import type { Verdict } from "../../protocol/Transaction.js"
 import type { Disconnection, RefusedRecipient, SmtpError } from "../../SmtpError.js"
@@ -20,7 +21,6 @@ import type { Failure } from "./driver.js"
 import { disconnection } from "./failure.js"
 import type { Request } from "./request.js"
 import type { RecentLines } from "./recentLines.js"
-import type { Cut } from "./transactionRun.js"
 
 type Outcome = AnyOutcome<NotSentCause>
 
@@ -66,25 +66,29 @@ export const settle = (
   account: Account,
   batch: ReadonlyArray<PlannedRecipient>,
   verdicts: ReadonlyArray<Verdict>,
-  cut: Cut | undefined,
+  loss: Loss<Failure> | undefined,
   otherwise: NotSentCause | undefined
 ): ReadonlyArray<PlannedRecipient> => {
   const overflow: Array<PlannedRecipient> = []
   const refused = memoize(() => refusedOf(batch, verdicts))
-  const open = memoize(() => openOutcome(recentLines, cut, refused(), otherwise))
+  // Without a loss every reply came, and nothing is decided: the transaction was given up before its content.
+  const disconnected = memoize(() =>
+    disconnection(loss?.failure ?? interrupted, loss?.phase ?? "data", recentLines, refused())
+  )
   const accepted = makeAccepted()
   const outcome = (address: string, verdict: Verdict): Outcome => {
-    switch (verdict._tag) {
+    const fate = outcomeOf(verdict, loss)
+    switch (fate._tag) {
       case "Accepted":
-        return accepted(address, verdict.reply)
+        return accepted(address, fate.reply)
       case "Refused":
-        return Receipts.refused(address, verdict.reply, verdict.phase)
-      case "Overflow":
-        return Receipts.refused(address, verdict.reply, "rcpt")
-      case "Held":
-        return Receipts.notSent(address, new RecipientsRefused({ recipients: refused(), policy: "all" }))
-      case "Open":
-        return open()(address)
+        return Receipts.refused(address, fate.reply, fate.phase)
+      case "Unknown":
+        return Receipts.unknown(address, disconnected())
+      case "NotSent":
+        return verdict._tag === "Held"
+          ? Receipts.notSent(address, new RecipientsRefused({ recipients: refused(), policy: "all" }))
+          : Receipts.notSent(address, otherwise ?? disconnected())
     }
   }
   for (const [index, recipient] of batch.entries()) {
@@ -123,57 +127,36 @@ const memoize = <A>(make: () => A): (() => A) => {
   return () => (made ??= { value: make() }).value
 }
 
-const openOutcome = (
-  recentLines: RecentLines,
-  cut: Cut | undefined,
-  refused: ReadonlyArray<RefusedRecipient>,
-  otherwise: NotSentCause | undefined
-): ((address: string) => Outcome) => {
-  if (cut === undefined) {
-    // Every reply came, and nothing is decided: the run was abandoned before its content.
-    const cause = otherwise ?? disconnection(interrupted, "data", recentLines, refused)
-    return (address) => Receipts.notSent(address, cause)
-  }
-  const { failure, handed, phase } = cut
-  const reply = failure._tag === "Disconnected" ? failure.reply : undefined
-  if (reply !== undefined && isRefusal(reply) && (phase === "final" || phase === "content")) {
-    return (address) => Receipts.refused(address, reply, phase)
-  }
-  const cause = disconnection(failure, phase, recentLines, refused)
-  // A 2yz in the middle of the content: what the server has made of it nobody can say.
-  const taken = failure._tag === "Violated" && failure.reply !== undefined && isSuccess(failure.reply)
-  const doubtful = handed || (taken && phase === "content")
-  if (doubtful) return (address) => Receipts.unknown(address, cause)
-  return (address) => Receipts.notSent(address, otherwise ?? cause)
-}
-
 export const noAccount = (): Account => ({ outcomes: [], content: undefined })
 
-/**
- * What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome, Unknown before
- * NotSent before Refused, so that a retry on transient errors can never deliver a message twice.
- */
+/** What `send` fails with when nobody was accepted: the cause behind the most doubtful outcome. */
 export const failureOf = <Cause extends SmtpError = NotSentCause>(
   from: string,
   receipt: AnyReceipt<Cause>,
   policy: RecipientsPolicy
 ): Cause | Disconnection | SenderRefused | RecipientsRefused | DataError | undefined => {
-  if (receipt.accepted.length > 0) return undefined
-  const [doubtful] = receipt.unknown
-  if (doubtful !== undefined) return doubtful.cause
-  const [missing] = receipt.notSent
-  if (missing !== undefined) return missing.cause
-  const [first] = receipt.refused
-  if (first === undefined) return undefined
-  if (first.phase === "mail") return new SenderRefused({ sender: from, reply: first.reply })
-  const ofMessage = receipt.refused.find(({ phase }) => phase !== "rcpt")
-  const verdicts = new Set(receipt.refused.filter(({ phase }) => phase === "final").map(({ reply }) => reply))
-  // Several verdicts on one message are those of LMTP, one for each recipient.
-  if (ofMessage !== undefined && verdicts.size <= 1) {
-    return new DataError({ phase: ofMessage.phase, reply: ofMessage.reply })
+  switch (overall(receipt)) {
+    case "Accepted":
+      return undefined
+    case "Unknown":
+      return receipt.unknown[0]?.cause
+    case "NotSent":
+      return receipt.notSent[0]?.cause
+    case "Refused": {
+      const refusal = refusalOf(receipt.refused)
+      switch (refusal?._tag) {
+        case undefined:
+          return undefined
+        case "SenderRefused":
+          return new SenderRefused({ sender: from, reply: refusal.reply })
+        case "DataError":
+          return new DataError({ phase: refusal.phase, reply: refusal.reply })
+        case "RecipientsRefused":
+          return new RecipientsRefused({
+            recipients: receipt.refused.map(({ recipient, reply }) => ({ address: recipient, reply })),
+            policy
+          })
+      }
+    }
   }
-  return new RecipientsRefused({
-    recipients: receipt.refused.map(({ recipient, reply }) => ({ address: recipient, reply })),
-    policy
-  })
 }

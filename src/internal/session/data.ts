@@ -42,15 +42,15 @@ export const sendData = <E, R>(
       })
       const sending = transact(driver, run, prepared)
       yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
-      const cut = run.cut()
+      const loss = run.loss()
       const { replies, declined } = machine.result()
       const [first, ...others] = replies
       if (declined) return yield* new RecipientsRefused({ recipients: [], policy: "any" })
       const refusal = machine.refusal()
       // Under LMTP a recipient without a reply may have got the message, whatever the others were told.
       const inDoubt = refusal !== undefined && machine.progress() === "Complete"
-      if (cut !== undefined && (first === undefined || inDoubt)) {
-        return yield* disconnection(cut.failure, cut.phase, driver.recentLines)
+      if (loss !== undefined && (first === undefined || inDoubt)) {
+        return yield* disconnection(loss.failure, loss.phase, driver.recentLines)
       }
       if (first === undefined) return yield* disconnection(noReply, "data", driver.recentLines)
       return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)

@@ -252,7 +252,7 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
   }
 
   const settleWith = ({ batch, machine, run }: Current, otherwise?: NotSentCause): Batch =>
-    settle(recentLines, request, account, batch, machine.verdicts(), run.cut(), otherwise)
+    settle(recentLines, request, account, batch, machine.verdicts(), run.loss(), otherwise)
 
   const isAccepted = (batch: Batch): boolean =>
     batch.some(({ positions }) => account.outcomes[positions[0] ?? 0]?._tag === "Accepted")
@@ -260,8 +260,8 @@ export const make = (port: Port, request: Request, report: Report, trace?: Comma
   const receiptNow = (failure: Failure): Receipt => {
     if (current !== undefined && !settled) {
       const { batch, machine, run } = current
-      const cut = run.hasEnded() ? run.cut() : run.cutNow(failure)
-      settle(recentLines, request, account, batch, machine.verdicts(), cut, undefined)
+      const loss = run.hasEnded() ? run.loss() : run.lossNow(failure)
+      settle(recentLines, request, account, batch, machine.verdicts(), loss, undefined)
     }
     return receiptOf(request, account, () => disconnection(failure, "idle", recentLines))
   }

@@ -7,6 +7,8 @@ import type { Command, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
 import type { Framing } from "../../protocol/Content.js"
 import { endOfData } from "../../protocol/Content.js"
+import type { Loss } from "../../protocol/Outcome.js"
+import { lossOf } from "../../protocol/Outcome.js"
 import type { Step } from "../../protocol/Transaction.js"
 import type { Driver, Failure, Owner } from "./driver.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
@@ -21,14 +23,6 @@ export interface Machine {
   readonly contentBegun: () => void
   readonly contentComplete: () => void
   readonly progress: () => "None" | "Flowing" | "Complete" | "Declined"
-}
-
-/** What ended a run before its last reply. */
-export interface Cut {
-  readonly failure: Failure
-  readonly phase: Phase
-  /** Whether the server may have got all of the content: its last octet had been handed to the socket. */
-  readonly handed: boolean
 }
 
 export interface Options {
@@ -52,7 +46,7 @@ export interface Run {
   /** How many octets of content were put on the wire. */
   readonly octets: () => number
   /** What is known should the run be given up now. */
-  readonly cutNow: (failure: Failure) => Cut
+  readonly lossNow: (failure: Failure) => Loss<Failure>
   /**
    * Nobody waits for the result any more. What has not left is withdrawn; what has left is brought to an end that
    * sends nothing more to anybody, or the connection is destroyed (a dot or RSET within content would be text).
@@ -63,7 +57,7 @@ export interface Run {
   readonly hasEnded: () => boolean
   readonly awaitEnd: Effect.Effect<void>
   /** `undefined` when every reply came. */
-  readonly cut: () => Cut | undefined
+  readonly loss: () => Loss<Failure> | undefined
 }
 
 const inMidContent: Failure = {
@@ -87,7 +81,7 @@ export const make = (
   // No further chunk leaves; the run ends once what has left is answered.
   let halted = false
   let length = 0
-  let cut: Cut | undefined
+  let loss: Loss<Failure> | undefined
 
   const hasEnded = (): boolean => finished
 
@@ -153,6 +147,7 @@ export const make = (
   )
 
   const decline = (): void => {
+    contentDue = true
     dialogue.beginContent(owner)
     machine.contentBegun()
     putOctets([endOfData], true)
@@ -245,15 +240,9 @@ export const make = (
 
   const inContent: Phase = framing === "data" ? "content" : "bdat"
 
-  // `all` says whether the whole message has left, or will.
-  const cutBy = (failure: Failure, phase: Phase | undefined, all: boolean): Cut => {
-    // A goodbye in place of a reply answers that command, and whatever is behind it has not been read.
-    const unread =
-      failure._tag === "Unreached" || (failure._tag === "Disconnected" && failure.reply !== undefined)
-    if (all && (!unread || phase === "final")) return { failure, phase: "final", handed: true }
-    const told = phase === "final" ? inContent : (phase ?? (contentDue ? inContent : "idle"))
-    return { failure, phase: told, handed: false }
-  }
+  // `isComplete` says whether the whole message has left, or will.
+  const lossBy = (failure: Failure, unanswered: Phase | undefined, isComplete: boolean): Loss<Failure> =>
+    lossOf(failure, unanswered, isComplete, contentDue ? inContent : "idle")
 
   const owner: Owner = {
     trace,
@@ -264,7 +253,7 @@ export const make = (
     },
     failed: (failure, phase) => {
       if (finished) return
-      cut = cutBy(failure, phase, handed())
+      loss = lossBy(failure, phase, handed())
       finish()
     }
   }
@@ -296,8 +285,8 @@ export const make = (
     put,
     octets: () => length,
     // On a session that goes on, a message that is complete leaves, whoever gives it up.
-    cutNow: (failure) =>
-      cutBy(failure, dialogue.headOf(owner)?.command.phase, machine.progress() === "Complete"),
+    lossNow: (failure) =>
+      lossBy(failure, dialogue.headOf(owner)?.command.phase, machine.progress() === "Complete"),
     abandon,
     stop: () => {
       if (finished) return
@@ -313,6 +302,6 @@ export const make = (
       if (finished) resume(Effect.void)
       else listeners.push(() => resume(Effect.void))
     }),
-    cut: () => cut
+    loss: () => loss
   }
 }

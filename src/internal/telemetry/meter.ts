@@ -7,6 +7,7 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import type * as MetricHook from "effect/MetricHook"
 import type { Phase } from "../../protocol/Command.js"
+import { overall } from "../../protocol/Outcome.js"
 import type { Receipt } from "../../SmtpReceipt.js"
 
 const registry = Metric.globalMetricRegistry
@@ -63,12 +64,7 @@ const bySendOutcome = memoized((outcome: string) =>
   registry.get(MetricKey.tagged(sendDurationKey, "outcome", outcome))
 )
 
-/** Accepted where anybody was, as `send` sees it; else the most doubtful outcome. */
-const outcomeOf = ({ accepted, notSent, unknown }: Receipt): string => {
-  if (accepted.length > 0) return "accepted"
-  if (unknown.length > 0) return "unknown"
-  return notSent.length > 0 ? "not_sent" : "refused"
-}
+const labels = { Accepted: "accepted", Refused: "refused", NotSent: "not_sent", Unknown: "unknown" } as const
 
 const count = (
   { accepted, notSent, refused, unknown }: Receipt,
@@ -96,5 +92,5 @@ export const settled = (receipt: Receipt): void => {
  */
 export const sent = (receipt: Receipt, millis: number): void => {
   count(receipt, bySentOutcome)
-  bySendOutcome(outcomeOf(receipt)).update(millis / 1000)
+  bySendOutcome(labels[overall(receipt)]).update(millis / 1000)
 }
