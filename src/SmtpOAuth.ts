@@ -1,51 +1,38 @@
 /**
- * Access tokens for SmtpAuth from a token endpoint (RFC 6749), over the HttpClient of @effect/platform: by a refresh
- * token, by the client's own credentials, or by a service account's key; for Gmail, Microsoft 365 and any other
- * endpoint. A token is kept until shortly before it expires, and shared by all sessions. How a user gives consent,
- * and where the first refresh token comes from, is not its business.
+ * Access tokens for SmtpAuth from a token endpoint (RFC 6749), over the HttpClient of @effect/platform: with a refresh
+ * token, with client credentials, or with the key of a service account. Presets exist for Gmail and Microsoft 365. A
+ * token is cached until shortly before it expires, and shared by all sessions. Get the first refresh token, and the
+ * user's consent, elsewhere.
  *
- * No secret is in its errors, logs and spans. The HttpClient sees them, since it sends them: one that follows
- * redirects by itself or logs bodies gives them away.
+ * Errors, logs and spans hold no secrets. The HttpClient sees them: do not use one that follows redirects on its own or
+ * logs bodies.
  *
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { signer } from "./internal/oauth/assertion.js"
-import { invalidArgument } from "./internal/session/failure.js"
+import type { ConfigError } from "./internal/effect/config.js"
+import { oauthConfig } from "./internal/oauth/config.js"
 import { OAuthError } from "./internal/oauth/error.js"
-import * as TokenCache from "./internal/oauth/tokenCache.js"
-import type { Answer, Form } from "./internal/oauth/tokenEndpoint.js"
-import * as TokenEndpoint from "./internal/oauth/tokenEndpoint.js"
-import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "./protocol/Invalid.js"
-import { checkIdentity } from "./protocol/sasl/Values.js"
+import { makeObtain } from "./internal/oauth/grant.js"
+import * as presets from "./internal/oauth/presets.js"
+import { readOAuthOptions } from "./internal/oauth/settings.js"
+import { makeTokenCache } from "./internal/oauth/tokenCache.js"
+import { invalidArgument } from "./internal/session/failure.js"
+import { isInvalid } from "./protocol/Invalid.js"
 import * as SmtpAuth from "./SmtpAuth.js"
 import type { InvalidArgument } from "./SmtpError.js"
 
-export {
-  /**
-   * No access token could be had: `reason` and `code` say why. Sessions carry it as the cause of an
-   * `AuthenticationError`.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  OAuthError
-} from "./internal/oauth/error.js"
+export { OAuthError } from "./internal/oauth/error.js"
 
 /**
- * Credentials from a token endpoint.
+ * Credentials with tokens from a token endpoint.
  *
  * @since 0.1.0
  * @category tags
@@ -57,17 +44,17 @@ export class SmtpOAuth extends Context.Tag("effect-smtplib/SmtpOAuth")<SmtpOAuth
  * @category models
  */
 export interface Service {
-  /** For `auth` of any number of sessions. */
+  /** The option `auth` for any number of sessions. */
   readonly credentials: SmtpAuth.OAuth2
   /**
-   * The token itself, for other uses: the one that is kept, or a new one. With `refresh` one that is not the
-   * `refused` one. Concurrent callers share one request; interrupting one of them leaves the others waiting.
+   * Returns the cached token or a new one. With `refresh`, returns one other than `refused`. Concurrent callers share
+   * one request, and interrupting one of them does not affect the others.
    */
   readonly token: (request?: SmtpAuth.TokenRequest) => Effect.Effect<Redacted.Redacted, OAuthError>
 }
 
 /**
- * What the tokens are asked with.
+ * How tokens are requested.
  *
  * @since 0.1.0
  * @category models
@@ -75,7 +62,7 @@ export interface Service {
 export type Grant = RefreshToken | ClientCredentials | ServiceAccount
 
 /**
- * The consent that a user has given before (RFC 6749 section 6).
+ * A refresh token from an earlier consent of the user (RFC 6749 section 6).
  *
  * @since 0.1.0
  * @category models
@@ -98,8 +85,7 @@ export interface ClientCredentials {
 }
 
 /**
- * Assertions signed by the key of a service account (RFC 7523 section 2.1), which is what Google has in place of
- * client credentials.
+ * Assertions signed with the key of a service account (RFC 7523 section 2.1), Google's form of client credentials.
  *
  * @since 0.1.0
  * @category models
@@ -112,21 +98,21 @@ export interface ServiceAccount {
   readonly privateKey: Redacted.Redacted
   /** Google's `private_key_id`. */
   readonly keyId?: string | undefined
-  /** Whom the account acts for, `sub`. */
+  /** The user that the account acts for, `sub`. */
   readonly subject?: string | undefined
 }
 
 /**
- * The program, as it is registered with the endpoint.
+ * Your application, as registered with the endpoint.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Client {
   readonly id: string
-  /** Public clients have none. */
+  /** Not for public clients. */
   readonly secret?: Redacted.Redacted | undefined
-  /** Whether the secret goes into the body or into HTTP Basic (RFC 6749 section 2.3.1). Default `"post"`. */
+  /** Sends the secret in the body or by HTTP Basic (RFC 6749 section 2.3.1). Default `"post"`. */
   readonly authentication?: "post" | "basic" | undefined
 }
 
@@ -135,34 +121,34 @@ export interface Client {
  * @category models
  */
 export interface Options {
-  /** Who authenticates to the SMTP server: usually the mail address. */
+  /** The user name at the SMTP server, usually the mail address. */
   readonly username: string
-  /** `https`, or `http` on a loopback address. */
+  /** `https`, or `http` with a loopback address. */
   readonly tokenUrl: string
   readonly grant: Grant
   /** Scopes, separated by spaces. */
   readonly scope?: string | undefined
-  /** What else the endpoint wants in the body, e.g. `audience`; no secrets. */
+  /** Further fields of the request body, e.g. `audience`; no secrets. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
   /** See SmtpAuth. */
   readonly mechanisms?: SmtpAuth.OAuth2Options["mechanisms"]
   /** See SmtpAuth. */
   readonly initialResponse?: boolean | undefined
-  /** How long before its end a token is replaced, or half of its lifetime if that is less. Default 1 minute. */
+  /** How long before it expires a token is replaced, at most half of its lifetime. Default 1 minute. */
   readonly refreshBefore?: Duration.DurationInput | undefined
-  /** How long a token is taken to live when the endpoint does not say. Default 1 hour. */
+  /** The lifetime of a token if the endpoint does not say. Default 1 hour. */
   readonly lifetime?: Duration.DurationInput | undefined
-  /** How long the endpoint may take. Default 10 seconds. */
+  /** The time limit of one request. Default 10 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * Hears of each refresh token that the endpoint gives in place of the one before, which it then may refuse: store
-   * it, or the next start of the program has none. A failure is logged, and keeps nobody from the access token.
+   * Called with each new refresh token. Store it: the endpoint may refuse the old one from then on. A failure is logged
+   * and does not fail the request for an access token.
    */
   readonly onRefreshToken?: ((refreshToken: Redacted.Redacted) => Effect.Effect<void, unknown>) | undefined
 }
 
 /**
- * What a preset leaves to the program.
+ * The options that a preset leaves to you.
  *
  * @since 0.1.0
  * @category models
@@ -176,12 +162,12 @@ export type PresetOptions = Omit<Options, "tokenUrl" | "grant">
 export interface GmailOptions extends PresetOptions {
   readonly clientId: string
   readonly clientSecret: Redacted.Redacted
-  /** With the scope `https://mail.google.com/`. */
+  /** For the scope `https://mail.google.com/`. */
   readonly refreshToken: Redacted.Redacted
 }
 
 /**
- * Gmail and Google Workspace, by the consent of the mailbox's owner.
+ * Options for Gmail and Google Workspace, with a refresh token of the mailbox's owner.
  *
  * @example
  * ```ts
@@ -202,13 +188,7 @@ export interface GmailOptions extends PresetOptions {
  * @since 0.1.0
  * @category presets
  */
-export const gmail = ({ clientId, clientSecret, refreshToken, ...options }: GmailOptions): Options => ({
-  ...options,
-  tokenUrl: googleTokenUrl,
-  grant: { _tag: "RefreshToken", refreshToken, client: { id: clientId, secret: clientSecret } }
-})
-
-const googleTokenUrl = "https://oauth2.googleapis.com/token"
+export const gmail: (options: GmailOptions) => Options = presets.gmail
 
 /**
  * @since 0.1.0
@@ -224,30 +204,14 @@ export interface GmailServiceAccountOptions extends PresetOptions {
 }
 
 /**
- * Google Workspace, by a service account to which the domain has delegated the scope `https://mail.google.com/`. It
- * acts for `username`.
+ * Options for Google Workspace, with a service account that acts for `username`. The domain must have delegated the
+ * scope `https://mail.google.com/` to it.
  *
  * @since 0.1.0
  * @category presets
  */
-export const gmailServiceAccount = ({
-  clientEmail,
-  privateKey,
-  privateKeyId,
-  scope = "https://mail.google.com/",
-  ...options
-}: GmailServiceAccountOptions): Options => ({
-  ...options,
-  scope,
-  tokenUrl: googleTokenUrl,
-  grant: {
-    _tag: "ServiceAccount",
-    issuer: clientEmail,
-    privateKey,
-    keyId: privateKeyId,
-    subject: options.username
-  }
-})
+export const gmailServiceAccount: (options: GmailServiceAccountOptions) => Options =
+  presets.gmailServiceAccount
 
 /**
  * @since 0.1.0
@@ -258,13 +222,13 @@ export interface Microsoft365Options extends PresetOptions {
   readonly tenant: string
   readonly clientId: string
   readonly clientSecret?: Redacted.Redacted | undefined
-  /** The consent of the mailbox's owner, with the scope `SMTP.Send`; without it the application sends by itself. */
+  /** For the scope `SMTP.Send`. Without it the application sends with its own permission. */
   readonly refreshToken?: Redacted.Redacted | undefined
 }
 
 /**
- * Microsoft 365: by the consent of the mailbox's owner if there is a refresh token, else by the application's own
- * permission `SMTP.SendAsApp`. Microsoft replaces refresh tokens: see `onRefreshToken`.
+ * Options for Microsoft 365: with a refresh token of the mailbox's owner, or else with the application's permission
+ * `SMTP.SendAsApp`. Microsoft replaces refresh tokens: set `onRefreshToken`.
  *
  * @example
  * ```ts
@@ -285,44 +249,19 @@ export interface Microsoft365Options extends PresetOptions {
  * @since 0.1.0
  * @category presets
  */
-export const microsoft365 = ({
-  clientId,
-  clientSecret,
-  refreshToken,
-  scope,
-  tenant,
-  ...options
-}: Microsoft365Options): Options => {
-  const client = { id: clientId, secret: clientSecret }
-  return {
-    ...options,
-    scope:
-      scope ??
-      (refreshToken === undefined
-        ? "https://outlook.office365.com/.default"
-        : "https://outlook.office.com/SMTP.Send offline_access"),
-    tokenUrl: `https://login.microsoftonline.com/${encodeURIComponent(tenant)}/oauth2/v2.0/token`,
-    grant:
-      refreshToken === undefined
-        ? { _tag: "ClientCredentials", client }
-        : { _tag: "RefreshToken", refreshToken, client }
-  }
-}
+export const microsoft365: (options: Microsoft365Options) => Options = presets.microsoft365
 
 /**
- * Credentials whose tokens come from the endpoint, through the HttpClient of the surroundings. Nothing is asked of the
- * endpoint before the first session authenticates.
+ * Makes credentials whose tokens come from the endpoint. The first session that authenticates requests the first token.
  *
- * - A token is kept until `refreshBefore` its end. If it cannot be replaced then for a reason that may pass, it serves
- *   until it has expired.
- * - A token that the SMTP server refused is replaced once; of the sessions that were refused with the same one, the
- *   first asks for all.
- * - One request is under way at a time, for all who wait. It belongs to the scope, and not to any of them: interrupting
- *   them does not end it, since with the answer a new refresh token may be lost. Closing the scope does.
- * - Nothing is tried twice here. `isTransient` of the error says whether a later try may succeed, and sessions and
- *   clients go by it.
+ * - A token is replaced `refreshBefore` it expires. If that fails with a transient error, the old one serves until it
+ *   expires.
+ * - A token that the SMTP server refuses is replaced once, for all sessions that were refused with it.
+ * - One request is in flight at a time. It belongs to the scope: interrupting its callers does not end it, since a new
+ *   refresh token could be lost with the answer. Closing the scope does.
+ * - Failed requests are not retried here. Sessions and clients retry if `isTransient` of the error is true.
  *
- * Fails with `InvalidArgument` for options that cannot be.
+ * Fails with `InvalidArgument` for an invalid option.
  *
  * @example
  * ```ts
@@ -351,11 +290,11 @@ export const make = (
 ): Effect.Effect<Service, InvalidArgument, HttpClient.HttpClient | Scope.Scope> =>
   Effect.gen(function* () {
     const client = yield* HttpClient.HttpClient
-    const settings = yield* Effect.mapError(readOptions(options), invalidArgument)
-    const ask = yield* Effect.mapError(makeAsk(client, settings), invalidArgument)
-    const token = yield* TokenCache.make({
-      obtain: obtain(ask, settings),
-      mayPass: ({ isTransient }) => isTransient,
+    const settings = readOAuthOptions(options)
+    if (isInvalid(settings)) return yield* invalidArgument(settings)
+    const token = yield* makeTokenCache({
+      obtain: yield* Effect.mapError(makeObtain(client, settings), invalidArgument),
+      isTransient: (error) => error.isTransient,
       closed: () => new OAuthError({ reason: "Closed", endpoint: settings.endpoint })
     })
     return {
@@ -370,7 +309,7 @@ export const make = (
   })
 
 /**
- * Credentials as a service; see `make`.
+ * Provides credentials. See `make`.
  *
  * @since 0.1.0
  * @category layers
@@ -379,7 +318,7 @@ export const layer = (options: Options): Layer.Layer<SmtpOAuth, InvalidArgument,
   Layer.scoped(SmtpOAuth, make(options))
 
 /**
- * Credentials from configuration: every option is a Config; see `config` for names that are ready.
+ * Provides credentials with options from configuration: a Config of your own for each option, or `config`.
  *
  * @example
  * ```ts
@@ -393,204 +332,19 @@ export const layer = (options: Options): Layer.Layer<SmtpOAuth, InvalidArgument,
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SmtpOAuth, InvalidArgument | ConfigError.ConfigError, HttpClient.HttpClient> =>
+): Layer.Layer<SmtpOAuth, InvalidArgument | ConfigError, HttpClient.HttpClient> =>
   Layer.scoped(SmtpOAuth, Effect.flatMap(Config.unwrap(options), make))
 
-// Settings
-
-interface Settings {
-  readonly options: Options
-  readonly url: URL
-  /** As errors name it. */
-  readonly endpoint: string
-  readonly refreshBefore: number
-  readonly lifetime: number
-  readonly timeout: Duration.Duration
-}
-
-const readOptions = (options: Options): Either.Either<Settings, Invalid> => {
-  const url = readUrl(options.tokenUrl)
-  if (isInvalid(url)) return Either.left(url)
-  const refreshBefore = readDuration("refreshBefore", options.refreshBefore ?? "1 minute")
-  if (isInvalid(refreshBefore)) return Either.left(refreshBefore)
-  const lifetime = readDuration("lifetime", options.lifetime ?? "1 hour")
-  if (isInvalid(lifetime)) return Either.left(lifetime)
-  const timeout = readDuration("timeout", options.timeout ?? "10 seconds")
-  if (isInvalid(timeout)) return Either.left(timeout)
-  if (Duration.toMillis(timeout) === 0)
-    return Either.left(invalid("timeout", "is zero: no endpoint can meet it"))
-  const wrong = checkIdentity("username", options.username) ?? checkGrant(options.grant)
-  if (wrong !== undefined) return Either.left(wrong)
-  return Either.right({
-    options,
-    url,
-    endpoint: url.origin + url.pathname,
-    refreshBefore: Duration.toMillis(refreshBefore),
-    lifetime: Duration.toMillis(lifetime),
-    timeout
-  })
-}
-
-const loopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/
-
-const readUrl = (tokenUrl: string): URL | Invalid => {
-  if (!URL.canParse(tokenUrl)) return invalid("tokenUrl", "is not a URL")
-  const url = new URL(tokenUrl)
-  if (url.username !== "" || url.password !== "") return invalid("tokenUrl", "holds a user name or password")
-  if (url.hash !== "") return invalid("tokenUrl", "has a fragment, which RFC 6749 section 3.2 forbids")
-  // RFC 6749 section 3.2: the secrets travel in it.
-  if (url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname))) return url
-  return invalid("tokenUrl", "is not https; http is for loopback addresses only")
-}
-
-const readDuration = (field: string, value: Duration.DurationInput): Duration.Duration | Invalid =>
-  Option.getOrElse(Duration.decodeUnknown(value), () =>
-    invalid(field, `is not a duration, such as "30 seconds"`)
-  )
-
-const checkGrant = (grant: Grant): Invalid | undefined => {
-  if (grant._tag === "ServiceAccount") return grant.issuer === "" ? empty("grant.issuer") : undefined
-  const { authentication, id, secret } = grant.client
-  if (id === "") return empty("grant.client.id")
-  if (secret !== undefined && Redacted.value(secret) === "") return empty("grant.client.secret")
-  if (secret === undefined && grant._tag === "ClientCredentials") {
-    return invalid("grant.client.secret", "is missing, and without it anybody could be the client")
-  }
-  if (grant._tag === "RefreshToken" && Redacted.value(grant.refreshToken) === "") {
-    return empty("grant.refreshToken")
-  }
-  return invalidChoice("grant.client.authentication", authentication, ["post", "basic"])
-}
-
-const empty = (field: string): Invalid => invalid(field, "is empty")
-
-// Requests
-
-type Ask = Effect.Effect<Answer, OAuthError>
-
-const makeAsk = (client: HttpClient.HttpClient, settings: Settings): Effect.Effect<Ask, Invalid> => {
-  const { endpoint, options, timeout, url } = settings
-  const { grant } = options
-  const post = (fields: Form["fields"], by: Client | undefined): Ask =>
-    Effect.timeoutFail(TokenEndpoint.post(client, url, formOf(options, fields, by)), {
-      duration: timeout,
-      onTimeout: () => new OAuthError({ reason: "Timeout", endpoint })
-    })
-  switch (grant._tag) {
-    case "ClientCredentials":
-      return Effect.succeed(post([["grant_type", "client_credentials"]], grant.client))
-    case "RefreshToken":
-      return Effect.sync(() => askWithRefreshToken(grant, settings, post))
-    case "ServiceAccount":
-      return Effect.map(signer(grant.privateKey, grant.keyId), (sign) =>
-        Effect.flatMap(
-          Effect.flatMap(Clock.currentTimeMillis, (now) => sign(claimsOf(settings, grant, now))),
-          (assertion) =>
-            post(
-              [
-                ["grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
-                ["assertion", assertion]
-              ],
-              undefined
-            )
-        )
-      )
-  }
-}
-
-/** Remembers the latest refresh token. */
-const askWithRefreshToken = (
-  grant: RefreshToken,
-  { options: { onRefreshToken }, timeout }: Settings,
-  post: (fields: Form["fields"], by: Client) => Ask
-): Ask => {
-  let latest = grant.refreshToken
-  return Effect.suspend(() =>
-    post(
-      [
-        ["grant_type", "refresh_token"],
-        ["refresh_token", latest]
-      ],
-      grant.client
-    )
-  ).pipe(
-    Effect.tap(({ refreshToken }) => {
-      if (refreshToken === undefined || Redacted.value(refreshToken) === Redacted.value(latest))
-        return Effect.void
-      latest = refreshToken
-      return onRefreshToken === undefined
-        ? Effect.void
-        : onRefreshToken(refreshToken).pipe(
-            Effect.timeout(timeout),
-            Effect.catchAllCause(() => notKept)
-          )
-    })
-  )
-}
-
-const notKept = Effect.logWarning(
-  "onRefreshToken failed: the endpoint has replaced the refresh token, and the new one is known to this process alone"
-)
-
-const formOf = ({ parameters, scope }: Options, fields: Form["fields"], client: Client | undefined): Form => {
-  const basic =
-    client?.authentication === "basic" && client.secret !== undefined
-      ? { id: client.id, secret: client.secret }
-      : undefined
-  const more: Array<Form["fields"][number]> = Object.entries(parameters ?? {})
-  if (scope !== undefined) more.push(["scope", scope])
-  if (client !== undefined && basic === undefined) {
-    more.push(["client_id", client.id])
-    if (client.secret !== undefined) more.push(["client_secret", client.secret])
-  }
-  return { fields: [...fields, ...more], basic }
-}
-
-/** Google takes scopes from the assertion, others from the form: both have them. */
-const claimsOf = (
-  { options, url }: Settings,
-  { issuer, subject }: ServiceAccount,
-  now: number
-): Readonly<Record<string, unknown>> => {
-  const issuedAt = Math.floor(now / 1000)
-  return {
-    iss: issuer,
-    sub: subject,
-    scope: options.scope,
-    aud: url.href,
-    iat: issuedAt,
-    exp: issuedAt + 300
-  }
-}
-
-const obtain = (
-  ask: Ask,
-  { lifetime, refreshBefore }: Settings
-): Effect.Effect<TokenCache.Held, OAuthError> =>
-  Effect.gen(function* () {
-    // Its time runs from when it was asked for: nobody knows when it was made.
-    const askedAt = yield* Clock.currentTimeMillis
-    const { accessToken, expiresIn } = yield* ask
-    const lives = expiresIn === undefined ? lifetime : expiresIn * 1000
-    return {
-      token: accessToken,
-      staleAt: askedAt + lives - Math.min(refreshBefore, lives / 2),
-      expiresAt: askedAt + lives
-    }
-  })
-
-// Configuration
-
 /**
- * Options under names that begin with the prefix:
+ * Reads options from keys with the prefix:
  *
- * - `_USERNAME`; `_PROVIDER` (`gmail` or `microsoft365`, with `_TENANT`) or else `_TOKEN_URL`
+ * - `_USERNAME`; `_PROVIDER` (`gmail` or `microsoft365`, the latter with `_TENANT`) or `_TOKEN_URL`
  * - `_CLIENT_ID`, `_CLIENT_SECRET`, `_CLIENT_AUTHENTICATION` (`post` or `basic`)
- * - `_REFRESH_TOKEN`, without which the client acts by itself; or for a service account `_ISSUER`, `_PRIVATE_KEY`,
- *   `_KEY_ID` and `_SUBJECT`
+ * - `_REFRESH_TOKEN`, or for a service account `_ISSUER`, `_PRIVATE_KEY`, `_KEY_ID` and `_SUBJECT`; with neither, the
+ *   grant is client credentials
  * - `_SCOPE`, `_REFRESH_BEFORE`, `_LIFETIME`, `_TIMEOUT`
  *
- * What is missing or cannot be is a ConfigError that names the key.
+ * A missing or invalid value is a ConfigError that names the key.
  *
  * @example
  * ```ts
@@ -603,119 +357,4 @@ const obtain = (
  * @since 0.1.0
  * @category config
  */
-export const config = (prefix: string): Config.Config<Options> => {
-  const key: Key = (name) => `${prefix}_${name}`
-  return Config.mapOrFail(valuesOf(key), (values) => fromValues(values, key))
-}
-
-type Key = (name: string) => string
-
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
-
-const valuesOf = (key: Key) =>
-  Config.all({
-    common: Config.all({
-      username: Config.nonEmptyString(key("USERNAME")),
-      scope: optional(Config.nonEmptyString(key("SCOPE"))),
-      refreshBefore: optional(Config.duration(key("REFRESH_BEFORE"))),
-      lifetime: optional(Config.duration(key("LIFETIME"))),
-      timeout: optional(Config.duration(key("TIMEOUT")))
-    }),
-    provider: optional(Config.literal("gmail", "microsoft365")(key("PROVIDER"))),
-    tenant: optional(Config.nonEmptyString(key("TENANT"))),
-    tokenUrl: optional(
-      Config.validate(Config.string(key("TOKEN_URL")), {
-        message: "Expected a URL with https, or with http and a loopback address",
-        validation: (url) => !isInvalid(readUrl(url))
-      })
-    ),
-    clientId: optional(Config.nonEmptyString(key("CLIENT_ID"))),
-    clientSecret: optional(Config.redacted(Config.nonEmptyString(key("CLIENT_SECRET")))),
-    authentication: optional(Config.literal("post", "basic")(key("CLIENT_AUTHENTICATION"))),
-    refreshToken: optional(Config.redacted(Config.nonEmptyString(key("REFRESH_TOKEN")))),
-    issuer: optional(Config.nonEmptyString(key("ISSUER"))),
-    privateKey: optional(Config.redacted(Config.nonEmptyString(key("PRIVATE_KEY")))),
-    keyId: optional(Config.nonEmptyString(key("KEY_ID"))),
-    subject: optional(Config.nonEmptyString(key("SUBJECT")))
-  })
-
-type Values = Config.Config.Success<ReturnType<typeof valuesOf>>
-
-type Read<A> = Either.Either<A, ConfigError.ConfigError>
-
-const present = <A>(value: A | undefined, key: string, why: string): Read<A> =>
-  value === undefined
-    ? Either.left(ConfigError.MissingData([key], `Expected ${key} to exist ${why}`))
-    : Either.right(value)
-
-const fromValues = (values: Values, key: Key): Read<Options> => {
-  const { common, provider, tokenUrl } = values
-  if (provider === "gmail") return gmailFrom(values, key)
-  if (provider === "microsoft365") return microsoft365From(values, key)
-  return Either.gen(function* () {
-    return {
-      ...common,
-      tokenUrl: yield* present(tokenUrl, key("TOKEN_URL"), `where ${key("PROVIDER")} does not`),
-      grant: yield* grantFrom(values, key)
-    }
-  })
-}
-
-const gmailFrom = (values: Values, key: Key): Read<Options> =>
-  Either.gen(function* () {
-    const { common, issuer, keyId, privateKey } = values
-    if (privateKey !== undefined) {
-      const clientEmail = yield* present(issuer, key("ISSUER"), `where ${key("PRIVATE_KEY")} does`)
-      return gmailServiceAccount({ ...common, clientEmail, privateKey, privateKeyId: keyId })
-    }
-    return gmail({
-      ...common,
-      clientId: yield* present(values.clientId, key("CLIENT_ID"), "for gmail"),
-      clientSecret: yield* present(values.clientSecret, key("CLIENT_SECRET"), "for gmail"),
-      refreshToken: yield* present(values.refreshToken, key("REFRESH_TOKEN"), "for gmail")
-    })
-  })
-
-const microsoft365From = (values: Values, key: Key): Read<Options> =>
-  Either.gen(function* () {
-    const { id, secret } = yield* clientFrom(values, key)
-    return microsoft365({
-      ...values.common,
-      tenant: yield* present(values.tenant, key("TENANT"), "for microsoft365"),
-      clientId: id,
-      clientSecret: secret,
-      refreshToken: values.refreshToken
-    })
-  })
-
-const clientFrom = (
-  { authentication, clientId, clientSecret, refreshToken }: Values,
-  key: Key
-): Read<Client> =>
-  Either.gen(function* () {
-    const id = yield* present(clientId, key("CLIENT_ID"), "for this grant")
-    if (refreshToken === undefined) {
-      yield* present(clientSecret, key("CLIENT_SECRET"), `where ${key("REFRESH_TOKEN")} does not`)
-    }
-    return { id, secret: clientSecret, authentication }
-  })
-
-const grantFrom = (values: Values, key: Key): Read<Grant> => {
-  const { issuer, keyId, privateKey, refreshToken, subject } = values
-  if (privateKey !== undefined) {
-    const named = present(issuer, key("ISSUER"), `where ${key("PRIVATE_KEY")} does`)
-    return Either.map(named, (name) => ({
-      _tag: "ServiceAccount",
-      issuer: name,
-      privateKey,
-      keyId,
-      subject
-    }))
-  }
-  return Either.map(clientFrom(values, key), (client) =>
-    refreshToken === undefined
-      ? { _tag: "ClientCredentials", client }
-      : { _tag: "RefreshToken", refreshToken, client }
-  )
-}
+export const config: (prefix: string) => Config.Config<Options> = oauthConfig

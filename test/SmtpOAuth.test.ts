@@ -93,8 +93,8 @@ const failing = (response: Effect.Effect<Response, HttpClientError.HttpClientErr
     Effect.flatMap(make(fakeHttp(() => response).http, byRefreshToken), ({ token }) => Effect.flip(token()))
   )
 
-describe("what is asked of the endpoint", () => {
-  it.scoped("has the refresh token and the client in a form (RFC 6749 section 6)", () =>
+describe("a token request", () => {
+  it.scoped("sends the refresh token and the client in a form (RFC 6749 section 6)", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       const { token } = yield* make(http, {
@@ -121,7 +121,7 @@ describe("what is asked of the endpoint", () => {
     })
   )
 
-  it.scoped("has the client's credentials (RFC 6749 section 4.4)", () =>
+  it.scoped("sends the client's credentials (RFC 6749 section 4.4)", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       yield* (yield* make(http)).token()
@@ -134,7 +134,7 @@ describe("what is asked of the endpoint", () => {
   )
 
   it.scoped(
-    "has them in HTTP Basic, form-encoded first, where the program says so (RFC 6749 section 2.3.1)",
+    "sends form-encoded credentials by HTTP Basic when the client says so (RFC 6749 section 2.3.1)",
     () =>
       Effect.gen(function* () {
         const { http, requests } = numbered(3600)
@@ -149,7 +149,7 @@ describe("what is asked of the endpoint", () => {
       })
   )
 
-  it.scoped("has no secret for a public client", () =>
+  it.scoped("sends no secret for a public client", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       const grant = { _tag: "RefreshToken", refreshToken: Redacted.make("r"), client: { id: "app" } } as const
@@ -165,7 +165,7 @@ describe("what is asked of the endpoint", () => {
   })
 
   it.scoped.each([keys.privateKey, keys.privateKey.replaceAll("\n", "\\n")])(
-    "has an assertion that the service account's key has signed (RFC 7523)",
+    "sends an assertion signed with the service account's key (RFC 7523)",
     (privateKey) =>
       Effect.gen(function* () {
         yield* TestClock.setTime(1_700_000_000_500)
@@ -201,7 +201,7 @@ describe("what is asked of the endpoint", () => {
       })
   )
 
-  it.scoped("goes to the endpoints of Google and Microsoft, with their scopes", () =>
+  it.scoped("uses the endpoints and scopes of Google and Microsoft", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       const common = { username: "app@example.com", clientId: "app", clientSecret: Redacted.make("s") }
@@ -230,7 +230,7 @@ describe("what is asked of the endpoint", () => {
 })
 
 describe("a token", () => {
-  it.scoped("is kept until a minute before its end", () =>
+  it.scoped("is cached until a minute before it expires", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       const { token } = yield* make(http)
@@ -244,7 +244,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("is kept for half of its lifetime where that is short", () =>
+  it.scoped("is cached for half of a short lifetime", () =>
     Effect.gen(function* () {
       const { http } = numbered(60)
       const { token } = yield* make(http)
@@ -256,7 +256,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("that lives no time is given to those who waited, and not kept", () =>
+  it.scoped("with a lifetime of zero is returned to its waiters and not cached", () =>
     Effect.gen(function* () {
       const { http } = numbered(0)
       const { token } = yield* make(http)
@@ -265,7 +265,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("without a lifetime is taken to live for an hour, or as the program says", () =>
+  it.scoped("without a lifetime is cached for an hour or the option `lifetime`", () =>
     Effect.gen(function* () {
       const { http } = numbered(undefined)
       const { token } = yield* make(http, {
@@ -281,7 +281,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("has a lifetime that is written as a string, as some endpoints do", () =>
+  it.scoped("may have its lifetime as a string", () =>
     Effect.gen(function* () {
       const { http } = numbered("600")
       const { token } = yield* make(http)
@@ -291,7 +291,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("lives from when it was asked for, not from when it came", () =>
+  it.scoped("expires counted from the request, not from the answer", () =>
     Effect.gen(function* () {
       const slow = numbered(3600)
       const http = HttpClient.transform(slow.http, (effect) => Effect.delay(effect, "8 seconds"))
@@ -306,7 +306,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("that was refused is passed over, unless another one is at hand already", () =>
+  it.scoped("that was refused is replaced, unless a newer one is already cached", () =>
     Effect.gen(function* () {
       const { http, requests } = numbered(3600)
       const { token } = yield* make(http)
@@ -319,7 +319,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("serves until it expires when the endpoint cannot give another one for now", () =>
+  it.scoped("serves until it expires while the endpoint is unavailable", () =>
     Effect.gen(function* () {
       let down = false
       const { http } = fakeHttp(() =>
@@ -336,7 +336,7 @@ describe("a token", () => {
     })
   )
 
-  it.scoped("does not serve on when the endpoint refuses another one for good", () =>
+  it.scoped("does not serve after the endpoint refuses to replace it", () =>
     Effect.gen(function* () {
       let revoked = false
       const { http } = fakeHttp(() =>
@@ -377,7 +377,7 @@ describe("concurrent callers", () => {
     })
   )
 
-  it.scoped("share its failure, and the next one asks again", () =>
+  it.scoped("share its failure, and the next caller sends a new request", () =>
     Effect.gen(function* () {
       const { http, refuse, requests } = yield* gated
       const { token } = yield* make(http)
@@ -391,7 +391,7 @@ describe("concurrent callers", () => {
     })
   )
 
-  it.scoped("are not failed by the interruption of one of them, the first included", () =>
+  it.scoped("go on when one of them is interrupted, even the first", () =>
     Effect.gen(function* () {
       const { http, open, requests } = yield* gated
       const { token } = yield* make(http)
@@ -408,7 +408,7 @@ describe("concurrent callers", () => {
     })
   )
 
-  it.scoped("who all went leave the request to its end, and the token to whoever comes next", () =>
+  it.scoped("that are all interrupted leave the request running, and the next caller gets its token", () =>
     Effect.gen(function* () {
       const { http, open, requests } = yield* gated
       const { token } = yield* make(http)
@@ -422,7 +422,7 @@ describe("concurrent callers", () => {
     })
   )
 
-  it.effect("are let go when the scope closes, and the request ends with it", () =>
+  it.effect("fail when the scope closes, which ends the request", () =>
     Effect.gen(function* () {
       let interrupted = false
       const begun = yield* Deferred.make<undefined>()
@@ -457,7 +457,7 @@ describe("refresh tokens", () => {
     )
   }
 
-  it.scoped("that replace the ones before are used from then on, and told to the program", () =>
+  it.scoped("that replace earlier ones are used from then on and passed to onRefreshToken", () =>
     Effect.gen(function* () {
       const told: Array<string> = []
       const { token } = yield* make(rotating().http, {
@@ -471,7 +471,7 @@ describe("refresh tokens", () => {
     })
   )
 
-  it.scoped("that the program cannot keep are a line in the log, without them, and no failure", () =>
+  it.scoped("that onRefreshToken fails to store are logged without the token, and fail nothing", () =>
     Effect.gen(function* () {
       const logs = yield* collectLogs
       const { token } = yield* make(rotating().http, {
@@ -485,7 +485,7 @@ describe("refresh tokens", () => {
     })
   )
 
-  it.scoped("do not wait for a program that takes its time longer than the time limit", () =>
+  it.scoped("do not wait for onRefreshToken beyond the time limit", () =>
     Effect.gen(function* () {
       const { token } = yield* make(rotating().http, {
         ...byRefreshToken,
@@ -534,18 +534,18 @@ describe("errors of the endpoint", () => {
     })
   )
 
-  it.effect("have code and description, on one line", () =>
+  it.effect("contain code and description on one line", () =>
     Effect.gen(function* () {
       const body = { error: "invalid_grant", error_description: "Token has been\r\nrevoked." }
       const error = yield* failing(json(body, 400))
       expect(error).toMatchObject({ code: "invalid_grant", detail: "Token has been revoked." })
       expect(error.message).toBe(
-        "The token endpoint https://login.example.com/token refused with invalid_grant (status 400): Token has been revoked.; the refresh token or the assertion is expired or revoked: consent has to be given again"
+        "The token endpoint https://login.example.com/token refused with invalid_grant (status 400): Token has been revoked.; the refresh token or the assertion has expired or was revoked: ask the user for consent again"
       )
     })
   )
 
-  it.effect("are bounded, whatever the endpoint sends", () =>
+  it.effect("are bounded in length", () =>
     Effect.gen(function* () {
       let taken = 0
       const endless = new ReadableStream<Uint8Array>({
@@ -555,14 +555,14 @@ describe("errors of the endpoint", () => {
         }
       })
       const error = yield* failing(Effect.sync(() => new Response(endless)))
-      expect(error).toMatchObject({ reason: "Malformed", detail: "the answer is longer than 262144 octets" })
+      expect(error).toMatchObject({ reason: "Malformed", detail: "the answer is longer than 262144 bytes" })
       expect(taken).toBeLessThan(1_000_000)
       const wordy = yield* failing(json({ error: "x", error_description: "y".repeat(10_000) }, 400))
       expect(wordy.message.length).toBeLessThan(1000)
     })
   )
 
-  it.scoped("are Timeout when it does not answer in time, and the request is given up", () =>
+  it.scoped("are Timeout when it does not answer in time, which ends the request", () =>
     Effect.gen(function* () {
       let ended = 0
       const { http } = fakeHttp(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => ended++)))
@@ -610,7 +610,7 @@ describe("errors of the endpoint", () => {
   )
 })
 
-describe("options that cannot be", () => {
+describe("invalid options", () => {
   it.effect.each<[string, Partial<SmtpOAuth.Options>]>([
     ["tokenUrl", { tokenUrl: "login" }],
     ["tokenUrl", { tokenUrl: "http://login.example.com/token" }],
@@ -633,7 +633,7 @@ describe("options that cannot be", () => {
       "grant.privateKey",
       { grant: { _tag: "ServiceAccount", issuer: "x", privateKey: Redacted.make("no key") } }
     ]
-  ])("are InvalidArgument that names %s", ([field, wrong]) =>
+  ])("fail with InvalidArgument that names %s", ([field, wrong]) =>
     Effect.gen(function* () {
       const { http, requests } = numbered(60)
       const error = yield* Effect.flip(Effect.scoped(make(http, { ...byClientCredentials, ...wrong })))
@@ -674,7 +674,7 @@ describe("secrets", () => {
         },
         400
       ),
-    "an answer that is none": ({ form }) => json({ access_token: `${form["refresh_token"]} x` }),
+    "an invalid answer": ({ form }) => json({ access_token: `${form["refresh_token"]} x` }),
     "a failure with the request": (_, request) =>
       Effect.fail(new HttpClientError.RequestError({ request, reason: "Transport", cause: request })),
     "a failure that repeats the form": ({ form }, request) =>
@@ -695,7 +695,7 @@ describe("secrets", () => {
 
   for (const [name, handle] of Object.entries(answers)) {
     for (const authentication of ["post", "basic"] as const) {
-      it.effect(`are in nothing that is printed of ${name} (${authentication})`, () =>
+      it.effect(`do not appear in anything printed about ${name} (${authentication})`, () =>
         Effect.gen(function* () {
           const spans: Array<Tracer.Span> = []
           const tracer = Tracer.make({
@@ -778,7 +778,7 @@ describe("config", () => {
       ConfigProvider.fromMap(new Map(Object.entries(values).map(([name, value]) => [`MAIL_${name}`, value])))
     )
 
-  it.effect("has every option of an endpoint", () =>
+  it.effect("reads every option of an endpoint", () =>
     Effect.gen(function* () {
       const options = yield* read({
         USERNAME: "app@example.com",
@@ -809,7 +809,7 @@ describe("config", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("has the presets", () =>
+  it.effect("reads the presets", () =>
     Effect.gen(function* () {
       const common = { USERNAME: "a@x.test", CLIENT_ID: "app", CLIENT_SECRET: "s" }
       const gmail = yield* read({ ...common, PROVIDER: "gmail", REFRESH_TOKEN: "r" })
@@ -853,7 +853,7 @@ describe("config", () => {
     ["MAIL_REFRESH_TOKEN", { PROVIDER: "gmail", CLIENT_ID: "app", CLIENT_SECRET: "s" }],
     ["MAIL_TENANT", { PROVIDER: "microsoft365", CLIENT_ID: "app", CLIENT_SECRET: "s" }],
     ["MAIL_TIMEOUT", { TOKEN_URL: "https://x.test/", CLIENT_ID: "app", CLIENT_SECRET: "s", TIMEOUT: "soon" }]
-  ])("that is wrong is a ConfigError that names %s", ([key, values]) =>
+  ])("fails with a ConfigError that names %s", ([key, values]) =>
     Effect.gen(function* () {
       const username = key === "MAIL_USERNAME" ? {} : { USERNAME: "a@x.test" }
       const error = yield* Effect.flip(read({ ...username, ...values }))
@@ -861,7 +861,7 @@ describe("config", () => {
     })
   )
 
-  it.effect("is what layerConfig takes, and so is any Config of the options", () =>
+  it.effect("can be passed to layerConfig, as can any Config of the options", () =>
     Effect.gen(function* () {
       const { http } = numbered(60)
       const layer = SmtpOAuth.layerConfig({

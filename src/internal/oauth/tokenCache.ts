@@ -1,7 +1,4 @@
-/**
- * An access token that many fibers share: kept until shortly before it expires, and obtained by one fiber at a time
- * for all who wait. It knows nothing of HTTP.
- */
+/** An access token shared by many fibers: cached until shortly before it expires, and obtained once for all waiters. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -10,48 +7,47 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { TokenRequest } from "../../SmtpAuth.js"
 
-/** A token and its times, in milliseconds since 1970. */
-export interface Held {
+/** Times are milliseconds since 1970. */
+export interface CachedToken {
   readonly token: Redacted.Redacted
-  /** From when on a new one is asked for. */
+  /** When to obtain the next one. */
   readonly staleAt: number
-  /** From when on nobody accepts it. */
   readonly expiresAt: number
 }
 
-export interface Options<E> {
-  /** Run by one fiber at a time. Whoever waits for it may be interrupted; it goes on. */
-  readonly obtain: Effect.Effect<Held, E>
-  /** Whether what went wrong may pass: the old token then serves as long as it holds. */
-  readonly mayPass: (error: E) => boolean
-  /** What those get who wait when the scope closes, or ask afterwards. */
+export interface TokenCacheOptions<E> {
+  /** Runs in one fiber at a time. */
+  readonly obtain: Effect.Effect<CachedToken, E>
+  /** After a transient error the cached token serves until it expires. */
+  readonly isTransient: (error: E) => boolean
+  /** The error once the scope has closed. */
   readonly closed: () => E
 }
 
-export const make = <E>({
+export const makeTokenCache = <E>({
   closed,
-  mayPass,
+  isTransient,
   obtain
-}: Options<E>): Effect.Effect<
+}: TokenCacheOptions<E>): Effect.Effect<
   (request?: TokenRequest) => Effect.Effect<Redacted.Redacted, E>,
   never,
   Scope.Scope
 > =>
   Effect.map(Effect.scope, (scope) => {
-    let held: Held | undefined
-    let running: Deferred.Deferred<Held, E> | undefined
+    let cached: CachedToken | undefined
+    let running: Deferred.Deferred<CachedToken, E> | undefined
 
-    const settle = (waiting: Deferred.Deferred<Held, E>, exit: Exit.Exit<Held, E>): Effect.Effect<boolean> =>
+    const settle = (waiting: Deferred.Deferred<CachedToken, E>, exit: Exit.Exit<CachedToken, E>) =>
       Effect.suspend(() => {
         running = undefined
-        if (Exit.isSuccess(exit)) held = exit.value
+        if (Exit.isSuccess(exit)) cached = exit.value
         return Exit.isInterrupted(exit) ? Deferred.fail(waiting, closed()) : Deferred.done(waiting, exit)
       })
 
-    // The fiber belongs to the scope, and not to whoever happens to be first: its interruption is not the others'.
+    // The fiber belongs to the scope: interrupting a caller must not fail the other callers.
     const start = Effect.uninterruptible(
       Effect.gen(function* () {
-        const waiting = yield* Deferred.make<Held, E>()
+        const waiting = yield* Deferred.make<CachedToken, E>()
         running = waiting
         yield* Effect.forkIn(
           Effect.flatMap(Effect.exit(Effect.interruptible(obtain)), (exit) => settle(waiting, exit)),
@@ -66,24 +62,25 @@ export const make = <E>({
       Deferred.await
     )
 
-    const inTheMeantime = (error: E): Effect.Effect<Held, E> =>
+    const cachedAfter = (error: E): Effect.Effect<CachedToken, E> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        held !== undefined && now < held.expiresAt && mayPass(error)
-          ? Effect.succeed(held)
+        cached !== undefined && now < cached.expiresAt && isTransient(error)
+          ? Effect.succeed(cached)
           : Effect.fail(error)
       )
 
     return (request = { refresh: false }) =>
       Clock.currentTimeMillis.pipe(
         Effect.flatMap((now) => {
-          if (held !== undefined && now < held.staleAt && !isRefused(held, request))
-            return Effect.succeed(held)
-          return request.refresh ? shared : Effect.catchAll(shared, inTheMeantime)
+          if (cached !== undefined && now < cached.staleAt && !isRefused(cached, request)) {
+            return Effect.succeed(cached)
+          }
+          return request.refresh ? shared : Effect.catchAll(shared, cachedAfter)
         }),
         Effect.map(({ token }) => token)
       )
   })
 
-/** Without a word of which one was refused, the one at hand has to be taken for it. */
-const isRefused = ({ token }: Held, { refresh, refused }: TokenRequest): boolean =>
+/** A refresh that names no refused token means the cached one. */
+const isRefused = ({ token }: CachedToken, { refresh, refused }: TokenRequest): boolean =>
   refresh && (refused === undefined || Redacted.value(refused) === Redacted.value(token))

@@ -1,6 +1,6 @@
 /**
- * One request to a token endpoint and its answer (RFC 6749 sections 4.4, 5 and 6): no memory, no repetition. Nothing
- * that is sent or received here reaches an error but status, error code and description, without their secrets.
+ * One request to a token endpoint and its answer (RFC 6749 sections 4.4, 5 and 6), without cache or retry. Errors hold
+ * status, error code and description, without the secrets of the request.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
@@ -17,47 +17,42 @@ import { checkToken } from "../../protocol/sasl/Values.js"
 import { describeCause } from "../effect/cause.js"
 import { OAuthError } from "./error.js"
 
-/** What is posted, apart from the endpoint itself. */
-export interface Form {
+export interface TokenForm {
   readonly fields: ReadonlyArray<readonly [name: string, value: string | Redacted.Redacted]>
-  /** The client that authenticates by HTTP Basic (RFC 6749 section 2.3.1). */
+  /** The client's credentials for HTTP Basic (RFC 6749 section 2.3.1). */
   readonly basic: { readonly id: string; readonly secret: Redacted.Redacted } | undefined
 }
 
-export interface Answer {
+export interface TokenResponse {
   readonly accessToken: Redacted.Redacted
-  /** In seconds, if the endpoint says. */
+  /** Seconds. */
   readonly expiresIn: number | undefined
-  /** The next refresh token, where the endpoint replaces them. */
+  /** The refresh token that replaces the one of the request. */
   readonly refreshToken: Redacted.Redacted | undefined
 }
 
-// A token endpoint answers with a few hundred octets; more than this is no answer of one.
-const maximumOctets = 262_144
+const maximumBytes = 262_144
 
-/** Posts the form. It has no time limit of its own; interruption ends the request. */
-export const post = (
+/** Posts the form, without a time limit. Interruption ends the request. */
+export const postForm = (
   client: HttpClient.HttpClient,
   url: URL,
-  form: Form
-): Effect.Effect<Answer, OAuthError> => {
+  form: TokenForm
+): Effect.Effect<TokenResponse, OAuthError> => {
   const endpoint = url.origin + url.pathname
-  const say = sayWithout(secretsOf(form))
-  // Its spans end with its errors, which hold the request: the span of this module says the same without it.
+  const sanitize = sanitizerOf(form)
+  // The client's own span would hold the request in its error; the span below carries the same attributes without it.
   return HttpClient.withTracerDisabledWhen(client, () => true)
     .execute(requestOf(url, form))
     .pipe(
       Effect.flatMap((response) => Effect.zip(Effect.succeed(response.status), readText(response))),
       withoutRedirects,
-      // What the client reports holds the request, and the request holds the secrets: only words go on. A client that
-      // dies is no better than one that fails.
+      // The client's errors and defects hold the request with its secrets, so only their text is kept.
       Effect.catchAllCause((cause) =>
-        Cause.isInterruptedOnly(cause)
-          ? Effect.interrupt
-          : Effect.fail(failureOf(endpoint, Cause.squash(cause), say))
+        Cause.isInterruptedOnly(cause) ? Effect.interrupt : failureOf(endpoint, Cause.squash(cause), sanitize)
       ),
       Effect.tap(([status]) => Effect.annotateCurrentSpan("http.response.status_code", status)),
-      Effect.flatMap(([status, text]) => read(endpoint, status, text, say)),
+      Effect.flatMap(([status, text]) => readResponse(endpoint, status, text, sanitize)),
       Effect.withSpan("SmtpOAuth.token", {
         kind: "client",
         captureStackTrace: false,
@@ -71,9 +66,11 @@ export const post = (
     )
 }
 
-const requestOf = (url: URL, { basic, fields }: Form): HttpClientRequest.HttpClientRequest => {
+const requestOf = (url: URL, { basic, fields }: TokenForm): HttpClientRequest.HttpClientRequest => {
   const body = new URLSearchParams()
-  for (const [name, value] of fields) body.append(name, textOf(value))
+  for (const [name, value] of fields) {
+    body.append(name, typeof value === "string" ? value : Redacted.value(value))
+  }
   const request = HttpClientRequest.post(url).pipe(
     HttpClientRequest.acceptJson,
     HttpClientRequest.bodyText(body.toString(), "application/x-www-form-urlencoded")
@@ -86,15 +83,12 @@ const requestOf = (url: URL, { basic, fields }: Form): HttpClientRequest.HttpCli
 const portOf = ({ port, protocol }: URL): number =>
   port !== "" ? Number(port) : protocol === "https:" ? 443 : 80
 
-const textOf = (value: string | Redacted.Redacted): string =>
-  typeof value === "string" ? value : Redacted.value(value)
-
 const formEncode = (text: string): string => new URLSearchParams([["", text]]).toString().slice(1)
 
-const basicOf = ({ id, secret }: NonNullable<Form["basic"]>): string =>
+const basicOf = ({ id, secret }: NonNullable<TokenForm["basic"]>): string =>
   encode(new TextEncoder().encode(`${formEncode(id)}:${formEncode(Redacted.value(secret))}`))
 
-/** A token endpoint does not redirect, and whoever followed would carry the secrets elsewhere. */
+/** A redirect would carry the secrets to another server. */
 const withoutRedirects = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.flatMap(Effect.serviceOption(FetchHttpClient.RequestInit), (init) =>
     Effect.provideService(use, FetchHttpClient.RequestInit, {
@@ -109,95 +103,81 @@ const readText = (
   response: HttpClientResponse.HttpClientResponse
 ): Effect.Effect<string, HttpClientError.ResponseError | TooLong> =>
   Effect.suspend(() => {
-    const parts: Array<Uint8Array> = []
-    let octets = 0
-    return Effect.as(
-      Stream.runForEach(response.stream, (part) => {
-        parts.push(part)
-        octets += part.length
-        return octets > maximumOctets
-          ? Effect.fail(new TooLong(`the answer is longer than ${maximumOctets} octets`))
-          : Effect.void
-      }),
-      parts
-    )
-  }).pipe(
-    Effect.map((parts) => {
-      const decoder = new TextDecoder()
-      return parts.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode()
-    })
-  )
+    const decoder = new TextDecoder()
+    let text = ""
+    let length = 0
+    return Stream.runForEach(response.stream, (part) => {
+      text += decoder.decode(part, { stream: true })
+      length += part.length
+      return length > maximumBytes
+        ? Effect.fail(new TooLong(`the answer is longer than ${maximumBytes} bytes`))
+        : Effect.void
+    }).pipe(Effect.map(() => text + decoder.decode()))
+  })
 
-// Words without secrets
+type Sanitize = (text: string) => string
 
-type Say = (text: string) => string
-
-/** In the forms in which an endpoint or a client may repeat them. */
-const secretsOf = ({ basic, fields }: Form): ReadonlyArray<string> => {
+/** Removes the secrets of the form, in every encoding in which an endpoint or a client may repeat them. */
+const sanitizerOf = ({ basic, fields }: TokenForm): Sanitize => {
   const plain = [basic?.secret, ...fields.map(([, value]) => value)]
     .filter((value) => typeof value !== "string" && value !== undefined)
     .map((value) => Redacted.value(value))
-  return [
+  const secrets = [
     ...plain,
     ...plain.map(formEncode),
     ...plain.map(encodeURIComponent),
     ...(basic === undefined ? [] : [basicOf(basic)])
   ].filter((secret) => secret !== "")
-}
-
-const sayWithout =
-  (secrets: ReadonlyArray<string>): Say =>
-  (text) =>
+  return (text) =>
     secrets
       .reduce((words, secret) => words.replaceAll(secret, "[redacted]"), text)
       .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
       .trim()
       .slice(0, 500)
+}
 
-const failureOf = (endpoint: string, failure: unknown, say: Say): OAuthError => {
+const failureOf = (endpoint: string, failure: unknown, sanitize: Sanitize): OAuthError => {
   if (failure instanceof TooLong)
     return new OAuthError({ reason: "Malformed", endpoint, detail: failure.message })
   const cause = HttpClientError.isHttpClientError(failure) ? (failure.cause ?? failure.description) : failure
-  return new OAuthError({ reason: "Unreachable", endpoint, detail: say(describeCause(innermost(cause))) })
+  return new OAuthError({
+    reason: "Unreachable",
+    endpoint,
+    detail: sanitize(describeCause(innermost(cause)))
+  })
 }
 
-/** fetch says only that it failed, and its cause says why. */
+/** `fetch` gives the reason only in the cause of its error. */
 const innermost = (cause: unknown): unknown =>
   cause instanceof Error && cause.cause instanceof Error ? innermost(cause.cause) : cause
 
-// Answers
-
-type Fields = ReadonlyMap<string, unknown>
-
-const read = (
+const readResponse = (
   endpoint: string,
   status: number,
   text: string,
-  say: Say
-): Effect.Effect<Answer, OAuthError> => {
+  sanitize: Sanitize
+): Effect.Effect<TokenResponse, OAuthError> => {
   const fields = fieldsOf(text)
-  const malformed = (detail: string) =>
-    Effect.fail(new OAuthError({ reason: "Malformed", endpoint, status, detail }))
-  if (status >= 300 && status < 400) return malformed("it redirects, which is not followed")
-  if (status >= 200 && status < 300) {
-    if (fields === undefined) return malformed("it is no JSON object")
-    const answer = answerOf(fields)
-    return typeof answer === "string" ? malformed(answer) : Effect.succeed(answer)
+  if (status >= 200 && status < 400) {
+    const response = status >= 300 ? "redirects are not followed" : tokenOf(fields)
+    return typeof response === "string"
+      ? new OAuthError({ reason: "Malformed", endpoint, status, detail: response })
+      : Effect.succeed(response)
   }
   const code = codeOf(fields?.get("error"))
   const description = fields?.get("error_description")
-  const detail = typeof description === "string" && description !== "" ? say(description) : undefined
-  const reason = isForNow(status, code) ? "Unavailable" : code === undefined ? "Malformed" : "Refused"
-  return Effect.fail(new OAuthError({ reason, endpoint, status, code: code && say(code), detail }))
+  const detail = typeof description === "string" && description !== "" ? sanitize(description) : undefined
+  const reason = isTemporary(status, code) ? "Unavailable" : code === undefined ? "Malformed" : "Refused"
+  return new OAuthError({ reason, endpoint, status, code: code && sanitize(code), detail })
 }
 
-// The codes are those of RFC 6749 section 4.1.2.1 and RFC 8628 section 3.5, which some endpoints give here too.
-const isForNow = (status: number, code: string | undefined): boolean =>
-  status === 429 ||
-  status >= 500 ||
-  code === "temporarily_unavailable" ||
-  code === "server_error" ||
-  code === "slow_down"
+// RFC 6749 section 4.1.2.1 and RFC 8628 section 3.5: codes of other endpoints, which some send here too.
+const temporaryCodes: ReadonlySet<string> = new Set(["temporarily_unavailable", "server_error", "slow_down"])
+
+const isTemporary = (status: number, code: string | undefined): boolean =>
+  status === 429 || status >= 500 || (code !== undefined && temporaryCodes.has(code))
+
+type Fields = ReadonlyMap<string, unknown>
 
 const fieldsOf = (text: string): Fields | undefined => {
   try {
@@ -215,7 +195,8 @@ const codeOf = (code: unknown): string | undefined =>
   typeof code === "string" && /^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}$/.test(code) ? code : undefined
 
 /** RFC 6749 section 5.1; a string says what is wrong. */
-const answerOf = (fields: Fields): Answer | string => {
+const tokenOf = (fields: Fields | undefined): TokenResponse | string => {
+  if (fields === undefined) return "it is not a JSON object"
   const accessToken = fields.get("access_token")
   if (typeof accessToken !== "string") return "it has no access_token"
   const wrong = checkToken("access_token", accessToken)
