@@ -12,14 +12,8 @@ import type { Reply } from "../../protocol/Reply.js"
 import { isRefusal } from "../../protocol/Reply.js"
 import type { SmtpCommand } from "../../SmtpCommand.js"
 import * as SmtpCommands from "../../SmtpCommand.js"
-import type { ConnectError, Disconnection, TlsError } from "../../SmtpError.js"
-import {
-  CommandRefused,
-  DataError,
-  InvalidArgument,
-  NotSupported,
-  RecipientsRefused
-} from "../../SmtpError.js"
+import type { ConnectError, Disconnection, TlsError, InvalidArgument } from "../../SmtpError.js"
+import { CommandRefused, DataError, NotSupported, RecipientsRefused } from "../../SmtpError.js"
 import type { Receipt } from "../../SmtpReceipt.js"
 import type {
   Group,
