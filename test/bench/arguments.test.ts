@@ -74,4 +74,10 @@ describe("the arguments of the bench", () => {
     expect(message).toContain(mistake)
     expect(message).toContain(usage)
   })
+
+  it("compare two checkouts in nine rounds", () => {
+    expect(readArguments(["--compare", "../before"])).toMatchObject({ compare: "../before", rounds: 9 })
+    expect(readArguments(["--compare", "../before", "--rounds", "3"])).toMatchObject({ rounds: 3 })
+    expect(refused("--compare", "../before", "--only", "small")).toContain("--compare takes --rounds alone")
+  })
 })

@@ -10,14 +10,16 @@ const groupOf = ({ name, series }: Workload): string => series?.name ?? name
 
 export const usage = `usage: npm run bench -- [--quick] [--only WORKLOAD[,WORKLOAD...]] [--peer TEXT[,TEXT...]]
                         [--rounds N] [--messages N] [--json FILE] [--write]
+       npm run bench -- --compare FOLDER [--rounds N]
 
   --quick     a fifth of the messages where there are many
   --only      only these workloads: ${[...new Set(workloads.map(groupOf)), coldStart].join(", ")}
   --peer      only the peers whose names contain one of the texts
-  --rounds    how often everybody is measured (default 3); of several the medians are shown
+  --rounds    how often everybody is measured (default 3, with --compare 9); of several the medians are shown
   --messages  how many messages are counted, instead of each workload's own number
   --json      writes every figure of every round into a file
-  --write     writes the results into README.md, and RESULTS.md and delay.svg of test/bench`
+  --write     writes the results into README.md, and RESULTS.md and delay.svg of test/bench
+  --compare   this checkout against the one in a folder, in turn: CPU time of the rows that must not become dearer`
 
 /** A mistake in the arguments. */
 export class UsageError extends Error {
@@ -36,9 +38,12 @@ export interface Arguments {
   readonly rounds: number
   readonly json: string | undefined
   readonly write: boolean
+  /** The folder of the checkout to compare with. */
+  readonly compare: string | undefined
 }
 
 const defaultRounds = 3
+const comparedRounds = 9
 
 const parse = (args: ReadonlyArray<string>) => {
   try {
@@ -51,7 +56,8 @@ const parse = (args: ReadonlyArray<string>) => {
         rounds: { type: "string" },
         messages: { type: "string" },
         json: { type: "string" },
-        write: { type: "boolean", default: false }
+        write: { type: "boolean", default: false },
+        compare: { type: "string" }
       }
     }).values
   } catch (error) {
@@ -96,9 +102,15 @@ const quickened = (workload: Workload): Workload =>
 
 /** Fails with `UsageError` where something is not as `usage` says. */
 export const readArguments = (args: ReadonlyArray<string>): Arguments => {
-  const { json, messages, only, peer, quick, rounds, write } = parse(args)
+  const { compare, json, messages, only, peer, quick, rounds, write } = parse(args)
   if (write && [only, peer, messages].some((option) => option !== undefined)) {
     throw new UsageError("--write wants a whole run: neither --only, nor --peer, nor --messages")
+  }
+  if (
+    compare !== undefined &&
+    (write || quick || [json, only, peer, messages].some((option) => option !== undefined))
+  ) {
+    throw new UsageError("--compare takes --rounds alone")
   }
   const names = readList("only", only)
   const count = readCount("messages", messages, 1_000_000)
@@ -112,8 +124,9 @@ export const readArguments = (args: ReadonlyArray<string>): Arguments => {
     workloads: choose(names).map(sized),
     coldStart: names.length === 0 || names.includes(coldStart),
     peers: readList("peer", peer),
-    rounds: readCount("rounds", rounds, 100) ?? defaultRounds,
+    rounds: readCount("rounds", rounds, 100) ?? (compare === undefined ? defaultRounds : comparedRounds),
     json,
-    write
+    write,
+    compare
   }
 }

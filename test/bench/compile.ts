@@ -27,12 +27,16 @@ export const makeFolder = (root: string): string => {
   return mkdtempSync(join(root, ".tmp", "bench-"))
 }
 
-/** Puts the library, as it is published, and `test/bench` as JavaScript into a folder. */
-export const compile = async (root: string, folder: string): Promise<void> => {
-  const room = "test/bench"
+/** Makes JavaScript of the modules of one folder of a checkout, a file for each. */
+export const compileModules = (root: string, folder: string, room: string): void => {
   const files = readdirSync(join(root, room), { recursive: true, encoding: "utf8" }).filter(isProgram)
   for (const file of files) {
     compileFile(join(root, room, file), join(folder, room, file.replace(/\.ts$/, ".js")))
   }
-  await bundle(join(folder, "src"))
+}
+
+/** Puts the library, as it is published, and `test/bench` as JavaScript into a folder. */
+export const compile = async (root: string, folder: string, library = bundle): Promise<void> => {
+  compileModules(root, folder, "test/bench")
+  await library(join(folder, "src"))
 }

@@ -15,6 +15,7 @@ import { readArguments, usage, UsageError } from "./arguments.js"
 import { makeChildren } from "./children.js"
 import type { ColdRow } from "./coldStart.js"
 import { coldTable, measureColdStart } from "./coldStart.js"
+import { bundleOf, compareAll, comparisonTable } from "./compare.js"
 import { compile, makeFolder } from "./compile.js"
 import { machine, versions } from "./machine.js"
 import type { Laboratory, Results } from "./measure.js"
@@ -116,28 +117,46 @@ const write = async ({ results, ...run }: Run): Promise<void> => {
 }
 
 /** What a run leaves on this machine, and takes away again however it ends. */
-const prepare = async (certificates: Certificates) => {
+const prepare = async (certificates: Certificates, { compare }: Arguments) => {
   const children = makeChildren()
   const scratch = mkdtempSync(join(tmpdir(), "effect-smtplib-bench-"))
   const folder = makeFolder(root)
+  const other = makeFolder(root)
   const end = (): void => {
     children.end()
-    for (const own of [scratch, folder]) rmSync(own, { recursive: true, force: true })
+    for (const own of [scratch, folder, other]) rmSync(own, { recursive: true, force: true })
   }
   process.once("exit", end)
   await compile(root, folder)
+  if (compare !== undefined) await compile(root, other, await bundleOf(compare))
   const authority = join(scratch, "ca.pem")
   writeFileSync(authority, certificates.ca)
   const sink = children.startSink(join(folder, "test/bench/sink/process.js"))
   const { certificate, key } = certificates
   const security = { certificate, key, user: "bench", password: "secret" }
   const lab: Laboratory = { children, sink, security, authority, scratch }
-  return { lab, places: { folder, root, scratch }, end }
+  return { lab, places: { folder, root, scratch }, before: { folder: other, root, scratch }, end }
+}
+
+const showComparison = async (
+  lab: Laboratory,
+  places: Places,
+  before: Places,
+  rounds: number
+): Promise<void> => {
+  stdout.write(`${machine()}\n${describeRounds(rounds)}\n`)
+  const rows = await compareAll(lab, makePeers(before), makePeers(places), rounds, progress)
+  progress("")
+  stdout.write(`\n${showTable(comparisonTable(rows))}\n`)
 }
 
 const main = async (chosen: Arguments): Promise<boolean> => {
-  const { end, lab, places } = await prepare(await Effect.runPromise(makeCertificates()))
+  const { before, end, lab, places } = await prepare(await Effect.runPromise(makeCertificates()), chosen)
   try {
+    if (chosen.compare !== undefined) {
+      await showComparison(lab, places, before, chosen.rounds)
+      return true
+    }
     const run = await perform(lab, places, chosen)
     if (chosen.json !== undefined) writeFileSync(chosen.json, JSON.stringify(run, undefined, 2))
     const sound = isSound(run)

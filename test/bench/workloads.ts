@@ -131,5 +131,12 @@ export const workloads: ReadonlyArray<Workload> = [
   )
 ]
 
+/** The workload of a name. */
+export const workloadNamed = (name: string): Workload => {
+  const found = workloads.find((one) => one.name === name)
+  if (found === undefined) throw new Error(`there is no workload ${name}`)
+  return found
+}
+
 /** The name under which the start of a script is asked for; `coldStart.ts` measures it. */
 export const coldStart = "cold-start"

@@ -88,6 +88,8 @@ const library = (places: Places): ReadonlyArray<Peer> => {
   const kept = ({ fresh }: Workload): boolean => !fresh
   const small = ({ fresh, streamed }: Workload): boolean => !fresh && !streamed
   const pooled = ({ name }: Workload): boolean => pooledWorkloads.has(name)
+  // With its defaults it opens as many connections as are wanted: who sends in turn wants one.
+  const single = (workload: Workload): boolean => pooled(workload) && workload.connections === 1
   const bdat = { ...base, content: "BDAT" } as const
   return [
     { ...base, name: "effect-smtplib data", command: command("data") },
@@ -118,6 +120,7 @@ const library = (places: Places): ReadonlyArray<Peer> => {
       can: kept,
       command: command("eager-all")
     },
+    { ...base, name: "effect-smtplib client data", can: single, command: command("client") },
     { ...base, name: "effect-smtplib client overlap", can: pooled, command: command("client-overlap") },
     {
       ...base,

@@ -35,8 +35,8 @@ const securityOf = (job: Job): SmtpSession.Options =>
 /** How a mode sends: the options of its sessions, and how messages are put to them. */
 interface Level {
   readonly options: SmtpSession.Options
-  /** To sessions, or to a client that has as many. */
-  readonly to?: "Client"
+  /** To sessions, to a client that has as many, or to a client as it is without options. */
+  readonly to?: "Client" | "PlainClient"
   /** One fiber; as many as the window has room for; or one stream. */
   readonly use: "InTurn" | "Fibers" | "SendAll"
 }
@@ -48,6 +48,7 @@ const levels: Record<string, Level> = {
   chunked: { options: { chunking: "on" }, use: "InTurn" },
   eager: { options: { chunking: "eager" }, use: "Fibers" },
   "eager-all": { options: { chunking: "eager" }, use: "SendAll" },
+  client: { options: {}, to: "PlainClient", use: "InTurn" },
   "client-overlap": { options: { pipelining: "overlap" }, to: "Client", use: "Fibers" },
   "client-overlap-all": { options: { pipelining: "overlap" }, to: "Client", use: "SendAll" },
   "client-eager": { options: { chunking: "eager" }, to: "Client", use: "Fibers" },
@@ -159,16 +160,20 @@ const asSender = ({ send, sendAll }: Omit<Sender, "sessions">, sessions: number)
   sessions
 })
 
-/** The sessions of a job, or the client that opens them; a pool of another library has no limit on messages either. */
+/** The limits of a client: as many sessions as the job says, and as many messages as a pool without a limit takes. */
+const limitsOf = (job: Job) =>
+  levelOf(job).to === "Client" ? { maxSessions: job.connections, maxMessages: Infinity } : {}
+
+/** The sessions of a job, or the client that opens them. */
 const sendersOf = (job: Job) =>
-  levelOf(job).to === "Client"
-    ? SmtpClient.make({ ...optionsOf(job), maxSessions: job.connections, maxMessages: Infinity }).pipe(
-        Effect.map((client) => [asSender(client, job.connections)])
-      )
-    : Effect.replicateEffect(
+  levelOf(job).to === undefined
+    ? Effect.replicateEffect(
         Effect.map(SmtpSession.make(optionsOf(job)), (session) => asSender(session, 1)),
         job.connections
       )
+    : Effect.map(SmtpClient.make({ ...optionsOf(job), ...limitsOf(job) }), (client) => [
+        asSender(client, job.connections)
+      ])
 
 const kept: Open = async (job) => {
   const runtime = ManagedRuntime.make(NodeSmtp.layer)

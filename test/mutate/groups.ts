@@ -1,0 +1,46 @@
+/**
+ * What is changed, and which tests judge it: the pure protocol by its own tests, the rules of delivery also by tests
+ * that run in memory.
+ */
+import { existsSync, readdirSync, statSync } from "node:fs"
+import { join } from "node:path"
+
+export interface Group {
+  readonly modules: ReadonlyArray<string>
+  /** In this order: a mutant that one kills is not shown to the next. */
+  readonly tests: ReadonlyArray<string>
+}
+
+/** The files of a name's end among these and in these folders. */
+export const filesOf = (root: string, paths: ReadonlyArray<string>, end: string): ReadonlyArray<string> =>
+  paths
+    .filter((path) => existsSync(join(root, path)))
+    .flatMap((path) =>
+      statSync(join(root, path)).isFile()
+        ? [path]
+        : readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+            .sort()
+            .map((name) => join(path, name))
+    )
+    .filter((path) => path.endsWith(end))
+
+/** Where the outcome of a message is decided. */
+const rules = [
+  "src/internal/session/account.ts",
+  "src/internal/session/transactionRun.ts",
+  "src/internal/client/retry.ts",
+  "src/internal/client/outcomes.ts"
+]
+
+const rulesTests = [
+  "test/SmtpSession/lmtp.test.ts",
+  "test/SmtpSession/chunkLoss.test.ts",
+  "test/SmtpSession/send.test.ts",
+  "test/SmtpSession/overlap.test.ts",
+  "test/SmtpClient/send.test.ts"
+]
+
+export const groups = (root: string): ReadonlyArray<Group> => [
+  { modules: filesOf(root, ["src/protocol"], ".ts"), tests: filesOf(root, ["test/protocol"], ".test.ts") },
+  { modules: filesOf(root, rules, ".ts"), tests: filesOf(root, rulesTests, ".test.ts") }
+]

@@ -1,0 +1,125 @@
+/**
+ * `npm run mutate`: changes the code in small ways, one at a time, and sees whether a test fails.
+ * `npm run mutate -- --help` names the options.
+ */
+import { spawn } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { argv, env, stderr, stdout } from "node:process"
+import { parseArgs } from "node:util"
+import { root } from "../../.ci/modules.js"
+import { instrument } from "./mutants.js"
+import type { Group } from "./groups.js"
+import { filesOf, groups } from "./groups.js"
+import { atItSince, giveUp, unsettled, verdictsIn } from "./progress.js"
+import type { Report } from "./report.js"
+import { compare, merge, readReport, reportOf, show } from "./report.js"
+
+const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--json FILE]
+       npm run mutate -- --compare BEFORE.json AFTER.json
+
+  --tests    judges the given modules by these tests; without it, by those of test/mutate/groups.ts
+  --json     writes what became of each mutant
+  --compare  lists the mutants of the first report that the second does not kill; ends with 1 if there are any`
+
+/** A mutant that runs longer than this is in a loop that nothing else has ended. */
+const limitMillis = 120_000
+
+/** Runs one file of tests, in a process group of its own; gives whether it came to its end. */
+const runFile = (folder: string, tests: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const args = ["run", "--config", "test/mutate/vitest.config.ts", tests]
+    const child = spawn(join(root, "node_modules/.bin/vitest"), args, {
+      cwd: root,
+      env: { ...env, MUTATE_FOLDER: folder, MUTATE_TESTS: tests },
+      stdio: "ignore",
+      detached: true
+    })
+    const watch = setInterval(() => {
+      if (atItSince(folder, tests) > limitMillis && child.pid !== undefined)
+        process.kill(-child.pid, "SIGKILL")
+    }, 1000)
+    child.once("close", (code) => {
+      clearInterval(watch)
+      resolve(code !== null && unsettled(folder, tests) === undefined)
+    })
+  })
+
+const judge = async (folder: string, tests: string): Promise<void> => {
+  while (!(await runFile(folder, tests))) {
+    const id = unsettled(folder, tests)
+    if (id === undefined) throw new Error(`${tests} could not be run`)
+    giveUp(folder, tests, id)
+  }
+}
+
+const progress = (text: string): void => {
+  if (stderr.isTTY) stderr.write(`\r\u001b[K${text}`)
+}
+
+const runGroup = async ({ modules, tests }: Group): Promise<Report> => {
+  mkdirSync(join(root, ".tmp"), { recursive: true })
+  const folder = mkdtempSync(join(root, ".tmp", "mutate-"))
+  const end = (): void => rmSync(folder, { recursive: true, force: true })
+  process.once("exit", end)
+  const mutants = await instrument(root, modules, folder)
+  for (const [index, file] of tests.entries()) {
+    progress(`${mutants.length} mutants: ${file}, ${index + 1} of ${tests.length} files`)
+    await judge(folder, file)
+  }
+  progress("")
+  const report = reportOf(mutants, verdictsIn(folder))
+  end()
+  return report
+}
+
+const chosenGroups = (paths: ReadonlyArray<string>, tests: string | undefined): ReadonlyArray<Group> => {
+  const missing = paths.filter((path) => !existsSync(join(root, path)))
+  if (missing.length > 0) throw new Error(`there is no ${missing.join(", ")}`)
+  const isChosen = (file: string): boolean =>
+    paths.length === 0 ||
+    paths.some((path) => file === path || file.startsWith(`${path.replace(/\/$/, "")}/`))
+  if (tests !== undefined) {
+    return [{ modules: filesOf(root, paths, ".ts"), tests: filesOf(root, tests.split(","), ".test.ts") }]
+  }
+  return groups(root)
+    .map((group) => ({ ...group, modules: group.modules.filter(isChosen) }))
+    .filter(({ modules }) => modules.length > 0)
+}
+
+const main = async (): Promise<number> => {
+  const { positionals, values } = parseArgs({
+    args: argv.slice(2),
+    allowPositionals: true,
+    options: {
+      help: { type: "boolean" },
+      tests: { type: "string" },
+      json: { type: "string" },
+      compare: { type: "boolean" }
+    }
+  })
+  if (values.help === true) {
+    stdout.write(`${usage}\n`)
+    return 0
+  }
+  if (values.compare === true) {
+    const [before, after] = positionals
+    if (before === undefined || after === undefined || positionals.length > 2) throw new Error(usage)
+    const { lost, text } = compare(readReport(before), readReport(after))
+    stdout.write(text)
+    return lost.length === 0 ? 0 : 1
+  }
+  const reports: Array<Report> = []
+  for (const group of chosenGroups(positionals, values.tests)) reports.push(await runGroup(group))
+  const report = merge(reports)
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, undefined, 1)}\n`)
+  stdout.write(show(report))
+  return 0
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 2
+}
