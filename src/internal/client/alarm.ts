@@ -3,8 +3,8 @@
  * know.
  */
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
+import type { AnyFiber } from "../effect/runtime.js"
+import { interrupt } from "../effect/runtime.js"
 
 export interface Alarm {
   /** Sets the alarm, unless it goes off before that time anyway. Milliseconds of the clock; infinity sets nothing. */
@@ -14,14 +14,14 @@ export interface Alarm {
 /** `goOff` is called from a fiber of its own. */
 export const make = (
   now: () => number,
-  fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
+  fork: (effect: Effect.Effect<void>) => AnyFiber,
   goOff: () => void
 ): Alarm => {
-  let pending: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
+  let pending: { readonly at: number; readonly fiber: AnyFiber } | undefined
   return {
     set: (at) => {
       if (at === Infinity || (pending !== undefined && pending.at <= at)) return
-      pending?.fiber.unsafeInterruptAsFork(FiberId.none)
+      if (pending !== undefined) interrupt(pending.fiber)
       const fiber = fork(
         Effect.zipRight(
           // Whole milliseconds: a fraction that is lost in between would set the alarm off too early, for ever.

@@ -4,9 +4,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
 import type { Invalid } from "../../protocol/Invalid.js"
@@ -30,51 +28,52 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../session/account.js"
 import * as Elapsed from "../effect/elapsed.js"
+import { makeFork } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
 import type { Established as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
-import type { Port } from "./attempts.js"
-import { deliver as deliverParcel } from "./deliver.js"
 import * as Hooks from "./hooks.js"
 import type { RelaySettings, RetrySettings, Settings } from "../options/client.js"
 import { read as readOptions, readCount, readRetry } from "../options/client.js"
-import * as Paces from "./rateLimit.js"
-import * as Parcels from "./preparedSubmission.js"
-import type { Conduct, Retirement } from "./pool.js"
-import * as Pools from "./pool.js"
+import * as PreparedSubmissions from "./preparedSubmission.js"
+import type { Retirement, SessionConduct } from "./pool.js"
+import * as Queues from "./queue.js"
+import * as RateLimits from "./rateLimit.js"
+import type { Relay } from "./relays.js"
+import type { ClientParts } from "./send.js"
+import * as Sends from "./send.js"
 import type { Terms } from "./sendAll.js"
-import type { Source } from "./sources.js"
 import * as Telemetry from "./telemetry.js"
 
-type Surroundings = SmtpSocket | TlsUpgrade | CapabilityCache
+type Services = SmtpSocket | TlsUpgrade | CapabilityCache
 
-export const make = (options: Options): Effect.Effect<Service, InvalidArgument, Scope.Scope | Surroundings> =>
+export const make = (options: Options): Effect.Effect<Service, InvalidArgument, Scope.Scope | Services> =>
   Effect.gen(function* () {
     const settings = readOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
-    const surroundings = yield* theSurroundings
-    const runtime = yield* Effect.runtime()
-    const relays = new Map(settings.relays.map((relay) => [sourceOf(relay, surroundings), relay]))
+    const services = yield* sessionServices
+    const fork = yield* makeFork()
+    const relays = new Map(settings.relays.map((relay) => [relayOf(relay, services), relay]))
     const observer = Telemetry.observe(relays, (line) => {
-      Runtime.runFork(runtime)(line)
+      fork(line)
     })
-    const pool = yield* Pools.make([...relays.keys()], settings.bounds, conduct, observer)
+    const queue = yield* Queues.make([...relays.keys()], settings.bounds, conduct, observer)
     const hooks = Hooks.make()
-    const close = closing(pool, hooks, settings.shutdownMillis, yield* Effect.clock)
+    const close = closing(queue, hooks, settings.shutdownMillis, yield* Effect.clock)
     yield* Effect.addFinalizer(() => close)
     const limit = Option.getOrUndefined(yield* Effect.serviceOption(SmtpRateLimit))
-    const pace = limit === undefined ? undefined : Paces.make(limit, settings.rateLimitKey)
-    return build({ pool, relays, pace, hooks }, settings, close)
+    const rateLimit = limit === undefined ? undefined : RateLimits.make(limit, settings.rateLimitKey)
+    return makeService({ queue, relays, rateLimit, hooks }, settings, close)
   })
 
-/** What the sessions leave of the limit is for the hooks that are running then. */
+/** Hooks that are running may take what the sessions leave of the limit. */
 const closing = (
-  pool: Port["pool"],
-  hooks: Hooks.Hooks,
+  queue: ClientParts["queue"],
+  hooks: Hooks.RunningHooks,
   limitMillis: number,
   clock: Clock.Clock
 ): Effect.Effect<void> => {
-  // Whoever closes it again waits for the same end.
+  // A second call waits for the same end.
   let since: number | undefined
   const awaitHooks = Effect.suspend(() => {
     const now = Elapsed.millis(clock)
@@ -84,23 +83,23 @@ const closing = (
   })
   return Effect.suspend(() => {
     since ??= Elapsed.millis(clock)
-    return Effect.zipRight(pool.close(limitMillis), awaitHooks)
+    return Effect.zipRight(queue.close(limitMillis), awaitHooks)
   })
 }
 
-// A session is to have a scope of its own, and not the one that the client is made in.
-const theSurroundings = Effect.gen(function* () {
+// A session has a scope of its own, and not the one that the client is made in.
+const sessionServices = Effect.gen(function* () {
   return Context.make(SmtpSocket, yield* SmtpSocket).pipe(
     Context.add(TlsUpgrade, yield* TlsUpgrade),
     Context.add(CapabilityCache, yield* CapabilityCache)
   )
 })
 
-// The program's own parts open a session: a defect of theirs is a relay that cannot be reached.
-const sourceOf = (
+// Parts of the program open a session: a defect of theirs is a relay that cannot be reached.
+const relayOf = (
   { maxSessions, name, priority, session, slots }: RelaySettings,
-  surroundings: Context.Context<Surroundings>
-): Source<Session, SetupError> => ({
+  services: Context.Context<Services>
+): Relay<Session, SetupError> => ({
   name,
   priority,
   maxSessions,
@@ -111,24 +110,22 @@ const sourceOf = (
       session: opened,
       maxMessages: opened.port.driver.dialogue.capabilities().limits.mailMax
     })),
-    Effect.provide(surroundings),
+    Effect.provide(services),
     Effect.catchAllDefect((cause) =>
       Effect.fail(new SmtpError.ConnectError({ endpoint: name, reason: "Unreachable", cause }))
     )
   )
 })
 
-// How long a session may take to show that it is clean: the replies of an interrupted message come within 10 seconds,
-// or the session ends.
+// The replies of an interrupted message come within 10 seconds, or the session ends.
 const longestProof = Duration.seconds(15)
 
-const conduct: Conduct<Session> = {
+const conduct: SessionConduct<Session> = {
   awaitEnd: ({ service }) =>
     Effect.map(service.awaitClosed, (failure): Retirement =>
       failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
     ),
-  // The turns of a session are taken in the order of asking: what comes after the interrupted message finds it gone. With
-  // the messages of others before it that may take as long as they may.
+  // NOOP has its turn behind the interrupted message, and behind those of others, which may take their time.
   prove: ({ service, state }, alone) =>
     service.noop.pipe(
       Effect.map(state),
@@ -137,22 +134,20 @@ const conduct: Conduct<Session> = {
     )
 }
 
-const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Service => {
-  const prepare = <E, R>(
+const makeService = (parts: ClientParts, settings: Settings, close: Effect.Effect<void>): Service => {
+  const deliver = <E, R>(
     submission: Submission<E, R>,
-    options: SendOptions
+    options: SendOptions = {}
   ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-    const parcel = Parcels.make(submission)
-    if (isInvalid(parcel)) return Effect.fail(invalidArgument(parcel))
-    const own = retryOf(settings, options)
-    if (isInvalid(own)) return Effect.fail(invalidArgument(own))
-    return deliverParcel(port, parcel, own, settings.timeoutMillis)
+    const prepared = PreparedSubmissions.make(submission)
+    if (isInvalid(prepared)) return Effect.fail(invalidArgument(prepared))
+    const retry = retryOf(settings, options)
+    if (isInvalid(retry)) return Effect.fail(invalidArgument(retry))
+    return Sends.deliver(parts, prepared, { retry, timeoutMillis: settings.timeoutMillis })
   }
 
-  const deliver: Service["deliver"] = (submission, options = {}) => prepare(submission, options)
-
-  const send: Service["send"] = (submission, options = {}) =>
-    Effect.flatMap(prepare(submission, options), (receipt) => {
+  const send: Service["send"] = (submission, options) =>
+    Effect.flatMap(deliver(submission, options), (receipt) => {
       const error = failureOf<NotSentCause>(submission.from, receipt, submission.recipients ?? "any")
       return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
     })
@@ -163,10 +158,10 @@ const build = (port: Port, settings: Settings, close: Effect.Effect<void>): Serv
     sendAll: (submissions, options = {}) =>
       Effect.map(
         Effect.promise(() => import("./sendAll.js")),
-        ({ sendAll }) => sendAll(port, submissions, termsOf(settings, options))
+        ({ sendAll }) => sendAll(parts, submissions, termsOf(settings, options))
       ),
-    check: check(port),
-    state: Effect.sync(() => stateOf(port)),
+    check: check(parts),
+    state: Effect.sync(() => stateOf(parts)),
     close
   }
 }
@@ -189,33 +184,34 @@ const termsOf = (settings: Settings, options: SendAllOptions): Terms => {
   }
 }
 
-const check = ({ pool }: Port): Service["check"] => {
+const check = ({ queue }: ClientParts): Service["check"] => {
   const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>
-    Effect.flatMap(
-      pool.use({ except: new Set(), aliveAfter }, undefined, ({ isUsed, release, session }, restore) =>
-        Effect.flatMap(Effect.exit(restore(session.service.noop)), (exit) => {
-          if (Exit.isSuccess(exit)) {
-            release({ _tag: "Clean" })
-            return Effect.succeed(Option.none())
-          }
+    Queues.withLease(queue, { except: new Set(), aliveAfter }, undefined, ({ isUsed, release, session }) =>
+      Effect.map(session.service.noop, () => release({ _tag: "Clean" })).pipe(
+        // One that had died while it was idle says nothing of the relay.
+        Effect.catchAll((error) => {
           release({ _tag: "Doubtful" })
-          // One that had died while it was idle says nothing of the relay.
-          const isDead = isUsed && aliveAfter === undefined && !Cause.isInterrupted(exit.cause)
-          return isDead ? Effect.succeed(Option.some(pool.moment())) : Effect.failCause(exit.cause)
+          return isUsed && aliveAfter === undefined ? attempt(queue.moment()) : Effect.fail(error)
         })
-      ),
-      Option.match({ onNone: () => Effect.void, onSome: attempt })
+      )
     )
   return attempt(undefined)
 }
 
-const stateOf = ({ pool, relays }: Port): State => ({
-  ...pool.count(),
-  isClosed: pool.isClosed(),
-  relays: [...relays].map(([source, { name, priority }]) => ({
+const stateOf = ({ queue, relays }: ClientParts): State => {
+  const states = [...relays].map(([relay, { name, priority }]) => ({
     name,
     priority,
-    isTrusted: pool.isTrusted(source),
-    ...pool.countOf(source)
+    ...queue.countOf(relay)
   }))
-})
+  const sum = (of: "open" | "idle" | "opening"): number =>
+    states.reduce((total, state) => total + state[of], 0)
+  return {
+    isClosed: queue.isClosed(),
+    open: sum("open"),
+    idle: sum("idle"),
+    opening: sum("opening"),
+    waiting: queue.countWaiting(),
+    relays: states
+  }
+}

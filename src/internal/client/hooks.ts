@@ -1,17 +1,17 @@
-/** The hooks of a client that are running: its end waits for them. */
+/** The hooks of a client that are running: closing it waits for them. */
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import type { AnyFiber } from "../effect/runtime.js"
 import * as Wakeup from "../effect/wakeup.js"
 
-export interface Hooks {
-  /** Keeps a hook in mind until it ends. */
-  readonly watch: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
-  /** Ends when no hook runs. */
+export interface RunningHooks {
+  /** Remembers a hook until it ends. */
+  readonly watch: (fiber: AnyFiber) => void
+  /** Completes when no hook runs. */
   readonly awaitNone: Effect.Effect<void>
 }
 
-export const make = (): Hooks => {
-  const running = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+export const make = (): RunningHooks => {
+  const running = new Set<AnyFiber>()
   const changes = Wakeup.make()
   return {
     watch: (fiber) => {

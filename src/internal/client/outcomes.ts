@@ -1,90 +1,68 @@
-/**
- * The account of one message over all attempts: the latest outcome of each recipient, in the caller's order.
- */
-import type { NotSentCause, Outcome, Receipt } from "../../SmtpClient.js"
-import type { Outcome as AnyOutcome, Receipt as AnyReceipt } from "../../SmtpReceipt.js"
+/** The outcomes of one message over all attempts: the one that stands for each recipient, in the caller's order. */
+import { later } from "../../protocol/Outcome.js"
+import type { SmtpError } from "../../SmtpError.js"
+import type { Outcome, Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
 
-export interface Ledger {
-  /** Writes down what an attempt for these recipients came to. */
-  readonly record: (positions: Positions, receipt: Receipt) => void
-  /** Writes down that none of these was sent to. */
-  readonly recordNotSent: (positions: Positions, cause: NotSentCause) => void
+export class OutcomeTable<Cause extends SmtpError> {
+  /** The one receipt that there mostly is needs no copy. */
+  private only: Receipt<Cause> | undefined
+
+  constructor(
+    private readonly recipients: ReadonlyArray<string>,
+    private readonly outcomes: Array<Outcome<Cause> | undefined> = [],
+    private content?: Receipt["content"]
+  ) {}
+
   /** Whether nothing is known of anybody. */
-  readonly isEmpty: () => boolean
-  /** Those of whom it holds; `undefined` stands for nothing known. */
-  readonly where: (holds: (outcome: Outcome | undefined) => boolean) => Positions
-  /** What is known; whoever nothing is known of was not sent to, by this cause. */
-  readonly receipt: (missing: () => NotSentCause) => Receipt
-  /** An attempt begins; gives what is known in all should nobody wait for it, and it come to a receipt late. */
-  readonly begin: (positions: Positions) => (receipt: AnyReceipt) => AnyReceipt
-}
-
-/**
- * Whether the later outcome says more. A message that may have been delivered stays in doubt until a server says that
- * it has it, and an attempt that did not get far does not take back what a server has said.
- */
-export const replaces = (later: AnyOutcome, earlier: AnyOutcome | undefined): boolean => {
-  switch (earlier?._tag) {
-    case undefined:
-      return true
-    case "Accepted":
-      return false
-    case "Unknown":
-      return later._tag === "Accepted"
-    case "Refused":
-      return later._tag !== "NotSent"
-    case "NotSent":
-      return later._tag !== "NotSent" || later.cause._tag !== "ClientUnavailable"
+  get isEmpty(): boolean {
+    return this.outcomes.length === 0
   }
-}
 
-export const make = (recipients: ReadonlyArray<string>): Ledger => {
-  const outcomes: Array<Outcome | undefined> = recipients.map(() => undefined)
-  let content: Receipt["content"]
-  // The one receipt that there mostly is needs no copy.
-  let only: Receipt | undefined
-  let isEmpty = true
-  const write = (position: number, outcome: Outcome | undefined): void => {
-    if (outcome !== undefined && replaces(outcome, outcomes[position])) outcomes[position] = outcome
+  record(positions: Positions, receipt: Receipt<Cause>): void {
+    this.only = this.isEmpty && positions.length === this.recipients.length ? receipt : undefined
+    for (const [index, position] of positions.entries()) this.write(position, receipt.outcomes[index])
+    this.content = receipt.content ?? this.content
   }
-  const nameOf = (position: number): string => recipients[position] ?? ""
-  return {
-    record: (positions, receipt) => {
-      only = isEmpty && positions.length === recipients.length ? receipt : undefined
-      isEmpty = false
-      for (const [index, position] of positions.entries()) write(position, receipt.outcomes[index])
-      content = receipt.content ?? content
-    },
-    recordNotSent: (positions, cause) => {
-      only = undefined
-      isEmpty = false
-      for (const position of positions) write(position, Receipts.notSent(nameOf(position), cause))
-    },
-    isEmpty: () => isEmpty,
-    where: (holds) => outcomes.flatMap((outcome, position) => (holds(outcome) ? [position] : [])),
-    receipt: (missing) =>
-      only ??
+
+  recordNotSent(positions: Positions, cause: Cause): void {
+    this.only = undefined
+    for (const position of positions) this.write(position, Receipts.notSent(this.nameOf(position), cause))
+  }
+
+  /** The recipients that the condition holds for, of those that something is known of. */
+  where(holds: (outcome: Outcome<Cause>) => boolean): Positions {
+    return this.outcomes.flatMap((outcome, position) =>
+      outcome !== undefined && holds(outcome) ? [position] : []
+    )
+  }
+
+  /** What is known; a recipient that nothing is known of was not sent to, by this cause. */
+  receipt(missing: () => Cause): Receipt<Cause> {
+    return (
+      this.only ??
       Receipts.make(
-        outcomes.map((outcome, position) => outcome ?? Receipts.notSent(nameOf(position), missing())),
-        content
-      ),
-    begin: (positions) => {
-      const earlier = isEmpty ? [] : [...outcomes]
-      return (receipt) => {
-        const all: Array<AnyOutcome | undefined> = [...earlier]
-        for (const [index, position] of positions.entries()) {
-          const outcome = receipt.outcomes[index]
-          if (outcome !== undefined && replaces(outcome, all[position])) all[position] = outcome
-        }
-        return Receipts.make(
-          all.flatMap((outcome) => outcome ?? []),
-          receipt.content ?? content
-        )
-      }
-    }
+        this.recipients.map(
+          (recipient, position) => this.outcomes[position] ?? Receipts.notSent(recipient, missing())
+        ),
+        this.content
+      )
+    )
+  }
+
+  /** The table as it is now, for what an attempt comes to that nobody waits for. */
+  copy(): OutcomeTable<SmtpError> {
+    return new OutcomeTable<SmtpError>(this.recipients, [...this.outcomes], this.content)
+  }
+
+  private write(position: number, outcome: Outcome<Cause> | undefined): void {
+    if (outcome !== undefined) this.outcomes[position] = later(this.outcomes[position], outcome)
+  }
+
+  private nameOf(position: number): string {
+    return this.recipients[position] ?? ""
   }
 }

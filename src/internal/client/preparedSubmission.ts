@@ -13,7 +13,7 @@ import type { Request } from "../session/request.js"
 import { read as readRequest, restricted } from "../session/request.js"
 import type { Positions } from "./outcomes.js"
 
-export interface Parcel<E, R> {
+export interface PreparedSubmission<E, R> {
   readonly from: string
   readonly recipients: ReadonlyArray<string>
   readonly policy: RecipientsPolicy
@@ -27,7 +27,7 @@ export interface Parcel<E, R> {
   readonly part: (positions: Positions, timeoutMillis: number | undefined) => Request
 }
 
-export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid => {
+export const make = <E, R>(submission: Submission<E, R>): PreparedSubmission<E, R> | Invalid => {
   const request = readRequest(submission)
   if (isInvalid(request)) return request
   const { content, isUsedUp } = watch(submission.content)
@@ -50,11 +50,13 @@ export const make = <E, R>(submission: Submission<E, R>): Parcel<E, R> | Invalid
 }
 
 /**
- * The same for one message: its attempts are held to one another, whatever sessions they take, and to no other message
- * that the parcel was sent as.
+ * The same for one message: all its attempts must give the same content, and other messages from the same submission
+ * need not.
  */
-export const forMessage = <E, R>(parcel: Parcel<E, R>): Parcel<E, R> =>
-  parcel.content._tag === "Opening" ? { ...parcel, content: { ...parcel.content, past: noPast() } } : parcel
+export const forMessage = <E, R>(submission: PreparedSubmission<E, R>): PreparedSubmission<E, R> =>
+  submission.content._tag === "Opening"
+    ? { ...submission, content: { ...submission.content, past: noPast() } }
+    : submission
 
 interface Watched<E, R> {
   readonly content: Content<E, R>

@@ -1,12 +1,17 @@
-/** The rate limit, as the attempts of a client ask for it. */
+/** The rate limit, as the messages of a client ask for it. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { ClientUnavailable, InvalidArgument } from "../../SmtpError.js"
 import type { RateLimitError, Service } from "../../SmtpRateLimit.js"
-import type { Pace } from "./attempts.js"
+
+/** Reserves a place within the limit in milliseconds; succeeds with how long to wait for it. */
+export type ReserveRate = (
+  recipients: number,
+  limitMillis: number | undefined
+) => Effect.Effect<number, ClientUnavailable | InvalidArgument>
 
 export const make =
-  (limit: Service, key: string): Pace =>
+  (limit: Service, key: string): ReserveRate =>
   (recipients, limitMillis) =>
     limit
       .reserve({

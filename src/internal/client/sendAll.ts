@@ -14,13 +14,12 @@ import type { Keyed as KeyedReceipt } from "../../SmtpReceipt.js"
 import type { Keyed } from "../../SmtpSubmission.js"
 import { invalidArgument } from "../session/failure.js"
 import * as Flows from "../sendAll/flow.js"
+import type { Fork } from "../effect/runtime.js"
 import * as Tracing from "../telemetry/tracing.js"
-import type { Port } from "./attempts.js"
-import * as Attempts from "./attempts.js"
-import type { Fork } from "./deliver.js"
-import { begin, contentFor, guarded, telling, throughout } from "./deliver.js"
 import type { RetrySettings } from "../options/client.js"
-import * as Parcels from "./preparedSubmission.js"
+import * as PreparedSubmissions from "./preparedSubmission.js"
+import type { ClientParts } from "./send.js"
+import { ClientMessage, deliverTraced } from "./send.js"
 
 /** What holds for every message of the stream. */
 export interface Terms {
@@ -35,7 +34,7 @@ export interface Terms {
 
 /** Delivers every submission of the stream; see `SmtpClient.Service.sendAll`. */
 export const sendAll = <K, E, R, E2, R2>(
-  port: Port,
+  parts: ClientParts,
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,
   terms: Terms
 ): Stream.Stream<KeyedReceipt<K, E, NotSentCause>, E2, R | R2> =>
@@ -43,10 +42,12 @@ export const sendAll = <K, E, R, E2, R2>(
     Effect.flatMap(Effect.clock, (clock) =>
       Effect.withFiberRuntime((fiber) =>
         Effect.succeed(
-          carrier<E, R>(port, terms, {
+          carrier<E, R>(parts, terms, {
             clock,
             isTraced: Tracing.isTraced(fiber),
-            fork: (effect) => Runtime.runFork(runtime)(effect, { scope }),
+            fork: (step) => {
+              Runtime.runFork(runtime)(step, { scope })
+            },
             forkBeyond: Runtime.runFork(runtime)
           })
         )
@@ -54,11 +55,11 @@ export const sendAll = <K, E, R, E2, R2>(
     )
   )
 
-interface Surroundings {
+interface Surroundings<R> {
   readonly clock: Clock.Clock
   readonly isTraced: boolean
   /** Runs what needs a fiber, until the stream ends. */
-  readonly fork: Fork
+  readonly fork: (step: Effect.Effect<void, never, R>) => void
   /** The same, beyond the end of the stream. */
   readonly forkBeyond: Fork
 }
@@ -67,9 +68,9 @@ interface Surroundings {
 const atOnce = (begin: () => void): void => begin()
 
 const carrier = <E, R>(
-  port: Port,
+  parts: ClientParts,
   { messages, octets, retry, timeoutMillis }: Terms,
-  { clock, fork, forkBeyond, isTraced }: Surroundings
+  { clock, fork, forkBeyond, isTraced }: Surroundings<R>
 ): Flows.Carrier<E, R, NotSentCause> => ({
   mostMessages: messages,
   mostOctets: octets,
@@ -80,23 +81,16 @@ const carrier = <E, R>(
       flowing.end(Exit.fail(invalidArgument(retry)))
       return undefined
     }
-    const parcel = Parcels.make(submission)
-    if (isInvalid(parcel)) {
-      flowing.end(Exit.fail(invalidArgument(parcel)))
+    const prepared = PreparedSubmissions.make(submission)
+    if (isInvalid(prepared)) {
+      flowing.end(Exit.fail(invalidArgument(prepared)))
       return undefined
     }
-    const message = Attempts.make(parcel, retry, timeoutMillis, clock, telling(port, parcel, forkBeyond))
-    flowing.weigh(
-      parcel.content._tag === "Bytes" ? parcel.content.facts.octets : Flows.expectedLength(submission)
-    )
-    const content = contentFor(port, message, isTraced)
-    if (content === undefined) {
-      flowing.fork(throughout(port, message))
-      return undefined
-    }
-    return begin(port, message, content, fork, (progress) => {
-      if (progress._tag === "Settled") flowing.end(Exit.succeed(progress.receipt))
-      else flowing.fork(guarded(message, progress.rest))
-    })
+    const { content } = prepared
+    const message = new ClientMessage(parts, prepared, { retry, timeoutMillis }, clock, forkBeyond)
+    flowing.weigh(content._tag === "Bytes" ? content.facts.octets : Flows.expectedLength(submission))
+    if (!isTraced) return message.begin(false, fork, flowing.end)
+    flowing.fork(deliverTraced(message))
+    return undefined
   }
 })

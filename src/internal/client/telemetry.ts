@@ -10,8 +10,9 @@ import * as MetricKey from "effect/MetricKey"
 import type * as MetricHook from "effect/MetricHook"
 import { describeCause } from "../effect/cause.js"
 import type { RelaySettings } from "../options/client.js"
-import type { Observer, Retirement } from "./pool.js"
-import type { Source } from "./sources.js"
+import type { Retirement } from "./pool.js"
+import type { QueueObserver } from "./queue.js"
+import type { Relay } from "./relays.js"
 
 const names = {
   count: "smtp.client.connection.count",
@@ -69,32 +70,32 @@ const hooksOf = ({ host, port }: RelaySettings): RelayHooks => {
 
 /** Tells what happens in the pool; `log` runs a log line without waiting for it. */
 export const observe = <S, E>(
-  relays: ReadonlyMap<Source<S, E>, RelaySettings>,
+  relays: ReadonlyMap<Relay<S, E>, RelaySettings>,
   log: (line: Effect.Effect<void>) => void
-): Observer<S, E> => {
-  const hooks = new Map([...relays].map(([source, settings]) => [source, hooksOf(settings)]))
+): QueueObserver<S, E> => {
+  const hooks = new Map([...relays].map(([relay, settings]) => [relay, hooksOf(settings)]))
   const waiting = shareOf(registry.get(pending))
   const wait = registry.get(waitTime)
-  const about = (source: Source<S, E>, line: Effect.Effect<void>): void =>
-    log(Effect.annotateLogs(line, annotations(relays.get(source))))
+  const about = (relay: Relay<S, E>, line: Effect.Effect<void>): void =>
+    log(Effect.annotateLogs(line, annotations(relays.get(relay))))
   return {
-    opened: (source) => {
-      hooks.get(source)?.opened.update(1)
-      about(source, Effect.logDebug("An SMTP session was opened"))
+    opened: (relay) => {
+      hooks.get(relay)?.opened.update(1)
+      about(relay, Effect.logDebug("An SMTP session was opened"))
     },
-    openingFailed: (source, cause, pauseMillis) => {
-      hooks.get(source)?.failed.update(1)
+    openingFailed: (relay, cause, pauseMillis) => {
+      hooks.get(relay)?.failed.update(1)
       const why = describeCause(Cause.squash(cause))
-      about(source, Effect.logWarning(`No SMTP session could be opened; again in ${pauseMillis} ms: ${why}`))
+      about(relay, Effect.logWarning(`No SMTP session could be opened; again in ${pauseMillis} ms: ${why}`))
     },
-    retired: (source, reason) => {
-      hooks.get(source)?.closed(reason).update(1)
-      about(source, Effect.annotateLogs(Effect.logDebug("An SMTP session is closed"), "reason", reason))
+    retired: (relay, reason) => {
+      hooks.get(relay)?.closed(reason).update(1)
+      about(relay, Effect.annotateLogs(Effect.logDebug("An SMTP session is closed"), "reason", reason))
     },
-    counted: (source, open, idle) => {
-      const relay = hooks.get(source)
-      relay?.used(open - idle)
-      relay?.idle(idle)
+    counted: (relay, open, idle) => {
+      const hook = hooks.get(relay)
+      hook?.used(open - idle)
+      hook?.idle(idle)
     },
     waited: (millis) => wait.update(millis / 1000),
     waiting

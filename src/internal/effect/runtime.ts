@@ -1,4 +1,6 @@
 /** Fibers outside of an effect. The parts of Effect's runtime that Effect 4 renames or drops are used here alone. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -24,3 +26,7 @@ export const withFiber = <A, E = never, R = never>(
 
 /** Interrupts a fiber and does not wait for its end. */
 export const interrupt = (fiber: AnyFiber): void => fiber.unsafeInterruptAsFork(FiberId.none)
+
+/** The clock of a fiber, without an operation for it. */
+export const clockOf = (fiber: AnyFiber): Clock.Clock =>
+  Context.get(fiber.currentDefaultServices, Clock.Clock)

@@ -13,7 +13,7 @@ import type * as SmtpSession from "../../SmtpSession.js"
 import { formatEndpoint } from "../transport/connection.js"
 import * as Credentials from "../session/credentials.js"
 import { read as readSession } from "./session.js"
-import type { Bounds } from "../client/pool.js"
+import type { Bounds } from "../client/queue.js"
 import * as Retries from "../client/retry.js"
 
 export interface RelaySettings {
@@ -91,7 +91,7 @@ const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid =>
   }
   if (relays.length === 0) return invalid("relays", "is empty: there is nowhere to send to")
   return readAll(
-    relays.map((relay) => over(options, definedOf(relay))),
+    relays.map((relay) => ({ ...options, ...definedOf(relay) })),
     (index) => `relays[${index}].`
   )
 }
@@ -132,12 +132,6 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
     windowOctets: window.octets,
     session: relay
   }
-}
-
-/** Options over others; of `advanced` each one by itself. */
-export const over = <A extends Options>(defaults: A, own: Options): A => {
-  const advanced = own.advanced === undefined ? defaults.advanced : { ...defaults.advanced, ...own.advanced }
-  return { ...defaults, ...own, ...(advanced === undefined ? {} : { advanced }) }
 }
 
 /** Options that are undefined are not there: what is spread over others must not undo them. */

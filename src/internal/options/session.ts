@@ -7,12 +7,12 @@ import * as Option from "effect/Option"
 import * as ProxyHeader from "../../protocol/ProxyHeader.js"
 import * as Xclient from "../../protocol/Xclient.js"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
 import { parseClientName } from "../../protocol/Mailbox.js"
 import type { Limits } from "../../protocol/Reply.js"
 import { defaultLimits } from "../../protocol/Reply.js"
 import type { Chunking, Pipelining } from "../../protocol/Plan.js"
-import type { AdvancedOptions, Options, TlsPolicy } from "../../SmtpSession.js"
+import type { Options, TlsPolicy } from "../../SmtpSession.js"
 import type { Endpoint } from "../../SmtpSocket.js"
 import type { Window } from "../session/turn.js"
 import type { TimeLimits } from "../session/timeLimits.js"
@@ -57,15 +57,12 @@ export const read = (options: Options): Settings | Invalid => {
   if (isInvalid(clientName)) return clientName
   const limits = readTimeLimits(options.timeouts ?? {})
   if (isInvalid(limits)) return limits
-  const { advanced = {} } = options
-  const notAnObject = invalidRecord("advanced", advanced)
-  if (notAnObject !== undefined) return notAnObject
-  const replyLimits = readReplyLimits(advanced.replyLimits ?? {})
+  const replyLimits = readReplyLimits(options.replyLimits ?? {})
   if (isInvalid(replyLimits)) return replyLimits
-  const window = readWindow(advanced.window ?? {})
+  const window = readWindow(options.window ?? {})
   if (isInvalid(window)) return window
-  const eagerWithin = Duration.decodeUnknown(advanced.eagerWithin ?? "2 seconds")
-  if (Option.isNone(eagerWithin)) return invalid("advanced.eagerWithin", notADuration)
+  const eagerWithin = Duration.decodeUnknown(options.eagerWithin ?? "2 seconds")
+  if (Option.isNone(eagerWithin)) return invalid("eagerWithin", notADuration)
   const proxyHeader =
     options.proxyHeader === undefined ? undefined : ProxyHeader.encode(options.proxyHeader, "proxyHeader")
   if (isInvalid(proxyHeader)) return proxyHeader
@@ -81,7 +78,7 @@ export const read = (options: Options): Settings | Invalid => {
     pipelining: options.pipelining ?? "data",
     chunking: options.chunking ?? "off",
     window,
-    resetBetween: advanced.resetBetween ?? true,
+    resetBetween: options.resetBetween ?? true,
     eagerWithin: Duration.toMillis(eagerWithin.value),
     proxyHeader
   }
@@ -161,10 +158,10 @@ const readTimeLimits = (options: NonNullable<Options["timeouts"]>): TimeLimits |
 const readWindow = ({
   messages = 32,
   octets = 1_048_576
-}: NonNullable<AdvancedOptions["window"]>): Window | Invalid => {
+}: NonNullable<Options["window"]>): Window | Invalid => {
   for (const [name, value] of Object.entries({ messages, octets })) {
     if (!Number.isInteger(value) || value < 1)
-      return invalid(`advanced.window.${name}`, "is not a whole number above zero")
+      return invalid(`window.${name}`, "is not a whole number above zero")
   }
   return { messages, octets }
 }
@@ -173,7 +170,7 @@ const readReplyLimits = (options: Partial<Limits>): Limits | Invalid => {
   const limits = { ...defaultLimits, ...options }
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isInteger(value) || value < 1)
-      return invalid(`advanced.replyLimits.${name}`, "is not a whole number above zero")
+      return invalid(`replyLimits.${name}`, "is not a whole number above zero")
   }
   return limits
 }

@@ -11,7 +11,7 @@ import type { ProxyAddress } from "../../protocol/ProxyHeader.js"
 import type { Options } from "../../SmtpClient.js"
 import type { Credentials, OAuth2Mechanism, PasswordMechanism } from "../../SmtpAuth.js"
 import * as SmtpAuth from "../../SmtpAuth.js"
-import type { AdvancedOptions, TimeLimitOptions } from "../../SmtpSession.js"
+import type { TimeLimitOptions, WindowOptions } from "../../SmtpSession.js"
 import type { TlsOptions } from "../../TlsUpgrade.js"
 import { read as readOptions } from "./client.js"
 
@@ -20,7 +20,8 @@ interface Draft {
   readonly options: Options & { readonly priority?: number }
   readonly tlsOptions: TlsOptions | undefined
   readonly timeouts: TimeLimitOptions | undefined
-  readonly advanced: AdvancedOptions | undefined
+  readonly window: WindowOptions | undefined
+  readonly replyLimits: Options["replyLimits"]
   readonly proxyHeader: Options["proxyHeader"]
   readonly xclient: Options["xclient"]
   readonly credentials: WrittenCredentials
@@ -180,7 +181,7 @@ const limits: Readonly<Record<keyof TimeLimitOptions, true>> = {
   stall: true
 }
 
-const replyLimits: Readonly<Record<keyof NonNullable<AdvancedOptions["replyLimits"]>, true>> = {
+const replyLimits: Readonly<Record<keyof NonNullable<Options["replyLimits"]>, true>> = {
   lineLength: true,
   lines: true,
   replyLength: true
@@ -240,19 +241,13 @@ export const fields: ReadonlyArray<Field> = [
   option("pipelining", oneOf("off", "envelope", "data", "overlap"), (pipelining) => ({ pipelining })),
   option("chunking", oneOf("off", "on", "eager"), (chunking) => ({ chunking })),
   ...(["messages", "octets"] as const).map((name) =>
-    field(`advanced.window.${name}`, number, (value, draft) => ({
+    field(`window.${name}`, number, (value, draft) => ({
       ...draft,
-      advanced: { ...draft.advanced, window: { ...draft.advanced?.window, [name]: value } }
+      window: { ...draft.window, [name]: value }
     }))
   ),
-  field("advanced.resetBetween", flag, (resetBetween, draft) => ({
-    ...draft,
-    advanced: { ...draft.advanced, resetBetween }
-  })),
-  field("advanced.eagerWithin", duration, (eagerWithin, draft) => ({
-    ...draft,
-    advanced: { ...draft.advanced, eagerWithin }
-  })),
+  option("resetBetween", flag, (resetBetween) => ({ resetBetween })),
+  option("eagerWithin", duration, (eagerWithin) => ({ eagerWithin })),
   ...Object.keys(limits).map((name) =>
     field(`timeouts.${name}`, duration, (value, draft) => ({
       ...draft,
@@ -260,9 +255,9 @@ export const fields: ReadonlyArray<Field> = [
     }))
   ),
   ...Object.keys(replyLimits).map((name) =>
-    field(`advanced.replyLimits.${name}`, number, (value, draft) => ({
+    field(`replyLimits.${name}`, number, (value, draft) => ({
       ...draft,
-      advanced: { ...draft.advanced, replyLimits: { ...draft.advanced?.replyLimits, [name]: value } }
+      replyLimits: { ...draft.replyLimits, [name]: value }
     }))
   ),
   option("priority", number, (priority) => ({ priority })),
@@ -294,7 +289,8 @@ const empty: Draft = {
   options: {},
   tlsOptions: undefined,
   timeouts: undefined,
-  advanced: undefined,
+  window: undefined,
+  replyLimits: undefined,
   proxyHeader: undefined,
   xclient: undefined,
   credentials: {},
@@ -327,14 +323,16 @@ export const problemOf = (options: Options): Invalid | undefined => {
 const optionsOf = (draft: Draft): Options | Invalid => {
   const auth = credentialsOf(draft.credentials)
   if (isInvalid(auth)) return auth
-  const { advanced, mayDuplicate, options, proxyHeader, retry, timeouts, tlsOptions, xclient } = draft
+  const { mayDuplicate, options, proxyHeader, replyLimits, retry, timeouts, tlsOptions, window, xclient } =
+    draft
   return {
     ...options,
     ...(auth === undefined ? {} : { auth }),
     ...(proxyHeader === undefined ? {} : { proxyHeader }),
+    ...(replyLimits === undefined ? {} : { replyLimits }),
     ...(timeouts === undefined ? {} : { timeouts }),
     ...(tlsOptions === undefined ? {} : { tlsOptions }),
-    ...(advanced === undefined ? {} : { advanced }),
+    ...(window === undefined ? {} : { window }),
     ...(xclient === undefined ? {} : { xclient }),
     ...(mayDuplicate === undefined
       ? retry === undefined

@@ -7,17 +7,11 @@ import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type {
-  Bounds,
-  Conduct,
-  Lease,
-  Observer,
-  Pool,
-  Restore,
-  Retirement
-} from "../../../src/internal/client/pool.js"
-import * as Pools from "../../../src/internal/client/pool.js"
-import type { Source } from "../../../src/internal/client/sources.js"
+import type { ClientUnavailable } from "../../../src/SmtpError.js"
+import type { Lease, Retirement, SessionConduct } from "../../../src/internal/client/pool.js"
+import type { Bounds, LeaseRequest, QueueObserver } from "../../../src/internal/client/queue.js"
+import * as Queues from "../../../src/internal/client/queue.js"
+import type { Relay as PoolRelay } from "../../../src/internal/client/relays.js"
 
 export class Refused extends Data.TaggedError("Refused")<{
   readonly by: string
@@ -31,9 +25,21 @@ export interface FakeSession {
   isOpen: boolean
 }
 
-export type FakeSource = Source<FakeSession, Refused>
-export type FakePool = Pool<FakeSession, Refused>
+export type FakeRelay = PoolRelay<FakeSession, Refused>
 export type FakeLease = Lease<FakeSession, Refused>
+export type FakeRequest = LeaseRequest<FakeSession, Refused>
+
+export interface FakePool {
+  /** Waits for a lease and runs `body`. */
+  readonly use: <A, E, R>(
+    request: FakeRequest,
+    limitMillis: number | undefined,
+    body: (lease: FakeLease) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, Refused | ClientUnavailable | E, R>
+  readonly moment: () => number
+  readonly count: () => Queues.Count & { readonly waiting: number }
+  readonly close: (limitMillis: number) => Effect.Effect<void>
+}
 
 /** What opening does: takes so long, and then succeeds or not. */
 export interface Behaviour {
@@ -45,7 +51,7 @@ export interface Behaviour {
 }
 
 export interface Relay {
-  readonly source: FakeSource
+  readonly source: FakeRelay
   behaviour: Behaviour
   readonly sessions: Array<FakeSession>
   attempts: number
@@ -53,7 +59,7 @@ export interface Relay {
 
 export const relay = (
   name: string,
-  own: Partial<Pick<FakeSource, "priority" | "maxSessions" | "slots">> & {
+  own: Partial<Pick<FakeRelay, "priority" | "maxSessions" | "slots">> & {
     readonly behaviour?: Behaviour
   } = {}
 ): Relay => {
@@ -125,11 +131,11 @@ export interface Made {
 export const makePool = (
   relays: ReadonlyArray<Relay>,
   own: Partial<Bounds> = {},
-  conduct: Partial<Conduct<FakeSession>> = {}
+  conduct: Partial<SessionConduct<FakeSession>> = {}
 ): Effect.Effect<Made, never, Scope.Scope> =>
   Effect.gen(function* () {
     const events: Events = { retired: [], pauses: [], waiting: 0, mostOpen: 0 }
-    const observer: Observer<FakeSession, Refused> = {
+    const observer: QueueObserver<FakeSession, Refused> = {
       opened: () => {
         const open = relays.flatMap(({ sessions }) => sessions.filter(isOpen)).length
         events.mostOpen = Math.max(events.mostOpen, open)
@@ -142,7 +148,7 @@ export const makePool = (
         events.waiting = count
       }
     }
-    const pool = yield* Pools.make(
+    const queue = yield* Queues.make(
       relays.map(({ source }) => source),
       { ...generous, ...own },
       {
@@ -152,32 +158,48 @@ export const makePool = (
       },
       observer
     )
-    yield* Effect.addFinalizer(() => pool.close(0))
+    yield* Effect.addFinalizer(() => queue.close(0))
+    const counts = () => relays.map(({ source }) => queue.countOf(source))
+    const sum = (of: "open" | "idle" | "opening"): number =>
+      counts().reduce((total, count) => total + count[of], 0)
+    const pool: FakePool = {
+      use: (request, limitMillis, body) => Queues.withLease(queue, request, limitMillis, body),
+      moment: () => queue.moment(),
+      count: () => ({
+        open: sum("open"),
+        idle: sum("idle"),
+        opening: sum("opening"),
+        waiting: queue.countWaiting()
+      }),
+      close: (limitMillis) => queue.close(limitMillis)
+    }
     return { pool, events }
   })
 
-export const anything = { except: new Set<FakeSource>(), aliveAfter: undefined }
+export const anything = { except: new Set<FakeRelay>(), aliveAfter: undefined }
 
 /** Uses a session and leaves it clean; gives its name. */
 export const useOne = <A, E, R>(
   pool: FakePool,
   work: (lease: FakeLease) => Effect.Effect<A, E, R>,
-  wish: Parameters<FakePool["use"]>[0] = anything,
+  wish: FakeRequest = anything,
   limitMillis?: number
 ) =>
-  pool.use(wish, limitMillis, (lease, restore: Restore) =>
-    Effect.gen(function* () {
-      lease.session.users += 1
-      yield* restore(work(lease)).pipe(
-        Effect.ensuring(
-          Effect.sync(() => {
-            lease.session.users -= 1
-          })
+  pool.use(wish, limitMillis, (lease) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        lease.session.users += 1
+        yield* restore(work(lease)).pipe(
+          Effect.ensuring(
+            Effect.sync(() => {
+              lease.session.users -= 1
+            })
+          )
         )
-      )
-      lease.release({ _tag: "Clean" })
-      return lease.session.name
-    })
+        lease.release({ _tag: "Clean" })
+        return lease.session.name
+      })
+    )
   )
 
 export const pass = (pool: FakePool) => useOne(pool, () => Effect.void)

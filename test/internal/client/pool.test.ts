@@ -9,7 +9,7 @@ import * as Supervisor from "effect/Supervisor"
 import * as TestClock from "effect/TestClock"
 import { atEveryStep } from "../../support/stepping.js"
 import * as TimeOfDay from "../../support/timeOfDay.js"
-import type { FakePool, FakeSource, Relay } from "./fake.js"
+import type { FakePool, FakeRelay, Relay } from "./fake.js"
 import { anything, isOpen, makePool, openAt, pass, relay, stay, useOne } from "./fake.js"
 
 const forkAll = <A, E, R>(count: number, make: (index: number) => Effect.Effect<A, E, R>) =>
@@ -557,7 +557,7 @@ describe("a pool of several sources", () => {
       const relays = [main(), spare()] as const
       const { pool } = yield* makePool(relays, { maxSessions: 1 })
       expect(yield* pass(pool)).toBe("main1")
-      const wish = { ...anything, except: new Set<FakeSource>([relays[0].source]) }
+      const wish = { ...anything, except: new Set<FakeRelay>([relays[0].source]) }
       expect(yield* useOne(pool, () => Effect.void, wish)).toBe("spare1")
     })
   )
@@ -567,8 +567,8 @@ describe("a pool of several sources", () => {
       const a = relay("a")
       const { pool } = yield* makePool([a, relay("b", { priority: 1 })])
       let looks = 0
-      class Watched extends Set<FakeSource> {
-        override has(source: FakeSource): boolean {
+      class Watched extends Set<FakeRelay> {
+        override has(source: FakeRelay): boolean {
           looks += 1
           return super.has(source)
         }
@@ -799,7 +799,7 @@ describe("a pool under random schedules of users, interruptions and failures", (
             idleMillis: 2000,
             maxAgeMillis: 9000
           })
-          const except = new Set<FakeSource>([relays[0].source])
+          const except = new Set<FakeRelay>([relays[0].source])
           for (const each of events) {
             switch (each._tag) {
               case "Use": {
@@ -816,8 +816,8 @@ describe("a pool under random schedules of users, interruptions and failures", (
               case "Fail":
                 fibers.push(
                   yield* Effect.fork(
-                    pool.use(anything, undefined, (lease, restore) =>
-                      Effect.map(restore(Effect.sleep(each.millis)), () =>
+                    pool.use(anything, undefined, (lease) =>
+                      Effect.map(Effect.sleep(each.millis), () =>
                         lease.release({ _tag: "Spent", reason: "failed", didWork: false })
                       )
                     )
