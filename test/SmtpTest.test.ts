@@ -27,7 +27,7 @@ const hear = (client: Client) =>
   Effect.map(client.pull, (octets) => (octets === undefined ? "(end)" : decoder.decode(octets)))
 
 describe("a scripted dialogue", () => {
-  it.scoped("comes to its end when the client follows it", () =>
+  it.scoped("ends when the client follows it", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(
@@ -80,7 +80,7 @@ describe("a scripted dialogue", () => {
     })
   )
 
-  it.scoped("fails with both lines and the transcript when the client says something else", () =>
+  it.scoped("fails with both lines and the transcript when the client sends something else", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(SmtpTest.reply("220 mx.test ESMTP"), SmtpTest.expect("EHLO client.test"))
@@ -91,7 +91,7 @@ describe("a scripted dialogue", () => {
       const failure = yield* Effect.flip(server.done)
       expect(failure.message).toBe(
         [
-          "Connection 1, at expect EHLO client.test: the client sent something else, from octet 6 on",
+          "Connection 1, at expect EHLO client.test: the client sent something else, from byte 6 on",
           "  expected: EHLO client.test",
           "  received: EHLO other.test",
           "Transcript:",
@@ -102,14 +102,14 @@ describe("a scripted dialogue", () => {
     })
   )
 
-  it.scoped("shows where octets differ in a content", () =>
+  it.scoped("shows where a content differs", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expectContent("Subject: hi\r\n\r\nhello\r\n"))
       const client = yield* dial(server)
       yield* say(client, "Subject: hi\r\n\r\nhullo\r\n.\r\n")
       const failure = yield* Effect.flip(server.done)
       expect(failure.reason).toBe("Mismatch")
-      expect(failure.detail).toBe("the client sent something else, from octet 17 on")
+      expect(failure.detail).toBe("the client sent something else, from byte 17 on")
       expect(failure.received).toBe("Subject: hi\\r\\n\\r\\nhullo\\r\\n")
     })
   )
@@ -165,7 +165,7 @@ describe("a scripted dialogue", () => {
     ]
   }
   for (const [what, [script, use, words]] of Object.entries(passedOver)) {
-    it.effect(`lets no test pass over ${what}`, () =>
+    it.effect(`reports ${what} as a defect of the scope`, () =>
       Effect.gen(function* () {
         const exit = yield* Effect.gen(function* () {
           const server = yield* SmtpTest.scripted(script)
@@ -177,7 +177,7 @@ describe("a scripted dialogue", () => {
     )
   }
 
-  it.effect("lets a test pass that has learned of the failure", () =>
+  it.effect("reports no defect once the test has seen the failure", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.effect(Effect.fail("no such file")))
       yield* Effect.ignore((yield* dial(server)).pull)
@@ -185,7 +185,7 @@ describe("a scripted dialogue", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.scoped("interrupts the client and outranks its failure in verify", () =>
+  it.scoped("interrupts the client in verify and hides its error", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
       const client = Effect.gen(function* () {
@@ -196,7 +196,7 @@ describe("a scripted dialogue", () => {
     })
   )
 
-  it.scoped("matches patterns and octets", () =>
+  it.scoped("matches patterns and bytes", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(
@@ -214,7 +214,7 @@ describe("a scripted dialogue", () => {
     })
   )
 
-  it.scoped("tells octets that follow the last expected line", () =>
+  it.scoped("fails on bytes after the last expected line", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.expect("QUIT"), SmtpTest.expectEnd))
       const client = yield* dial(server)
@@ -224,8 +224,8 @@ describe("a scripted dialogue", () => {
   )
 })
 
-describe("what is recorded", () => {
-  it.scoped("is every octet, however it was cut, text or not", () =>
+describe("the record", () => {
+  it.scoped("holds every byte, text or binary, however it was split", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.silence)
       const client = yield* dial(server)
@@ -240,7 +240,7 @@ describe("what is recorded", () => {
     })
   )
 
-  it.scoped("holds contents with and without transparency (RFC 5321 section 4.5.2)", () =>
+  it.scoped("holds contents with and without dot-stuffing (RFC 5321 section 4.5.2)", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(SmtpTest.expectContent(), SmtpTest.expectContent(), SmtpTest.expectEnd)
@@ -275,9 +275,9 @@ describe("what is recorded", () => {
   )
 })
 
-describe("any split of the same octets", () => {
+describe("any split of the same bytes", () => {
   it.effect.prop(
-    "gives the same script the same end",
+    "ends a script in the same way",
     [FastCheck.array(FastCheck.integer({ min: 0, max: 80 }), { maxLength: 12 })],
     ([cuts]) =>
       Effect.gen(function* () {
@@ -306,7 +306,7 @@ describe("any split of the same octets", () => {
 })
 
 describe("replies", () => {
-  it.scoped("arrive in pieces that were asked for", () =>
+  it.scoped("arrive split as requested", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(
@@ -337,7 +337,7 @@ describe("replies", () => {
     })
   )
 
-  it.scoped("wait for Effect's Clock", () =>
+  it.scoped("follow Effect's Clock", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(SmtpTest.reply("220-now"), SmtpTest.reply("220 later", { delay: "5 minutes" }))
@@ -352,7 +352,7 @@ describe("replies", () => {
     })
   )
 
-  it.scoped("wait between pieces when a pause is asked for", () =>
+  it.scoped("pause between pieces", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.reply("220", { split: [1], pause: "1 second" }))
       const client = yield* dial(server)
@@ -384,7 +384,7 @@ describe("a server that misbehaves", () => {
     })
   )
 
-  it.scoped("is silent and reads on", () =>
+  it.scoped("reads while it is silent", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.silence, { capacity: 10 })
       const client = yield* dial(server)
@@ -419,7 +419,7 @@ describe("a server that misbehaves", () => {
     })
   )
 
-  it.scoped("closes after its last words", () =>
+  it.scoped("closes after its last reply", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("554 no"), SmtpTest.close))
       const client = yield* dial(server)
@@ -428,7 +428,7 @@ describe("a server that misbehaves", () => {
     })
   )
 
-  it.scoped("refuses a dial, and has no script for another", () =>
+  it.scoped("refuses a dial by script, and a dial without a script", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([SmtpTest.refused])
       expect(yield* Effect.flip(dial(server))).toMatchObject({ reason: "Unreachable" })
@@ -437,7 +437,7 @@ describe("a server that misbehaves", () => {
     })
   )
 
-  it.scoped("leaves a dial unanswered until its limit", () =>
+  it.scoped("leaves a dial unanswered until its time limit", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.unanswered)
       const dialling = yield* Effect.fork(dial(server))
@@ -473,7 +473,7 @@ describe("combinators", () => {
     })
   )
 
-  it.scoped("fail a line that has no handler", () =>
+  it.scoped("fail on a line without a handler", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.branch({ NOOP: SmtpTest.reply("250 ok") }))
       const client = yield* dial(server)
@@ -496,7 +496,7 @@ describe("combinators", () => {
     })
   )
 
-  it.scoped("run effects at their place in the dialogue", () =>
+  it.scoped("run effects in their place in the dialogue", () =>
     Effect.gen(function* () {
       const arrived = yield* Deferred.make<string>()
       const release = yield* Deferred.make<string>()
@@ -530,7 +530,7 @@ describe("combinators", () => {
     })
   )
 
-  it.scoped("see octets that come too soon", () =>
+  it.scoped("fail on bytes that come too early", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(
@@ -545,7 +545,7 @@ describe("combinators", () => {
     })
   )
 
-  it.scoped("go on when nothing came too soon", () =>
+  it.scoped("go on when nothing came too early", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(
         SmtpTest.script(
@@ -564,7 +564,7 @@ describe("combinators", () => {
 })
 
 describe("many connections", () => {
-  it.scoped("run a script each, in the order of their dials", () =>
+  it.scoped("run one script each, in dial order", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([
         SmtpTest.reply("220 first"),
@@ -610,7 +610,7 @@ describe("TLS without cryptography", () => {
     SmtpTest.expect("EHLO c")
   )
 
-  it.scoped("carries on within the same connection", () =>
+  it.scoped("continues on the same connection", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.ScriptedServer
       const tls = yield* TlsUpgrade
@@ -631,7 +631,7 @@ describe("TLS without cryptography", () => {
     }).pipe(Effect.provide(SmtpTest.layerScript(startTls)))
   )
 
-  it.scoped("fails a client that writes on behind STARTTLS (RFC 3207 section 4)", () =>
+  it.scoped("fails on bytes that follow STARTTLS in clear (RFC 3207 section 4)", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(startTls)
       const client = yield* dial(server)
@@ -699,14 +699,14 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("takes the octets of a BDAT that it refuses", () =>
+  it.scoped("reads the bytes of a BDAT that it refuses", () =>
     Effect.gen(function* () {
       const { heard } = yield* converse({}, "EHLO c\r\n", "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
       expect(heard[2]).toBe("503 5.5.1 bad sequence of commands\r\n250 2.0.0 ok\r\n")
     })
   )
 
-  it.scoped("refuses what it is told to refuse and delivers to the others", () =>
+  it.scoped("refuses as configured and delivers to the other recipients", () =>
     Effect.gen(function* () {
       const { heard, messages } = yield* converse(
         {
@@ -725,7 +725,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("refuses DATA when nobody was accepted, and a message over SIZE", () =>
+  it.scoped("refuses DATA without recipients, and a message over SIZE", () =>
     Effect.gen(function* () {
       const { heard, messages } = yield* converse(
         { capabilities: ["SIZE 5"] },
@@ -742,7 +742,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("keeps the order of commands", () =>
+  it.scoped("enforces the order of commands", () =>
     Effect.gen(function* () {
       const { heard } = yield* converse(
         {},
@@ -761,7 +761,7 @@ describe("a capturing server", () => {
 
   const plain = (password: string) => btoa(`\0ann\0${password}`)
 
-  it.scoped("judges AUTH PLAIN with and without an initial response (RFC 4954)", () =>
+  it.scoped("checks AUTH PLAIN with and without an initial response (RFC 4954)", () =>
     Effect.gen(function* () {
       const { heard, messages } = yield* converse(
         {
@@ -791,7 +791,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("withdraws STARTTLS and forgets EHLO behind it (RFC 3207 section 4.2)", () =>
+  it.scoped("withdraws STARTTLS and discards EHLO after TLS (RFC 3207 section 4.2)", () =>
     Effect.gen(function* () {
       const { heard } = yield* converse(
         { capabilities: ["STARTTLS", "SMTPUTF8"] },
@@ -809,7 +809,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("answers for each recipient under LMTP (RFC 2033 section 4.2)", () =>
+  it.scoped("replies for each recipient with LMTP (RFC 2033 section 4.2)", () =>
     Effect.gen(function* () {
       const { heard, messages } = yield* converse(
         {
@@ -830,7 +830,7 @@ describe("a capturing server", () => {
   )
 
   it.effect.each(["EHLO c\r\nMAIL FROM", "EHLO c\r\nAUTH PLAIN\r\n", `${envelope}DATA\r\nSubj`])(
-    "lets a client leave when it likes: %j",
+    "lets a client leave at any time: %j",
     (words) =>
       Effect.gen(function* () {
         const server = yield* SmtpTest.server()
@@ -840,7 +840,7 @@ describe("a capturing server", () => {
       }).pipe(Effect.scoped)
   )
 
-  it.scoped("lets a client refuse its certificate", () =>
+  it.scoped("accepts that a client refuses its certificate", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ upgrade: () => Effect.fail(new Error("unknown authority")) })
       const client = yield* dialServer(server)
@@ -851,7 +851,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.effect("lets no test pass over a policy that threw", () =>
+  it.effect("reports an accept function that throws", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.gen(function* () {
         const server = yield* SmtpTest.server({
@@ -867,7 +867,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("closes behind a 421", () =>
+  it.scoped("closes after a 421", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ acceptSender: () => "421 4.3.2 shutting down" })
       const client = yield* dialServer(server)
@@ -879,7 +879,7 @@ describe("a capturing server", () => {
     })
   )
 
-  it.scoped("is at the other end of its layer, and gives up its messages once", () =>
+  it.scoped("serves its layer, and returns its messages once", () =>
     Effect.gen(function* () {
       const socket = yield* SmtpSocket
       const client = yield* socket.dial(endpoint, { timeout: Duration.seconds(1) })

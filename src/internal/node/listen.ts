@@ -11,7 +11,7 @@ import * as Tls from "node:tls"
 import type { Endpoint } from "../../SmtpSocket.js"
 import type { NodeConnection } from "./connection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
-import type { ServerConnection, ServerUpgrade } from "../testing/scriptedServer.js"
+import type { ServerConnection, ServerUpgrade } from "../testing/model.js"
 
 /** Where to listen, and with which certificate. */
 export interface Options {

@@ -1,72 +1,75 @@
 /**
- * A small SMTP and LMTP server on a scripted server's wire, which keeps the messages it accepts. It knows the
- * order of commands and as much of RFC 5321, 2033, 2920, 3030, 3207 and 4954 as clients under test need, and
- * relays nothing.
+ * A small SMTP and LMTP server that keeps the messages it accepts. It implements the order of commands and as much of
+ * RFC 5321, 2033, 2920, 3030, 3207 and 4954 as a client under test requires, and relays nothing.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { Failure, Wire } from "./scriptedServer.js"
-import { concat, toOctets, toText } from "./scriptedServer.js"
+import type * as Scope from "effect/Scope"
+import type { Credentials, Message, Path, ServerOptions, Service } from "./model.js"
+import { concat, toBytes, toText } from "./bytes.js"
+import { makeScripted } from "./scriptedServer.js"
+import type { ServerWire, StepFailure } from "./serverWire.js"
+import { readContent, readCount, readLine } from "./serverWire.js"
+import { unflushedStep } from "./steps.js"
 
-/** A reverse-path or forward-path and the parameters that came with it. */
-export interface Path {
-  /** What stood between the angle brackets; empty for the null reverse-path. */
-  readonly address: string
-  /** As they were written, e.g. `SIZE=120`. */
-  readonly parameters: ReadonlyArray<string>
+export const defaultCapabilities: ReadonlyArray<string> = [
+  "PIPELINING",
+  "SIZE 26214400",
+  "8BITMIME",
+  "SMTPUTF8",
+  "DSN",
+  "CHUNKING",
+  "ENHANCEDSTATUSCODES",
+  "STARTTLS",
+  "AUTH PLAIN"
+]
+
+export const makeCapturing = (options: ServerOptions = {}): Effect.Effect<Service, never, Scope.Scope> => {
+  let messages: Array<Message> = []
+  let accepted = 0
+  const keep = (message: Message): string => {
+    messages.push(message)
+    accepted += 1
+    return String(accepted)
+  }
+  const scripts = (index: number) =>
+    unflushedStep("serve", (wire) => serve(new MailSession(wire, options, keep, index + 1)))
+  return Effect.map(makeScripted(scripts, options), ({ accept, connections, layer, socket, transcript }) => ({
+    socket,
+    layer,
+    accept,
+    messages: Effect.sync(() => [...messages]),
+    takeMessages: Effect.sync(() => {
+      const taken = messages
+      messages = []
+      return taken
+    }),
+    transcript,
+    connections
+  }))
 }
 
-export interface Message {
-  /** The connection's number, from 1. */
-  readonly connection: number
-  readonly sender: Path
-  /** The recipients that were accepted. */
-  readonly recipients: ReadonlyArray<Path>
-  /** The content without transparency. */
-  readonly content: Uint8Array
-  /** The content as UTF-8. */
-  readonly text: string
-  /** Who had authenticated. */
-  readonly user: string | undefined
-  /** Whether STARTTLS came before. */
-  readonly secured: boolean
-}
+type Run = Effect.Effect<void, StepFailure>
 
-export interface Credentials {
-  readonly authorizationId: string
-  readonly username: string
-  readonly password: Redacted.Redacted
-}
+/** Replies leave once there is nothing more to read, so that a pipelined group gets one write (RFC 2920). */
+const serve = (session: MailSession): Run =>
+  Effect.gen(function* () {
+    const { wire } = session
+    yield* session.greet()
+    while (wire.isReading) {
+      const line = yield* readLine(wire, "a command")
+      if (line === undefined) return
+      yield* session.command(toText(line))
+    }
+  }).pipe(
+    // No script is waiting: a client may leave at any time.
+    Effect.catchIf(
+      ({ reason }) => reason === "ClientLeft",
+      () => Effect.void
+    )
+  )
 
-export interface Policy {
-  readonly hostname: string
-  readonly protocol: "smtp" | "lmtp"
-  readonly capabilities: ReadonlyArray<string>
-  readonly authenticate: (credentials: Credentials) => boolean
-  /** The reply; `undefined` accepts. */
-  readonly acceptSender: (sender: Path) => string | undefined
-  readonly accept: (recipient: Path) => string | undefined
-  readonly acceptMessage: (message: Message, recipient: Path | undefined) => string | undefined
-  /** Keeps an accepted message and gives its queue id. */
-  readonly keep: (message: Message) => string
-}
-
-interface Transaction {
-  readonly sender: Path
-  readonly recipients: Array<Path>
-  readonly chunks: Array<Uint8Array>
-}
-
-interface State {
-  greeted: boolean
-  secured: boolean
-  user: string | undefined
-  transaction: Transaction | undefined
-}
-
-type Run = Effect.Effect<void, Failure>
-
-// A quoted local part may hold ">".
+// A quoted local part may contain ">".
 const pathPattern = /^(?:FROM|TO):\s*<((?:"(?:\\.|[^"\\])*"|[^">])*)>\s*(.*)$/i
 
 const parsePath = (argument: string): Path | undefined => {
@@ -75,241 +78,256 @@ const parsePath = (argument: string): Path | undefined => {
   return { address: match[1] ?? "", parameters: (match[2] ?? "").split(" ").filter((word) => word !== "") }
 }
 
-const isPositive = (reply: string): boolean => reply.startsWith("2")
-
-const keyword = (capability: string): string => (capability.split(" ")[0] ?? "").toUpperCase()
-
-const decodeBase64 = (text: string): Uint8Array | undefined => {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
-}
-
-// RFC 4616: authorization identity, NUL, authentication identity, NUL, password.
+/** RFC 4616: authorization identity, NUL, authentication identity, NUL, password. */
 const parsePlain = (response: string): Credentials | undefined => {
-  const octets = decodeBase64(response)
-  const parts = octets === undefined ? [] : toText(octets).split("\0")
-  const [authorizationId, username, password, ...rest] = parts
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(response) || response.length % 4 !== 0) return undefined
+  const decoded = toText(Uint8Array.from(atob(response), (character) => character.charCodeAt(0)))
+  const [authorizationId, username, password, ...rest] = decoded.split("\0")
   if (authorizationId === undefined || username === undefined || password === undefined || rest.length > 0) {
     return undefined
   }
   return { authorizationId, username, password: Redacted.make(password) }
 }
 
+const keyword = (capability: string): string => (capability.split(" ")[0] ?? "").toUpperCase()
+
+const isPositive = (reply: string): boolean => reply.startsWith("2")
+
 const replies = {
-  ok: "250 2.0.0 ok",
-  again: "503 5.5.1 bad sequence of commands",
+  badSequence: "503 5.5.1 bad sequence of commands",
   syntax: "501 5.5.4 syntax error in arguments",
   unknown: "500 5.5.2 command not recognised",
   tooLarge: "552 5.3.4 message too large",
   noRecipients: "554 5.5.1 no valid recipients"
 }
 
-/**
- * Serves one client until it quits or leaves. Replies leave when there is nothing more to read, so that a
- * pipelined group is answered in one write (RFC 2920).
- */
-export const serveMail = (wire: Wire, policy: Policy, connection: number): Run => {
-  const state: State = { greeted: false, secured: false, user: undefined, transaction: undefined }
+const fixedReplies: ReadonlyMap<string, string> = new Map([
+  ["NOOP", "250 2.0.0 ok"],
+  ["VRFY", "252 2.1.5 send some mail and see"],
+  ["EXPN", "502 5.5.1 EXPN is not offered"],
+  ["HELP", "214 2.0.0 see RFC 5321"]
+])
 
-  const answer = (reply: string): Run =>
-    Effect.suspend(() => {
-      wire.queue(toOctets(`${reply}\r\n`))
-      return reply.startsWith("421") ? wire.close : Effect.void
-    })
+interface OpenTransaction {
+  readonly sender: Path
+  readonly recipients: Array<Path>
+  readonly chunks: Array<Uint8Array>
+}
 
-  const announced = (): ReadonlyArray<string> =>
-    state.secured
-      ? policy.capabilities.filter((capability) => keyword(capability) !== "STARTTLS")
-      : policy.capabilities
+class MailSession {
+  private isGreeted = false
+  private isSecured = false
+  private user: string | undefined
+  private transaction: OpenTransaction | undefined
+  private readonly hostname: string
+  private readonly isLmtp: boolean
+  private readonly capabilities: ReadonlyArray<string>
+  private readonly sizeLimit: number
 
-  const has = (name: string): boolean => announced().some((capability) => keyword(capability) === name)
-
-  const sizeLimit = (): number => {
-    const size = policy.capabilities.find((capability) => keyword(capability) === "SIZE")
-    const limit = Number(size?.split(" ")[1] ?? 0)
-    return limit === 0 ? Number.POSITIVE_INFINITY : limit
+  constructor(
+    readonly wire: ServerWire,
+    private readonly options: ServerOptions,
+    /** Keeps an accepted message and returns its queue id. */
+    private readonly keep: (message: Message) => string,
+    private readonly connection: number
+  ) {
+    this.hostname = options.hostname ?? "mx.test"
+    this.isLmtp = options.protocol === "lmtp"
+    this.capabilities = options.capabilities ?? defaultCapabilities
+    const size = this.capabilities.find((capability) => keyword(capability) === "SIZE")
+    this.sizeLimit = Number(size?.split(" ")[1] ?? 0) || Number.POSITIVE_INFINITY
   }
 
-  const hello = (verb: string, argument: string): Run => {
-    const dialect = policy.protocol === "lmtp" ? ["LHLO"] : ["EHLO", "HELO"]
-    if (!dialect.includes(verb)) return answer(replies.unknown)
-    if (argument === "") return answer(replies.syntax)
-    state.greeted = true
-    state.transaction = undefined
-    const lines = [policy.hostname, ...(verb === "HELO" ? [] : announced())]
-    return answer(lines.map((line, at) => `250${at === lines.length - 1 ? " " : "-"}${line}`).join("\r\n"))
+  greet(): Run {
+    return this.answer(`220 ${this.hostname} ${this.isLmtp ? "LMTP" : "ESMTP"}`)
   }
 
-  const startTls = (): Run => {
-    if (!has("STARTTLS")) return answer("502 5.5.1 STARTTLS is not offered")
-    return Effect.zipRight(answer("220 2.0.0 ready to start TLS"), wire.upgrade).pipe(
-      Effect.tap(() =>
-        Effect.sync(() => {
-          state.greeted = false
-          state.secured = true
-          state.user = undefined
-          state.transaction = undefined
-        })
-      ),
-      // A client may refuse the certificate.
+  command(line: string): Run {
+    const [first = ""] = line.split(" ", 1)
+    const verb = first.toUpperCase()
+    const argument = line.slice(first.length).trim()
+    switch (verb) {
+      case "EHLO":
+      case "HELO":
+      case "LHLO":
+        return this.hello(verb, argument)
+      case "STARTTLS":
+        return this.startTls()
+      case "AUTH":
+        return this.auth(argument)
+      case "MAIL":
+        return this.mail(argument)
+      case "RCPT":
+        return this.rcpt(argument)
+      case "DATA":
+        return this.data()
+      case "BDAT":
+        return this.bdat(argument)
+      case "RSET":
+        this.transaction = undefined
+        return this.answer("250 2.0.0 ok")
+      case "QUIT":
+        return Effect.zipRight(this.answer("221 2.0.0 bye"), this.wire.close)
+      default:
+        return this.answer(fixedReplies.get(verb) ?? replies.unknown)
+    }
+  }
+
+  private answer(reply: string): Run {
+    this.wire.queue(toBytes(`${reply}\r\n`))
+    return reply.startsWith("421") ? this.wire.close : Effect.void
+  }
+
+  private offers(name: string): boolean {
+    return this.announced().some((capability) => keyword(capability) === name)
+  }
+
+  private announced(): ReadonlyArray<string> {
+    return this.isSecured
+      ? this.capabilities.filter((capability) => keyword(capability) !== "STARTTLS")
+      : this.capabilities
+  }
+
+  private hello(verb: "EHLO" | "HELO" | "LHLO", argument: string): Run {
+    if (this.isLmtp !== (verb === "LHLO")) return this.answer(replies.unknown)
+    if (argument === "") return this.answer(replies.syntax)
+    this.isGreeted = true
+    this.transaction = undefined
+    const lines = [this.hostname, ...(verb === "HELO" ? [] : this.announced())]
+    return this.answer(
+      lines.map((line, at) => `250${at === lines.length - 1 ? " " : "-"}${line}`).join("\r\n")
+    )
+  }
+
+  private startTls(): Run {
+    if (!this.offers("STARTTLS")) return this.answer("502 5.5.1 STARTTLS is not offered")
+    return Effect.zipRight(this.answer("220 2.0.0 ready to start TLS"), this.wire.upgrade).pipe(
+      Effect.map(() => {
+        this.isGreeted = false
+        this.isSecured = true
+        this.user = undefined
+        this.transaction = undefined
+      }),
+      // The client may refuse the certificate.
       Effect.catchIf(
         ({ reason }) => reason === "Effect",
-        () => wire.close
+        () => this.wire.close
       )
     )
   }
 
-  const authenticate = (argument: string): Run =>
-    Effect.gen(function* () {
-      const [mechanism, initial] = argument.split(" ")
-      if (!has("AUTH")) return yield* answer("502 5.5.1 AUTH is not offered")
-      if (!state.greeted || state.user !== undefined || state.transaction !== undefined) {
-        return yield* answer(replies.again)
-      }
-      if (mechanism?.toUpperCase() !== "PLAIN") return yield* answer("504 5.5.4 only PLAIN is understood")
-      let response = initial
-      if (response === undefined) {
-        yield* answer("334 ")
-        const line = yield* wire.readLine("a response to the challenge")
-        response = line === undefined ? "*" : toText(line)
-      }
-      if (response === "*") return yield* answer("501 5.7.0 authentication cancelled")
-      const credentials = parsePlain(response)
-      if (credentials === undefined) return yield* answer("501 5.5.2 the response cannot be decoded")
-      if (!policy.authenticate(credentials)) return yield* answer("535 5.7.8 authentication failed")
-      state.user = credentials.username
-      return yield* answer("235 2.7.0 authenticated")
-    })
+  private auth(argument: string): Run {
+    const [mechanism = "", initialResponse] = argument.split(" ")
+    if (!this.offers("AUTH")) return this.answer("502 5.5.1 AUTH is not offered")
+    if (!this.isGreeted || this.user !== undefined || this.transaction !== undefined) {
+      return this.answer(replies.badSequence)
+    }
+    if (mechanism.toUpperCase() !== "PLAIN") return this.answer("504 5.5.4 only PLAIN is understood")
+    if (initialResponse !== undefined) return this.authPlain(initialResponse)
+    return this.answer("334 ").pipe(
+      Effect.zipRight(readLine(this.wire, "a response to the challenge")),
+      Effect.flatMap((line) => this.authPlain(line === undefined ? "*" : toText(line)))
+    )
+  }
 
-  const mail = (argument: string): Run => {
+  private authPlain(response: string): Run {
+    if (response === "*") return this.answer("501 5.7.0 authentication cancelled")
+    const credentials = parsePlain(response)
+    if (credentials === undefined) return this.answer("501 5.5.2 the response cannot be decoded")
+    if (this.options.authenticate?.(credentials) === false) {
+      return this.answer("535 5.7.8 authentication failed")
+    }
+    this.user = credentials.username
+    return this.answer("235 2.7.0 authenticated")
+  }
+
+  private mail(argument: string): Run {
     const sender = parsePath(argument)
-    if (!state.greeted || state.transaction !== undefined) return answer(replies.again)
-    if (sender === undefined) return answer(replies.syntax)
-    const declared = sender.parameters.find((parameter) => parameter.toUpperCase().startsWith("SIZE="))
-    if (declared !== undefined && Number(declared.slice(5)) > sizeLimit()) return answer(replies.tooLarge)
-    const reply = policy.acceptSender(sender) ?? "250 2.1.0 sender ok"
-    if (isPositive(reply)) state.transaction = { sender, recipients: [], chunks: [] }
-    return answer(reply)
+    if (!this.isGreeted || this.transaction !== undefined) return this.answer(replies.badSequence)
+    if (sender === undefined) return this.answer(replies.syntax)
+    const size = sender.parameters.find((parameter) => parameter.toUpperCase().startsWith("SIZE="))
+    if (size !== undefined && Number(size.slice(5)) > this.sizeLimit) return this.answer(replies.tooLarge)
+    const reply = this.options.acceptSender?.(sender) ?? "250 2.1.0 sender ok"
+    if (isPositive(reply)) this.transaction = { sender, recipients: [], chunks: [] }
+    return this.answer(reply)
   }
 
-  const rcpt = (argument: string): Run => {
+  private rcpt(argument: string): Run {
     const recipient = parsePath(argument)
-    const transaction = state.transaction
-    if (transaction === undefined || transaction.chunks.length > 0) return answer(replies.again)
-    if (recipient === undefined) return answer(replies.syntax)
-    const reply = policy.accept(recipient) ?? "250 2.1.5 recipient ok"
+    const { transaction } = this
+    if (transaction === undefined || transaction.chunks.length > 0) return this.answer(replies.badSequence)
+    if (recipient === undefined) return this.answer(replies.syntax)
+    const reply = this.options.accept?.(recipient) ?? "250 2.1.5 recipient ok"
     if (isPositive(reply)) transaction.recipients.push(recipient)
-    return answer(reply)
+    return this.answer(reply)
   }
 
-  const judge = (message: Message, recipient: Path | undefined): string => {
-    if (message.content.length > sizeLimit()) return replies.tooLarge
-    return policy.acceptMessage(message, recipient) ?? ""
+  private data(): Run {
+    const { transaction } = this
+    if (transaction === undefined || transaction.chunks.length > 0) return this.answer(replies.badSequence)
+    if (transaction.recipients.length === 0) return this.answer(replies.noRecipients)
+    return this.answer("354 end with a dot on a line of its own").pipe(
+      Effect.zipRight(readContent(this.wire)),
+      Effect.flatMap(({ octets }) => this.finish(transaction, octets))
+    )
   }
 
-  const finish = (transaction: Transaction, content: Uint8Array): Run => {
-    state.transaction = undefined
+  /** RFC 3030 section 2: the client sends the bytes whatever the reply will be. */
+  private bdat(argument: string): Run {
+    const match = /^(\d{1,15})( LAST)?$/i.exec(argument)
+    if (match === null) return this.answer(replies.syntax)
+    const [, count = "", last] = match
+    return Effect.flatMap(readCount(this.wire, Number(count), `${count} bytes behind BDAT`), (octets) => {
+      const { transaction } = this
+      if (!this.offers("CHUNKING")) return this.answer(replies.unknown)
+      if (transaction === undefined) return this.answer(replies.badSequence)
+      if (transaction.recipients.length === 0) return this.answer(replies.noRecipients)
+      transaction.chunks.push(octets)
+      return last === undefined
+        ? this.answer(`250 2.0.0 ${octets.length} octets received`)
+        : this.finish(transaction, concat(transaction.chunks))
+    })
+  }
+
+  private finish({ recipients, sender }: OpenTransaction, content: Uint8Array): Run {
+    this.transaction = undefined
     const message: Message = {
-      connection,
-      sender: transaction.sender,
-      recipients: [...transaction.recipients],
+      connection: this.connection,
+      sender,
+      recipients: [...recipients],
       content,
       text: toText(content),
-      user: state.user,
-      secured: state.secured
+      user: this.user,
+      secured: this.isSecured
     }
-    return policy.protocol === "lmtp" ? finishEach(message) : finishOnce(message)
+    return this.isLmtp ? this.finishEach(message) : this.finishOnce(message)
   }
 
-  const finishOnce = (message: Message): Run => {
-    const reply = judge(message, undefined)
-    if (reply !== "" && !isPositive(reply)) return answer(reply)
-    const queueId = policy.keep(message)
-    return answer(reply === "" ? `250 2.0.0 queued as ${queueId}` : reply)
+  /** The reply, or `undefined` for the default one. */
+  private judge(message: Message, recipient: Path | undefined): string | undefined {
+    if (message.content.length > this.sizeLimit) return replies.tooLarge
+    return this.options.acceptMessage?.(message, recipient)
   }
 
-  // RFC 2033 section 4.2: a reply for each recipient, in order.
-  const finishEach = (message: Message): Run => {
-    const judged = message.recipients.map((recipient) => ({ recipient, reply: judge(message, recipient) }))
-    const kept = judged.filter(({ reply }) => reply === "" || isPositive(reply))
-    const queueId =
-      kept.length === 0 ? "" : policy.keep({ ...message, recipients: kept.map(({ recipient }) => recipient) })
-    return Effect.forEach(
-      judged,
-      ({ reply }) => answer(reply === "" ? `250 2.0.0 queued as ${queueId}` : reply),
-      {
-        discard: true
-      }
-    )
+  private finishOnce(message: Message): Run {
+    const reply = this.judge(message, undefined)
+    if (reply !== undefined && !isPositive(reply)) return this.answer(reply)
+    const queueId = this.keep(message)
+    return this.answer(reply ?? `250 2.0.0 queued as ${queueId}`)
   }
 
-  const data = (): Run => {
-    const transaction = state.transaction
-    if (transaction === undefined || transaction.chunks.length > 0) return answer(replies.again)
-    if (transaction.recipients.length === 0) return answer(replies.noRecipients)
-    return answer("354 end with a dot on a line of its own").pipe(
-      Effect.zipRight(wire.readContent),
-      Effect.flatMap(({ octets }) => finish(transaction, octets))
-    )
-  }
-
-  // RFC 3030 section 2: the octets are on their way, whatever the reply will be.
-  const bdat = (argument: string): Run =>
-    Effect.gen(function* () {
-      const match = /^(\d{1,15})( LAST)?$/i.exec(argument)
-      if (match === null) return yield* answer(replies.syntax)
-      const octets = yield* wire.readOctets(Number(match[1]), `${match[1] ?? ""} octets behind BDAT`)
-      const transaction = state.transaction
-      if (!has("CHUNKING")) return yield* answer(replies.unknown)
-      if (transaction === undefined) return yield* answer(replies.again)
-      if (transaction.recipients.length === 0) return yield* answer(replies.noRecipients)
-      transaction.chunks.push(octets)
-      if (match[2] === undefined) return yield* answer(`250 2.0.0 ${octets.length} octets received`)
-      return yield* finish(transaction, concat(transaction.chunks))
+  /** RFC 2033 section 4.2: a reply for each recipient, in order. */
+  private finishEach(message: Message): Run {
+    const judged = message.recipients.map((recipient) => ({
+      recipient,
+      reply: this.judge(message, recipient)
+    }))
+    const recipients = judged
+      .filter(({ reply }) => reply === undefined || isPositive(reply))
+      .map(({ recipient }) => recipient)
+    const queueId = recipients.length === 0 ? "" : this.keep({ ...message, recipients })
+    return Effect.forEach(judged, ({ reply }) => this.answer(reply ?? `250 2.0.0 queued as ${queueId}`), {
+      discard: true
     })
-
-  const resetTransaction = (): Run => {
-    state.transaction = undefined
-    return answer(replies.ok)
   }
-
-  const commands: Readonly<Record<string, (argument: string) => Run>> = {
-    EHLO: (argument) => hello("EHLO", argument),
-    HELO: (argument) => hello("HELO", argument),
-    LHLO: (argument) => hello("LHLO", argument),
-    STARTTLS: startTls,
-    AUTH: authenticate,
-    MAIL: mail,
-    RCPT: rcpt,
-    DATA: data,
-    BDAT: bdat,
-    RSET: resetTransaction,
-    NOOP: () => answer(replies.ok),
-    VRFY: () => answer("252 2.1.5 send some mail and see"),
-    EXPN: () => answer("502 5.5.1 EXPN is not offered"),
-    HELP: () => answer("214 2.0.0 see RFC 5321"),
-    QUIT: () => Effect.zipRight(answer("221 2.0.0 bye"), wire.close)
-  }
-
-  const command = (line: string): Run => {
-    const space = line.indexOf(" ")
-    const verb = (space === -1 ? line : line.slice(0, space)).toUpperCase()
-    const run = Object.hasOwn(commands, verb) ? commands[verb] : undefined
-    return run === undefined ? answer(replies.unknown) : run(space === -1 ? "" : line.slice(space + 1).trim())
-  }
-
-  return Effect.gen(function* () {
-    yield* answer(`220 ${policy.hostname} ${policy.protocol === "lmtp" ? "LMTP" : "ESMTP"}`)
-    while (wire.isReading()) {
-      const line = yield* wire.readLine("a command")
-      if (line === undefined) return
-      yield* command(toText(line))
-    }
-  }).pipe(
-    // No script is at stake: a client may leave when it likes.
-    Effect.catchIf(
-      ({ reason }) => reason === "ClientLeft",
-      () => Effect.void
-    )
-  )
 }
