@@ -136,8 +136,8 @@ export class SmtpSession extends Context.Tag("effect-smtplib/SmtpSession")<SmtpS
 export type TlsPolicy = "starttls" | "implicit" | "opportunistic" | "none"
 
 /**
- * How much may be under way on a session at once: what has left, and has no verdict yet. It bounds what is in doubt
- * should the connection break.
+ * How much may be in flight on a session with `pipelining: "overlap"` and `chunking: "eager"`: sent, and not answered
+ * yet. The outcome of messages in flight is `Unknown` if the connection breaks.
  *
  * @since 0.1.0
  * @category models
@@ -146,10 +146,33 @@ export interface WindowOptions {
   /** Messages. Default 32. */
   readonly messages?: number | undefined
   /**
-   * Octets of content under `"eager"`, beyond which no further message begins. Default 1 MiB. With `"overlap"` no
-   * more than one content waits for its verdict, however long it is.
+   * Bytes of content under `"eager"`, beyond which no further message begins. Default 1,048,576. With `"overlap"` one
+   * content at most waits for its verdict, however long it is.
    */
   readonly octets?: number | undefined
+}
+
+/**
+ * Settings whose defaults suit nearly every program.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AdvancedOptions {
+  /** How much may be in flight at once with `"overlap"` and `"eager"`. */
+  readonly window?: WindowOptions | undefined
+  /**
+   * Whether a transaction that begins before the verdict on the one before it begins with RSET, in case that one was
+   * refused. Default true; behind BDAT it is always so (RFC 3030 section 2).
+   */
+  readonly resetBetween?: boolean | undefined
+  /**
+   * How recent the last reply of the server must be for content to leave before the replies to its envelope. After a
+   * longer silence the connection may have been lost unnoticed, and the outcome would be `Unknown`. Default 2 seconds.
+   */
+  readonly eagerWithin?: Duration.DurationInput | undefined
+  /** The longest reply that is accepted: by default 12,288 bytes a line, 512 lines and 131,072 bytes in all. */
+  readonly replyLimits?: Partial<Limits> | undefined
 }
 
 /**
@@ -200,33 +223,21 @@ export interface Options {
   /**
    * Whether content goes by BDAT where the server offers CHUNKING (RFC 3030). Default `"off"`, which is DATA. With
    * `"on"` the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole
-   * `window` of messages is under way at once: only for endpoints known to read and drop the chunks of a transaction
+   * `advanced.window` of messages is in flight at once: only for endpoints known to read and drop the chunks of a transaction
    * that they have refused, since RFC 3030 section 4 shows the other order. A server that takes a refused chunk for
    * commands breaks the session, and could be made to obey what a message holds.
    */
   readonly chunking?: Chunking | undefined
-  /** How much may be under way at once with `"overlap"` and `"eager"`. */
-  readonly window?: WindowOptions | undefined
-  /**
-   * Whether a transaction that begins before the verdict on the one before it begins with RSET, in case that was
-   * refused. Default true; behind BDAT it is always so (RFC 3030 section 2).
-   */
-  readonly resetBetween?: boolean | undefined
-  /**
-   * How long ago the server may have answered last for content to leave before the envelope's replies. After a longer
-   * silence the connection may have gone unnoticed, and the message would be in doubt. Default 2 seconds.
-   */
-  readonly eagerWithin?: Duration.DurationInput | undefined
   /**
    * Time limits by phase, with the defaults of RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and
    * other commands, 2 for DATA, 3 for a block of content to be taken, 10 for the final reply; a minute each for the
    * dial and the TLS handshake, 5 seconds for QUIT.
    */
   readonly timeouts?: TimeLimitOptions | undefined
-  /** What a reply may measure: 12,288 octets a line, 512 lines and 131,072 octets in all by default. */
-  readonly replyLimits?: Partial<Limits> | undefined
-  /** Hears every line, redacted. */
+  /** Receives every line, redacted. */
   readonly transcript?: Listener | undefined
+  /** Settings whose defaults suit nearly every program. */
+  readonly advanced?: AdvancedOptions | undefined
 }
 
 /**

@@ -67,6 +67,25 @@ export interface ContentOptions {
 }
 
 /**
+ * Settings of a submission whose defaults suit nearly every message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AdvancedOptions {
+  /**
+   * How many further transactions a message with too many recipients for one may take (RFC 5321 section 4.5.3.1.10).
+   * Default 100.
+   */
+  readonly maxSplits?: number | undefined
+  /**
+   * Bytes of a stream that may be held in memory to see whether it is 7-bit, where the server lacks 8BITMIME and the
+   * content promises nothing. Default 1,048,576.
+   */
+  readonly inspectionLimit?: number | undefined
+}
+
+/**
  * A message to submit.
  *
  * @example
@@ -106,22 +125,14 @@ export interface Submission<E = never, R = never> extends ContentOptions {
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * How many further transactions a message with too many recipients for one may take (RFC 5321 section
-   * 4.5.3.1.10). Default 100.
-   */
-  readonly maxSplits?: number | undefined
-  /**
-   * Octets of a stream that may be held in memory to see whether it is 7-bit, where the server lacks 8BITMIME and
-   * the content promises nothing. Default 1 MiB.
-   */
-  readonly inspectionLimit?: number | undefined
-  /**
    * Called once with what became of a send that was interrupted, as soon as that is known: at once, with `NotSent`, if
    * nothing of it had left, and with the server's verdict if all of it had. The same after `timeout`, if it ran out with
    * something under way. And called with each receipt of `sendAll` that its reader left unread: of all that had begun,
    * and of nothing that was only pulled.
    */
   readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
+  /** Settings whose defaults suit nearly every message. */
+  readonly advanced?: AdvancedOptions | undefined
 }
 
 /**

@@ -24,7 +24,7 @@ const levels: Readonly<Record<string, SmtpSession.Options>> = {
   overlap: { pipelining: "overlap" },
   'overlap, chunking "on"': { pipelining: "overlap", chunking: "on" },
   'chunking "eager"': { chunking: "eager" },
-  "a window of two": { chunking: "eager", window: { messages: 2 } }
+  "a window of two": { chunking: "eager", advanced: { window: { messages: 2 } } }
 }
 
 const capabilities = ["PIPELINING", "8BITMIME", "CHUNKING"]
@@ -148,7 +148,7 @@ describe("a send among others on their way, interrupted at every step", () => {
   for (const [name, level] of Object.entries(levels)) {
     for (const [kind, content] of Object.entries(contents)) {
       // A window changes nothing of what one stream does.
-      if (kind === "streams" && level.window !== undefined) continue
+      if (kind === "streams" && level.advanced !== undefined) continue
       it.effect(`leaves them their own outcome and tells the truth: ${name}, ${kind}`, () =>
         Effect.gen(function* () {
           const { faults, steps } = yield* sweepNeighbours("turns", level, { content, hook: true })

@@ -65,10 +65,10 @@ const samples: Readonly<Record<string, string>> = {
   allowInsecureAuth: "true",
   pipelining: "overlap",
   chunking: "on",
-  "window.messages": "7",
-  "window.octets": "70000",
-  resetBetween: "0",
-  eagerWithin: "3 seconds",
+  "advanced.window.messages": "7",
+  "advanced.window.octets": "70000",
+  "advanced.resetBetween": "0",
+  "advanced.eagerWithin": "3 seconds",
   priority: "4",
   maxSessions: "11",
   maxWaiting: "12",
@@ -83,7 +83,11 @@ const samples: Readonly<Record<string, string>> = {
 }
 
 const sampleOf = (name: string): string | undefined =>
-  name.startsWith("timeouts.") ? "42 seconds" : name.startsWith("replyLimits.") ? "4242" : samples[name]
+  name.startsWith("timeouts.")
+    ? "42 seconds"
+    : name.startsWith("advanced.replyLimits.")
+      ? "4242"
+      : samples[name]
 
 const capitals = (name: string): string =>
   `SMTP_${name
@@ -134,15 +138,18 @@ describe("config", () => {
         allowInsecureAuth: true,
         pipelining: "overlap",
         chunking: "on",
-        window: { messages: 7, octets: 70_000 },
-        resetBetween: false,
+        advanced: {
+          window: { messages: 7, octets: 70_000 },
+          resetBetween: false,
+          eagerWithin: Duration.seconds(3),
+          replyLimits: { lineLength: 4242, lines: 4242, replyLength: 4242 }
+        },
         maxSessions: 11,
         maxWaiting: 12,
         maxMessages: 13,
         retry: { schedule: "greylisted", mayDuplicate: true }
       })
       for (const [name, seconds] of Object.entries({
-        eagerWithin: 3,
         maxAge: 840,
         idleTimeout: 15,
         timeout: 17
@@ -154,7 +161,6 @@ describe("config", () => {
       expect(Object.values(options.timeouts ?? {})).toEqual(
         Array.from({ length: 20 }, () => Duration.seconds(42))
       )
-      expect(options.replyLimits).toEqual({ lineLength: 4242, lines: 4242, replyLength: 4242 })
     })
   )
 
@@ -176,11 +182,8 @@ describe("config", () => {
       allowInsecureAuth: true,
       pipelining: true,
       chunking: true,
-      window: true,
-      resetBetween: true,
-      eagerWithin: true,
       timeouts: true,
-      replyLimits: true,
+      advanced: true,
       maxSessions: true,
       maxWaiting: true,
       maxMessages: true,
@@ -381,7 +384,11 @@ describe("a URL", () => {
         Object.fromEntries(names.map((name) => [name, sampleOf(name) ?? ""]))
       ).toString()
       const options = yield* readUrl(`smtps://app:secret%20word@mail.example.com?${query}`)
-      expect(options).toMatchObject({ maxSessions: 11, window: { messages: 7 }, tls: "implicit" })
+      expect(options).toMatchObject({
+        maxSessions: 11,
+        advanced: { window: { messages: 7 } },
+        tls: "implicit"
+      })
       expect(Object.keys(options.timeouts ?? {}).length).toBe(20)
       const password = options.auth?._tag === "Password" ? Redacted.value(options.auth.password) : undefined
       expect(password).toBe("secret word")
@@ -425,6 +432,26 @@ describe("a URL", () => {
       expect(yield* settingsOf([text, text])).toMatchObject({
         relays: [{ maxSessions: 2 }, { maxSessions: 2 }]
       })
+    })
+  )
+
+  it.effect("and the program set each advanced option by itself, and so do client and relay", () =>
+    Effect.gen(function* () {
+      const url = "smtp://mail.example.com?advanced.resetBetween=no&advanced.window.messages=7"
+      const own = { advanced: { eagerWithin: "1 second", window: { octets: 5 } } } as const
+      const expected = { resetBetween: false, eagerWithin: "1 second", window: { octets: 5 } }
+      expect((yield* Urls.read(url, own)).advanced).toEqual(expected)
+      const { relays } = yield* Urls.read([url, url], own)
+      expect(relays?.map(({ advanced }) => advanced)).toEqual([expected, expected])
+      const settings = readOptions({
+        advanced: { resetBetween: false, eagerWithin: "5 seconds" },
+        relays: [{ host: "a.test", advanced: { eagerWithin: "1 second" } }, { host: "b.test" }]
+      })
+      if (isInvalid(settings)) return yield* Effect.dieMessage(settings.field)
+      expect(settings.relays.map(({ session }) => session.advanced)).toEqual([
+        { resetBetween: false, eagerWithin: "1 second" },
+        { resetBetween: false, eagerWithin: "5 seconds" }
+      ])
     })
   )
 

@@ -75,7 +75,7 @@ describe("many messages through a client", () => {
         dial: (...at: Parameters<typeof server.socket.dial>) =>
           Effect.zipRight(Deferred.await(release), server.socket.dial(...at))
       }
-      const own = { chunking: "eager", maxSessions: 2, window: { octets: 10_000 } } as const
+      const own = { chunking: "eager", maxSessions: 2, advanced: { window: { octets: 10_000 } } } as const
       const client = yield* clientOf({ "mx.test": { socket } }, own)
       const pulled: Array<number> = []
       const content = "x".repeat(70).concat("\r\n").repeat(200)
@@ -106,7 +106,7 @@ describe("many messages through a client", () => {
   it.scoped("of any length go one by one where one is more than the bound", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const own = { chunking: "eager", maxSessions: 1, window: { octets: 1 } } as const
+      const own = { chunking: "eager", maxSessions: 1, advanced: { window: { octets: 1 } } } as const
       const client = yield* clientOf({ "mx.test": server }, own)
       let pulled = 0
       let taken = 0

@@ -385,7 +385,7 @@ describe('chunking "eager"', () => {
           yield* TestClock.adjust("1 second")
           expect(yield* Fiber.join(all)).toEqual(accepted(...words, "four"))
         }),
-      { ...eager, window: { messages: 2 } }
+      { ...eager, advanced: { window: { messages: 2 } } }
     )
   )
 
@@ -403,7 +403,7 @@ describe('chunking "eager"', () => {
           yield* TestClock.adjust("1 second")
           expect(yield* Fiber.join(all)).toEqual(accepted(...words))
         }),
-      { ...eager, window: { octets: textOf("two").length + 1 } }
+      { ...eager, advanced: { window: { octets: textOf("two").length + 1 } } }
     )
   )
 

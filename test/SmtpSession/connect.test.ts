@@ -133,7 +133,11 @@ describe("options that cannot be", () => {
     ["a client name with a line break", { host: "mx.test", clientName: "a\r\nRSET" }, "clientName"],
     ["a client name with a space", { host: "mx.test", clientName: "a b" }, "clientName"],
     ["a time limit of zero", { host: "mx.test", timeouts: { mail: 0 } }, "timeouts.mail"],
-    ["a reply limit of zero", { host: "mx.test", replyLimits: { lines: 0 } }, "replyLimits.lines"]
+    [
+      "a reply limit of zero",
+      { host: "mx.test", advanced: { replyLimits: { lines: 0 } } },
+      "advanced.replyLimits.lines"
+    ]
   ]
   for (const [name, options, field] of impossible) {
     it.effect(`are refused before the dial: ${name}`, () =>
@@ -332,7 +336,7 @@ describe("the greeting", () => {
         withSession(
           SmtpTest.script(SmtpTest.reply("220-a", "220-b", "220 c"), SmtpTest.expectEnd),
           () => Effect.void,
-          { replyLimits: { lines: 2 } }
+          { advanced: { replyLimits: { lines: 2 } } }
         )
       )
       expect(judged(error)).toEqual(["ProtocolError", "greeting", "permanent", "NotSent"])

@@ -62,7 +62,7 @@ describe("overlap: the content of a message and the next envelope (RFC 2920 sect
             expect(lines).toEqual(accepted("one", "two", "three"))
             expect((yield* writes(server)).filter((text) => /\.\r\nRSET/.test(text))).toHaveLength(1)
           }),
-        { ...overlap, window: { octets: 1 } }
+        { ...overlap, advanced: { window: { octets: 1 } } }
       )
   )
 
@@ -123,7 +123,7 @@ describe("overlap: the content of a message and the next envelope (RFC 2920 sect
             "three@y.test Accepted 250"
           ])
         }),
-      { ...overlap, resetBetween: false }
+      { ...overlap, advanced: { resetBetween: false } }
     )
   )
 
@@ -138,7 +138,11 @@ describe("overlap: the content of a message and the next envelope (RFC 2920 sect
         own
       )
     )
-  lockStep("with a window of one message", { ...overlap, window: { messages: 1 } }, "PIPELINING")
+  lockStep(
+    "with a window of one message",
+    { ...overlap, advanced: { window: { messages: 1 } } },
+    "PIPELINING"
+  )
   lockStep("where the option says no more than data", { pipelining: "data" }, "PIPELINING")
 
   it.effect("wait for each other in LMTP (RFC 2033 section 4.2)", () =>

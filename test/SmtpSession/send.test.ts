@@ -327,7 +327,7 @@ describe("recipients", () => {
       { recipientParameters: ["NOTIFY=NEVER\nX"] },
       "recipientParameters[0]"
     ],
-    ["a number of splits below zero", { maxSplits: -1 }, "maxSplits"]
+    ["a number of splits below zero", { advanced: { maxSplits: -1 } }, "advanced.maxSplits"]
   ]
   for (const [name, part, field] of impossible) {
     it.effect(`are InvalidArgument before anything is sent: ${name}`, () =>
@@ -922,7 +922,7 @@ describe("more recipients than a transaction takes", () => {
           content(message, "250 ok"),
           goodbye
         ),
-        { ...to("b", "c"), maxSplits: 0 }
+        { ...to("b", "c"), advanced: { maxSplits: 0 } }
       )
       expect(result.outcomes).toEqual(["b@y.test Accepted 250", "c@y.test Refused 452 rcpt"])
     })

@@ -297,7 +297,7 @@ describe("a stream of messages that does not come to its end", () => {
             .map((word) => `${word}: ${word}@y.test NotSent ServerDisconnected ${phase(word)}`)
           expect(lines.slice(3)).toEqual(rest)
         }),
-      { ...eager, window: { messages: 2 } }
+      { ...eager, advanced: { window: { messages: 2 } } }
     )
   )
 
@@ -332,7 +332,7 @@ describe("a stream of messages that does not come to its end", () => {
             "three@y.test Accepted 250"
           ])
         }),
-      { ...eager, window: { messages: 2 } }
+      { ...eager, advanced: { window: { messages: 2 } } }
     )
   )
 })
@@ -550,7 +550,7 @@ describe("a stream of messages and backpressure", () => {
             yield* TestClock.adjust("1 minute")
             return meanwhile
           }),
-        { ...eager, window }
+        { ...eager, advanced: { window } }
       )
     )
 
@@ -582,7 +582,7 @@ describe("a stream of messages and backpressure", () => {
           tls: "none",
           clientName: "client.test",
           ...eager,
-          window: { messages: 4 }
+          advanced: { window: { messages: 4 } }
         }),
         server.layer
       )

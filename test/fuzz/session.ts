@@ -468,13 +468,15 @@ const optionsOf = (random: Random, dialect: "smtp" | "lmtp"): SmtpSession.Option
   allowInsecureAuth: random.chance(0.5),
   pipelining: random.pick(["off", "envelope", "data", "data", "overlap", "overlap", "overlap"]),
   chunking: random.pick(["off", "off", "on", "eager", "eager"]),
-  window: random.pick([undefined, undefined, { messages: 1 }, { messages: 3 }, { octets: 100 }]),
-  resetBetween: random.chance(0.8),
-  eagerWithin: random.pick([undefined, undefined, "0 millis", "1 hour"]),
   timeouts: random.chance(0.3)
     ? { final: "5 minutes", stall: "1 seconds", content: "10 seconds" }
     : undefined,
-  replyLimits: random.chance(0.1) ? { lineLength: 60, lines: 5, replyLength: 300 } : undefined
+  advanced: {
+    window: random.pick([undefined, undefined, { messages: 1 }, { messages: 3 }, { octets: 100 }]),
+    resetBetween: random.chance(0.8),
+    eagerWithin: random.pick([undefined, undefined, "0 millis", "1 hour"]),
+    replyLimits: random.chance(0.1) ? { lineLength: 60, lines: 5, replyLength: 300 } : undefined
+  }
 })
 
 /** Imports what sessions import when they need it: while an import is under way, the time of a simulation would pass. */

@@ -5,20 +5,18 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import type { Port } from "../../src/internal/session/authenticate.js"
-import {
-  authenticate,
-  authenticateWith,
-  endsSession,
-  maximumChallenges
-} from "../../src/internal/session/authenticate.js"
+import { makeAuthentication } from "../../src/internal/session/authenticate.js"
 import type { Crypto } from "../../src/internal/session/saslCrypto.js"
 import { nodeCrypto } from "../../src/internal/session/saslCrypto.js"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { make } from "../../src/protocol/Reply.js"
+import { setUpError } from "../../src/internal/session/setUp.js"
+import type { AuthenticationContext } from "../../src/protocol/sasl/Authentication.js"
+import { maximumChallenges } from "../../src/protocol/sasl/Authentication.js"
+import type { Step } from "../../src/protocol/SetUpStep.js"
+import { isUntrusted } from "../../src/protocol/SetUpStep.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
-import type { Disconnection } from "../../src/SmtpError.js"
-import { AuthenticationError, ProtocolError, ServerDisconnected } from "../../src/SmtpError.js"
+import type { SetupError } from "../../src/SmtpSession.js"
 
 /** What the client has to send, and what the server says to it; `undefined` hangs up. */
 type Script = ReadonlyArray<readonly [line: string, reply: string | undefined]>
@@ -29,37 +27,56 @@ const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
 const verifiedTls = { verified: true, channelBinding: undefined }
 
-interface Scripted {
-  readonly port: Port
-  /** What was scripted and not sent. */
-  readonly left: () => ReadonlyArray<string>
-}
+type Options = Partial<AuthenticationContext> & { readonly tokenLimit?: Duration.Duration }
 
-const server = (script: Script, options: Partial<Port> = {}): Scripted => {
-  let next = 0
-  return {
-    left: () => script.slice(next).map(([line]) => line),
-    port: {
-      exchange: (line) =>
-        Effect.suspend((): Effect.Effect<Reply, Disconnection> => {
-          const step = script[next++]
-          if (step === undefined) return Effect.dieMessage(`the client went on with ${line}`)
-          if (line !== step[0]) return Effect.dieMessage(`the client sent ${line} instead of ${step[0]}`)
-          return step[1] === undefined
-            ? Effect.fail(new ServerDisconnected({ phase: "auth" }))
-            : Effect.succeed(reply(step[1]))
-        }),
-      abandon: (_, reason) => Effect.fail(new ProtocolError({ phase: "auth", reason })),
-      guard: () => undefined,
-      withhold: (text) => text,
-      mechanisms: ["PLAIN"],
-      tls: verifiedTls,
-      endpoint: { host: "mail.example.com", port: 587 },
-      allowInsecureAuth: false,
-      tokenLimit: Duration.minutes(5),
-      ...options
+type Refusal =
+  SetupError | { readonly _tag: "ProtocolError" | "ServerDisconnected"; readonly message: string }
+
+const endpoint = { _tag: "Tcp", host: "mail.example.com", port: 587 } as const
+
+/** Authenticates with a server that says what `answer` says; fails with why that came to nothing. */
+const authenticate = (
+  credentials: SmtpAuth.Credentials,
+  answer: (line: string) => Reply | undefined,
+  { tokenLimit = Duration.minutes(5), ...options }: Options = {},
+  crypto: Crypto = nodeCrypto
+): Effect.Effect<Reply, Refusal> => {
+  const context: AuthenticationContext = {
+    mechanisms: ["PLAIN"],
+    tls: verifiedTls,
+    endpoint,
+    allowInsecureAuth: false,
+    secrets: { guard: () => undefined, withhold: (text) => text },
+    ...options
+  }
+  const authentication = makeAuthentication(credentials, tokenLimit, () => context, crypto)
+  const follow = (step: Step<Reply>): Effect.Effect<Reply, Refusal> => {
+    switch (step._tag) {
+      case "Submit": {
+        const answered = answer(step.command.line)
+        if (answered !== undefined) return follow(step.replied(answered))
+        return step.lost === undefined
+          ? Effect.fail({ _tag: "ServerDisconnected", message: "" })
+          : follow(step.lost)
+      }
+      case "Done":
+        return Effect.succeed(step.value)
+      case "Failed":
+        expect(isUntrusted(step.failure)).toBe(
+          step.failure._tag === "NotAuthenticated" && step.failure.reason === "ServerNotVerified"
+        )
+        return Effect.fail(setUpError(step.failure, endpoint))
+      case "Violated":
+        return Effect.fail({ _tag: "ProtocolError", message: step.reason })
+      case "Secure":
+      case "Announced":
+      case "Pinned":
+        return Effect.dieMessage(`${step._tag} is no part of authentication`)
+      default:
+        return Effect.flatMap(authentication.answer(step), follow)
     }
   }
+  return Effect.suspend(() => follow(authentication.begin()))
 }
 
 /** A fixed nonce, so that the exchanges of the RFCs can be replayed. */
@@ -72,20 +89,24 @@ const plainAnn = `AUTH PLAIN ${base64("\0ann\0secret")}`
 const run = (
   credentials: SmtpAuth.Credentials,
   script: Script,
-  options: Partial<Port> = {},
+  options: Options = {},
   crypto: Crypto = nodeCrypto
 ) =>
   Effect.gen(function* () {
-    const scripted = server(script, options)
-    const result = yield* Effect.either(authenticateWith(crypto)(credentials, scripted.port))
-    expect(scripted.left()).toEqual([])
+    const sent: Array<string> = []
+    const answer = (line: string): Reply | undefined => {
+      const text = script[sent.push(line) - 1]?.[1]
+      return text === undefined ? undefined : reply(text)
+    }
+    const result = yield* Effect.either(authenticate(credentials, answer, options, crypto))
+    expect(sent).toEqual(script.map(([line]) => line))
     return result
   })
 
 const accepted = (
   credentials: SmtpAuth.Credentials,
   script: Script,
-  options: Partial<Port> = {},
+  options: Options = {},
   crypto: Crypto = nodeCrypto
 ) =>
   Effect.map(run(credentials, script, options, crypto), (result) => {
@@ -96,7 +117,7 @@ const refused = (
   credentials: SmtpAuth.Credentials,
   script: Script,
   error: object,
-  options: Partial<Port> = {},
+  options: Options = {},
   crypto: Crypto = nodeCrypto
 ) =>
   Effect.map(run(credentials, script, options, crypto), (result) => {
@@ -282,17 +303,11 @@ describe("challenges that cannot be used", () => {
   it.effect("are cancelled when they have several lines", () =>
     Effect.gen(function* () {
       const sent: Array<string> = []
-      const { port } = server([])
-      const error = yield* Effect.flip(
-        authenticate(ann, {
-          ...port,
-          mechanisms: ["LOGIN"],
-          exchange: (line) => {
-            sent.push(line)
-            return Effect.succeed(line === "*" ? reply("501 no") : make(334, ["AAAA", "AAAA"]))
-          }
-        })
-      )
+      const answer = (line: string): Reply => {
+        sent.push(line)
+        return line === "*" ? reply("501 no") : make(334, ["AAAA", "AAAA"])
+      }
+      const error = yield* Effect.flip(authenticate(ann, answer, { mechanisms: ["LOGIN"] }))
       expect(error).toMatchObject({ reason: "Challenge" })
       expect(sent).toEqual(["AUTH LOGIN", "*"])
     })
@@ -582,10 +597,7 @@ describe("SCRAM", () => {
       ]
     ]
   ] as const)("does not believe a server that announces success %s", ([, script]) =>
-    Effect.map(
-      refused(credentials, script, { reason: "ServerNotVerified", reply: { code: 235 } }, withPlain, rfc5802),
-      (error) => expect(error instanceof AuthenticationError && endsSession(error)).toBe(true)
-    )
+    refused(credentials, script, { reason: "ServerNotVerified", reply: { code: 235 } }, withPlain, rfc5802)
   )
 
   it.effect.each(["501 cancelled", "235 welcome", "334 ", undefined])(
@@ -724,13 +736,11 @@ describe("SCRAM", () => {
   it.effect("has a new nonce for every exchange", () =>
     Effect.gen(function* () {
       const sent: Array<string> = []
-      const { port } = server([], options)
-      const once = Effect.flip(
-        authenticate(credentials, {
-          ...port,
-          exchange: (line) => Effect.sync(() => (sent.push(line), reply("454 later")))
-        })
-      )
+      const answer = (line: string): Reply => {
+        sent.push(line)
+        return reply("454 later")
+      }
+      const once = Effect.flip(authenticate(credentials, answer, options))
       yield* once
       yield* once
       expect(new Set(sent).size).toBe(2)

@@ -61,8 +61,9 @@ describe("a submission that no type has seen", () => {
     ["recipientParameters[0]", { recipientParameters: [undefined] }],
     ["recipientParameters.notify", { recipientParameters: { notify: 5 } }],
     ["recipients", { recipients: null }],
-    ["maxSplits", { maxSplits: null }],
-    ["inspectionLimit", { inspectionLimit: "1" }],
+    ["advanced", { advanced: null }],
+    ["advanced.maxSplits", { advanced: { maxSplits: null } }],
+    ["advanced.inspectionLimit", { advanced: { inspectionLimit: "1" } }],
     ["timeout", { timeout: null }],
     ["onOutcome", { onOutcome: "log" }]
   ])("is wrong in its %s, which is named: %o", (field, own) => {

@@ -16,13 +16,13 @@ import { bob, busyRecipient, refusedField, unknownRecipient, user } from "./runn
 
 /** The options of each level, by its name. */
 export const levels: Readonly<
-  Record<string, Pick<SmtpSession.Options, "pipelining" | "chunking" | "resetBetween">>
+  Record<string, Pick<SmtpSession.Options, "pipelining" | "chunking" | "advanced">>
 > = {
   off: { pipelining: "off" },
   envelope: { pipelining: "envelope" },
   data: { pipelining: "data" },
   overlap: { pipelining: "overlap" },
-  "overlap without RSET": { pipelining: "overlap", resetBetween: false },
+  "overlap without RSET": { pipelining: "overlap", advanced: { resetBetween: false } },
   "chunking on": { chunking: "on" },
   "overlap and chunking on": { pipelining: "overlap", chunking: "on" },
   eager: { chunking: "eager" }

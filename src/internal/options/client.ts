@@ -91,7 +91,7 @@ const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid =>
   }
   if (relays.length === 0) return invalid("relays", "is empty: there is nowhere to send to")
   return readAll(
-    relays.map((relay) => ({ ...options, ...definedOf(relay) })),
+    relays.map((relay) => over(options, definedOf(relay))),
     (index) => `relays[${index}].`
   )
 }
@@ -132,6 +132,12 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
     windowOctets: window.octets,
     session: relay
   }
+}
+
+/** Options over others; of `advanced` each one by itself. */
+export const over = <A extends Options>(defaults: A, own: Options): A => {
+  const advanced = own.advanced === undefined ? defaults.advanced : { ...defaults.advanced, ...own.advanced }
+  return { ...defaults, ...own, ...(advanced === undefined ? {} : { advanced }) }
 }
 
 /** Options that are undefined are not there: what is spread over others must not undo them. */

@@ -7,12 +7,12 @@ import * as Option from "effect/Option"
 import * as ProxyHeader from "../../protocol/ProxyHeader.js"
 import * as Xclient from "../../protocol/Xclient.js"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidChoice, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import { parseClientName } from "../../protocol/Mailbox.js"
 import type { Limits } from "../../protocol/Reply.js"
 import { defaultLimits } from "../../protocol/Reply.js"
 import type { Chunking, Pipelining } from "../../protocol/Plan.js"
-import type { Options, TlsPolicy } from "../../SmtpSession.js"
+import type { AdvancedOptions, Options, TlsPolicy } from "../../SmtpSession.js"
 import type { Endpoint } from "../../SmtpSocket.js"
 import type { Window } from "../session/turn.js"
 import type { TimeLimits } from "../session/timeLimits.js"
@@ -57,12 +57,15 @@ export const read = (options: Options): Settings | Invalid => {
   if (isInvalid(clientName)) return clientName
   const limits = readTimeLimits(options.timeouts ?? {})
   if (isInvalid(limits)) return limits
-  const replyLimits = readReplyLimits(options.replyLimits ?? {})
+  const { advanced = {} } = options
+  const notAnObject = invalidRecord("advanced", advanced)
+  if (notAnObject !== undefined) return notAnObject
+  const replyLimits = readReplyLimits(advanced.replyLimits ?? {})
   if (isInvalid(replyLimits)) return replyLimits
-  const window = readWindow(options.window ?? {})
+  const window = readWindow(advanced.window ?? {})
   if (isInvalid(window)) return window
-  const eagerWithin = Duration.decodeUnknown(options.eagerWithin ?? "2 seconds")
-  if (Option.isNone(eagerWithin)) return invalid("eagerWithin", notADuration)
+  const eagerWithin = Duration.decodeUnknown(advanced.eagerWithin ?? "2 seconds")
+  if (Option.isNone(eagerWithin)) return invalid("advanced.eagerWithin", notADuration)
   const proxyHeader =
     options.proxyHeader === undefined ? undefined : ProxyHeader.encode(options.proxyHeader, "proxyHeader")
   if (isInvalid(proxyHeader)) return proxyHeader
@@ -78,7 +81,7 @@ export const read = (options: Options): Settings | Invalid => {
     pipelining: options.pipelining ?? "data",
     chunking: options.chunking ?? "off",
     window,
-    resetBetween: options.resetBetween ?? true,
+    resetBetween: advanced.resetBetween ?? true,
     eagerWithin: Duration.toMillis(eagerWithin.value),
     proxyHeader
   }
@@ -158,10 +161,10 @@ const readTimeLimits = (options: NonNullable<Options["timeouts"]>): TimeLimits |
 const readWindow = ({
   messages = 32,
   octets = 1_048_576
-}: NonNullable<Options["window"]>): Window | Invalid => {
+}: NonNullable<AdvancedOptions["window"]>): Window | Invalid => {
   for (const [name, value] of Object.entries({ messages, octets })) {
     if (!Number.isInteger(value) || value < 1)
-      return invalid(`window.${name}`, "is not a whole number above zero")
+      return invalid(`advanced.window.${name}`, "is not a whole number above zero")
   }
   return { messages, octets }
 }
@@ -170,7 +173,7 @@ const readReplyLimits = (options: Partial<Limits>): Limits | Invalid => {
   const limits = { ...defaultLimits, ...options }
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isInteger(value) || value < 1)
-      return invalid(`replyLimits.${name}`, "is not a whole number above zero")
+      return invalid(`advanced.replyLimits.${name}`, "is not a whole number above zero")
   }
   return limits
 }

@@ -11,7 +11,7 @@ import type { ProxyAddress } from "../../protocol/ProxyHeader.js"
 import type { Options } from "../../SmtpClient.js"
 import type { Credentials, OAuth2Mechanism, PasswordMechanism } from "../../SmtpAuth.js"
 import * as SmtpAuth from "../../SmtpAuth.js"
-import type { TimeLimitOptions, WindowOptions } from "../../SmtpSession.js"
+import type { AdvancedOptions, TimeLimitOptions } from "../../SmtpSession.js"
 import type { TlsOptions } from "../../TlsUpgrade.js"
 import { read as readOptions } from "./client.js"
 
@@ -20,8 +20,7 @@ interface Draft {
   readonly options: Options & { readonly priority?: number }
   readonly tlsOptions: TlsOptions | undefined
   readonly timeouts: TimeLimitOptions | undefined
-  readonly window: WindowOptions | undefined
-  readonly replyLimits: Options["replyLimits"]
+  readonly advanced: AdvancedOptions | undefined
   readonly proxyHeader: Options["proxyHeader"]
   readonly xclient: Options["xclient"]
   readonly credentials: WrittenCredentials
@@ -181,7 +180,7 @@ const limits: Readonly<Record<keyof TimeLimitOptions, true>> = {
   stall: true
 }
 
-const replyLimits: Readonly<Record<keyof NonNullable<Options["replyLimits"]>, true>> = {
+const replyLimits: Readonly<Record<keyof NonNullable<AdvancedOptions["replyLimits"]>, true>> = {
   lineLength: true,
   lines: true,
   replyLength: true
@@ -241,13 +240,19 @@ export const fields: ReadonlyArray<Field> = [
   option("pipelining", oneOf("off", "envelope", "data", "overlap"), (pipelining) => ({ pipelining })),
   option("chunking", oneOf("off", "on", "eager"), (chunking) => ({ chunking })),
   ...(["messages", "octets"] as const).map((name) =>
-    field(`window.${name}`, number, (value, draft) => ({
+    field(`advanced.window.${name}`, number, (value, draft) => ({
       ...draft,
-      window: { ...draft.window, [name]: value }
+      advanced: { ...draft.advanced, window: { ...draft.advanced?.window, [name]: value } }
     }))
   ),
-  option("resetBetween", flag, (resetBetween) => ({ resetBetween })),
-  option("eagerWithin", duration, (eagerWithin) => ({ eagerWithin })),
+  field("advanced.resetBetween", flag, (resetBetween, draft) => ({
+    ...draft,
+    advanced: { ...draft.advanced, resetBetween }
+  })),
+  field("advanced.eagerWithin", duration, (eagerWithin, draft) => ({
+    ...draft,
+    advanced: { ...draft.advanced, eagerWithin }
+  })),
   ...Object.keys(limits).map((name) =>
     field(`timeouts.${name}`, duration, (value, draft) => ({
       ...draft,
@@ -255,9 +260,9 @@ export const fields: ReadonlyArray<Field> = [
     }))
   ),
   ...Object.keys(replyLimits).map((name) =>
-    field(`replyLimits.${name}`, number, (value, draft) => ({
+    field(`advanced.replyLimits.${name}`, number, (value, draft) => ({
       ...draft,
-      replyLimits: { ...draft.replyLimits, [name]: value }
+      advanced: { ...draft.advanced, replyLimits: { ...draft.advanced?.replyLimits, [name]: value } }
     }))
   ),
   option("priority", number, (priority) => ({ priority })),
@@ -289,8 +294,7 @@ const empty: Draft = {
   options: {},
   tlsOptions: undefined,
   timeouts: undefined,
-  window: undefined,
-  replyLimits: undefined,
+  advanced: undefined,
   proxyHeader: undefined,
   xclient: undefined,
   credentials: {},
@@ -323,16 +327,14 @@ export const problemOf = (options: Options): Invalid | undefined => {
 const optionsOf = (draft: Draft): Options | Invalid => {
   const auth = credentialsOf(draft.credentials)
   if (isInvalid(auth)) return auth
-  const { mayDuplicate, options, proxyHeader, replyLimits, retry, timeouts, tlsOptions, window, xclient } =
-    draft
+  const { advanced, mayDuplicate, options, proxyHeader, retry, timeouts, tlsOptions, xclient } = draft
   return {
     ...options,
     ...(auth === undefined ? {} : { auth }),
     ...(proxyHeader === undefined ? {} : { proxyHeader }),
-    ...(replyLimits === undefined ? {} : { replyLimits }),
     ...(timeouts === undefined ? {} : { timeouts }),
     ...(tlsOptions === undefined ? {} : { tlsOptions }),
-    ...(window === undefined ? {} : { window }),
+    ...(advanced === undefined ? {} : { advanced }),
     ...(xclient === undefined ? {} : { xclient }),
     ...(mayDuplicate === undefined
       ? retry === undefined

@@ -7,7 +7,7 @@ import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, UrlOptions } from "../../SmtpClient.js"
-import { definedOf } from "./client.js"
+import { definedOf, over } from "./client.js"
 import * as Written from "./text.js"
 
 type Url = string | Redacted.Redacted
@@ -92,12 +92,11 @@ const nothing: ReadonlyMap<string, string> = new Map()
 
 /** What a relay says would outrank the client: the program's options are put before both. */
 const outranked = (read: Options, own: Options): Options => ({
-  ...read,
+  ...over(read, own),
   // How many sessions a relay may have is its own; the program's number is that of the client.
-  ...(read.relays === undefined
+  ...(read.relays === undefined || own.relays !== undefined
     ? {}
-    : { relays: read.relays.map((relay) => ({ ...relay, ...own, maxSessions: relay.maxSessions })) }),
-  ...own
+    : { relays: read.relays.map((relay) => ({ ...over(relay, own), maxSessions: relay.maxSessions })) })
 })
 
 const isSeveral = (urls: Url | ReadonlyArray<Url>): urls is ReadonlyArray<Url> => Array.isArray(urls)

@@ -2,9 +2,7 @@
  * What the parts of a session share: its connection, its options, and the little that it remembers besides the
  * dialogue.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import type { Command } from "../../protocol/Command.js"
@@ -116,23 +114,3 @@ export const make = (
 }
 
 const isAccepted = (replies: Replies | undefined): boolean => replies !== undefined && isSuccess(replies[0])
-
-/**
- * Half an AUTH or a handshake is no state that anybody could go on from: neither after an interruption, nor after a
- * defect of a part that a program has plugged in. Only a typed error may leave the session in order.
- */
-export const destroyUnlessInOrder = <A, E, R>(
-  { driver }: SessionContext,
-  what: string,
-  use: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.onExit(use, (exit) =>
-    Effect.sync(() => {
-      if (Exit.isSuccess(exit)) return
-      if (Cause.isInterrupted(exit.cause)) {
-        driver.fail({ _tag: "Abandoned", reason: `${what} was interrupted` })
-      } else if (Cause.isDie(exit.cause)) {
-        driver.fail({ _tag: "Abandoned", reason: `${what} ended in a defect` })
-      }
-    })
-  )

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidChoice, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import type { RecipientParameters } from "../../protocol/Parameters.js"
 import { mailParameters, recipientParameters } from "../../protocol/ParameterLine.js"
 import type { Envelope, RecipientInput, RecipientsPolicy } from "../../protocol/Plan.js"
@@ -130,9 +130,12 @@ const readFields = <E, R>(submission: Submission<E, R>): Request | Invalid => {
   if (isInvalid(envelope)) return envelope
   const choice = firstInvalidChoice(submission)
   if (choice !== undefined) return choice
-  const maxSplits = wholeNumber(submission.maxSplits, 100, "maxSplits")
+  const { advanced = {} } = submission
+  const notAnObject = invalidRecord("advanced", advanced)
+  if (notAnObject !== undefined) return notAnObject
+  const maxSplits = wholeNumber(advanced.maxSplits, 100, "advanced.maxSplits")
   if (isInvalid(maxSplits)) return maxSplits
-  const inspectionLimit = wholeNumber(submission.inspectionLimit, 1_048_576, "inspectionLimit")
+  const inspectionLimit = wholeNumber(advanced.inspectionLimit, 1_048_576, "advanced.inspectionLimit")
   if (isInvalid(inspectionLimit)) return inspectionLimit
   const timeout = readTimeout(submission.timeout)
   if (isInvalid(timeout)) return timeout

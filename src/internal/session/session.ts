@@ -3,7 +3,6 @@
  * when, is decided by the driver and the dialogue below it.
  */
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
 import type { Place } from "../../protocol/Command.js"
@@ -13,14 +12,8 @@ import type { Reply } from "../../protocol/Reply.js"
 import { isRefusal } from "../../protocol/Reply.js"
 import type { SmtpCommand } from "../../SmtpCommand.js"
 import * as SmtpCommands from "../../SmtpCommand.js"
-import type { ConnectError, Disconnection, TlsError } from "../../SmtpError.js"
-import {
-  CommandRefused,
-  DataError,
-  InvalidArgument,
-  NotSupported,
-  RecipientsRefused
-} from "../../SmtpError.js"
+import type { ConnectError, Disconnection, TlsError, InvalidArgument } from "../../SmtpError.js"
+import { CommandRefused, DataError, NotSupported, RecipientsRefused } from "../../SmtpError.js"
 import type { Receipt } from "../../SmtpReceipt.js"
 import type {
   Group,
@@ -35,22 +28,20 @@ import type {
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
-import type * as Authentication from "./authenticate.js"
-import { open, takesAnybody } from "./open.js"
+import { open } from "./open.js"
 import type { SessionContext } from "./context.js"
 import * as Contexts from "./context.js"
 import { sendData } from "./data.js"
 import * as Delivery from "./deliver.js"
-import type { Turn, Failure } from "./driver.js"
+import type { Turn } from "./driver.js"
 import { noReply } from "./commands.js"
 import { disconnection, invalidArgument, notYours } from "./failure.js"
-import type { Hello } from "./hello.js"
 import * as Caches from "../cache/limitedCache.js"
 import { nested } from "./message.js"
-import * as Hellos from "./hello.js"
 import { read as readRequest } from "./request.js"
 import { read as readOptions } from "../options/session.js"
-import * as StartTls from "./startTls.js"
+import type { SessionSetUp } from "./setUp.js"
+import { makeSetUp } from "./setUp.js"
 
 export const connect = (
   options: Options
@@ -71,10 +62,7 @@ export const ready = (
 ): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
     const established = yield* establish(options)
-    const { session, service } = established
-    yield* StartTls.byPolicy(session, service)
-    yield* service.ehloOrHeloIfNeeded
-    if (options.auth !== undefined) yield* service.authenticate(options.auth)
+    yield* established.prepare
     return established
   })
 
@@ -103,6 +91,7 @@ export const sendOnce = <E = never, R = never>(
 export interface Established {
   readonly session: SessionContext
   readonly service: Service
+  readonly prepare: SessionSetUp["prepare"]
   readonly port: Delivery.Port
   readonly state: () => State
 }
@@ -138,11 +127,11 @@ const closeGracefully = ({ driver, state }: SessionContext, { quit }: Service): 
     return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), driver.limits.quit))
   }).pipe(Effect.zipRight(driver.close))
 
-const build = (session: SessionContext, greeting: Reply): Pick<Established, "port" | "service" | "state"> => {
+const build = (session: SessionContext, greeting: Reply): Omit<Established, "session"> => {
   const { commands, driver, state, settings } = session
   const { dialogue, recentLines } = driver
   const { dialect } = settings
-  const hello = Hellos.make(session)
+  const setUp = makeSetUp(session)
   const methods = makeCommands(session)
   const port: Delivery.Port = {
     driver,
@@ -150,7 +139,7 @@ const build = (session: SessionContext, greeting: Reply): Pick<Established, "por
     settings,
     verifiedTls: () => isVerified(session),
     greeted: () => state.greeted,
-    greet: (turn) => commands.holding(turn, hello.methods.ehloOrHeloIfNeeded),
+    greet: (turn) => commands.holding(turn, setUp.methods.ehloOrHeloIfNeeded),
     experience: state,
     attributes: session.attributes,
     insideTransaction: commands.inside,
@@ -173,9 +162,7 @@ const build = (session: SessionContext, greeting: Reply): Pick<Established, "por
     awaitClosed: Effect.map(driver.awaitEnd, (failure) =>
       failure === undefined ? undefined : disconnection(failure, "idle", recentLines)
     ),
-    ...hello.methods,
-    startTls: StartTls.make(session, hello),
-    authenticate: makeAuthenticate(session, hello),
+    ...setUp.methods,
     ...methods,
     data: (content, contentOptions) => {
       const sending = sendData(driver, dialect, content, contentOptions)
@@ -192,73 +179,13 @@ const build = (session: SessionContext, greeting: Reply): Pick<Established, "por
         ({ sendAll }) => sendAll(port, submissions)
       )
   }
-  return { service, port, state: currentState }
+  return { service, prepare: setUp.prepare, port, state: currentState }
 }
 
 const isVerified = ({ state }: SessionContext): boolean => state.tls?.verified === true
 
 const isUnprotected = ({ state, settings }: SessionContext): boolean =>
   settings.tls === "starttls" && state.tls === undefined
-
-const authenticationPort = ({
-  commands,
-  driver,
-  state,
-  options,
-  settings
-}: SessionContext): Authentication.Port => ({
-  exchange: (line) =>
-    commands.one(line.startsWith("AUTH ") ? Commands.auth(line.slice(5)) : Commands.authResponse(line)),
-  abandon: (reply, reason) =>
-    Effect.suspend(() => {
-      const failure: Failure = { _tag: "Violated", reason, reply, injection: false }
-      driver.fail(failure)
-      return Effect.fail(disconnection(failure, "auth", driver.recentLines))
-    }),
-  guard: (secret) => driver.dialogue.secrets.guard(Redacted.value(secret)),
-  withhold: driver.dialogue.secrets.withhold,
-  get mechanisms() {
-    return driver.dialogue.capabilities().authMechanisms
-  },
-  get tls() {
-    return state.tls?.verified === false && takesAnybody(settings, options) ? undefined : state.tls
-  },
-  endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
-  allowInsecureAuth: options.allowInsecureAuth ?? false,
-  tokenLimit: settings.limits.auth
-})
-
-const makeAuthenticate =
-  (session: SessionContext, { ehloIfNeeded }: Hello): Service["authenticate"] =>
-  (credentials) => {
-    const { driver } = session
-    const { dialogue } = driver
-    // Loaded by whoever authenticates: the mechanisms are a good part of the library.
-    const authenticate = Effect.flatMap(
-      Effect.promise(() => import("./authenticate.js")),
-      ({ authenticate, endsSession }) =>
-        authenticate(credentials, authenticationPort(session)).pipe(
-          Effect.tapErrorTag("AuthenticationError", (error) =>
-            Effect.sync(() => {
-              if (endsSession(error)) driver.fail({ _tag: "Abandoned", reason: error.message })
-            })
-          )
-        )
-    )
-    return session.commands.together(
-      "commands",
-      Effect.gen(function* () {
-        if (dialogue.authenticated()) {
-          return yield* new InvalidArgument({ field: "session", reason: "is authenticated already" })
-        }
-        if (dialogue.inTransaction()) {
-          return yield* new InvalidArgument({ field: "session", reason: "is in a mail transaction" })
-        }
-        yield* ehloIfNeeded
-        return yield* Contexts.destroyUnlessInOrder(session, "authentication", authenticate)
-      })
-    )
-  }
 
 type CommandMethods = Pick<
   Service,

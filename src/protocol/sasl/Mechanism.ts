@@ -39,14 +39,19 @@ export interface Fail {
   readonly _tag: "Fail"
   readonly reason: "Challenge" | "ServerNotVerified"
   readonly detail: string
+  /** What a mechanism of the program has failed with. */
+  readonly cause?: unknown
 }
 
 /**
  * What to do next. `Wait` is only given by `start`: the mechanism has no initial response, the server speaks
  * first.
  */
-export type Step =
-  Respond | { readonly _tag: "Wait" } | { readonly _tag: "Request"; readonly request: Request } | Fail
+export type Step = Respond | Wait | { readonly _tag: "Request"; readonly request: Request } | Fail
+
+export interface Wait {
+  readonly _tag: "Wait"
+}
 
 /** One authentication with one mechanism; it cannot be used twice. After a `Fail` every step is a `Fail`. */
 export interface Mechanism {
@@ -73,7 +78,7 @@ export const respond = (octets: Uint8Array, remark?: string): Respond => ({
 
 export const fail = (reason: Fail["reason"], detail: string): Fail => ({ _tag: "Fail", reason, detail })
 
-export const wait: Step = { _tag: "Wait" }
+export const wait: Wait = { _tag: "Wait" }
 
 /** Asks for a computation from within a script. */
 export function* compute(request: Request): Generator<Step, Uint8Array, Uint8Array> {
