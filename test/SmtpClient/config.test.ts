@@ -475,9 +475,9 @@ describe("a URL", () => {
       {},
       "url holds a URL, number 2 (b.test), whose timeouts.greeting "
     ],
-    [["smtp://a.test", "nonsense"], {}, "url holds a URL, number 2, which is no address"],
-    [["smtp://a.test", untyped(5)], {}, "url holds a URL, number 2, which is no address"],
-    [[untyped(null)], {}, "url is no address"],
+    [["smtp://a.test", "nonsense"], {}, "url holds a URL, number 2, which is not the address"],
+    [["smtp://a.test", untyped(5)], {}, "url holds a URL, number 2, which is not the address"],
+    [[untyped(null)], {}, "url is not the address"],
     ...["timeout=3 seconds", "maxWaiting=2", "rateLimitKey=x", "retry.mayDuplicate=true"].map(
       (query) =>
         [
@@ -595,6 +595,12 @@ describe("a layer", () => {
         [{ relays: { length: 1 } }, "relays"],
         [{ relays: [{ host: "a.test" }, null] }, "relays[1]"],
         [{ host: "a.test", rateLimitKey: 5 }, "rateLimitKey"],
+        [{ host: 5 }, "host"],
+        [{ host: "a.test", allowInsecureAuth: "true" }, "allowInsecureAuth"],
+        [{ host: "a.test", timeouts: 5 }, "timeouts"],
+        [{ host: "a.test", advanced: null }, "advanced"],
+        [{ host: "a.test", advanced: { window: { messages: "1" } } }, "advanced.window.messages"],
+        [{ host: "a.test", advanced: { eagerWithin: -1 } }, "advanced.eagerWithin"],
         [{ host: "a.test", retry: null }, "retry"],
         [{ host: "a.test", retry: 5 }, "retry"],
         [{ host: "a.test", retry: { mayDuplicate: "false" } }, "retry.mayDuplicate"],

@@ -14,6 +14,10 @@ export const valid: <A>(value: A) => Checked<A> = Either.right
 export const missing = (key: string, message: string): Checked<never> =>
   Either.left(Errors.MissingData([key], message))
 
+export const invalidData = (key: string, message: string): ConfigError => Errors.InvalidData([key], message)
+
+export const failed: (error: ConfigError) => Checked<never> = Either.left
+
 /** Checks in a row, as in `Effect.gen`: the first problem ends them. */
 export const checks = Either.gen
 

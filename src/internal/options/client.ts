@@ -1,20 +1,89 @@
-/**
- * Reads the options of a client: every value that a program can get wrong is checked when the client is made, before
- * anything is sent.
- */
+/** The options of a client: their table, and how they are read when the client is made. */
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, invalidRecord, invalidText, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, Receipt, Relay, Retry } from "../../SmtpClient.js"
 import type * as SmtpSession from "../../SmtpSession.js"
-import { formatEndpoint } from "../transport/connection.js"
-import * as Credentials from "../session/credentials.js"
-import { read as readSession } from "./session.js"
 import type { Bounds } from "../client/queue.js"
 import * as Retries from "../client/retry.js"
+import * as Credentials from "../session/credentials.js"
+import { formatEndpoint } from "../transport/connection.js"
+import type { Kind, Rows } from "./fields.js"
+import { choice, duration, flag, int, number, opaque, option, optionWith, problemOf, text } from "./fields.js"
+import { read as readSession } from "./session.js"
+
+// -- the table
+
+const preset = choice("off", "briefly", "greylisted")
+
+/** Written as the name of a schedule, with `retry.mayDuplicate` beside it. */
+const retry: Kind<Retry> = {
+  type: `${preset.type}, or an object`,
+  problemOf: () => undefined,
+  leaves: [
+    ...preset.leaves.map((leaf) => ({ ...leaf, read: preset.read })),
+    {
+      path: "mayDuplicate",
+      type: flag.type,
+      isSecret: false,
+      fallback: "false",
+      doc: "Tries again after `Unknown` too, which can deliver a message twice.",
+      read: (written, name, current) => {
+        const mayDuplicate = flag.read(written, name)
+        if (typeof mayDuplicate !== "boolean") return mayDuplicate
+        return { schedule: typeof current === "string" ? current : undefined, mayDuplicate }
+      }
+    }
+  ]
+}
+
+const relays: Kind<ReadonlyArray<Relay>> = {
+  ...opaque("list of objects"),
+  problemOf: (value, name) => {
+    if (!Array.isArray(value)) return invalid(name, "is not a list")
+    if (value.length === 0) return invalid(name, "is empty: there is nowhere to send to")
+    // Array.from, since findIndex of an array with holes would hand them over as undefined.
+    const index = Array.from<unknown>(value).findIndex((relay) => !Predicate.isObject(relay))
+    return index === -1 ? undefined : invalid(`${name}[${index}]`, "is not an object")
+  }
+}
+
+/** Those that concern the client as a whole. */
+export const clientRows = {
+  relays: option(relays, "`host`", "Several servers, each with options of its own and a `priority`."),
+  maxSessions: optionWith(int(1), 5, "Sessions open at once, those that are being closed included."),
+  maxWaiting: optionWith(int(0), Infinity, "Messages that may wait for a session; without it senders wait."),
+  maxMessages: optionWith(
+    int(1),
+    1000,
+    "Messages of one session; the server's MAILMAX (RFC 9422) is kept as well."
+  ),
+  maxAge: optionWith(duration, "15 minutes", "How long a session is used."),
+  idleTimeout: optionWith(
+    duration,
+    "30 seconds",
+    "How long an idle session is kept; choose less than the server does."
+  ),
+  maxPause: optionWith(
+    duration,
+    "30 seconds",
+    "Longest pause after a relay failed; pauses begin at half a second and double."
+  ),
+  retry: optionWith(retry, "briefly", "Further attempts after temporary refusals and failures."),
+  rateLimitKey: option(text, "first host", "Key under which an SmtpRateLimit counts messages."),
+  timeout: option(duration, "none", "Limit of a send without its own: waits, attempts and pauses together."),
+  shutdownTimeout: optionWith(duration, "30 seconds", "Time for messages in flight when the client closes.")
+} satisfies Rows<Omit<Options, keyof SmtpSession.Options>>
+
+/** Those of a server among several. */
+export const relayRows = {
+  priority: optionWith(number, 0, "The lowest goes first; relays with equal priority share the load."),
+  maxSessions: option(int(1), "those of the client", "Sessions open at this relay.")
+} satisfies Rows<Omit<Relay, keyof SmtpSession.Options>>
+
+// -- reading
 
 export interface RelaySettings {
   readonly name: string
@@ -23,7 +92,7 @@ export interface RelaySettings {
   readonly priority: number
   readonly maxSessions: number
   readonly slots: number
-  /** How many octets of content a session takes at once, before another message. */
+  /** Bytes of content in flight on a session, beyond which no other message begins. */
   readonly windowOctets: number
   readonly session: SmtpSession.Options
 }
@@ -42,46 +111,37 @@ export interface Settings {
   readonly rateLimitKey: string
 }
 
-const notADuration = `is not a duration, such as "30 seconds"`
-
 export const read = (options: Options): Settings | Invalid => {
-  const wrong = invalidRecord("options", options) ?? misfitOf(options)
+  const wrong = invalidRecord("options", options) ?? problemOf(clientRows, options)
   if (wrong !== undefined) return wrong
-  // Before the relays, who take what is not their own from the client.
-  const bounds = readBounds(options)
-  if (isInvalid(bounds)) return bounds
   const relays = readRelays(options)
   if (isInvalid(relays)) return relays
   const retry = readRetry(options.retry)
   if (isInvalid(retry)) return retry
-  const timeout = readMillis(options.timeout, Infinity, "timeout")
-  if (isInvalid(timeout)) return timeout
-  const shutdown = readMillis(options.shutdownTimeout, 30_000, "shutdownTimeout")
-  if (isInvalid(shutdown)) return shutdown
+  const timeoutMillis = Duration.toMillis(options.timeout ?? Infinity)
   return {
     relays,
-    bounds,
+    bounds: {
+      maxSessions: options.maxSessions ?? clientRows.maxSessions.default,
+      maxWaiting: options.maxWaiting ?? clientRows.maxWaiting.default,
+      maxMessages: options.maxMessages ?? clientRows.maxMessages.default,
+      maxAgeMillis: Duration.toMillis(options.maxAge ?? clientRows.maxAge.default),
+      idleMillis: Duration.toMillis(options.idleTimeout ?? clientRows.idleTimeout.default),
+      longestPauseMillis: Duration.toMillis(options.maxPause ?? clientRows.maxPause.default)
+    },
     retry,
-    timeoutMillis: timeout === Infinity ? undefined : timeout,
-    shutdownMillis: shutdown,
+    timeoutMillis: timeoutMillis === Infinity ? undefined : timeoutMillis,
+    shutdownMillis: Duration.toMillis(options.shutdownTimeout ?? clientRows.shutdownTimeout.default),
     rateLimitKey: options.rateLimitKey ?? relays[0]?.host ?? ""
   }
 }
 
-/** What plain JavaScript can hand over, and nothing below could go on from. */
-const misfitOf = ({ rateLimitKey, relays }: Options): Invalid | undefined => {
-  const wrong = rateLimitKey === undefined ? undefined : invalidText("rateLimitKey", rateLimitKey)
-  if (wrong !== undefined) return wrong
-  if (relays === undefined) return undefined
-  if (!Array.isArray(relays)) return invalid("relays", "is not a list")
-  // By the iterator, which leaves out no hole.
-  const index = Array.from<unknown>(relays).findIndex((relay) => !Predicate.isObject(relay))
-  return index === -1 ? undefined : invalid(`relays[${index}]`, "is not an object")
-}
-
 const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid => {
   const { relays } = options
-  if (relays === undefined) return readAll([options], () => "")
+  if (relays === undefined) {
+    const only = readRelay(options)
+    return isInvalid(only) ? only : [only]
+  }
   if (options.host !== undefined || options.path !== undefined) {
     const field = options.host === undefined ? "path" : "host"
     return invalid(
@@ -89,21 +149,10 @@ const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid =>
       "is given beside relays: name every server in relays, or the only one in host or path"
     )
   }
-  if (relays.length === 0) return invalid("relays", "is empty: there is nowhere to send to")
-  return readAll(
-    relays.map((relay) => over(options, definedOf(relay))),
-    (index) => `relays[${index}].`
-  )
-}
-
-const readAll = (
-  relays: ReadonlyArray<Relay>,
-  prefix: (index: number) => string
-): ReadonlyArray<RelaySettings> | Invalid => {
   const read: Array<RelaySettings> = []
   for (const [index, relay] of relays.entries()) {
-    const settings = readRelay(relay)
-    if (isInvalid(settings)) return { ...settings, field: `${prefix(index)}${settings.field}` }
+    const settings = readRelay(over(options, definedOf(relay)))
+    if (isInvalid(settings)) return { ...settings, field: `relays[${index}].${settings.field}` }
     read.push(settings)
   }
   return read
@@ -112,22 +161,19 @@ const readAll = (
 const readRelay = (relay: Relay): RelaySettings | Invalid => {
   const settings = readSession(relay)
   if (isInvalid(settings)) return settings
-  const wrong = relay.auth === undefined ? undefined : Credentials.problemOf(relay.auth)
+  const wrong =
+    (relay.auth === undefined ? undefined : Credentials.problemOf(relay.auth)) ?? problemOf(relayRows, relay)
   if (wrong !== undefined) return wrong
-  const maxSessions = readCount(relay.maxSessions, Infinity, "maxSessions", 1)
-  if (isInvalid(maxSessions)) return maxSessions
-  const priority = relay.priority ?? 0
-  if (!Number.isFinite(priority)) return invalid("priority", "is not a number")
   const { chunking, endpoint, host, pipelining, port, window } = settings
-  // With "overlap" one message has the wire, one is next, and others wait so that it never runs empty.
+  // With "overlap" one message is being sent and one is next; others wait so that the session is never idle.
   const slots =
     chunking === "eager" ? window.messages : pipelining === "overlap" ? Math.min(4, window.messages) : 1
   return {
     name: formatEndpoint(endpoint),
     host,
     port,
-    priority,
-    maxSessions,
+    priority: relay.priority ?? relayRows.priority.default,
+    maxSessions: relay.maxSessions ?? Infinity,
     slots,
     windowOctets: window.octets,
     session: relay
@@ -140,86 +186,33 @@ export const over = <A extends Options>(defaults: A, own: Options): A => {
   return { ...defaults, ...own, ...(advanced === undefined ? {} : { advanced }) }
 }
 
-/** Options that are undefined are not there: what is spread over others must not undo them. */
+/** Options without those that are undefined, which must not override others when they are spread over them. */
 export const definedOf = (options: Options & Relay): Options & Relay =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
-const readBounds = (options: Options): Bounds | Invalid => {
-  const maxSessions = readCount(options.maxSessions, 5, "maxSessions", 1)
-  if (isInvalid(maxSessions)) return maxSessions
-  const maxWaiting = readCount(options.maxWaiting, Infinity, "maxWaiting", 0)
-  if (isInvalid(maxWaiting)) return maxWaiting
-  const maxMessages = readCount(options.maxMessages, 1000, "maxMessages", 1)
-  if (isInvalid(maxMessages)) return maxMessages
-  const maxAgeMillis = readMillis(options.maxAge, 900_000, "maxAge")
-  if (isInvalid(maxAgeMillis)) return maxAgeMillis
-  const idleMillis = readMillis(options.idleTimeout, 30_000, "idleTimeout")
-  if (isInvalid(idleMillis)) return idleMillis
-  const longestPauseMillis = readMillis(options.maxPause, 30_000, "maxPause")
-  if (isInvalid(longestPauseMillis)) return longestPauseMillis
-  return { maxSessions, maxWaiting, maxMessages, maxAgeMillis, idleMillis, longestPauseMillis }
-}
-
-/** A whole number, were it without end. */
 export const readCount = (
   value: number | undefined,
   fallback: number,
   field: string,
   least: number
-): number | Invalid => {
-  const count = value ?? fallback
-  return count === Infinity || (Number.isInteger(count) && count >= least)
-    ? count
-    : invalid(field, `is not a whole number from ${least}`)
-}
+): number | Invalid => (value === undefined ? fallback : (int(least).problemOf(value, field) ?? value))
 
-const readMillis = (
-  value: Duration.DurationInput | undefined,
-  fallback: number,
-  field: string
-): number | Invalid => {
-  if (value === undefined) return fallback
-  const duration = Duration.decodeUnknown(value)
-  if (Option.isNone(duration)) return invalid(field, notADuration)
-  return isBelowZero(value)
-    ? invalid(field, "is negative, or not a number")
-    : Duration.toMillis(duration.value)
-}
-
-/** What `Duration` would take for zero. */
-const isBelowZero = (value: Duration.DurationInput): boolean => {
-  switch (typeof value) {
-    case "number":
-      return !(value >= 0)
-    case "bigint":
-      return value < 0n
-    case "string":
-      return value.startsWith("-")
-    default:
-      return !Duration.isDuration(value) && !(value[0] * 1e9 + value[1] >= 0)
-  }
-}
-
-/** Reads how a client, or one send, is to try again. */
+/** How a client, or one send, tries again. */
 export const readRetry = (retry: Retry | undefined): RetrySettings | Invalid => {
-  if (retry === undefined) return { schedule: Retries.briefly, mayDuplicate: false }
-  if (typeof retry === "string") {
-    return (
-      invalidChoice("retry", retry, ["off", "briefly", "greylisted"]) ?? {
-        schedule: Retries.presets[retry],
-        mayDuplicate: false
-      }
-    )
+  if (retry === undefined || typeof retry === "string") {
+    const name = preset.read(retry ?? clientRows.retry.default, "retry")
+    return isInvalid(name) ? name : { schedule: Retries.presets[name], mayDuplicate: false }
   }
   const wrong = invalidRecord("retry", retry)
   if (wrong !== undefined) return wrong
-  const { mayDuplicate = false, schedule = "briefly" } = retry
-  if (!Predicate.isBoolean(mayDuplicate)) return invalid("retry.mayDuplicate", "is neither true nor false")
+  const { mayDuplicate = false, schedule = clientRows.retry.default } = retry
+  const notAFlag = flag.problemOf(mayDuplicate, "retry.mayDuplicate")
+  if (notAFlag !== undefined) return notAFlag
   if (typeof schedule !== "string") {
     return Schedule.isSchedule(schedule)
       ? { schedule, mayDuplicate }
       : invalid("retry.schedule", "is neither a Schedule nor the name of one")
   }
-  const preset = readRetry(schedule)
-  return isInvalid(preset) ? { ...preset, field: "retry.schedule" } : { ...preset, mayDuplicate }
+  const name = preset.read(schedule, "retry.schedule")
+  return isInvalid(name) ? name : { schedule: Retries.presets[name], mayDuplicate }
 }

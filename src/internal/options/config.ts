@@ -1,66 +1,57 @@
-/** Options from Effect's Config: one key for each, in capitals behind a prefix. */
+/** Options from Effect's Config: a key for each, in capitals behind a prefix. */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
-import * as ConfigErrors from "effect/ConfigError"
-import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { Options } from "../../SmtpClient.js"
+import type { Checked } from "../effect/config.js"
+import { checked, failed, missing, optional, valid } from "../effect/config.js"
+import * as Texts from "./text.js"
 import * as Urls from "./url.js"
-import * as Written from "./text.js"
 
 /** `timeouts.greeting` becomes `TIMEOUTS_GREETING`, `maxSessions` becomes `MAX_SESSIONS`. */
-const capitals = (name: string): string =>
+export const capitals = (name: string): string =>
   name
     .replaceAll(/([a-z])([A-Z])/g, "$1_$2")
     .replaceAll(/[^A-Za-z0-9]+/g, "_")
     .toUpperCase()
 
-// Where every process finds its programs, and no socket.
-const searchPath = "PATH"
-
 export const config = (prefix: string): Config.Config<Options> => {
   const keyOf = (option: string): string => {
-    const name = capitals(Written.nameOf(option))
+    const name = capitals(Texts.nameOf(option))
     return prefix === "" ? name : `${prefix}_${name}`
   }
   const texts = Config.all(
-    Written.fields.map(({ isSecret, name }) =>
-      keyOf(name) === searchPath ? Config.succeed(undefined) : text(keyOf(name), isSecret)
+    Texts.fields.map(({ isSecret, name }) =>
+      // Every process has the search path of its programs in PATH.
+      keyOf(name) === "PATH" ? Config.succeed(undefined) : text(keyOf(name), isSecret)
     )
   )
-  const urls = text(keyOf("url"), true)
-  return Config.all({ texts, urls }).pipe(Config.mapOrFail(({ texts, urls }) => assemble(texts, urls, keyOf)))
+  return checked(Config.all({ texts, urls: text(keyOf("url"), true) }), ({ texts, urls }) =>
+    assemble(texts, urls, keyOf)
+  )
 }
+
+// A text that cannot be read is never shown.
+const text = (key: string, isSecret: boolean): Config.Config<string | undefined> =>
+  optional(isSecret ? Config.map(Config.redacted(key), Redacted.value) : Config.string(key))
 
 const assemble = (
   values: ReadonlyArray<string | undefined>,
   urls: string | undefined,
   keyOf: (name: string) => string
-): Either.Either<Options, ConfigError.ConfigError> => {
+): Checked<Options> => {
   const texts = new Map<string, string>()
-  for (const [index, { name }] of Written.fields.entries()) {
+  for (const [index, { name }] of Texts.fields.entries()) {
     const value = values[index]
     if (value !== undefined) texts.set(name, value)
   }
   if (urls === undefined && !texts.has("host") && !texts.has("path")) {
-    return Either.left(ConfigErrors.MissingData([keyOf("host")], `Expected ${keyOf("host")} to exist`))
+    return missing(keyOf("host"), `Expected ${keyOf("host")} to exist`)
   }
   const all = urls?.trim().split(/\s+/)
-  const options = all === undefined ? Written.read(texts) : Urls.readAll(all, texts)
-  const problem = isInvalid(options) ? options : Written.problemOf(options)
-  if (problem !== undefined) {
-    const isOwn = (name: string): boolean => texts.has(Written.nameOf(name))
-    const attributed = all === undefined ? problem : Urls.attribute(problem, all, isOwn)
-    return Either.left(Urls.configError(attributed, keyOf))
-  }
-  return isInvalid(options) ? Either.left(Urls.configError(options, keyOf)) : Either.right(options)
+  const options = Texts.checkOptions(all === undefined ? Texts.read(texts) : Urls.readAll(all, texts))
+  if (!isInvalid(options)) return valid(options)
+  const isOwn = (name: string): boolean => texts.has(Texts.nameOf(name))
+  const problem = all === undefined ? options : Urls.attribute(options, all, isOwn)
+  return failed(Urls.configError(problem, keyOf))
 }
-
-// Secret or not: a text that cannot be read is shown to nobody.
-const text = (key: string, isSecret: boolean): Config.Config<string | undefined> =>
-  (isSecret ? Config.map(Config.redacted(key), Redacted.value) : Config.string(key)).pipe(
-    Config.option,
-    Config.map(Option.getOrUndefined)
-  )

@@ -1,26 +1,159 @@
-/**
- * Reads the options of a session: every value that a program can get wrong is checked here, before a connection is
- * opened.
- */
+/** The options of a session: their table, and how they are read before a connection is opened. */
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
-import * as ProxyHeader from "../../protocol/ProxyHeader.js"
-import * as Xclient from "../../protocol/Xclient.js"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidChoice, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
+import { invalid, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import { parseClientName } from "../../protocol/Mailbox.js"
+import type { Chunking, Pipelining } from "../../protocol/Plan.js"
+import type { ProxyAddress } from "../../protocol/ProxyHeader.js"
+import * as ProxyHeader from "../../protocol/ProxyHeader.js"
 import type { Limits } from "../../protocol/Reply.js"
 import { defaultLimits } from "../../protocol/Reply.js"
-import type { Chunking, Pipelining } from "../../protocol/Plan.js"
-import type { AdvancedOptions, Options, TlsPolicy } from "../../SmtpSession.js"
+import type { ClientAttributes } from "../../protocol/Xclient.js"
+import * as Xclient from "../../protocol/Xclient.js"
+import type { Credentials } from "../../SmtpAuth.js"
+import type { AdvancedOptions, Options, TlsPolicy, WindowOptions } from "../../SmtpSession.js"
 import type { Endpoint } from "../../SmtpSocket.js"
-import type { Window } from "../session/turn.js"
+import type { Listener } from "../../SmtpTranscript.js"
+import type { TlsOptions } from "../../TlsUpgrade.js"
 import type { TimeLimits } from "../session/timeLimits.js"
 import * as TimeLimit from "../session/timeLimits.js"
+import type { Window } from "../session/turn.js"
+import type { Rows } from "./fields.js"
+import {
+  choice,
+  duration,
+  flag,
+  int,
+  largest,
+  nonEmpty,
+  opaque,
+  option,
+  optionWith,
+  problemOf,
+  secret,
+  struct,
+  text,
+  unchecked,
+  written
+} from "./fields.js"
+
+// -- the table
+
+const readAddress = (value: string, name: string): ProxyAddress | Invalid => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value)
+  const address = match?.[1] ?? match?.[2]
+  return address === undefined
+    ? invalid(name, 'is not an address and a port, such as "192.0.2.1:25" or "[2001:db8::1]:25"')
+    : { address, port: Number(match?.[3]) }
+}
+
+const address = written("address and port", readAddress)
+
+const proxyHeaderRows: Rows<ProxyHeader.ProxyHeader> = {
+  version: option(
+    written("1 or 2", (value, name) =>
+      value === "1" ? 1 : value === "2" ? 2 : invalid(name, 'is none of "1", "2"')
+    ),
+    "2",
+    "Version of the PROXY protocol."
+  ),
+  source: option(address, "none", "The client that the program speaks for."),
+  destination: option(address, "none", "Where that client connected to.")
+}
+
+const port = int(0, 65_535)
+
+const xclientRows: Rows<ClientAttributes> = {
+  name: option(text, "none", "Host name of the client that the program speaks for."),
+  address: option(text, "none", "Its IP address."),
+  port: option(port, "none", "Its port."),
+  protocol: option(choice("SMTP", "ESMTP"), "none", "Its protocol."),
+  helo: option(text, "none", "Its EHLO argument."),
+  login: option(text, "none", "The user that it authenticated as."),
+  destinationAddress: option(text, "none", "The address that it connected to."),
+  destinationPort: option(port, "none", "The port that it connected to.")
+}
+
+const tlsRows: Rows<TlsOptions> = {
+  ca: option(
+    written<NonNullable<TlsOptions["ca"]>>("PEM", nonEmpty),
+    "Node's list",
+    "Certificate authorities to trust."
+  ),
+  cert: option(
+    written<NonNullable<TlsOptions["cert"]>>("PEM", nonEmpty),
+    "none",
+    "Client certificate, with its chain."
+  ),
+  key: option(secret, "none", "Private key of the client certificate, as PEM."),
+  passphrase: option(secret, "none", "Passphrase of the private key."),
+  servername: option(text, "`host`", "Name for SNI, which the certificate must carry."),
+  minVersion: optionWith(choice("TLSv1.2", "TLSv1.3"), "TLSv1.2", "Lowest TLS version to accept."),
+  verify: optionWith(flag, true, "Refuses a certificate that is not trusted or not valid for the name.")
+}
+
+const limit = int(1, largest)
+
+const windowRows = {
+  messages: optionWith(limit, 32, "Messages in flight at once."),
+  octets: optionWith(limit, 1_048_576, "Bytes of content in flight at once.")
+} satisfies Rows<WindowOptions>
+
+const replyLimitRows: Rows<Limits> = {
+  lineLength: optionWith(limit, defaultLimits.lineLength, "Bytes of a reply line."),
+  lines: optionWith(limit, defaultLimits.lines, "Lines of a reply."),
+  replyLength: optionWith(limit, defaultLimits.replyLength, "Bytes of a reply.")
+}
+
+const advancedRows = {
+  window: option(struct<WindowOptions>(windowRows, {}), "", ""),
+  resetBetween: optionWith(flag, true, "RSET before a transaction that begins before the last verdict."),
+  eagerWithin: optionWith(
+    duration,
+    "2 seconds",
+    'Age of the last reply up to which `"eager"` content leaves.'
+  ),
+  replyLimits: option(struct<Partial<Limits>>(replyLimitRows, {}), "", "")
+} satisfies Rows<AdvancedOptions>
+
+export const sessionRows = {
+  host: option(text, "required", "Host name or address of the server; `host:port` is accepted."),
+  port: option(int(1, 65_535), "587, 465, 25 or 24", "Port; the default follows from `tls` and `dialect`."),
+  path: option(text, "none", "Path of a UNIX socket, instead of `host` and `port`."),
+  localAddress: option(text, "any", "Local IP address to connect from."),
+  localPort: option(port, "any", "Local port to connect from."),
+  proxyHeader: option(unchecked(struct(proxyHeaderRows, { version: 2 })), "", ""),
+  xclient: option(unchecked(struct<ClientAttributes>(xclientRows, {})), "", ""),
+  dialect: optionWith(choice("smtp", "lmtp"), "smtp", "`lmtp` for a mail store (RFC 2033)."),
+  clientName: option(text, "this host", "Name for EHLO: a qualified domain name or an address literal."),
+  tls: option(
+    choice("starttls", "implicit", "opportunistic", "none"),
+    "starttls; none for a UNIX socket",
+    "When the session is on TLS."
+  ),
+  tlsOptions: option(unchecked(struct<TlsOptions>(tlsRows, {})), "", ""),
+  auth: option(opaque<Credentials>("Credentials"), "none", "Credentials for AUTH."),
+  allowInsecureAuth: optionWith(flag, false, "Sends credentials without TLS."),
+  pipelining: optionWith(
+    choice("off", "envelope", "data", "overlap"),
+    "data",
+    "How much leaves in one write, where the server offers PIPELINING."
+  ),
+  chunking: optionWith(
+    choice("off", "on", "eager"),
+    "off",
+    "Sends content by BDAT, where the server offers CHUNKING."
+  ),
+  timeouts: option(struct<TimeLimit.TimeLimitOptions>(TimeLimit.timeLimitRows, {}), "", ""),
+  transcript: option(opaque<Listener>("function"), "none", "Receives every line, redacted."),
+  advanced: option(struct<AdvancedOptions>(advancedRows, {}), "", "")
+} satisfies Rows<Options>
+
+// -- reading
 
 export interface Settings {
   readonly endpoint: Endpoint
-  /** The host whose name the certificate has to carry. */
+  /** The host whose name the certificate must carry. */
   readonly host: string
   readonly port: number
   readonly dialect: "smtp" | "lmtp"
@@ -34,7 +167,7 @@ export interface Settings {
   readonly resetBetween: boolean
   /** In milliseconds. */
   readonly eagerWithin: number
-  /** The octets of the PROXY header. */
+  /** The bytes of the PROXY header. */
   readonly proxyHeader: Uint8Array | undefined
 }
 
@@ -46,26 +179,16 @@ const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
 }
 
 export const read = (options: Options): Settings | Invalid => {
-  const choice = firstInvalidChoice(options)
-  if (choice !== undefined) return choice
-  const dialect = options.dialect ?? "smtp"
+  const wrong = invalidRecord("options", options) ?? problemOf(sessionRows, options)
+  if (wrong !== undefined) return wrong
+  const { advanced = {}, dialect = sessionRows.dialect.default } = options
+  const { replyLimits = {}, window = {} } = advanced
   const tls = options.tls ?? (options.path === undefined ? "starttls" : "none")
   const target = readEndpoint(options, dialect === "lmtp" ? 24 : defaultPorts[tls])
   if (isInvalid(target)) return target
   const clientName =
     options.clientName === undefined ? undefined : parseClientName(options.clientName, "clientName")
   if (isInvalid(clientName)) return clientName
-  const limits = readTimeLimits(options.timeouts ?? {})
-  if (isInvalid(limits)) return limits
-  const { advanced = {} } = options
-  const notAnObject = invalidRecord("advanced", advanced)
-  if (notAnObject !== undefined) return notAnObject
-  const replyLimits = readReplyLimits(advanced.replyLimits ?? {})
-  if (isInvalid(replyLimits)) return replyLimits
-  const window = readWindow(advanced.window ?? {})
-  if (isInvalid(window)) return window
-  const eagerWithin = Duration.decodeUnknown(advanced.eagerWithin ?? "2 seconds")
-  if (Option.isNone(eagerWithin)) return invalid("advanced.eagerWithin", notADuration)
   const proxyHeader =
     options.proxyHeader === undefined ? undefined : ProxyHeader.encode(options.proxyHeader, "proxyHeader")
   if (isInvalid(proxyHeader)) return proxyHeader
@@ -76,29 +199,28 @@ export const read = (options: Options): Settings | Invalid => {
     dialect,
     tls,
     clientName,
-    limits,
-    replyLimits,
-    pipelining: options.pipelining ?? "data",
-    chunking: options.chunking ?? "off",
-    window,
-    resetBetween: advanced.resetBetween ?? true,
-    eagerWithin: Duration.toMillis(eagerWithin.value),
+    limits: TimeLimit.make(options.timeouts ?? {}),
+    replyLimits: {
+      lineLength: replyLimits.lineLength ?? defaultLimits.lineLength,
+      lines: replyLimits.lines ?? defaultLimits.lines,
+      replyLength: replyLimits.replyLength ?? defaultLimits.replyLength
+    },
+    pipelining: options.pipelining ?? sessionRows.pipelining.default,
+    chunking: options.chunking ?? sessionRows.chunking.default,
+    window: {
+      messages: window.messages ?? windowRows.messages.default,
+      octets: window.octets ?? windowRows.octets.default
+    },
+    resetBetween: advanced.resetBetween ?? advancedRows.resetBetween.default,
+    eagerWithin: Duration.toMillis(advanced.eagerWithin ?? advancedRows.eagerWithin.default),
     proxyHeader
   }
 }
 
-const notADuration = 'is not a duration, such as "30 seconds"'
-
-const firstInvalidChoice = ({ chunking, dialect, pipelining, tls }: Options): Invalid | undefined =>
-  invalidChoice("tls", tls, Object.keys(defaultPorts)) ??
-  invalidChoice("dialect", dialect, ["smtp", "lmtp"]) ??
-  invalidChoice("pipelining", pipelining, ["off", "envelope", "data", "overlap"]) ??
-  invalidChoice("chunking", chunking, ["off", "on", "eager"])
-
 type Target = Pick<Settings, "endpoint" | "host" | "port">
 
 const readEndpoint = (options: Options, defaultPort: number): Target | Invalid => {
-  const { host, path } = options
+  const { host, localAddress, localPort, path } = options
   if (path !== undefined) {
     if (host !== undefined) return invalid("path", "cannot be combined with host: give one of them")
     if (path === "" || path.includes("\0")) return invalid("path", "is not the path of a UNIX socket")
@@ -110,11 +232,9 @@ const readEndpoint = (options: Options, defaultPort: number): Target | Invalid =
   if (split.port !== undefined && options.port !== undefined) {
     return invalid("port", "is given twice: in host and on its own")
   }
-  const port = readPort(split.port ?? options.port ?? defaultPort, "port", 1)
-  if (isInvalid(port)) return port
-  const localPort = options.localPort === undefined ? undefined : readPort(options.localPort, "localPort", 0)
-  if (isInvalid(localPort)) return localPort
-  const { localAddress } = options
+  const port = split.port ?? options.port ?? defaultPort
+  const wrong = sessionRows.port.problemOf(port, "port")
+  if (wrong !== undefined) return wrong
   if (localAddress !== undefined && !/^[0-9A-Fa-f.:]+(?:%\S+)?$/.test(localAddress)) {
     return invalid("localAddress", "is not an IP address")
   }
@@ -125,17 +245,12 @@ const readEndpoint = (options: Options, defaultPort: number): Target | Invalid =
   }
 }
 
-const readPort = (port: number, field: string, lowest: number): number | Invalid =>
-  Number.isInteger(port) && port >= lowest && port <= 65_535
-    ? port
-    : invalid(field, `is not a port: a whole number from ${lowest} to 65535`)
-
-// `mail.example.com:587` and `[::1]:587`, as smtplib takes them; `::1` is an address and no port.
+// `mail.example.com:587` and `[::1]:587`, as in smtplib; `::1` is an address without a port.
 const splitHost = (host: string): { readonly host: string; readonly port: number | undefined } | Invalid => {
   if (host === "") return invalid("host", "is empty")
   // A control character would end the host's part of an OAUTHBEARER message (RFC 7628 section 3.1).
   if (/[\s\p{Cc}\p{Cs}/@<>]/u.test(host))
-    return invalid("host", "holds a character that no host name has; give a name or address, no URL")
+    return invalid("host", "holds a character that no host name has; give a name or address, not a URL")
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(.*))?$/.exec(host)
   if (match === null) {
     return /^[0-9A-Fa-f:.]+(?:%\S+)?$/.test(host)
@@ -145,35 +260,4 @@ const splitHost = (host: string): { readonly host: string; readonly port: number
   const [, literal, name, port] = match
   if (port !== undefined && !/^\d{1,5}$/.test(port)) return invalid("host", "has a port that is not a number")
   return { host: literal ?? name ?? host, port: port === undefined ? undefined : Number(port) }
-}
-
-const readTimeLimits = (options: NonNullable<Options["timeouts"]>): TimeLimits | Invalid => {
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue
-    const limit = Duration.decodeUnknown(value)
-    if (Option.isNone(limit)) return invalid(`timeouts.${name}`, notADuration)
-    if (Duration.toMillis(limit.value) === 0)
-      return invalid(`timeouts.${name}`, "is zero: no server can meet it")
-  }
-  return TimeLimit.make(options)
-}
-
-const readWindow = ({
-  messages = 32,
-  octets = 1_048_576
-}: NonNullable<AdvancedOptions["window"]>): Window | Invalid => {
-  for (const [name, value] of Object.entries({ messages, octets })) {
-    if (!Number.isInteger(value) || value < 1)
-      return invalid(`advanced.window.${name}`, "is not a whole number above zero")
-  }
-  return { messages, octets }
-}
-
-const readReplyLimits = (options: Partial<Limits>): Limits | Invalid => {
-  const limits = { ...defaultLimits, ...options }
-  for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isInteger(value) || value < 1)
-      return invalid(`advanced.replyLimits.${name}`, "is not a whole number above zero")
-  }
-  return limits
 }

@@ -1,38 +1,35 @@
-/**
- * Options from URLs: `smtp:`, `smtps:` and `lmtp:`. What a URL holds is never shown, since it may hold a password.
- */
-import * as ConfigError from "effect/ConfigError"
+/** Options from URLs: `smtp:`, `smtps:` and `lmtp:`. A message never shows a URL, since it may hold a password. */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, UrlOptions } from "../../SmtpClient.js"
-import { definedOf, over } from "./client.js"
-import * as Written from "./text.js"
+import type { ConfigError } from "../effect/config.js"
+import { invalidData } from "../effect/config.js"
+import { clientRows, definedOf, over } from "./client.js"
+import { pick } from "./fields.js"
+import * as Texts from "./text.js"
 
 type Url = string | Redacted.Redacted
 
-/**
- * Reads one URL, or one for each relay. What the program says itself outranks them all, the password included.
- */
+/** Reads one URL, or one for each relay. The options of the program override them all, the password included. */
 export const read = (
   urls: Url | ReadonlyArray<Url>,
   { password, ...own }: UrlOptions
-): Effect.Effect<Options, ConfigError.ConfigError> =>
+): Effect.Effect<Options, ConfigError> =>
   Effect.suspend(() => {
-    const extra = password === undefined ? nothing : new Map([["password", Redacted.value(password)]])
+    const extra = new Map(password === undefined ? [] : [["password", Redacted.value(password)]])
     const all = isSeveral(urls) ? urls : [urls]
     const given = definedOf(own)
     const read = readAll(all, extra)
-    const options = isInvalid(read) ? read : outranked(read, given)
-    const problem = isInvalid(options) ? options : Written.problemOf(options)
-    if (problem !== undefined) {
-      return Effect.fail(configError(attribute(problem, all, isSaidBy(given, extra)), (name) => name))
-    }
-    return isInvalid(options) ? Effect.fail(configError(options, (name) => name)) : Effect.succeed(options)
+    const options = Texts.checkOptions(isInvalid(read) ? read : override(read, given))
+    return isInvalid(options)
+      ? Effect.fail(configError(attribute(options, all, isIn(given, extra)), (name) => name))
+      : Effect.succeed(options)
   })
 
-const fieldsOfAuth = [
+/** By their names in the errors of credentials. */
+const partsOfAuth = [
   "username",
   "password",
   "authorizationId",
@@ -42,23 +39,22 @@ const fieldsOfAuth = [
   "name"
 ]
 
-/** Whether the program says an option itself, were it within another. */
-const isSaidBy = (own: Options, extra: ReadonlyMap<string, string>): IsOwn => {
+/** Whether an option comes from elsewhere than the URLs. */
+type IsOwn = (name: string, isOfRelay: boolean) => boolean
+
+/** Whether the program gives an option, or what holds it. */
+const isIn = (own: Options, extra: ReadonlyMap<string, string>): IsOwn => {
   const names: ReadonlySet<string> = new Set([...Object.keys(own), ...extra.keys()])
-  const ofAuth = own.auth === undefined ? [] : fieldsOfAuth
+  const ofAuth = own.auth === undefined ? [] : partsOfAuth
   return (name, isOfRelay) => {
-    // The sessions of each relay are said by its URL alone, and what it says of the client is its own fault.
-    if (isOfRelay && (name === "maxSessions" || ofClientOnly.has(name))) return false
+    // The program cannot set the sessions of one relay, nor an option of the client in the URL of a relay.
+    if (isOfRelay && Texts.clientFields.has(name)) return false
     return names.has(name.replace(/[.[].*$/, "")) || ofAuth.includes(name)
   }
 }
 
-/** Whether an option was said elsewhere than in the URLs. */
-type IsOwn = (name: string, isOfRelay: boolean) => boolean
-
 /**
- * A problem that a URL has is one of `url`, and says which URL and which option; the program's own options have theirs
- * under their own names.
+ * A problem within a URL is one of `url`, and says which URL and which option; options from elsewhere keep their names.
  */
 export const attribute = (problem: Invalid, urls: ReadonlyArray<Url>, isOwn: IsOwn): Invalid => {
   const [, place, inRelay] = /^relays\[(\d+)\]\.(.+)$/.exec(problem.field) ?? []
@@ -66,9 +62,10 @@ export const attribute = (problem: Invalid, urls: ReadonlyArray<Url>, isOwn: IsO
   if (isOwn("relays", false)) return problem
   if (isOwn(name, inRelay !== undefined)) return { ...problem, field: name }
   const isOfUrl = name === "url"
-  if (urls.length < 2)
+  if (urls.length < 2) {
     return isOfUrl ? problem : invalid("url", `holds a URL whose ${name} ${problem.reason}`)
-  // What concerns the client is said by the first.
+  }
+  // Options of the client come from the first.
   const index = Number(place ?? 0)
   return invalid(
     "url",
@@ -88,12 +85,10 @@ const hostIn = (url: Url | undefined): string => {
 const textOf = (url: Url): string =>
   typeof url === "string" ? url : Redacted.isRedacted(url) ? Redacted.value(url) : ""
 
-const nothing: ReadonlyMap<string, string> = new Map()
-
-/** What a relay says would outrank the client: the program's options are put before both. */
-const outranked = (read: Options, own: Options): Options => ({
+/** A relay would override the client, so the options of the program go over both. */
+const override = (read: Options, own: Options): Options => ({
   ...over(read, own),
-  // How many sessions a relay may have is its own; the program's number is that of the client.
+  // The program's number of sessions is that of the client.
   ...(read.relays === undefined || own.relays !== undefined
     ? {}
     : { relays: read.relays.map((relay) => ({ ...over(relay, own), maxSessions: relay.maxSessions })) })
@@ -102,14 +97,10 @@ const outranked = (read: Options, own: Options): Options => ({
 const isSeveral = (urls: Url | ReadonlyArray<Url>): urls is ReadonlyArray<Url> => Array.isArray(urls)
 
 /** A problem of an option as the error of a configuration, which calls options by other names. */
-export const configError = (
-  { field, reason }: Invalid,
-  keyOf: (name: string) => string
-): ConfigError.ConfigError => ConfigError.InvalidData([keyOf(field)], `${keyOf(field)} ${reason}`)
+export const configError = ({ field, reason }: Invalid, keyOf: (name: string) => string): ConfigError =>
+  invalidData(keyOf(field), `${keyOf(field)} ${reason}`)
 
-/**
- * Reads several URLs, each of which is to say `extra` too. A problem of one of several is that of a relay.
- */
+/** Reads several URLs, with the texts of `extra` in each. A problem of one of several is that of a relay. */
 export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, string>): Options | Invalid => {
   const all: Array<Options> = []
   for (const [index, url] of urls.entries()) {
@@ -121,52 +112,16 @@ export const readAll = (urls: ReadonlyArray<Url>, extra: ReadonlyMap<string, str
   }
   const [first] = all
   if (first === undefined) return invalid("url", "is missing: there is nowhere to send to")
-  return all.length === 1 ? first : { ...ofClient(first), relays: all }
+  return all.length === 1 ? first : { ...pick(clientRows, first), relays: all }
 }
-
-const ofClient = ({
-  idleTimeout,
-  maxAge,
-  maxMessages,
-  maxPause,
-  maxSessions,
-  maxWaiting,
-  rateLimitKey,
-  retry,
-  shutdownTimeout,
-  timeout
-}: Options): Options => ({
-  idleTimeout,
-  maxAge,
-  maxMessages,
-  maxPause,
-  maxSessions,
-  maxWaiting,
-  rateLimitKey,
-  retry,
-  shutdownTimeout,
-  timeout
-})
-
-/** By their names in a URL. */
-const ofClientOnly: ReadonlySet<string> = new Set([
-  "idleTimeout",
-  "maxAge",
-  "maxMessages",
-  "maxPause",
-  "maxWaiting",
-  "rateLimitKey",
-  "retry",
-  "retry.mayDuplicate",
-  "shutdownTimeout",
-  "timeout"
-])
 
 const schemes: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
   ["smtp:", new Map()],
   ["smtps:", new Map([["tls", "implicit"]])],
   ["lmtp:", new Map([["dialect", "lmtp"]])]
 ])
+
+const broken = "holds a % that encodes nothing: write %25 for a plain %"
 
 const inUrl = "belongs before the query of the URL"
 
@@ -176,13 +131,13 @@ const notInQuery: ReadonlyMap<string, string> = new Map([
   ["path", inUrl],
   ["username", inUrl],
   ["password", inUrl],
-  ["dialect", "is said by the scheme of the URL: smtp: or lmtp:"]
+  ["dialect", "follows from the scheme of the URL: smtp: or lmtp:"]
 ])
 
 const notAnAddress =
-  "is no address of a server: smtp://, smtps:// or lmtp://, then host:port, with a port up to 65535 if any, and with %2F, %3F, %23 or %40 for /, ?, # or @ in a user name or password"
+  "is not the address of a server: smtp://, smtps:// or lmtp://, then host:port, with a port up to 65535 if any, and with %2F, %3F, %23 or %40 for /, ?, # or @ in a user name or password"
 
-const known: ReadonlySet<string> = new Set(Written.fields.map(({ name }) => name))
+const known: ReadonlySet<string> = new Set(Texts.fields.map(({ name }) => name))
 
 const readOne = (text: string, extra: ReadonlyMap<string, string>, isAnother: boolean): Options | Invalid => {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -193,15 +148,17 @@ const readOne = (text: string, extra: ReadonlyMap<string, string>, isAnother: bo
   const texts = new Map(scheme)
   const problem =
     readAddress(url, texts) ?? readQuery(url, texts) ?? (isAnother ? strayOf(texts, extra) : undefined)
-  return problem ?? Written.read(new Map([...texts, ...extra]))
+  return problem ?? Texts.read(new Map([...texts, ...extra]))
 }
 
-/** What a URL other than the first says, and nobody would hear. */
+/** An option of the client in a URL other than the first, which would be ignored. */
 const strayOf = (
   texts: ReadonlyMap<string, string>,
   extra: ReadonlyMap<string, string>
 ): Invalid | undefined => {
-  const stray = [...texts.keys()].find((name) => ofClientOnly.has(name) && !extra.has(name))
+  const stray = [...texts.keys()].find(
+    (name) => Texts.clientFields.has(name) && name !== "maxSessions" && !extra.has(name)
+  )
   return stray === undefined
     ? undefined
     : invalid(stray, "belongs to the first URL: it concerns the whole client")
@@ -212,23 +169,23 @@ const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined 
   for (const name of ["username", "password"] as const) {
     if (url[name] === "") continue
     const value = decode(url[name])
-    if (value === undefined) return invalid(name, "holds a % that encodes nothing: write %25 for a plain %")
+    if (value === undefined) return invalid(name, broken)
     texts.set(name, value)
   }
   if (url.hostname === "") return readPath(url, texts)
   if (url.pathname !== "" && url.pathname !== "/") return invalid("url", "has a path behind the host")
-  // The schemes are none that the URL standard knows: what is beyond ASCII in a host is left encoded.
+  // The URL standard does not know these schemes, and leaves characters beyond ASCII in a host encoded.
   const host = decode(url.hostname)
-  if (host === undefined) return invalid("host", "holds a % that encodes nothing")
+  if (host === undefined) return invalid("host", broken)
   texts.set("host", host.replace(/^\[(.*)\]$/, "$1"))
   if (url.port !== "") texts.set("port", url.port)
   return undefined
 }
 
 const readPath = (url: URL, texts: Map<string, string>): Invalid | undefined => {
-  if (url.protocol !== "lmtp:" || url.pathname.length < 2) return invalid("url", "names no host")
+  if (url.protocol !== "lmtp:" || url.pathname.length < 2) return invalid("url", "has no host")
   const path = decode(url.pathname)
-  if (path === undefined) return invalid("path", "holds a % that encodes nothing: write %25 for a plain %")
+  if (path === undefined) return invalid("path", broken)
   texts.set("path", path)
   return undefined
 }
@@ -242,18 +199,18 @@ const readQuery = (url: URL, texts: Map<string, string>): Invalid | undefined =>
     if (seen.has(name)) return invalid(name, "is given twice")
     seen.add(name)
     if (name === "tls" && texts.get(name) !== undefined && texts.get(name) !== value) {
-      return invalid(name, "contradicts smtps:, which is TLS from the first octet: begin with smtp:")
+      return invalid(name, "contradicts smtps:, which is TLS from the first byte: begin with smtp:")
     }
     texts.set(name, value)
   }
   return undefined
 }
 
-/** Behind an @ that comes too late is the host, and before it the password: what is there is shown to nobody. */
+/** The text before an @ in the query may be the end of a password, so it is not shown. */
 const unknownOption = (name: string, { search }: URL): Invalid =>
   search.includes("@")
     ? invalid("url", "has an unknown option, and an @ behind it: a ? in a user name or password is %3F")
-    : invalid("url", `has an option that is unknown: ${JSON.stringify(name)}`)
+    : invalid("url", `has an unknown option: ${JSON.stringify(name)}`)
 
 const decode = (text: string): string | undefined => {
   try {

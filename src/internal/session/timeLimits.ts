@@ -1,67 +1,52 @@
-/** The time limits of a session, each with the default of RFC 5321 section 4.5.3.2 where it names one. */
+/** The time limits of a session: one for each phase, with the defaults of RFC 5321 section 4.5.3.2 where it has one. */
 import * as Duration from "effect/Duration"
+import * as Record from "effect/Record"
 import type { Phase } from "../../protocol/Command.js"
+import type { Rows } from "../options/fields.js"
+import { optionWith, timeLimit } from "../options/fields.js"
 
-/** One limit for each phase, and those of the dial, the handshake and the content's producer. */
 export type TimeLimits = Readonly<Record<Phase | "connect" | "tls" | "stall", Duration.Duration>>
 
 export type TimeLimitOptions = {
   readonly [Name in Exclude<keyof TimeLimits, "idle">]?: Duration.DurationInput | undefined
 }
 
+const limit = <const D extends Duration.DurationInput>(value: D, of: string) =>
+  optionWith(timeLimit, value, of)
+
+export const timeLimitRows = {
+  connect: limit("1 minute", "The connection attempt."),
+  tls: limit("1 minute", "The TLS handshake."),
+  greeting: limit("5 minutes", "The greeting."),
+  ehlo: limit("5 minutes", "The reply to EHLO, HELO or LHLO."),
+  starttls: limit("5 minutes", "The reply to STARTTLS."),
+  auth: limit("5 minutes", "Each reply to AUTH, and an OAuth token."),
+  mail: limit("5 minutes", "The reply to MAIL."),
+  rcpt: limit("5 minutes", "The reply to RCPT."),
+  data: limit("2 minutes", "The reply to DATA."),
+  content: limit("3 minutes", "A block of content to be taken by the server."),
+  bdat: limit("3 minutes", "The reply to a BDAT chunk that is not the last."),
+  final: limit("10 minutes", "The reply to the whole message."),
+  rset: limit("5 minutes", "The reply to RSET."),
+  noop: limit("5 minutes", "The reply to NOOP."),
+  vrfy: limit("5 minutes", "The reply to VRFY."),
+  expn: limit("5 minutes", "The reply to EXPN."),
+  help: limit("5 minutes", "The reply to HELP."),
+  command: limit("5 minutes", "The reply to any other command."),
+  quit: limit("5 seconds", "The reply to QUIT."),
+  stall: limit("5 minutes", "The next bytes of a content stream.")
+} satisfies Rows<TimeLimitOptions>
+
 const defaults: TimeLimits = {
-  connect: Duration.minutes(1),
-  tls: Duration.minutes(1),
-  greeting: Duration.minutes(5),
-  ehlo: Duration.minutes(5),
-  starttls: Duration.minutes(5),
-  auth: Duration.minutes(5),
-  mail: Duration.minutes(5),
-  rcpt: Duration.minutes(5),
-  data: Duration.minutes(2),
-  content: Duration.minutes(3),
-  bdat: Duration.minutes(3),
-  final: Duration.minutes(10),
-  rset: Duration.minutes(5),
-  noop: Duration.minutes(5),
-  vrfy: Duration.minutes(5),
-  expn: Duration.minutes(5),
-  help: Duration.minutes(5),
-  command: Duration.minutes(5),
-  quit: Duration.seconds(5),
-  stall: Duration.minutes(5),
+  ...Record.map(timeLimitRows, (row) => Duration.decode(row.default)),
   idle: Duration.infinity
 }
 
-/** The limits with a program's own over the defaults. */
-export const make = (options: TimeLimitOptions): TimeLimits => {
-  const own: Partial<Record<keyof TimeLimits, Duration.Duration>> = {}
-  for (const name of names) {
+/** The limits that options ask for, whose values are known to be durations. */
+export const make = (options: TimeLimitOptions): TimeLimits => ({
+  ...defaults,
+  ...Record.map(timeLimitRows, (_, name) => {
     const value = options[name]
-    if (value !== undefined) own[name] = Duration.decode(value)
-  }
-  return { ...defaults, ...own }
-}
-
-const names: ReadonlyArray<keyof TimeLimitOptions> = [
-  "connect",
-  "tls",
-  "greeting",
-  "ehlo",
-  "starttls",
-  "auth",
-  "mail",
-  "rcpt",
-  "data",
-  "content",
-  "bdat",
-  "final",
-  "rset",
-  "noop",
-  "vrfy",
-  "expn",
-  "help",
-  "command",
-  "quit",
-  "stall"
-]
+    return value === undefined ? defaults[name] : Duration.decode(value)
+  })
+})
