@@ -1,19 +1,19 @@
 /**
- * Credentials as values: who the client is, and which SASL mechanisms may be used to prove it. Nothing here
- * talks to a server; sessions do (`auth` in their options, or `authenticate`), by the rules of RFC 4954.
+ * Credentials as values: who the client is, and which SASL mechanisms may prove it. Give them to a session or client as
+ * `auth`, or to `authenticate` of a session (RFC 4954).
  *
- * With every kind of credentials a session sends nothing without TLS unless it was told `allowInsecureAuth`,
- * makes at most three attempts, and fails with `AuthenticationError` (its `reason` says what to do), or with
- * `InvalidArgument`, before anything is sent, when a value cannot be used: empty, over 1,024 octets, or with a
- * NUL, CR or LF in it.
+ * Credentials are sent over TLS only, unless the session has `allowInsecureAuth`. A session says AUTH at most three times
+ * and then fails with `AuthenticationError`, whose `reason` says what to do. A value that is empty, longer than 1,024
+ * bytes, or holds NUL, CR or LF is `InvalidArgument`, and nothing is sent.
  *
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
+import { passwordMechanismTable } from "./protocol/sasl/PasswordMechanisms.js"
 
 /**
- * What a session can authenticate with. Made by the constructors below; holds no secret in clear.
+ * What a session can authenticate with. Use the constructors below; secrets stay Redacted.
  *
  * @since 0.1.0
  * @category models
@@ -28,9 +28,9 @@ export type Credentials = Password | OAuth2 | External | Anonymous | ProgramMech
  */
 export interface CommonOptions {
   /**
-   * Whether the first octets of a mechanism may travel on the AUTH line, which saves a round trip. `false` is for
-   * servers that do not take them there; smtplib's `initial_response_ok`. Default `true`. A line that would be
-   * longer than 512 octets always takes the slower form (RFC 4954 section 4).
+   * Whether a mechanism's first message may stand on the AUTH line, which saves a round trip. Set `false` for servers that
+   * do not accept it there. Default `true`. A message that would make the line longer than 512 bytes always follows in a
+   * line of its own (RFC 4954 section 4).
    */
   readonly initialResponse?: boolean | undefined
 }
@@ -41,37 +41,18 @@ export interface CommonOptions {
  * @since 0.1.0
  * @category models
  */
-export type PasswordMechanism =
-  | "SCRAM-SHA-512-PLUS"
-  | "SCRAM-SHA-256-PLUS"
-  | "SCRAM-SHA-1-PLUS"
-  | "SCRAM-SHA-512"
-  | "SCRAM-SHA-256"
-  | "SCRAM-SHA-1"
-  | "CRAM-MD5"
-  | "PLAIN"
-  | "LOGIN"
+export type PasswordMechanism = (typeof passwordMechanismTable)[number]["name"]
 
 /**
- * The order in which password mechanisms are preferred: first those that also prove the server and bind to the
- * TLS channel, then those that prove the server, then the one that at least hides the password, then those that
- * send it. On verified TLS the last are sound, and what most servers offer; leave them out with `mechanisms` if
- * the server must never see the password.
+ * The password mechanisms in the order of preference: SCRAM bound to the TLS channel, SCRAM, CRAM-MD5, and then PLAIN and
+ * LOGIN, which send the password. These are sound on verified TLS, and most servers offer nothing else.
  *
  * @since 0.1.0
  * @category models
  */
-export const passwordMechanisms: ReadonlyArray<PasswordMechanism> = [
-  "SCRAM-SHA-512-PLUS",
-  "SCRAM-SHA-256-PLUS",
-  "SCRAM-SHA-1-PLUS",
-  "SCRAM-SHA-512",
-  "SCRAM-SHA-256",
-  "SCRAM-SHA-1",
-  "CRAM-MD5",
-  "PLAIN",
-  "LOGIN"
-]
+export const passwordMechanisms: ReadonlyArray<PasswordMechanism> = passwordMechanismTable.map(
+  ({ name }) => name
+)
 
 /**
  * The mechanisms that present a bearer token.
@@ -82,7 +63,7 @@ export const passwordMechanisms: ReadonlyArray<PasswordMechanism> = [
 export type OAuth2Mechanism = "OAUTHBEARER" | "XOAUTH2"
 
 /**
- * The standard before Google's older form of it.
+ * The token mechanisms in the order of preference.
  *
  * @since 0.1.0
  * @category models
@@ -96,13 +77,13 @@ export const oauth2Mechanisms: ReadonlyArray<OAuth2Mechanism> = ["OAUTHBEARER", 
 export interface PasswordOptions extends CommonOptions {
   readonly username: string
   readonly password: Redacted.Redacted
-  /** The identity to act as, when it is not the user's own. CRAM-MD5 and LOGIN cannot express it and are left out. */
+  /** The identity to act as, if not the user's own. CRAM-MD5 and LOGIN cannot express it and are not used then. */
   readonly authorizationId?: string | undefined
-  /** The mechanisms to use, the most preferred first, in any letter case. Default `passwordMechanisms`. */
+  /** The mechanisms to use, in the order of preference and in any letter case. Default `passwordMechanisms`. */
   readonly mechanisms?: ReadonlyArray<PasswordMechanism | Lowercase<PasswordMechanism>> | undefined
   /**
-   * The most iterations that a SCRAM server may ask this client to compute. Default 1,000,000, up to half a second of
-   * one thread of the pool for each attempt; the least is always 4,096 (RFC 5802 section 5.1).
+   * The most iterations that a SCRAM server may demand. Default 1,000,000, which take up to half a second of one thread of
+   * the pool for each attempt. At least 4,096 (RFC 5802 section 5.1).
    */
   readonly maximumIterations?: number | undefined
 }
@@ -116,25 +97,21 @@ export interface Password extends PasswordOptions {
 }
 
 /**
- * What the token effect is asked for.
+ * What a function that obtains tokens is called with.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TokenRequest {
-  /** The server has refused the token given before: a cache should be passed over. */
+  /** Whether the server has refused the token given before: do not give it again from a cache. */
   readonly refresh: boolean
-  /**
-   * The token that was refused. A cache that has come to hold another one meanwhile, for another session, can give
-   * that and spare the endpoint a request.
-   */
+  /** The refused token. A cache that meanwhile holds another one can give that. */
   readonly refused?: Redacted.Redacted | undefined
 }
 
 /**
- * Where an access token comes from: the token itself, an effect that obtains one, or a function that is told
- * whether the last one was refused. An error of it with a property `isTransient` that is `true` is taken for one that
- * may pass: `AuthenticationError` then has the reason `TokenUnavailable`, and is transient.
+ * An access token, an effect that obtains one, or a function that is told whether the last one was refused. If its error
+ * has a property `isTransient` that is `true`, `AuthenticationError` has the reason `TokenUnavailable` and is transient.
  *
  * @since 0.1.0
  * @category models
@@ -152,7 +129,7 @@ export interface OAuth2Options extends CommonOptions {
   /** Usually the mail address. */
   readonly username: string
   readonly token: Token
-  /** The mechanisms to use, the most preferred first, in any letter case. Default `oauth2Mechanisms`. */
+  /** The mechanisms to use, in the order of preference and in any letter case. Default `oauth2Mechanisms`. */
   readonly mechanisms?: ReadonlyArray<OAuth2Mechanism | Lowercase<OAuth2Mechanism>> | undefined
 }
 
@@ -169,7 +146,7 @@ export interface OAuth2 extends OAuth2Options {
  * @category models
  */
 export interface ExternalOptions extends CommonOptions {
-  /** The identity to act as; without it the server takes the one of the client certificate. */
+  /** The identity to act as. Default: the one of the client certificate. */
   readonly authorizationId?: string | undefined
 }
 
@@ -199,20 +176,16 @@ export interface Anonymous extends AnonymousOptions {
 }
 
 /**
- * One run of a program's own mechanism.
+ * One run of a program's own mechanism. Challenges and responses are without base64.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Exchange {
-  /** What to say first. An empty array is a response too; absent means that the server speaks first. */
+  /** The first message, which may be empty. Absent if the server speaks first. */
   readonly initialResponse?: Redacted.Redacted<Uint8Array> | undefined
-  /** The response to a challenge of the server, both without base64. */
   readonly respond: (challenge: Uint8Array) => Effect.Effect<Redacted.Redacted<Uint8Array>, unknown>
-  /**
-   * Asked when the server announces success: `false` if it has not proved what the mechanism makes it prove.
-   * Absent: success is believed.
-   */
+  /** Runs after the server has announced success: `false` if the server has not proved itself. Default: it has. */
   readonly verified?: Effect.Effect<boolean, unknown> | undefined
 }
 
@@ -223,7 +196,7 @@ export interface Exchange {
 export interface MechanismOptions extends CommonOptions {
   /** As the server announces it, in any letter case. */
   readonly name: string
-  /** Begins an exchange; run once for every AUTH, so that sessions which share the credentials share no state. */
+  /** Begins an exchange. Runs once for every AUTH, so that sessions with the same credentials share no state. */
   readonly begin: Effect.Effect<Exchange, unknown>
 }
 
@@ -236,14 +209,14 @@ export interface ProgramMechanism extends MechanismOptions {
 }
 
 /**
- * A user name and a password. The first mechanism of `mechanisms` that the server announces is used; the next,
- * if the server does not know it after all (504). A server that refuses the password by SCRAM or CRAM-MD5 is
- * asked once more by PLAIN or LOGIN if TLS verified it, because many announce mechanisms for which they hold no
- * secret.
+ * Authenticates with a user name and a password, by the first of `mechanisms` that the server announces.
  *
- * For SCRAM, user name and password are prepared with SASLprep (RFC 4013); a value that cannot be prepared is
- * `InvalidArgument`. All other mechanisms send the strings as they are, in UTF-8: their servers compare octets,
- * and where they prepare, that is their part (RFC 4616 section 2).
+ * The next mechanism is tried if the server does not know the first after all (504). After 535 to SCRAM or CRAM-MD5 on
+ * verified TLS, PLAIN or LOGIN is tried once, because many servers announce mechanisms for which they hold no secret.
+ * Leave PLAIN and LOGIN out of `mechanisms` if the server must never see the password.
+ *
+ * SCRAM prepares user name and password with SASLprep (RFC 4013); a value that cannot be prepared is `InvalidArgument`. The
+ * other mechanisms send both as they are, in UTF-8.
  *
  * @since 0.1.0
  * @category constructors
@@ -264,11 +237,11 @@ export interface ProgramMechanism extends MechanismOptions {
 export const password = (options: PasswordOptions): Password => ({ ...options, _tag: "Password" })
 
 /**
- * An OAuth 2.0 access token, by OAUTHBEARER (RFC 7628) or XOAUTH2. The token effect is run at authentication; if
- * the server refuses the token it is run once more, with `refresh: true`, and a token other than the refused one
- * is tried once. An error of the effect becomes `AuthenticationError` with reason `Token` (`TokenUnavailable` if it
- * is transient by its own word) and the error as its cause, so let no secret into it. One that takes longer than
- * `timeouts.auth` is interrupted, and the token is `TokenUnavailable`.
+ * Authenticates with an OAuth 2.0 access token, by OAUTHBEARER (RFC 7628) or XOAUTH2.
+ *
+ * The token effect runs at authentication. If the server refuses the token, the effect runs once more with `refresh: true`,
+ * and a different token is tried. An error of the effect is the cause of an `AuthenticationError` with the reason `Token` or
+ * `TokenUnavailable`, so keep secrets out of it. After `timeouts.auth` the effect is interrupted: `TokenUnavailable`.
  *
  * @since 0.1.0
  * @category constructors
@@ -290,7 +263,7 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
 export const oauth2 = (options: OAuth2Options): OAuth2 => ({ ...options, _tag: "OAuth2" })
 
 /**
- * The identity that the server already knows from the lower layers, usually the client certificate given in
+ * Authenticates by EXTERNAL, with an identity that the server knows already: usually the client certificate of
  * `tlsOptions` (RFC 4422 appendix A).
  *
  * @since 0.1.0
@@ -305,7 +278,7 @@ export const oauth2 = (options: OAuth2Options): OAuth2 => ({ ...options, _tag: "
 export const external = (options: ExternalOptions = {}): External => ({ ...options, _tag: "External" })
 
 /**
- * Nobody in particular, with a trace for the server's log if you wish (RFC 4505).
+ * Authenticates as nobody in particular, by ANONYMOUS (RFC 4505).
  *
  * @since 0.1.0
  * @category constructors
@@ -319,9 +292,10 @@ export const external = (options: ExternalOptions = {}): External => ({ ...optio
 export const anonymous = (options: AnonymousOptions = {}): Anonymous => ({ ...options, _tag: "Anonymous" })
 
 /**
- * A mechanism of the program's own; smtplib's `auth(mechanism, authobject)`. Errors of its effects become
- * `AuthenticationError` with reason `Challenge` and the error as their cause, so let no secret into them; the
- * exchange is then cancelled. A server that never stops asking is cancelled after 16 challenges.
+ * Authenticates by a mechanism of your own.
+ *
+ * If an effect of it fails, the exchange is cancelled, and `AuthenticationError` has the reason `Challenge` and the error as
+ * its cause, so keep secrets out of it. An exchange is cancelled after 16 challenges.
  *
  * @since 0.1.0
  * @category constructors

@@ -18,8 +18,8 @@ import { cramMd5 } from "./CramMd5.js"
 import type { Binding } from "./Gs2.js"
 import type { Mechanism, Respond, Step as MechanismStep } from "./Mechanism.js"
 import { respond, wait } from "./Mechanism.js"
-import type { PasswordMechanismRow } from "./PasswordMechanisms.js"
-import { passwordMechanismRows } from "./PasswordMechanisms.js"
+import type { PasswordMechanism } from "./PasswordMechanisms.js"
+import { passwordMechanismTable } from "./PasswordMechanisms.js"
 import { anonymous, external, login, plain } from "./Plain.js"
 import { scram } from "./Scram.js"
 import { checkToken } from "./Values.js"
@@ -183,12 +183,12 @@ class Authentication {
   }
 
   private startPassword(credentials: PasswordCredentials): Step<Reply> {
-    const wanted = upperCase(credentials.mechanisms ?? passwordMechanismRows.map(({ name }) => name))
+    const wanted = upperCase(credentials.mechanisms ?? passwordMechanismTable.map(({ name }) => name))
     const usable = wanted
-      .flatMap((wantedName) => passwordMechanismRows.filter(({ name }) => name === wantedName))
+      .flatMap((wantedName) => passwordMechanismTable.filter(({ name }) => name === wantedName))
       .filter(({ binds }) => binds !== true || this.context.tls?.channelBinding !== undefined)
       .filter(({ onlyOneself }) => onlyOneself !== true || credentials.authorizationId === undefined)
-    const needsMd5 = ({ name }: PasswordMechanismRow): boolean => name === "CRAM-MD5" && this.announces(name)
+    const needsMd5 = ({ name }: PasswordMechanism): boolean => name === "CRAM-MD5" && this.announces(name)
     return usable.some(needsMd5)
       ? {
           _tag: "Md5",
@@ -200,7 +200,7 @@ class Authentication {
 
   private choosePassword(
     credentials: PasswordCredentials,
-    usable: ReadonlyArray<PasswordMechanismRow>
+    usable: ReadonlyArray<PasswordMechanism>
   ): Step<Reply> {
     const common = this.inCommon(usable)
     const noneInCommon = this.noneInCommon(usable)
@@ -235,7 +235,7 @@ class Authentication {
   }
 
   /** RFC 5802 section 6: `NotOffered` tells a server that does offer binding that somebody has removed the offer. */
-  private bindingFor({ binds }: PasswordMechanismRow): Binding {
+  private bindingFor({ binds }: PasswordMechanism): Binding {
     const binding = this.context.tls?.channelBinding
     if (binding === undefined) return { _tag: "Unsupported" }
     if (binds === true) return { _tag: "Bound", ...binding }
@@ -418,7 +418,7 @@ class Authentication {
 }
 
 const passwordMechanism = (
-  { name }: PasswordMechanismRow,
+  { name }: PasswordMechanism,
   { authorizationId, password, username }: PasswordCredentials
 ): Mechanism => {
   const options = { username, password: password(), authorizationId }

@@ -1,6 +1,6 @@
 /**
- * OAUTHBEARER (RFC 7628) and XOAUTH2 (Google's and Microsoft's older form of it): a bearer token at once. On
- * failure the server explains itself in a challenge, which must be answered before its refusal comes.
+ * OAUTHBEARER (RFC 7628) and XOAUTH2 (its older form, of Google and Microsoft): a bearer token at once. On failure the
+ * server explains itself in a challenge, and its refusal follows the answer to that.
  */
 import { header } from "./Gs2.js"
 import type { Mechanism } from "./Mechanism.js"
@@ -15,31 +15,23 @@ export interface BearerOptions {
 
 const separator = "\u0001"
 
-/** The error challenge is answered with a single U+0001 (RFC 7628 section 3.2.3). */
-export const oauthBearer = (options: BearerOptions): Mechanism =>
+const makeBearer = (name: string, fields: ReadonlyArray<string>, afterError: Uint8Array): Mechanism =>
   make({
-    name: "OAUTHBEARER",
-    provesServer: false,
+    name,
     *script() {
-      const { endpoint } = options
-      const pairs = [
-        ...(endpoint === undefined ? [] : [`host=${endpoint.host}`, `port=${endpoint.port}`]),
-        `auth=Bearer ${options.token}`
-      ]
-      const message = [header({ _tag: "Unsupported" }, options.username), ...pairs, "", ""].join(separator)
+      const message = [...fields, "", ""].join(separator)
       const error = yield respond(new TextEncoder().encode(message))
-      return respond(Uint8Array.of(1), new TextDecoder().decode(error))
+      return respond(afterError, new TextDecoder().decode(error))
     }
   })
 
-/** The error challenge is answered with an empty line. */
-export const xoauth2 = (options: { readonly username: string; readonly token: string }): Mechanism =>
-  make({
-    name: "XOAUTH2",
-    provesServer: false,
-    *script() {
-      const message = [`user=${options.username}`, `auth=Bearer ${options.token}`, "", ""].join(separator)
-      const error = yield respond(new TextEncoder().encode(message))
-      return respond(new Uint8Array(0), new TextDecoder().decode(error))
-    }
-  })
+/** An error is answered by a single U+0001 (RFC 7628 section 3.2.3). */
+export const oauthBearer = ({ endpoint, token, username }: BearerOptions): Mechanism => {
+  const address = endpoint === undefined ? [] : [`host=${endpoint.host}`, `port=${endpoint.port}`]
+  const fields = [header({ _tag: "Unsupported" }, username), ...address, `auth=Bearer ${token}`]
+  return makeBearer("OAUTHBEARER", fields, Uint8Array.of(1))
+}
+
+/** An error is answered by an empty line. */
+export const xoauth2 = ({ token, username }: Omit<BearerOptions, "endpoint">): Mechanism =>
+  makeBearer("XOAUTH2", [`user=${username}`, `auth=Bearer ${token}`], new Uint8Array(0))

@@ -1,14 +1,10 @@
-/**
- * CRAM-MD5 (RFC 2195): the user name and an HMAC of the challenge. It proves nothing of the server, and anybody
- * who sees the exchange can try passwords on it.
- */
+/** CRAM-MD5 (RFC 2195): the user name and an HMAC of the challenge. It proves nothing of the server. */
 import type { Mechanism } from "./Mechanism.js"
 import { compute, fail, make, respond, wait } from "./Mechanism.js"
 
 export const cramMd5 = (options: { readonly username: string; readonly password: string }): Mechanism =>
   make({
     name: "CRAM-MD5",
-    provesServer: false,
     *script() {
       const encoder = new TextEncoder()
       const challenge = yield wait

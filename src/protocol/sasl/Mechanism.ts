@@ -1,12 +1,11 @@
 /**
- * The one interface of all SASL mechanisms (RFC 4422): a machine that takes challenges and gives responses, and
- * asks for the hashes it needs instead of computing them. It knows neither SMTP lines nor base64, and never
- * reads a clock or a random source, so that a captured exchange can be replayed.
+ * The interface of all SASL mechanisms (RFC 4422): a machine that takes challenges and gives responses, and asks for the
+ * hashes it needs. It has neither lines nor base64, clock or random source, so that a captured exchange can be replayed.
  */
 
 export type Algorithm = "MD5" | "SHA-1" | "SHA-256" | "SHA-512"
 
-/** A computation that the machine needs; its octets are given to `answer`. */
+/** A computation, whose octets are given to `answer`. */
 export type Request =
   | { readonly _tag: "Hash"; readonly algorithm: Algorithm; readonly data: Uint8Array }
   | {
@@ -24,17 +23,15 @@ export type Request =
       readonly iterations: number
     }
 
-/** Octets for the server: the initial response, or the response to a challenge. */
+/** The initial response, or the response to a challenge. */
 export interface Respond {
   readonly _tag: "Respond"
   readonly octets: Uint8Array
-  /** What the server said went wrong, as it said it, where the mechanism can tell; a refusal follows. */
+  /** What the server says went wrong; a refusal follows. */
   readonly remark?: string | undefined
 }
 
-/**
- * The exchange cannot go on: it has to be cancelled, and a success that comes all the same is not believed.
- */
+/** The exchange has to be cancelled, and a success that comes all the same is not believed. */
 export interface Fail {
   readonly _tag: "Fail"
   readonly reason: "Challenge" | "ServerNotVerified"
@@ -43,25 +40,19 @@ export interface Fail {
   readonly cause?: unknown
 }
 
-/**
- * What to do next. `Wait` is only given by `start`: the mechanism has no initial response, the server speaks
- * first.
- */
+/** `Wait` is given by `start` only: the server speaks first. */
 export type Step = Respond | Wait | { readonly _tag: "Request"; readonly request: Request } | Fail
 
 export interface Wait {
   readonly _tag: "Wait"
 }
 
-/** One authentication with one mechanism; it cannot be used twice. After a `Fail` every step is a `Fail`. */
+/** One authentication. After a `Fail` every step is a `Fail`. */
 export interface Mechanism {
   /** The name in the SASL registry, in capital letters. */
   readonly name: string
-  /** The first step. */
   readonly start: () => Step
-  /** Takes a decoded challenge, which may be empty. */
   readonly challenge: (octets: Uint8Array) => Step
-  /** Takes what was computed for the last `Request`. */
   readonly answer: (octets: Uint8Array) => Step
   /** The server says that authentication succeeded: `undefined` if it may be believed. */
   readonly succeed: () => Fail | undefined
@@ -80,22 +71,20 @@ export const fail = (reason: Fail["reason"], detail: string): Fail => ({ _tag: "
 
 export const wait: Wait = { _tag: "Wait" }
 
-/** Asks for a computation from within a script. */
 export function* compute(request: Request): Generator<Step, Uint8Array, Uint8Array> {
   return yield { _tag: "Request", request }
 }
 
-export interface Options {
+export interface MechanismOptions {
   readonly name: string
-  /** Whether success may be believed only after the script has returned: it checks the server's proof. */
-  readonly provesServer: boolean
+  /** Whether the script checks the server's proof: success is believed only once it has returned. Default false. */
+  readonly provesServer?: boolean
   readonly script: () => Script
 }
 
 const noOctets = new Uint8Array(0)
 
-/** The machine that runs a script. */
-export const make = (options: Options): Mechanism => {
+export const make = (options: MechanismOptions): Mechanism => {
   const script = options.script()
   let awaited: "start" | "challenge" | "answer" | "nothing" = "start"
   let through = false
@@ -130,7 +119,7 @@ export const make = (options: Options): Mechanism => {
     challenge: (octets) => take("challenge", octets),
     answer: (octets) => take("answer", octets),
     succeed: () => {
-      if (!options.provesServer || through) return undefined
+      if (options.provesServer !== true || through) return undefined
       return failure?.reason === "ServerNotVerified"
         ? failure
         : fail("ServerNotVerified", "it announced success before it had proved that it knows the password")

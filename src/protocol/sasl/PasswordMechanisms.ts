@@ -1,27 +1,23 @@
-/** The mechanisms that prove a password, in the order of preference. */
+/** The mechanisms that prove a password. */
 
-export interface PasswordMechanismRow {
-  readonly name:
-    | "SCRAM-SHA-512-PLUS"
-    | "SCRAM-SHA-256-PLUS"
-    | "SCRAM-SHA-1-PLUS"
-    | "SCRAM-SHA-512"
-    | "SCRAM-SHA-256"
-    | "SCRAM-SHA-1"
-    | "CRAM-MD5"
-    | "PLAIN"
-    | "LOGIN"
+export interface PasswordMechanism<Name extends string = string> {
+  readonly name: Name
   /** The hash of SCRAM. */
   readonly scram?: "SHA-1" | "SHA-256" | "SHA-512"
   /** Whether it is bound to the TLS channel. */
   readonly binds?: true
-  /** Whether the password itself is sent; with the others the server needs a secret of the mechanism's own kind. */
+  /** Whether the password itself is sent: the others need a secret of their own kind on the server. */
   readonly sendsPassword?: true
   /** Whether it cannot express an authorization identity. */
   readonly onlyOneself?: true
 }
 
-export const passwordMechanismRows: ReadonlyArray<PasswordMechanismRow> = [
+const table = <Name extends string>(
+  rows: ReadonlyArray<PasswordMechanism<Name>>
+): ReadonlyArray<PasswordMechanism<Name>> => rows
+
+/** In the order of preference. */
+export const passwordMechanismTable = table([
   { name: "SCRAM-SHA-512-PLUS", scram: "SHA-512", binds: true },
   { name: "SCRAM-SHA-256-PLUS", scram: "SHA-256", binds: true },
   { name: "SCRAM-SHA-1-PLUS", scram: "SHA-1", binds: true },
@@ -31,4 +27,4 @@ export const passwordMechanismRows: ReadonlyArray<PasswordMechanismRow> = [
   { name: "CRAM-MD5", onlyOneself: true },
   { name: "PLAIN", sendsPassword: true },
   { name: "LOGIN", sendsPassword: true, onlyOneself: true }
-]
+])
