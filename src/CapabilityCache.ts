@@ -1,7 +1,7 @@
 /**
- * What endpoints announced in reply to EHLO or LHLO, remembered across sessions, so that a program can ask without
- * a connection; and which endpoints have completed STARTTLS, so that an opportunistic session notices when the
- * offer vanishes (RFC 3207 section 6); and which have hung up on too many commands. It never feeds a session: sessions decide by what they were told themselves.
+ * Remembers across sessions what endpoints announced in reply to EHLO or LHLO, so that a program can ask without a
+ * connection; which endpoints have completed STARTTLS, so that a session notices when the offer vanishes (RFC 3207
+ * section 6); and which have hung up because of too many commands. A session never uses remembered announcements.
  *
  * @since 0.1.0
  */
@@ -11,14 +11,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BoundedMap from "./internal/cache/boundedMap.js"
-import { announcementKey, endpointKey, restraintKey } from "./internal/cache/capabilityKey.js"
+import type { Announcement, Entry, Table } from "./internal/cache/capabilityTables.js"
+import { makeService } from "./internal/cache/capabilityTables.js"
 import { withOwnLimit } from "./internal/effect/ownLimit.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
-import { fromLines } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
 
 /**
- * The service that remembers.
+ * The service that sessions tell, and that you can ask.
  *
  * @example
  * ```ts
@@ -45,29 +45,29 @@ export class CapabilityCache extends Context.Tag("effect-smtplib/CapabilityCache
 >() {}
 
 /**
- * None of it fails: a store that cannot be reached is one that remembers nothing. So is one, for a session, that dies or
- * does not answer within 2 seconds; a Warning is logged when that begins.
+ * The methods never fail: a store that cannot be reached remembers nothing. A session treats a cache that dies, or does not
+ * answer within 2 seconds, in the same way, and logs one warning when that begins.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
-  /** What was announced last, or `undefined` when nothing is remembered. */
+  /** The latest announcement, or `undefined` if none is remembered. */
   readonly get: (key: Key) => Effect.Effect<Announced | undefined>
   /** Remembers the lines of a positive reply to EHLO or LHLO, without code and separator. */
   readonly put: (key: Key, lines: ReadonlyArray<string>) => Effect.Effect<void>
-  /** Remembers that the endpoint has completed STARTTLS: to be called after the handshake, never after the offer. */
+  /** Remembers that the endpoint has completed STARTTLS. Call it after the handshake, never after the offer. */
   readonly pin: (endpoint: Endpoint) => Effect.Effect<void>
   /** Whether the endpoint has completed STARTTLS before. */
   readonly pinned: (endpoint: Endpoint) => Effect.Effect<boolean>
   /** Remembers that the endpoint has ended a session because of too many commands. */
   readonly restrain: (endpoint: Endpoint) => Effect.Effect<void>
-  /** Whether it has: sessions with `pipelining: "overlap"` or `chunking: "eager"` then spare it their RSET. */
+  /** Whether it has: sessions with `pipelining: "overlap"` or `chunking: "eager"` then send fewer RSET. */
   readonly restrained: (endpoint: Endpoint) => Effect.Effect<boolean>
 }
 
 /**
- * Servers announce different things before and after TLS, and to EHLO and LHLO.
+ * What an announcement is remembered for: servers announce different things before and after TLS, and to EHLO and LHLO.
  *
  * @since 0.1.0
  * @category models
@@ -90,76 +90,55 @@ export interface Announced {
 }
 
 /**
+ * The bounds of a cache. The least recently used entry is evicted first.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface MemoryOptions {
-  /**
-   * How many endpoints' announcements, and restraints with them, are kept; the one used longest ago goes first.
-   * Default 1,000.
-   */
+  /** The number of announcements, including those of endpoints that hang up on too many commands. Default 1,000. */
   readonly capacity?: number | undefined
   /** How long an announcement is kept. Default 1 hour. */
   readonly timeToLive?: Duration.DurationInput | undefined
-  /** How many pins are kept, apart from announcements; the one used longest ago goes first. Default 10,000. */
+  /** The number of endpoints that have completed STARTTLS. Default 10,000. */
   readonly pinCapacity?: number | undefined
-  /** How long a pin is kept after the last completed STARTTLS. Default 30 days. */
+  /** How long one is kept after the last completed STARTTLS. Default 30 days. */
   readonly pinTimeToLive?: Duration.DurationInput | undefined
 }
 
-interface Remembered {
-  readonly lines: ReadonlyArray<string>
-  readonly at: number
+const makeTable = <A extends Entry>(capacity: number, timeToLive: Duration.DurationInput): Table<A> => {
+  const entries = BoundedMap.make<string, A>(capacity)
+  const limit = Duration.toMillis(timeToLive)
+  return {
+    get: (name) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const entry = entries.get(name)
+        if (entry === undefined || now - entry.at < limit) return entry
+        entries.remove(name)
+        return undefined
+      }),
+    set: (entry) => Effect.sync(() => entries.set(entry.name, entry))
+  }
 }
 
 /**
- * A memory of its own, as long as the service lives.
+ * Makes a cache in memory, which lives as long as the service.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const makeMemory = (options?: MemoryOptions): Effect.Effect<Service> =>
-  Effect.sync(() => {
-    const timeToLive = Duration.toMillis(options?.timeToLive ?? "1 hour")
-    const pinTimeToLive = Duration.toMillis(options?.pinTimeToLive ?? "30 days")
-    const announcements = BoundedMap.make<string, Remembered>(options?.capacity ?? 1000)
-    const pins = BoundedMap.make<string, number>(options?.pinCapacity ?? 10_000)
-    return withOwnLimit({
-      get: (key) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const name = announcementKey(key)
-          const remembered = announcements.get(name)
-          if (remembered === undefined) return undefined
-          if (now - remembered.at < timeToLive) {
-            return { capabilities: fromLines(remembered.lines), at: remembered.at }
-          }
-          announcements.remove(name)
-          return undefined
-        }),
-      put: (key, lines) =>
-        Effect.map(Clock.currentTimeMillis, (now) =>
-          announcements.set(announcementKey(key), { lines: [...lines], at: now })
-        ),
-      pin: (endpoint) => Effect.map(Clock.currentTimeMillis, (now) => pins.set(endpointKey(endpoint), now)),
-      pinned: (endpoint) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const at = pins.get(endpointKey(endpoint))
-          return at !== undefined && now - at < pinTimeToLive
-        }),
-      restrain: (endpoint) =>
-        Effect.map(Clock.currentTimeMillis, (now) =>
-          announcements.set(restraintKey(endpoint), { lines: [], at: now })
-        ),
-      restrained: (endpoint) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const remembered = announcements.get(restraintKey(endpoint))
-          return remembered !== undefined && now - remembered.at < timeToLive
-        })
-    })
-  })
+export const makeMemory = ({
+  capacity = 1000,
+  pinCapacity = 10_000,
+  pinTimeToLive = "30 days",
+  timeToLive = "1 hour"
+}: MemoryOptions = {}): Effect.Effect<Service> =>
+  Effect.sync(() =>
+    makeService(makeTable<Announcement>(capacity, timeToLive), makeTable(pinCapacity, pinTimeToLive))
+  )
 
 /**
- * Remembers in memory, within bounds that the program chooses.
+ * A cache in memory, within bounds of your choice.
  *
  * @example
  * ```ts
@@ -175,7 +154,7 @@ export const layerMemoryWith = (options: MemoryOptions): Layer.Layer<CapabilityC
   Layer.effect(CapabilityCache, makeMemory(options))
 
 /**
- * Remembers in memory: the announcements of 1,000 endpoints for an hour, and 10,000 pins for 30 days.
+ * A cache in memory with the defaults of `MemoryOptions`.
  *
  * @since 0.1.0
  * @category layers
@@ -183,7 +162,7 @@ export const layerMemoryWith = (options: MemoryOptions): Layer.Layer<CapabilityC
 export const layerMemory: Layer.Layer<CapabilityCache> = layerMemoryWith({})
 
 /**
- * Remembers nothing. An opportunistic session then cannot notice that an endpoint's offer of STARTTLS has vanished.
+ * Remembers nothing. Sessions then cannot notice that an endpoint no longer offers STARTTLS.
  *
  * @since 0.1.0
  * @category layers

@@ -1,43 +1,32 @@
 /**
- * A CapabilityCache over @effect/platform's KeyValueStore: what endpoints announced, and which of them have
- * completed STARTTLS, is remembered across restarts and shared by the processes that share the store. An
- * opportunistic session then notices in any of them that an offer has vanished (RFC 3207 section 6).
+ * A CapabilityCache over @effect/platform's KeyValueStore: it survives restarts, and processes can share it. A session in
+ * any of them then notices when an endpoint no longer offers STARTTLS (RFC 3207 section 6).
  *
  * @since 0.1.0
  */
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type { Service } from "./CapabilityCache.js"
+import type { MemoryOptions, Service } from "./CapabilityCache.js"
 import { CapabilityCache } from "./CapabilityCache.js"
-import { announcementKey, endpointKey, restraintKey } from "./internal/cache/capabilityKey.js"
-import * as Forgiving from "./internal/effect/bestEffort.js"
-import { withOwnLimit } from "./internal/effect/ownLimit.js"
+import type { Entry, Table } from "./internal/cache/capabilityTables.js"
+import { makeService } from "./internal/cache/capabilityTables.js"
 import * as Slots from "./internal/cache/slots.js"
-import { fromLines } from "./protocol/Capabilities.js"
+import * as Forgiving from "./internal/effect/bestEffort.js"
 
 /**
- * Processes that share a store have to agree on `prefix` and both capacities: what one writes under others, the
- * rest do not find.
+ * The bounds of the cache, and where it stands in the store. Processes that share a store must use the same `prefix` and
+ * capacities: they do not find entries that were written with others. A capacity of 0 keeps nothing.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends MemoryOptions {
   /** What every key in the store begins with. Default `"effect-smtplib/"`. */
   readonly prefix?: string | undefined
-  /** How many announcements the store holds at most. Default 1,000; 0 keeps none. */
-  readonly capacity?: number | undefined
-  /** How long an announcement is kept. Default 1 hour. */
-  readonly timeToLive?: Duration.DurationInput | undefined
-  /** How many pins the store holds at most, apart from announcements. Default 10,000; 0 keeps none. */
-  readonly pinCapacity?: number | undefined
-  /** How long a pin is kept after the last completed STARTTLS. Default 30 days. */
-  readonly pinTimeToLive?: Duration.DurationInput | undefined
-  /** How long the store may take for one question or one change, before a session goes on without. Default 2 seconds. */
+  /** How long the store may take for one read or write, before a session goes on without. Default 2 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -50,25 +39,22 @@ const Announcement = Schema.Struct({
 const Pin = Schema.Struct({ name: Schema.String, at: Schema.Finite })
 
 const warning =
-  "The store of the capability cache does not work: nothing is remembered, and a vanished offer of STARTTLS goes unnoticed, until it does"
+  "The store of the capability cache does not work. Until it does, nothing is remembered, and sessions do not notice when an endpoint no longer offers STARTTLS."
 
 /**
- * Remembers in the KeyValueStore of the surroundings.
+ * Makes a cache in the `KeyValueStore`.
  *
- * - An entry is one value of the store, a JSON text that is read and written whole. It is found by its full
- *   endpoint: nothing is ever given for another one. What cannot be read as an entry counts as absent and is
- *   replaced by the next one in its place.
- * - No lock is taken and none is needed: of two writes to the same place the later one stays. Two processes that
- *   remember the same endpoint both tell the truth; of two endpoints that meet in one place at the same moment, or
- *   that are the very first in the store, one may be forgotten until its next session. A store whose `set` is not
- *   atomic may show half of a value for that moment, which counts as absent.
- * - The store never holds more than both capacities and one value besides. An entry has four places; with all of
- *   them taken the one written longest ago goes, which begins to happen before the capacity is reached.
- * - Times are those of Effect's Clock: processes on machines whose clocks differ forget sooner or later by as much.
+ * - An entry is one value of the store: a JSON text that is read and written whole, and found by its full endpoint. A value
+ *   that cannot be read counts as absent.
+ * - There are no locks. Of two writes to the same place the later one stays, so that an endpoint may be forgotten until its
+ *   next session. A value that is half written counts as absent.
+ * - The store holds at most both capacities and one value more. An entry has four places; if all are taken, the oldest of
+ *   those entries is evicted, which begins before the capacity is reached.
+ * - Times are those of Effect's Clock. If the clocks of two machines differ, entries expire earlier or later by as much.
  *
- * It never fails, nor do its methods. A store that fails, dies or does not answer in time is one that remembers
- * nothing, and a Warning is logged when that begins. Who can write to the store can make it forget, or claim a pin
- * that keeps opportunistic sessions from an endpoint without STARTTLS; announcements are never fed to sessions.
+ * Neither this effect nor the methods fail. A store that fails, dies, or exceeds `timeout` remembers nothing, and one warning
+ * is logged when that begins. Anyone who can write to the store can make the cache forget, or claim that an endpoint has
+ * completed STARTTLS, which keeps sessions from using it without.
  *
  * @example
  * ```ts
@@ -86,54 +72,34 @@ const warning =
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Service, never, KeyValueStore.KeyValueStore> =>
-  Effect.gen(function* () {
-    const store = yield* KeyValueStore.KeyValueStore
-    const forgiving = Forgiving.make(options.timeout ?? "2 seconds", warning)
+  Effect.map(KeyValueStore.KeyValueStore, (store) => {
     const prefix = options.prefix ?? "effect-smtplib/"
-    const announcements = Slots.make(store, Announcement, {
-      saltKey: `${prefix}salt`,
-      prefix: `${prefix}announced/`,
-      capacity: options.capacity ?? 1000,
-      timeToLive: Duration.toMillis(options.timeToLive ?? "1 hour")
-    })
-    const pins = Slots.make(store, Pin, {
-      saltKey: `${prefix}salt`,
-      prefix: `${prefix}pinned/`,
-      capacity: options.pinCapacity ?? 10_000,
-      timeToLive: Duration.toMillis(options.pinTimeToLive ?? "30 days")
-    })
-    return withOwnLimit({
-      get: (key) =>
-        Effect.map(forgiving(announcements.get(announcementKey(key)), undefined), (found) =>
-          found === undefined ? undefined : { capabilities: fromLines(found.lines), at: found.at }
-        ),
-      put: (key, lines) =>
-        Effect.flatMap(Clock.currentTimeMillis, (at) =>
-          forgiving(announcements.set({ name: announcementKey(key), at, lines }), undefined)
-        ),
-      pin: (endpoint) =>
-        Effect.flatMap(Clock.currentTimeMillis, (at) =>
-          forgiving(pins.set({ name: endpointKey(endpoint), at }), undefined)
-        ),
-      pinned: (endpoint) =>
-        forgiving(
-          Effect.map(pins.get(endpointKey(endpoint)), (found) => found !== undefined),
-          false
-        ),
-      restrain: (endpoint) =>
-        Effect.flatMap(Clock.currentTimeMillis, (at) =>
-          forgiving(announcements.set({ name: restraintKey(endpoint), at, lines: [] }), undefined)
-        ),
-      restrained: (endpoint) =>
-        forgiving(
-          Effect.map(announcements.get(restraintKey(endpoint)), (found) => found !== undefined),
-          false
-        )
-    })
+    const bestEffort = Forgiving.make(options.timeout ?? "2 seconds", warning)
+    const makeTable = <A extends Entry, I>(
+      schema: Schema.Schema<A, I>,
+      name: string,
+      capacity: number,
+      timeToLive: Duration.DurationInput
+    ): Table<A> => {
+      const slots = Slots.make(store, schema, {
+        saltKey: `${prefix}salt`,
+        prefix: `${prefix}${name}/`,
+        capacity,
+        timeToLive: Duration.toMillis(timeToLive)
+      })
+      return {
+        get: (key) => bestEffort(slots.get(key), undefined),
+        set: (entry) => bestEffort(slots.set(entry), undefined)
+      }
+    }
+    return makeService(
+      makeTable(Announcement, "announced", options.capacity ?? 1000, options.timeToLive ?? "1 hour"),
+      makeTable(Pin, "pinned", options.pinCapacity ?? 10_000, options.pinTimeToLive ?? "30 days")
+    )
   })
 
 /**
- * The capability cache over the KeyValueStore of the surroundings; see `make`.
+ * A cache in the `KeyValueStore`, as by `make`.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * TLS as a service: turns a Connection into a secured Connection, for implicit TLS (at once) and for STARTTLS
- * (later) alike. When to upgrade, and that nothing was buffered before it, is the session's business.
+ * TLS as a service: turns a Connection into a secured Connection, for implicit TLS and for STARTTLS. The session decides
+ * when, and makes sure that nothing was received before.
  *
  * @since 0.1.0
  */
@@ -28,8 +28,8 @@ export class TlsUpgrade extends Context.Tag("effect-smtplib/TlsUpgrade")<TlsUpgr
  */
 export interface Service {
   /**
-   * Performs the handshake within the time limit. The given connection must not be used afterwards, whatever the
-   * result. The secured connection is destroyed when the scope closes.
+   * Does the handshake within the time limit. Do not use the given connection afterwards, whatever the result. The secured
+   * connection is destroyed when the scope closes.
    */
   readonly upgrade: (
     connection: Connection,
@@ -42,45 +42,44 @@ export interface Service {
  * @category models
  */
 export interface UpgradeOptions {
-  /** The name or address that the program configured: the certificate has to be valid for it (RFC 9525). */
+  /** The name or address of the server: the certificate must be valid for it (RFC 9525). */
   readonly host: string
-  /** The endpoint's port: sessions are resumed per host, port and options. */
+  /** TLS sessions are resumed per host, port and options. */
   readonly port: number
-  /** The limit of the handshake. */
   readonly timeout: Duration.Duration
   readonly tls: TlsOptions
   /**
-   * Whether the certificate is verified when neither these options nor the layer's say. Default `true`; `false` for
-   * opportunistic TLS (RFC 7435).
+   * Whether the certificate is verified if neither `tls` nor the layer says so. Default `true`; `false` for opportunistic
+   * TLS (RFC 7435).
    */
   readonly verifyByDefault?: boolean | undefined
 }
 
 /**
- * What a program can say of TLS, for a layer or for one session; a session's options outrank the layer's.
+ * TLS options of a layer or of one session. Those of the session take precedence.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TlsOptions {
-  /** PEM of the authorities to trust instead of Node's own list. */
+  /** PEM of the certificate authorities to trust, in place of Node's own list. */
   readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
   /**
-   * PEM of the client certificate and its chain. The server judges it after the handshake on TLS 1.3, so that a
-   * refused certificate shows as a lost connection.
+   * PEM of the client certificate and its chain. On TLS 1.3 the server checks it after the handshake, so that a refused
+   * certificate shows as a lost connection.
    */
   readonly cert?: string | Uint8Array | undefined
-  /** PEM of the client certificate's private key. */
+  /** PEM of the private key of `cert`. */
   readonly key?: Redacted.Redacted | undefined
-  /** Passphrase of the private key. */
+  /** Passphrase of `key`. */
   readonly passphrase?: Redacted.Redacted | undefined
-  /** The name that is sent in SNI and looked for in the certificate, when it is not `host`. */
+  /** The name for SNI and for the certificate. Default `host`. */
   readonly servername?: string | undefined
   /** The lowest version to accept. Default `"TLSv1.2"`. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
   /**
-   * `true` (default) refuses a certificate that is not trusted or not valid for the name. `false` gives up the
-   * protection against an active attacker.
+   * Whether to refuse a certificate that is not trusted, or not valid for the name. Default `true`. With `false` an active
+   * attacker can read and change everything.
    */
   readonly verify?: boolean | undefined
 }
@@ -94,7 +93,7 @@ export interface SecuredConnection extends Connection {
 }
 
 /**
- * What the handshake came to.
+ * The result of the handshake.
  *
  * @since 0.1.0
  * @category models
@@ -104,13 +103,13 @@ export interface TlsInfo {
   readonly protocol: string
   /** e.g. `TLS_AES_256_GCM_SHA384` */
   readonly cipher: string
-  /** The name that was looked for in the certificate. */
+  /** The name that the certificate was checked for. */
   readonly servername: string
-  /** Whether the certificate was verified for that name; false only under `verify: false`. */
+  /** Whether the certificate was verified for that name. Only `verify: false` leads to `false`. */
   readonly verified: boolean
   /** Whether an earlier TLS session was resumed. */
   readonly resumed: boolean
-  /** The server's certificate, when the transport knows it; of a resumed session, the one it began with. */
+  /** The server's certificate, if the transport knows it. A resumed session has the one of its first handshake. */
   readonly certificate:
     | {
         readonly subject: string
@@ -122,8 +121,8 @@ export interface TlsInfo {
       }
     | undefined
   /**
-   * Channel binding data for SCRAM-PLUS (RFC 9266 `tls-exporter` on TLS 1.3, RFC 5929 `tls-unique` before), or
-   * `undefined` when the transport cannot give it.
+   * For SCRAM-PLUS: `tls-exporter` on TLS 1.3 (RFC 9266), `tls-unique` before (RFC 5929), `undefined` if the transport has
+   * neither.
    */
   readonly channelBinding: ChannelBinding | undefined
 }
@@ -138,8 +137,8 @@ export interface ChannelBinding {
 }
 
 /**
- * No TLS: for programs that speak to a server on the same machine, over a UNIX socket or in tests. Every upgrade
- * fails with a TlsError whose reason is `Configuration`, and the connection is destroyed.
+ * No TLS, for a server on the same machine and for tests. Every upgrade destroys the connection and fails with `TlsError`,
+ * reason `Configuration`.
  *
  * @example
  * ```ts
@@ -160,8 +159,7 @@ export const layerNone: Layer.Layer<TlsUpgrade> = Layer.succeed(TlsUpgrade, {
         new TlsError({
           endpoint: formatEndpoint({ _tag: "Tcp", host, port }),
           reason: "Configuration",
-          cause:
-            "no TLS is provided; provide NodeSmtp.layer or NodeSmtp.layerTls in place of TlsUpgrade.layerNone"
+          cause: "TlsUpgrade.layerNone has no TLS. Provide NodeSmtp.layer or NodeSmtp.layerTls instead."
         })
       )
     )

@@ -1,4 +1,4 @@
-/** IP addresses as octets, from their text (RFC 4291 section 2.2). A zone is no part of an address here. */
+/** IP addresses as octets, from their text (RFC 4291 section 2.2), without zones. */
 
 /** 4 octets for IPv4, 16 for IPv6; `undefined` for what is neither. */
 export const octetsOf = (text: unknown): ReadonlyArray<number> | undefined => {

@@ -1,18 +1,16 @@
 /**
- * The header that a proxy puts before all else, to tell a server whom it speaks for: the PROXY protocol, versions 1
- * and 2 (haproxy's proxy-protocol.txt, sections 2.1 and 2.2), without extensions.
+ * The PROXY protocol, versions 1 and 2 (haproxy's proxy-protocol.txt, sections 2.1 and 2.2), without extensions: a header
+ * that a proxy writes before all else, to tell the server whom it speaks for.
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, invalidRecord, isInvalid } from "./Invalid.js"
 import { octetsOf } from "./IpAddress.js"
 
-/**
- * Without `source` and `destination` the header speaks for the program itself: LOCAL, or in version 1 UNKNOWN.
- */
+/** Without `source` and `destination` the program speaks for itself: LOCAL, or UNKNOWN in version 1. */
 export interface ProxyHeader {
   /** 1 is a line of text, 2 is binary. */
   readonly version: 1 | 2
-  /** The client that is spoken for. */
+  /** The client that the program speaks for. */
   readonly source?: ProxyAddress | undefined
   /** Where that client connected to; of the same family as the source. */
   readonly destination?: ProxyAddress | undefined
@@ -24,13 +22,15 @@ export interface ProxyAddress {
   readonly port: number
 }
 
+type KnownAddress = ProxyAddress & { readonly octets: ReadonlyArray<number> }
+
 interface Pair {
   readonly family: 4 | 6
-  readonly source: ProxyAddress & { readonly octets: ReadonlyArray<number> }
-  readonly destination: ProxyAddress & { readonly octets: ReadonlyArray<number> }
+  readonly source: KnownAddress
+  readonly destination: KnownAddress
 }
 
-/** The octets of the header; `field` is what the program calls it. */
+/** The bytes of the header; `field` is what the program calls it. */
 export const encode = (header: ProxyHeader, field: string): Uint8Array | Invalid => {
   const pair = invalidRecord(field, header) ?? readPair(header, field)
   if (isInvalid(pair)) return pair
@@ -50,13 +50,12 @@ const readPair = ({ destination, source }: ProxyHeader, field: string): Pair | I
   if (isInvalid(from)) return from
   const to = readAddress(destination, `${field}.destination`)
   if (isInvalid(to)) return to
-  if (from.octets.length !== to.octets.length) {
-    return invalid(`${field}.destination.address`, "is of another family than that of the source")
-  }
-  return { family: from.octets.length === 4 ? 4 : 6, source: from, destination: to }
+  return from.octets.length === to.octets.length
+    ? { family: from.octets.length === 4 ? 4 : 6, source: from, destination: to }
+    : invalid(`${field}.destination.address`, "is of another family than that of the source")
 }
 
-const readAddress = (given: ProxyAddress | undefined, field: string): Pair["source"] | Invalid => {
+const readAddress = (given: ProxyAddress | undefined, field: string): KnownAddress | Invalid => {
   if (given === undefined) return invalid(field, "is missing: give source and destination, or neither")
   const wrong = invalidRecord(field, given)
   if (wrong !== undefined) return wrong
@@ -70,16 +69,15 @@ const readAddress = (given: ProxyAddress | undefined, field: string): Pair["sour
 const lineOf = (pair: Pair | undefined): string => {
   if (pair === undefined) return "PROXY UNKNOWN\r\n"
   const { destination, family, source } = pair
-  return `PROXY TCP${family} ${textOf(source.octets)} ${textOf(destination.octets)} ${source.port} ${destination.port}\r\n`
+  return `PROXY TCP${family} ${textOf(source)} ${textOf(destination)} ${source.port} ${destination.port}\r\n`
 }
 
-/** IPv6 in full: the shortest form that no reader can misunderstand. */
-const textOf = (octets: ReadonlyArray<number>): string => {
+/** IPv6 in full: no reader can misunderstand it. */
+const textOf = ({ octets }: KnownAddress): string => {
   if (octets.length === 4) return octets.join(".")
-  const groups: Array<string> = []
-  for (let index = 0; index < octets.length; index += 2) {
-    groups.push((((octets[index] ?? 0) << 8) | (octets[index + 1] ?? 0)).toString(16))
-  }
+  const groups = Array.from({ length: 8 }, (_, index) =>
+    (((octets[2 * index] ?? 0) << 8) | (octets[2 * index + 1] ?? 0)).toString(16)
+  )
   return groups.join(":")
 }
 
@@ -90,11 +88,7 @@ const twoOctets = (value: number): ReadonlyArray<number> => [value >> 8, value &
 const binaryOf = (pair: Pair | undefined): ReadonlyArray<number> => {
   if (pair === undefined) return [...signature, 0x20, 0x00, 0, 0]
   const { destination, family, source } = pair
-  const addresses = [
-    ...source.octets,
-    ...destination.octets,
-    ...twoOctets(source.port),
-    ...twoOctets(destination.port)
-  ]
+  const ports = [...twoOctets(source.port), ...twoOctets(destination.port)]
+  const addresses = [...source.octets, ...destination.octets, ...ports]
   return [...signature, 0x21, family === 4 ? 0x11 : 0x21, ...twoOctets(addresses.length), ...addresses]
 }

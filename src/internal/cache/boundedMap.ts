@@ -1,7 +1,7 @@
-/** A map that holds a limited number of entries and lets go of the one that was used longest ago. */
+/** A map with a limited number of entries, which evicts the least recently used one. */
 
 export interface BoundedMap<K, V> {
-  /** The value, which thereby is the most recently used. */
+  /** Makes the entry the most recently used one. */
   readonly get: (key: K) => V | undefined
   readonly set: (key: K, value: V) => void
   readonly remove: (key: K) => void

@@ -1,6 +1,4 @@
-/**
- * A capability cache that a program has plugged in, as a session asks it: what it says in time, or nothing.
- */
+/** A capability cache of the program as a session asks it: a method that fails to answer in time has no answer. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Service } from "../../CapabilityCache.js"
@@ -10,25 +8,23 @@ import { hasOwnLimit } from "../effect/ownLimit.js"
 const longest = Duration.seconds(2)
 
 const warning =
-  "The capability cache does not work: nothing is remembered, and a vanished offer of STARTTLS goes unnoticed, until it does"
+  "The capability cache does not work. Until it does, nothing is remembered, and sessions do not notice when an endpoint no longer offers STARTTLS."
 
-// Sessions share what is known of a cache: whether the log has been told.
+// Sessions share the state of a cache, so that the log has one line for all of them.
 const limited = new WeakMap<Service, Service>()
 
 /** Caches of this library have a limit of their own, or need none. */
 export const limit = (cache: Service): Service => {
   if (hasOwnLimit(cache)) return cache
-  const known = limited.get(cache)
-  if (known !== undefined) return known
-  const made = make(cache)
+  const made = limited.get(cache) ?? makeLimited(cache)
   limited.set(cache, made)
   return made
 }
 
-const make = (cache: Service): Service => {
-  const forgiving = Forgiving.make(longest, warning)
+const makeLimited = (cache: Service): Service => {
+  const bestEffort = Forgiving.make(longest, warning)
   const ask = <A>(question: () => Effect.Effect<A>, otherwise: A): Effect.Effect<A> =>
-    forgiving(Effect.suspend(question), otherwise)
+    bestEffort(Effect.suspend(question), otherwise)
   return {
     get: (key) => ask(() => cache.get(key), undefined),
     put: (key, lines) => ask(() => cache.put(key, lines), undefined),

@@ -1,10 +1,8 @@
 /**
- * A bounded table in a KeyValueStore. A store cannot be listed, and several processes may write to it at once: so
- * there is no index to fall out of step. An entry lives in one of a few slots that follow from its name, slots are
- * as many as the capacity, and what does not fit takes the place of the oldest entry among those slots.
- *
- * Which slots, nobody knows who cannot read the store: the names are hashed with a salt that the store keeps, so
- * that nobody can think up names to drive a certain entry out.
+ * A bounded table in a KeyValueStore. A store cannot be listed, and several processes may write to it at once, so there is
+ * no index. An entry lives in one of four slots that follow from its name, and replaces the oldest of the entries there if
+ * all four are taken. The names are hashed with a salt that the store keeps: otherwise anybody could choose names that evict
+ * a certain entry.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type { KeyValueStore } from "@effect/platform/KeyValueStore"
@@ -14,12 +12,7 @@ import * as Option from "effect/Option"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { nodeCrypto } from "../session/saslCrypto.js"
-
-export interface Entry {
-  readonly name: string
-  /** When it was written, in milliseconds since 1970. */
-  readonly at: number
-}
+import type { Entry } from "./capabilityTables.js"
 
 export interface Slots<A extends Entry> {
   /** The entry of this name, unless it has expired. */
@@ -27,66 +20,59 @@ export interface Slots<A extends Entry> {
   readonly set: (entry: A) => Effect.Effect<void, PlatformError | ParseError>
 }
 
-export interface Options {
+export interface SlotsOptions {
   /** Where the salt is kept; tables may share one. */
   readonly saltKey: string
   /** What the keys of this table's slots begin with. */
   readonly prefix: string
-  /** How many slots there are. */
+  /** The number of slots. */
   readonly capacity: number
   /** How long an entry counts, in milliseconds. */
   readonly timeToLive: number
 }
 
-interface Slot<A extends Entry> {
-  readonly slot: string
-  readonly entry: A | undefined
-}
-
-const writtenAt = ({ entry }: Slot<Entry>): number => entry?.at ?? 0
-
-/** In how many slots an entry may live: enough that the table fills up well before entries are driven out. */
+/** In how many slots an entry may live: enough that the table fills up well before entries are evicted. */
 const choices = 4
-
-const utf8 = new TextEncoder()
-
-const salted = (salt: string, name: string): Effect.Effect<Uint8Array> =>
-  nodeCrypto.compute({
-    _tag: "Hmac",
-    algorithm: "SHA-256",
-    key: utf8.encode(salt),
-    data: utf8.encode(name)
-  })
-
-const readSalt = (store: KeyValueStore, key: string): Effect.Effect<string | undefined, PlatformError> =>
-  Effect.map(store.get(key), (found) =>
-    Option.getOrUndefined(Option.filter(found, (salt) => /^[A-Za-z0-9+/]{32}$/.test(salt)))
-  )
-
-const readOrMakeSalt = (store: KeyValueStore, key: string): Effect.Effect<string, PlatformError> =>
-  Effect.flatMap(readSalt(store, key), (salt) =>
-    salt === undefined ? Effect.tap(nodeCrypto.nonce, (made) => store.set(key, made)) : Effect.succeed(salt)
-  )
 
 export const make = <A extends Entry, I>(
   store: KeyValueStore,
   schema: Schema.Schema<A, I>,
-  { capacity, prefix, saltKey, timeToLive }: Options
+  { capacity, prefix, saltKey, timeToLive }: SlotsOptions
 ): Slots<A> => {
   const json = Schema.parseJson(schema)
   const decode = Schema.decodeOption(json)
   const encode = Schema.encode(json)
   const count = Math.floor(capacity)
+  const utf8 = new TextEncoder()
+
+  const readSalt = Effect.map(
+    Effect.suspend(() => store.get(saltKey)),
+    (found) => Option.getOrUndefined(Option.filter(found, (salt) => /^[A-Za-z0-9+/]{32}$/.test(salt)))
+  )
+
+  const readOrMakeSalt = Effect.flatMap(readSalt, (salt) =>
+    salt === undefined
+      ? Effect.tap(nodeCrypto.nonce, (made) => store.set(saltKey, made))
+      : Effect.succeed(salt)
+  )
 
   const slotsOf = (salt: string, name: string): Effect.Effect<ReadonlyArray<string>> =>
-    Effect.map(salted(salt, name), (hash) => {
-      const words = new DataView(hash.buffer, hash.byteOffset)
-      const numbers = Array.from({ length: choices }, (_, index) => words.getUint32(4 * index) % count)
-      return [...new Set(numbers)].map((number) => `${prefix}${number}`)
-    })
+    Effect.map(
+      nodeCrypto.compute({
+        _tag: "Hmac",
+        algorithm: "SHA-256",
+        key: utf8.encode(salt),
+        data: utf8.encode(name)
+      }),
+      (hash) => {
+        const words = new DataView(hash.buffer, hash.byteOffset)
+        const numbers = Array.from({ length: choices }, (_, index) => words.getUint32(4 * index) % count)
+        return [...new Set(numbers)].map((number) => `${prefix}${number}`)
+      }
+    )
 
-  // What cannot be read is as good as nothing: the slot is free.
-  const read = (slot: string): Effect.Effect<Slot<A>, PlatformError> =>
+  // A slot whose value cannot be read is free.
+  const read = (slot: string) =>
     Effect.map(store.get(slot), (found) => ({
       slot,
       entry: Option.getOrUndefined(Option.flatMap(found, (text) => decode(text)))
@@ -95,12 +81,12 @@ export const make = <A extends Entry, I>(
   const readAll = (salt: string, name: string) =>
     Effect.flatMap(slotsOf(salt, name), Effect.forEach(read, { concurrency: "unbounded" }))
 
-  // An entry of the future, from a clock that was wrong, must not live for ever.
+  // An entry of the future, from a clock that was wrong, must not live forever.
   const isFresh = (now: number, entry: Entry): boolean => Math.abs(now - entry.at) < timeToLive
 
   const get: Slots<A>["get"] = (name) =>
     Effect.gen(function* () {
-      const salt = yield* readSalt(store, saltKey)
+      const salt = yield* readSalt
       if (salt === undefined) return undefined
       const now = yield* Clock.currentTimeMillis
       let latest: A | undefined
@@ -114,13 +100,13 @@ export const make = <A extends Entry, I>(
   const set: Slots<A>["set"] = (entry) =>
     Effect.gen(function* () {
       const value = yield* encode(entry)
-      const salt = yield* readOrMakeSalt(store, saltKey)
+      const salt = yield* readOrMakeSalt
       const now = yield* Clock.currentTimeMillis
       const found = yield* readAll(salt, entry.name)
       const chosen =
         found.find((candidate) => candidate.entry?.name === entry.name) ??
         found.find((candidate) => candidate.entry === undefined || !isFresh(now, candidate.entry)) ??
-        found.reduce((oldest, candidate) => (writtenAt(candidate) < writtenAt(oldest) ? candidate : oldest))
+        found.reduce((one, other) => ((other.entry?.at ?? 0) < (one.entry?.at ?? 0) ? other : one))
       yield* store.set(chosen.slot, value)
     })
 

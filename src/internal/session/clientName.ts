@@ -1,6 +1,6 @@
 /**
- * The name by which this host introduces itself when the program gives none (RFC 5321 sections 2.3.5 and 4.1.3): its
- * fully qualified name if it has one, else its address as a literal. Never a bare `localhost`.
+ * The default name for EHLO (RFC 5321 sections 2.3.5 and 4.1.3): the fully qualified name of this host if it has one, else
+ * its address as a literal.
  */
 import { hostname } from "node:os"
 import { isInvalid } from "../../protocol/Invalid.js"

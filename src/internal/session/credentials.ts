@@ -1,7 +1,4 @@
-/**
- * What is wrong with credentials whatever the server: a client finds it when it is made, a session before it says AUTH.
- * How they are used is the business of authenticate.
- */
+/** What is wrong with credentials whatever the server. A client checks when it is made, a session before AUTH. */
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid } from "../../protocol/Invalid.js"
@@ -10,7 +7,7 @@ import { checkIdentity, checkMechanismName, checkPassword, checkTrace } from "..
 import type { Credentials } from "../../SmtpAuth.js"
 import { oauth2Mechanisms, passwordMechanisms } from "../../SmtpAuth.js"
 
-/** The problem names the field, and shows no secret. Tokens are looked at when they are obtained. */
+/** Shows no secret. Tokens are checked when they are obtained. */
 export const problemOf = (credentials: Credentials): Invalid | undefined => {
   switch (credentials._tag) {
     case "Password": {

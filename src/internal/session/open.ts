@@ -1,16 +1,17 @@
 /**
- * Opens a connection and reads the greeting: dials, secures what is to be on TLS from the first octet, and goes on to
- * the host's next address when one is turned away for now (RFC 5321 section 3.1).
+ * Opens a connection: dials, writes the PROXY header, does implicit TLS, and reads the greeting. When one address of the
+ * host turns the client away temporarily, the next one is tried (RFC 5321 section 3.1).
  */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { CapabilityCache } from "../../CapabilityCache.js"
 import * as Commands from "../../protocol/Command.js"
 import type { Reply } from "../../protocol/Reply.js"
 import { isTransient } from "../../protocol/Reply.js"
+import { afterGreeting } from "../../protocol/SetUp.js"
 import type { Disconnection, TlsError } from "../../SmtpError.js"
 import { ConnectError } from "../../SmtpError.js"
 import type { Options } from "../../SmtpSession.js"
@@ -18,12 +19,13 @@ import type { Connection, SmtpSocket } from "../../SmtpSocket.js"
 import { formatEndpoint } from "../../SmtpSocket.js"
 import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../../TlsUpgrade.js"
 import * as Elapsed from "../effect/elapsed.js"
-import type { Driver, Failure, Owner } from "./driver.js"
-import * as Drivers from "./driver.js"
-import { submitAndWait } from "./commands.js"
-import { disconnection } from "./failure.js"
-import type { Settings } from "../options/session.js"
 import { hasOwnLimit } from "../effect/ownLimit.js"
+import { forkScope } from "../effect/scope.js"
+import type { Settings } from "../options/session.js"
+import { submitAndWait } from "./commands.js"
+import type { Driver, Failure } from "./driver.js"
+import * as Drivers from "./driver.js"
+import { disconnection } from "./failure.js"
 import { makeRecentLines } from "./recentLines.js"
 
 /** The services that a session stands on. */
@@ -44,7 +46,8 @@ export interface Greeted {
   readonly restrained: boolean
 }
 
-/** Puts a connection on TLS as the session's options say. */
+type OpenError = ConnectError | TlsError | Disconnection
+
 export const secure = (
   { tls }: Services,
   settings: Settings,
@@ -59,32 +62,61 @@ export const secure = (
     verifyByDefault: !takesAnybody(settings, options)
   })
 
-/** RFC 7435: where clear text would do, so does TLS with anybody; but not to hand a password to. */
+/**
+ * RFC 7435: where clear text would do, TLS needs no verified certificate, unless there is a password to be sent.
+ */
 export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): boolean =>
   tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
+
+const connectError = (
+  { endpoint }: Settings,
+  reason: ConnectError["reason"],
+  about: { readonly cause?: unknown; readonly reply?: Reply } = {}
+): ConnectError => new ConnectError({ endpoint: formatEndpoint(endpoint), reason, ...about })
+
+const limitToConnect = <A, R>(
+  settings: Settings,
+  effect: Effect.Effect<A, ConnectError, R>
+): Effect.Effect<A, ConnectError, R> =>
+  Effect.timeoutFail(effect, {
+    duration: settings.limits.connect,
+    onTimeout: () => connectError(settings, "Timeout")
+  })
+
+// A socket of the program may exceed its limit. Interruptible, so that the limit holds in an uninterruptible region too.
+const dial = (
+  { socket }: Services,
+  settings: Settings,
+  except: ReadonlyArray<string>
+): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
+  const dialling = socket.dial(settings.endpoint, { timeout: settings.limits.connect, except })
+  return hasOwnLimit(socket) ? dialling : limitToConnect(settings, Effect.interruptible(dialling))
+}
+
+/** The PROXY header comes before all else: the server greets after it has read it. */
+const writeProxyHeader = (connection: Connection, settings: Settings): Effect.Effect<void, ConnectError> =>
+  settings.proxyHeader === undefined
+    ? Effect.void
+    : limitToConnect(
+        settings,
+        Effect.mapError(connection.write([settings.proxyHeader]), (cause) =>
+          connectError(settings, "Unreachable", { cause })
+        )
+      )
 
 const readGreeting = (
   { cache }: Services,
   connection: Connection,
   settings: Settings,
   options: Options
-): Effect.Effect<
-  { readonly driver: Driver; readonly greeting: Reply },
-  ConnectError | Disconnection,
-  Scope.Scope
-> =>
+): Effect.Effect<Pick<Greeted, "driver" | "greeting">, ConnectError | Disconnection, Scope.Scope> =>
   Effect.gen(function* () {
     const recentLines = makeRecentLines(options.transcript)
     recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
-    const greeted = yield* Effect.makeLatch()
-    let outcome: { readonly reply: Reply } | { readonly failure: Failure } | undefined
-    const settle = (what: NonNullable<typeof outcome>): void => {
-      outcome ??= what
-      greeted.unsafeOpen()
-    }
-    const greeter: Owner = {
-      replied: (_command, reply) => settle({ reply }),
-      failed: (failure) => settle({ failure })
+    const greeted = yield* Deferred.make<Reply, Failure>()
+    const greeter: Drivers.Owner = {
+      replied: (_command, reply) => Deferred.unsafeDone(greeted, Effect.succeed(reply)),
+      failed: (failure) => Deferred.unsafeDone(greeted, Effect.fail(failure))
     }
     const driver = yield* Drivers.make(connection, greeter, {
       dialect: settings.dialect,
@@ -94,91 +126,52 @@ const readGreeting = (
       window: settings.window,
       onTooManyCommands: cache.restrain(settings.endpoint)
     })
-    yield* greeted.await
+    const greeting = yield* Effect.mapError(Deferred.await(greeted), (failure) =>
+      disconnection(failure, "greeting", recentLines)
+    )
     driver.finish(greeter)
-    if (outcome === undefined || "failure" in outcome) {
-      const failure = outcome?.failure ?? { _tag: "Abandoned", reason: "nothing was read" }
-      return yield* disconnection(failure, "greeting", recentLines)
-    }
-    const { reply } = outcome
-    if (reply.code === 220) return { driver, greeting: reply }
-    // RFC 5321 section 3.1: QUIT is all that may follow, but for 421, whose sender has gone.
-    if (reply.code !== 421) yield* sayGoodbye(driver)
-    return yield* new ConnectError({ endpoint: formatEndpoint(settings.endpoint), reason: "Greeting", reply })
+    const next = afterGreeting(greeting)
+    if (next === "Commands") return { driver, greeting }
+    if (next === "Quit") yield* quit(driver)
+    return yield* connectError(settings, "Greeting", { reply: greeting })
   })
 
-const sayGoodbye = (driver: Driver): Effect.Effect<void> =>
+const quit = (driver: Driver): Effect.Effect<void> =>
   Effect.interruptible(submitAndWait(driver, [Commands.quit], () => undefined)).pipe(
     Effect.timeout(driver.limits.quit),
     Effect.ignore
   )
 
-const spendsCommands = ({ chunking, pipelining }: Settings): boolean =>
-  pipelining === "overlap" || chunking === "eager"
-
-/** The PROXY header comes before all else: the server does not greet before it has read it. */
-const announceClient = (
-  connection: Connection,
-  { endpoint, limits, proxyHeader }: Settings
-): Effect.Effect<void, ConnectError> =>
-  proxyHeader === undefined
-    ? Effect.void
-    : connection.write([proxyHeader]).pipe(
-        Effect.mapError(
-          (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
-        ),
-        Effect.timeoutFail({
-          duration: limits.connect,
-          onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
-        })
-      )
-
-/** One that a program has plugged in may not keep to the limit that it is given. */
-const dial = (
-  { socket }: Services,
-  { endpoint, limits: { connect } }: Settings,
-  except: ReadonlyArray<string>
-): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
-  const dialling = socket.dial(endpoint, { timeout: connect, except })
-  return hasOwnLimit(socket)
-    ? dialling
-    : // So that the limit holds in an uninterruptible region too.
-      Effect.timeoutFail(Effect.interruptible(dialling), {
-        duration: connect,
-        onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
-      })
-}
-
-/** One address of the host: dialled, secured if that comes first, and greeted by. */
-const attempt = (
+/** One address of the host. */
+const openAddress = (
   services: Services,
   settings: Settings,
   options: Options,
   parent: Scope.Scope,
   except: Array<string>
-): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
+): Effect.Effect<Greeted, OpenError> =>
   Effect.gen(function* () {
-    const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+    const scope = yield* forkScope(parent)
     const opened = Effect.gen(function* () {
       const dialled = yield* dial(services, settings, except)
       const { remoteAddress } = dialled.addresses
       if (remoteAddress !== undefined && !except.includes(remoteAddress)) except.push(remoteAddress)
-      yield* announceClient(dialled, settings)
+      yield* writeProxyHeader(dialled, settings)
       const secured =
         settings.tls === "implicit" ? yield* secure(services, settings, options, dialled) : undefined
-      const { driver, greeting } = yield* readGreeting(services, secured ?? dialled, settings, options)
-      const restrained = spendsCommands(settings) && (yield* services.cache.restrained(settings.endpoint))
-      return { driver, greeting, tlsInfo: secured?.tls, scope, restrained }
+      const greeted = yield* readGreeting(services, secured ?? dialled, settings, options)
+      const spendsCommands = settings.pipelining === "overlap" || settings.chunking === "eager"
+      const restrained = spendsCommands && (yield* services.cache.restrained(settings.endpoint))
+      return { ...greeted, tlsInfo: secured?.tls, scope, restrained }
     })
     return yield* Effect.onError(Scope.extend(opened, scope), () => Scope.close(scope, Exit.void))
   })
 
-// Whoever owns the name can give a new address for every look-up, and hours of them in one: no address is begun
-// later than the limit of one greeting after the first.
+// The owner of the name can give a new address for every look-up, and hours of them in one: no address is tried later
+// than the limit of one greeting after the first.
 const mostAddresses = 8
 
-// A 4yz greeting speaks for one address: the host may have a better one.
-const isTurnedAwayForNow = (error: ConnectError | TlsError | Disconnection): boolean =>
+const isTemporaryRefusal = (error: OpenError): boolean =>
   error._tag === "ConnectError" && error.reply !== undefined && isTransient(error.reply)
 
 export const open = (
@@ -186,19 +179,16 @@ export const open = (
   settings: Settings,
   options: Options,
   scope: Scope.Scope
-): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> =>
+): Effect.Effect<Greeted, OpenError> =>
   Effect.flatMap(Effect.clock, (clock) => {
     const except: Array<string> = []
-    const elapsed = () => Elapsed.millis(clock)
-    const latest = elapsed() + Duration.toMillis(settings.limits.greeting)
-    const next = (
-      first: ConnectError | TlsError | Disconnection | undefined
-    ): Effect.Effect<Greeted, ConnectError | TlsError | Disconnection> => {
+    const latest = Elapsed.millis(clock) + Duration.toMillis(settings.limits.greeting)
+    const next = (first: OpenError | undefined): Effect.Effect<Greeted, OpenError> => {
       const tried = except.length
-      return Effect.catchAll(attempt(services, settings, options, scope, except), (error) => {
-        const another = except.length > tried && except.length < mostAddresses && elapsed() < latest
-        if (isTurnedAwayForNow(error) && another) return next(first ?? error)
-        return Effect.fail(first ?? error)
+      return Effect.catchAll(openAddress(services, settings, options, scope, except), (error) => {
+        const hasNext =
+          except.length > tried && except.length < mostAddresses && Elapsed.millis(clock) < latest
+        return isTemporaryRefusal(error) && hasNext ? next(first ?? error) : Effect.fail(first ?? error)
       })
     }
     return next(undefined)

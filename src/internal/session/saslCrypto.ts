@@ -1,7 +1,4 @@
-/**
- * What SASL machines ask to have computed, answered by node:crypto. The module is loaded when the first
- * exchange needs it, and the only costly computation runs on the thread pool, so that no other fiber waits.
- */
+/** The computations of SASL by node:crypto, which the first of them loads. PBKDF2 runs on the thread pool. */
 import * as Effect from "effect/Effect"
 import type { Algorithm, Request } from "../../protocol/sasl/Mechanism.js"
 

@@ -1,14 +1,11 @@
-/**
- * SASLprep (RFC 4013) for SCRAM. The tables are loaded when the first string needs them: printable ASCII is
- * prepared as it stands.
- */
+/** SASLprep (RFC 4013) for SCRAM. Its tables are loaded by the first string that is not printable ASCII. */
 import * as Effect from "effect/Effect"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid } from "../../protocol/Invalid.js"
 
 /**
- * The prepared string. A user name is a query string, in which unassigned code points are allowed; a password is
- * a stored string, in which they are not (RFC 5802 sections 5.1 and 2.2).
+ * A user name is a query string, in which unassigned code points are allowed, and a password a stored string, in which they
+ * are not (RFC 5802 sections 5.1 and 2.2).
  */
 export const saslPrep = (
   field: string,

@@ -1,7 +1,7 @@
 /**
  * SCRAM with SHA-1, SHA-256 and SHA-512, with and without channel binding (RFC 5802, RFC 7677, RFC 9266,
- * draft-melnikov-scram-sha-512). The password never leaves the client, and the server has to prove that it
- * knows it too. Names and passwords are taken as prepared (RFC 4013); the nonce is a parameter.
+ * draft-melnikov-scram-sha-512). The server has to prove that it knows the password too. Names and passwords are given
+ * prepared (RFC 4013).
  */
 import { decode, encode } from "./Base64.js"
 import type { Binding } from "./Gs2.js"
@@ -14,23 +14,17 @@ export interface ScramOptions {
   readonly username: string
   readonly password: string
   readonly authorizationId?: string | undefined
-  /** Printable ASCII without commas, at least 18 random octets' worth, never used twice. */
+  /** Printable ASCII without commas, from at least 18 random octets, never used twice. */
   readonly nonce: string
   readonly binding: Binding
-  /** The most iterations to compute. Default `defaultMaximumIterations`. */
   readonly maximumIterations?: number | undefined
 }
 
-/**
- * RFC 5802 section 5.1 and RFC 7677 section 4: a lower count makes a stolen exchange cheap to attack, and a
- * false server could ask for it.
- */
+/** RFC 5802 section 5.1, RFC 7677 section 4: with fewer, a false server could attack the exchange cheaply. */
 export const minimumIterations = 4096
 
-/**
- * Servers ask for 4,096 to 600,000. 100,000 take 20 to 50 milliseconds of one thread, by the hash, so that a hostile
- * server costs about a second with all the attempts that one authentication has.
- */
+// Servers ask for 4,096 to 600,000. 100,000 take 20 to 50 milliseconds of one thread: a hostile server can cost about a
+// second with all attempts of one authentication.
 export const defaultMaximumIterations = 1_000_000
 
 interface ServerFirst {
@@ -41,7 +35,7 @@ interface ServerFirst {
 
 const encoder = new TextEncoder()
 
-// Errors that say, in effect, that somebody changed the exchange on its way (RFC 5802 section 7).
+// Errors that say that somebody changed the exchange on its way (RFC 5802 section 7).
 const tampering: ReadonlyArray<string> = [
   "server-does-support-channel-binding",
   "channel-bindings-dont-match"

@@ -1,34 +1,30 @@
 /**
- * Which strings can be credentials at all. The mechanisms take them as given: a NUL in a password would move
- * the borders of a PLAIN message, a U+0001 those of a bearer message.
+ * Which strings can be credentials. The mechanisms take them as given: a NUL in a password would move the borders of a
+ * PLAIN message, a U+0001 those of a bearer message.
  */
 import type { Invalid } from "../Invalid.js"
 import { invalid } from "../Invalid.js"
 
-/**
- * Octets of a user name, authorization identity or password. Any of them, escaped and encoded, then fits the
- * 12,288 octets of an authentication line (RFC 4954 section 4).
- */
+/** Octets of a value: escaped and encoded it fits an authentication line of 12,288 octets (RFC 4954 section 4). */
 export const maximumLength = 1024
 
-const check = (field: string, value: string): Invalid | undefined => {
+/** What is wrong with a password. */
+export const checkPassword = (field: string, value: string): Invalid | undefined => {
   if (value === "") return invalid(field, "is empty")
   if (value.includes("\0")) return invalid(field, "holds a NUL")
   if (/[\r\n]/.test(value))
     return invalid(field, "holds a CR or LF; was it read from a file with its line end?")
   if (/\p{Surrogate}/u.test(value)) return invalid(field, "holds half of a surrogate pair")
   if (new TextEncoder().encode(value).length > maximumLength) {
-    return invalid(field, `is longer than ${maximumLength} octets`)
+    return invalid(field, `is longer than ${maximumLength} bytes`)
   }
   return undefined
 }
 
 /** What is wrong with a user name or an authorization identity. */
 export const checkIdentity = (field: string, value: string): Invalid | undefined =>
-  check(field, value) ?? (/\p{Cc}/u.test(value) ? invalid(field, "holds a control character") : undefined)
-
-/** What is wrong with a password. */
-export const checkPassword = (field: string, value: string): Invalid | undefined => check(field, value)
+  checkPassword(field, value) ??
+  (/\p{Cc}/u.test(value) ? invalid(field, "holds a control character") : undefined)
 
 /** What is wrong with a bearer token (RFC 6750 section 2.1, taken generously: any visible ASCII). */
 export const checkToken = (field: string, value: string): Invalid | undefined => {
@@ -37,9 +33,7 @@ export const checkToken = (field: string, value: string): Invalid | undefined =>
   return undefined
 }
 
-/**
- * What is wrong with the trace of ANONYMOUS (RFC 4505 section 2): at most 255 characters, visible or space.
- */
+/** What is wrong with the trace of ANONYMOUS (RFC 4505 section 2). */
 export const checkTrace = (field: string, value: string): Invalid | undefined => {
   if (Array.from(value).length > 255) return invalid(field, "is longer than 255 characters")
   return checkIdentity(field, value)
