@@ -41,23 +41,26 @@ export const afterGreeting = ({ code }: Reply): "Commands" | "Quit" | "Nothing" 
   return code === 421 ? "Nothing" : "Quit"
 }
 
-/** The part of the set-up that an interruption, or a defect, may not leave half done. */
-export const indivisiblePart = (step: Step<unknown>): "STARTTLS" | "authentication" | undefined => {
+/** The part that an interruption or a defect may not leave half done; the last step belongs to the part `before` it. */
+export const indivisiblePart = (
+  step: Step<unknown>,
+  before: "STARTTLS" | "authentication" | undefined
+): "STARTTLS" | "authentication" | undefined => {
   switch (step._tag) {
-    case "Secure":
-      return "STARTTLS"
     case "Submit":
       if (step.command.kind === "StartTls") return "STARTTLS"
       return step.command.phase === "auth" ? "authentication" : undefined
-    case "Nonce":
-    case "Md5":
-    case "Compute":
-    case "Prepare":
-    case "Token":
-    case "Program":
-      return "authentication"
-    default:
+    case "Secure":
+      return "STARTTLS"
+    case "Announced":
+    case "Pinned":
       return undefined
+    case "Done":
+    case "Failed":
+    case "Violated":
+      return before
+    default:
+      return "authentication"
   }
 }
 
@@ -173,10 +176,8 @@ export const authenticate = <A>(context: SetUpContext, begin: () => Step<A>): St
 /** All that comes between the greeting and the first message. */
 export const prepare = (
   context: SetUpContext,
-  {
-    begin,
-    xclient
-  }: { readonly xclient: Command | undefined; readonly begin: (() => Step<unknown>) | undefined }
+  xclient: Command | undefined,
+  begin: (() => Step<unknown>) | undefined
 ): Step<unknown> => {
   const introduced = (): Step<unknown> =>
     ehloOrHelo(context, () => (begin === undefined ? done(undefined) : authenticate(context, begin)))

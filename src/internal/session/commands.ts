@@ -3,6 +3,7 @@
  * their replies.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import type { Command, Phase } from "../../protocol/Command.js"
 import type { Reply } from "../../protocol/Reply.js"
@@ -133,18 +134,18 @@ const inOwnLane = (
   })
 
 /** Puts the commands on the wire; gives what is to be done when nobody waits for the replies any more. */
-const submit = (
+export const submit = (
   driver: Driver,
   commands: ReadonlyArray<Command>,
   leave: () => void,
-  resume: (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>) => void,
+  resume: (result: Exit.Exit<ReadonlyArray<Replies>, Disconnection>) => void,
   trace: CommandTrace | undefined
 ): (() => void) => {
   const { dialogue, recentLines } = driver
   const replies: Array<[Reply, ...Array<Reply>]> = []
   let continued = false
   let abandoned = false
-  const end = (result: Effect.Effect<ReadonlyArray<Replies>, Disconnection>): void => {
+  const end = (result: Exit.Exit<ReadonlyArray<Replies>, Disconnection>): void => {
     // An envelope of which nobody knows belongs to nobody.
     if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction()) driver.reset()
     driver.finish(owner)
@@ -166,16 +167,16 @@ const submit = (
       continued = more
       const complete =
         replies.length === commands.length || (abandoned && dialogue.headOf(owner) === undefined)
-      if (!more && complete) end(Effect.succeed(replies))
+      if (!more && complete) end(Exit.succeed(replies))
     },
-    failed: (failure, phase) => end(Effect.fail(disconnection(failure, phaseOf(phase), recentLines)))
+    failed: (failure, phase) => end(Exit.fail(disconnection(failure, phaseOf(phase), recentLines)))
   }
   driver.start(owner)
   const problem = dialogue.submit(owner, commands)
   if (problem === undefined) driver.flush()
   else {
     const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
-    end(Effect.fail(disconnection(driver.failure() ?? refused, "idle", recentLines)))
+    end(Exit.fail(disconnection(driver.failure() ?? refused, "idle", recentLines)))
   }
   return () => {
     abandoned = true
