@@ -64,7 +64,7 @@ const fromNow = (start: number, end: number): Validity => ({
 })
 
 /** Began an hour ago, ends in a day. */
-export const current = (): Validity => fromNow(-hour, day)
+const current = (): Validity => fromNow(-hour, day)
 
 /** Ended an hour ago. */
 export const expired = (): Validity => fromNow(-2 * day, -hour)

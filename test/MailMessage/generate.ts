@@ -37,7 +37,7 @@ const anyText = FastCheck.oneof(
 const withoutControls = (text: string): string => text.replace(/(?:\p{Cc}|[\u2028\u2029])/gu, "")
 
 /** What a field takes: white space anywhere, what looks like an encoded word, what would end a quoted string. */
-export const headerText = FastCheck.oneof(
+const headerText = FastCheck.oneof(
   FastCheck.string({ unit: "binary", maxLength: 100 }).map(withoutControls),
   FastCheck.array(
     FastCheck.constantFrom(

@@ -15,7 +15,7 @@ import type { Service as SocketService } from "../../src/SmtpSocket.js"
 import { formatEndpoint, SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 
-export const options: SmtpClient.Options = {
+const options: SmtpClient.Options = {
   host: "mx.test",
   tls: "none",
   clientName: "client.test",

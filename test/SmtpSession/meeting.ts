@@ -31,7 +31,7 @@ export interface Met<A, E> {
 export const clientName = "client.test"
 
 /** The options that lead to the listening server by address. */
-export const optionsFor = (listening: Listening): SmtpSession.Options => ({
+const optionsFor = (listening: Listening): SmtpSession.Options => ({
   host: "127.0.0.1",
   port: listening.port,
   clientName
@@ -43,7 +43,7 @@ export const serverTls = ({ certificate, key }: Certificate): ListenOptions => (
 })
 
 /** Runs a client against a listening server until both are done. */
-export const meetAt = <A, E>(
+const meetAt = <A, E>(
   listening: Listening,
   client: Effect.Effect<A, E, Surroundings | Scope.Scope>,
   layer: Layer.Layer<Surroundings> = NodeSmtp.layer

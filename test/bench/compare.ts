@@ -14,7 +14,7 @@ import type { Workload } from "./workloads.js"
 import { workloadNamed } from "./workloads.js"
 
 /** The rows that must not become dearer. */
-export const comparedPeers: ReadonlyArray<string> = [
+const comparedPeers: ReadonlyArray<string> = [
   "effect-smtplib data",
   "effect-smtplib client data",
   "effect-smtplib overlap fibers",
@@ -25,7 +25,7 @@ const warmUp = 2000
 const messages = 10_000
 
 /** One connection and 1 KiB. */
-export const comparedWorkload: Workload = {
+const comparedWorkload: Workload = {
   ...workloadNamed("small-long"),
   name: "compare",
   warmUp,

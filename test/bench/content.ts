@@ -108,9 +108,6 @@ interface Ring {
 
 const ringBlocks = 64
 
-/** What may be held unsent of a message that is made block by block. */
-export const ringOctets = ringBlocks * largestBlock
-
 const makeRing = (shape: Shape, prepare: (block: Buffer) => Buffer): Ring => {
   const { first, other } = makeBlocks(shape)
   const prepared = prepare(other)

@@ -126,7 +126,7 @@ export const measure = async (lab: Laboratory, workload: Workload, peer: Peer): 
 }
 
 /** Whether a peer has a row with a workload. */
-export const takesPart =
+const takesPart =
   (workload: Workload) =>
   (peer: Peer): boolean => {
     if (workload.peers === "Library" && peer.kind !== "Library") return false

@@ -48,7 +48,7 @@ const isMeasured = (outcome: Outcome): outcome is Extract<Outcome, { readonly _t
   outcome._tag === "Measured"
 
 /** One void or failed measurement decides for the row: there is no figure for mail that is lost now and then. */
-export const lineOf = (workload: Workload, { outcomes, peer }: Row): Line => {
+const lineOf = (workload: Workload, { outcomes, peer }: Row): Line => {
   if (peer.absence !== undefined) return { _tag: "Absent", peer, reason: peer.absence }
   for (const outcome of outcomes) {
     if (outcome._tag === "Void") return { _tag: "Void", peer, problems: outcome.problems }

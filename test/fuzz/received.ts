@@ -5,7 +5,7 @@
 const chunkHeader = /BDAT (\d+)( LAST)?\r\n/g
 
 /** The contents that went by BDAT to their last octet. No content here holds a command. */
-export const byChunks = (received: string): ReadonlyArray<string> => {
+const byChunks = (received: string): ReadonlyArray<string> => {
   const contents: Array<string> = []
   const header = new RegExp(chunkHeader)
   let content = ""

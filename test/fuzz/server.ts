@@ -62,7 +62,7 @@ const capabilities = (random: Random): ReadonlyArray<string> =>
   )
 
 /** A server that keeps to the RFCs and refuses what it likes. */
-export const makeModel = (random: Random, dialect: "smtp" | "lmtp"): Server => {
+const makeModel = (random: Random, dialect: "smtp" | "lmtp"): Server => {
   const offered = capabilities(random)
   const refusal = random.pick([0, 0, 0, 0.02, 0.1, 0.4])
   const mostRecipients = random.pick([1, 2, 100, 100, 100])
@@ -361,7 +361,7 @@ const mutate = (random: Random, text: string): string => {
 }
 
 /** The model, of whose words some are changed on their way. */
-export const makeLiar = (random: Random, dialect: "smtp" | "lmtp"): Server => {
+const makeLiar = (random: Random, dialect: "smtp" | "lmtp"): Server => {
   const model = makeModel(random, dialect)
   const rate = random.pick([0.02, 0.1, 0.5])
   let honest = true
@@ -389,7 +389,7 @@ const noise = (random: Random): string => {
 }
 
 /** Something that never was a mail server. */
-export const makeNoise = (random: Random): Server => {
+const makeNoise = (random: Random): Server => {
   let received = ""
   return {
     greet: () => (random.chance(0.7) ? "220 hi\r\n" : noise(random)),

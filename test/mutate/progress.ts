@@ -30,7 +30,7 @@ const addVerdict = (folder: string, verdict: Verdict): void =>
 
 const isMutantList = (value: unknown): value is ReadonlyArray<Mutant> => Array.isArray(value)
 
-export const mutantsIn = (folder: string): ReadonlyArray<Mutant> => {
+const mutantsIn = (folder: string): ReadonlyArray<Mutant> => {
   const value: unknown = JSON.parse(readFileSync(join(folder, "mutants.json"), "utf8"))
   return isMutantList(value) ? value : []
 }

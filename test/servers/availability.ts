@@ -62,7 +62,7 @@ const absence = (server: ServerName): string | undefined => {
 }
 
 /** Why the server cannot be used here; `undefined` when it can. */
-export const unavailability = (server: ServerName): ServerUnavailable | undefined => {
+const unavailability = (server: ServerName): ServerUnavailable | undefined => {
   const reason = absence(server)
   return reason === undefined ? undefined : new ServerUnavailable({ server, reason })
 }

@@ -39,7 +39,6 @@ export const domain = "example.test"
 /** Known to every server. */
 export const ann = `ann@${domain}`
 export const bob = `bob@${domain}`
-export const carol = `carol@${domain}`
 /** Known to every server that does SMTPUTF8 (not Dovecot). */
 export const jörg = `jörg@${domain}`
 /** Refused with 550 at RCPT by every server. */

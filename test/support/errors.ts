@@ -32,9 +32,9 @@ export const reply: FastCheck.Arbitrary<Reply> = FastCheck.record({
 })
 
 /** A refusal, for now or for good. */
-export const refusal = reply.filter(({ code }) => code >= 400)
+const refusal = reply.filter(({ code }) => code >= 400)
 
-export const phase: FastCheck.Arbitrary<SmtpError.Phase> = oneOf(
+const phase: FastCheck.Arbitrary<SmtpError.Phase> = oneOf(
   "greeting",
   "ehlo",
   "starttls",

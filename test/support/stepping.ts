@@ -67,7 +67,7 @@ export type Interrupted = <A, E, R>(
 ) => Effect.Effect<{ readonly exit: Exit.Exit<A, E>; readonly reached: boolean }, never, R>
 
 /** Runs a test in which `interrupted`, used once, ends its effect at the step of that number, from 1. */
-export const atStep = <A, E, R>(
+const atStep = <A, E, R>(
   step: number,
   unit: Unit,
   test: (interrupted: Interrupted) => Effect.Effect<A, E, R>

@@ -107,7 +107,7 @@ export const isOpen = ({ isOpen }: FakeSession): boolean => isOpen
 export const openAt = ({ sessions }: Relay): ReadonlyArray<string> =>
   sessions.filter(isOpen).map(({ name }) => name)
 
-export const generous: Bounds = {
+const generous: Bounds = {
   maxSessions: 2,
   maxWaiting: Infinity,
   maxMessages: Infinity,

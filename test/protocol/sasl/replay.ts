@@ -8,7 +8,7 @@ import type { Fail, Mechanism, Request, Step } from "../../../src/protocol/sasl/
 const names = { MD5: "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512" } as const
 const lengths = { MD5: 16, "SHA-1": 20, "SHA-256": 32, "SHA-512": 64 } as const
 
-export const compute = (request: Request): Uint8Array => {
+const compute = (request: Request): Uint8Array => {
   const name = names[request.algorithm]
   switch (request._tag) {
     case "Hash":
