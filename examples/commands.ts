@@ -51,9 +51,14 @@ const main = Effect.gen(function* () {
   ])
   Print.heading(`A group: ${[mail, ann, bob].map(({ code }) => code).join(", ")}`)
 
-  // Whatever `transaction` leaves unfinished is reset, and so is the one that the group has begun.
+  // A transaction has the session to itself until its scope closes. What is unfinished by then is reset.
   yield* smtp.rset
-  yield* smtp.transaction("app@example.com", {}, smtp.rcpt("ann@example.net"))
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const transaction = yield* smtp.transaction("app@example.com")
+      yield* transaction.rcpt("ann@example.net")
+    })
+  )
   yield* smtp.noop
 })
 

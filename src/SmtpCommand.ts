@@ -5,13 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import {
-  inClear,
-  invalidArgument,
-  notSupported,
-  notYours,
-  refusedLocally
-} from "./internal/session/failure.js"
+import { busy, inClear, invalidArgument, notSupported, refusedLocally } from "./internal/session/failure.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Command, Place } from "./protocol/Command.js"
 import * as Commands from "./protocol/Command.js"
@@ -82,10 +76,8 @@ export interface Context {
   readonly capabilities: Capabilities
   /** Whether the session runs over TLS with a verified certificate. */
   readonly verifiedTls: boolean
-  /** Whether a `send`, `deliver` or `transaction` of somebody else is under way. */
+  /** Whether a `send`, `deliver` or `transaction` is under way. */
   readonly occupied: boolean
-  /** Whether the envelope that the session holds was begun by another fiber. */
-  readonly foreign: boolean
   /** Whether mail would go in clear though the program has asked for TLS, and not come to it yet. */
   readonly unprotected: boolean
   /** Milliseconds since 1970. */
@@ -101,12 +93,6 @@ const ready =
     prepare: () => Effect.succeed(command),
     refuse: (reply) =>
       isRefusal(reply) ? new CommandRefused({ command: command.verb, phase, reply }) : undefined
-  })
-
-const busy = (): InvalidArgument =>
-  new InvalidArgument({
-    field: "session",
-    reason: "has a send or transaction under way; wait for its end, or use another session"
   })
 
 /**
@@ -128,9 +114,8 @@ export const mail = (
   parameters: MailParameters | ReadonlyArray<string> = {}
 ): SmtpCommand<"Anywhere", SenderRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
-  prepare: ({ capabilities, foreign, now, occupied, unprotected, verifiedTls }) => {
+  prepare: ({ capabilities, now, occupied, unprotected, verifiedTls }) => {
     if (occupied) return Effect.fail(busy())
-    if (foreign) return Effect.fail(notYours())
     if (unprotected) return Effect.fail(inClear())
     const sender = parseReversePath(from, "from")
     if (isInvalid(sender)) return Effect.fail(invalidArgument(sender))
@@ -168,8 +153,8 @@ export const rcpt = (
   parameters: RecipientParameters | ReadonlyArray<string> = {}
 ): SmtpCommand<"Anywhere", RecipientsRefused, InvalidArgument | NotSupported> => ({
   place: "Anywhere",
-  prepare: ({ capabilities, foreign, now, verifiedTls }) => {
-    if (foreign) return Effect.fail(notYours())
+  prepare: ({ capabilities, now, occupied, verifiedTls }) => {
+    if (occupied) return Effect.fail(busy())
     const recipient = parseForwardPath(to, "to")
     if (isInvalid(recipient)) return Effect.fail(invalidArgument(recipient))
     const given = recipientParameters.read(parameters, "parameters")

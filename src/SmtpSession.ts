@@ -316,6 +316,22 @@ export type Group = readonly [
 export type RepliesTo<Commands extends Group> = { readonly [Index in keyof Commands]: Reply }
 
 /**
+ * A mail transaction that has begun. Once the message is accepted, or the scope has closed, its methods are
+ * `InvalidArgument`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Transaction {
+  /** RCPT (RFC 5321 section 4.1.1.3). Several at once leave in one write where the server offers PIPELINING. */
+  readonly rcpt: Service["rcpt"]
+  /** DATA, the content, and its replies (RFC 5321 section 4.1.1.4). */
+  readonly data: Service["data"]
+  /** One chunk of BDAT (RFC 3030). */
+  readonly bdat: Service["bdat"]
+}
+
+/**
  * A session. Commands of several fibers are carried out one after the other, in the order of asking; a transaction
  * is never interleaved with anything.
  *
@@ -358,9 +374,10 @@ export interface Service {
     credentials: Credentials
   ) => Effect.Effect<Reply, AuthenticationError | HeloError | InvalidArgument | Disconnection>
   /**
-   * MAIL by hand (RFC 5321 section 4.1.1.2). The session is in a transaction until the message is accepted, RSET, or
-   * EHLO; `send` in between is `InvalidArgument`, and so are commands for this envelope from fibers that are neither
-   * this one nor begun by it. `transaction` is the safer form.
+   * MAIL by hand (RFC 5321 section 4.1.1.2), as with smtplib, for a session that one fiber has to itself. The session is in
+   * a transaction until the message is accepted, RSET, or EHLO: `send`, `deliver` and `transaction` of any fiber are
+   * `InvalidArgument` until then. `mail`, `rcpt`, `data` and `bdat` are `InvalidArgument` while a message or a
+   * `transaction` is under way. `transaction` is the safer form.
    */
   readonly mail: (
     from: string,
@@ -415,14 +432,14 @@ export interface Service {
     commands: Commands
   ) => Effect.Effect<RepliesTo<Commands>, InvalidArgument | NotSupported | Disconnection>
   /**
-   * MAIL, and then `use` with the session to itself: the commands of other fibers wait. Whatever `use` leaves
-   * unfinished is reset.
+   * Begins a transaction by hand that has the session to itself: MAIL, and then the methods of the handle until the scope
+   * closes. Commands and messages of other fibers wait for that; what is unfinished by then is reset. `send`, `deliver`
+   * and another `transaction` from the same fiber are `InvalidArgument`.
    */
-  readonly transaction: <A, E, R>(
+  readonly transaction: (
     from: string,
-    parameters: MailParameters | ReadonlyArray<string>,
-    use: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | SenderRefused | InvalidArgument | NotSupported | Disconnection, R>
+    parameters?: MailParameters | ReadonlyArray<string>
+  ) => Effect.Effect<Transaction, SenderRefused | InvalidArgument | NotSupported | Disconnection, Scope.Scope>
   /**
    * Sends a message and accounts for every recipient: one outcome each, in the order given. It fails only for what is
    * wrong locally (`InvalidArgument`) and for the content's own errors; all that a server or connection can do is in

@@ -15,7 +15,16 @@ import type { Receipt } from "../src/SmtpReceipt.js"
 import * as SmtpSession from "../src/SmtpSession.js"
 import type { Submission } from "../src/SmtpSubmission.js"
 import * as SmtpTest from "../src/SmtpTest.js"
-import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./SmtpSession/dialogue.js"
+import {
+  ask,
+  goodbye,
+  inTransaction,
+  octets,
+  opened,
+  outcomes,
+  silentEnd,
+  withSession
+} from "./SmtpSession/dialogue.js"
 import type { Interrupted, Unit } from "./support/stepping.js"
 import { counting } from "./support/dials.js"
 import { atEveryStep } from "./support/stepping.js"
@@ -221,10 +230,10 @@ describe("a session, after every step at which one of its commands can be interr
     },
     transaction: {
       use: (smtp) =>
-        smtp.transaction("a@x.test", {}, Effect.zipRight(smtp.rcpt("b@y.test"), smtp.data(firstText))),
+        inTransaction(smtp, ({ data, rcpt }) => Effect.zipRight(rcpt("b@y.test"), data(firstText))),
       mayClose: true
     },
-    group: { use: (smtp) => smtp.transaction("a@x.test", {}, smtp.rcpt("b@y.test")), mayClose: false },
+    group: { use: (smtp) => inTransaction(smtp, ({ rcpt }) => rcpt("b@y.test")), mayClose: false },
     startTls: { use: (smtp) => smtp.startTls, mayClose: true },
     authenticate: { use: (smtp) => smtp.authenticate(secrets), mayClose: true }
   }

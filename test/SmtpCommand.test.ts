@@ -10,7 +10,6 @@ const announcing = (...lines: ReadonlyArray<string>): SmtpCommand.Context => ({
   verifiedTls: false,
   unprotected: false,
   occupied: false,
-  foreign: false,
   now: 0
 })
 

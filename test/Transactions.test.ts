@@ -14,6 +14,7 @@ import {
   content,
   goodbye,
   greeting,
+  inTransaction,
   message,
   octets,
   opened,
@@ -105,7 +106,7 @@ describe("rule 1: a transaction holds its turn from MAIL to its last octet", () 
       script(pipelined, ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok"), goodbye),
       (smtp) =>
         Effect.gen(function* () {
-          const error = yield* smtp.transaction("a@x.test", {}, failureOf(smtp))
+          const error = yield* inTransaction(smtp, () => failureOf(smtp))
           expect(error).toMatchObject({ _tag: "InvalidArgument", field: "session" })
         })
     )

@@ -77,6 +77,8 @@ export interface Dialogue<Owner> {
   readonly state: () => State
   /** What the latest EHLO or HELO announced; nothing before it, nor after TLS began. */
   readonly capabilities: () => Capabilities
+  /** Whether EHLO or HELO was accepted, since TLS began. */
+  readonly greeted: () => boolean
   readonly secured: () => boolean
   readonly authenticated: () => boolean
   /** What was said in AUTH: every reply is given without it, save the challenges of an exchange. */
@@ -187,6 +189,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   let capabilities: Capabilities = Capability.none
   // RFC 5321 section 3.1: for good; a refused QUIT does not open what the greeting has closed.
   let turnedAway = false
+  let greeted = false
   let secured = false
   let authenticated = false
   const secrets = Secret.make()
@@ -365,6 +368,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
       case "Ehlo":
       case "Helo":
         if (!success) return
+        greeted = true
         capabilities = command.kind === "Ehlo" ? Capability.fromReply(reply) : Capability.none
         parser.advertiseEnhancedCodes(capabilities.enhancedStatusCodes)
         envelope = undefined
@@ -426,6 +430,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
   return {
     state: () => state,
     capabilities: () => capabilities,
+    greeted: () => greeted,
     secured: () => secured,
     authenticated: () => authenticated,
     secrets,
@@ -464,6 +469,7 @@ export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<O
     tailOf: (owner) => expected.findLast((expectation) => expectation.owner === owner),
     upgraded: () => {
       if (state !== "Upgrading" || parser.pending() > 0) return
+      greeted = false
       secured = true
       authenticated = false
       capabilities = Capability.none

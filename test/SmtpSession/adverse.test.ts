@@ -25,6 +25,7 @@ import {
   ehlo,
   goodbye,
   greeting,
+  inTransaction,
   octets,
   opened,
   outcomes,
@@ -209,8 +210,9 @@ describe("a session that is gone", () => {
       ),
       (smtp) =>
         Effect.gen(function* () {
-          const use = Effect.zipRight(smtp.awaitClosed, smtp.rcpt("b@y.test"))
-          const error = yield* Effect.flip(smtp.transaction("a@x.test", {}, use))
+          const error = yield* Effect.flip(
+            inTransaction(smtp, ({ rcpt }) => Effect.zipRight(smtp.awaitClosed, rcpt("b@y.test")))
+          )
           expect(error).toMatchObject({ _tag: "ServerDisconnected", reply: { code: 451 } })
         })
     )
@@ -241,7 +243,7 @@ describe("fibers in each other's way", () => {
     )
   )
 
-  it.effect("one cannot add to the envelope that another has begun by hand", () =>
+  it.effect("one cannot add to the transaction of another", () =>
     withSession(
       SmtpTest.script(
         opened("CHUNKING"),
@@ -275,12 +277,15 @@ describe("fibers in each other's way", () => {
               yield* Deferred.succeed(done, null)
             })
           )
-          yield* smtp.mail("a@x.test")
-          yield* smtp.rcpt("b@y.test")
-          yield* Deferred.succeed(begun, null)
-          yield* Deferred.await(done)
-          yield* Effect.all([smtp.rcpt("c@y.test")], { concurrency: "unbounded" })
-          const [reply] = yield* smtp.data(text)
+          const [reply] = yield* inTransaction(smtp, ({ data, rcpt }) =>
+            Effect.gen(function* () {
+              yield* rcpt("b@y.test")
+              yield* Deferred.succeed(begun, null)
+              yield* Deferred.await(done)
+              yield* Effect.all([rcpt("c@y.test")], { concurrency: "unbounded" })
+              return yield* data(text)
+            })
+          )
           expect(reply.code).toBe(250)
           yield* Fiber.join(other)
         })
@@ -534,8 +539,9 @@ describe("the order of things", () => {
         ),
         (smtp) =>
           Effect.gen(function* () {
-            const use = Effect.zipRight(smtp.rcpt("b@y.test"), smtp.data(text))
-            const fiber = yield* Effect.fork(smtp.transaction("a@x.test", {}, use))
+            const fiber = yield* Effect.fork(
+              inTransaction(smtp, ({ data, rcpt }) => Effect.zipRight(rcpt("b@y.test"), data(text)))
+            )
             yield* Deferred.await(asked)
             yield* Fiber.interrupt(fiber)
             yield* Deferred.succeed(release, null)

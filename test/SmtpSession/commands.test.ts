@@ -6,7 +6,17 @@ import * as SmtpCommand from "../../src/SmtpCommand.js"
 import type { Service } from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Dialogue from "./dialogue.js"
-import { ask, ehlo, goodbye, greeting, opened, silentEnd, withConnection, withSession } from "./dialogue.js"
+import {
+  ask,
+  ehlo,
+  goodbye,
+  greeting,
+  inTransaction,
+  opened,
+  silentEnd,
+  withConnection,
+  withSession
+} from "./dialogue.js"
 
 const makeSignal = Deferred.make<undefined>()
 
@@ -901,14 +911,12 @@ describe("transaction", () => {
                 Effect.zipRight(Effect.sync(() => finished.push("noop")))
               )
             )
-            yield* smtp.transaction(
-              "a@x.test",
-              {},
+            yield* inTransaction(smtp, ({ data, rcpt }) =>
               Effect.gen(function* () {
                 yield* Deferred.succeed(begun, undefined)
                 yield* Effect.yieldNow()
-                yield* smtp.rcpt("b@y.test")
-                yield* smtp.data(Dialogue.message)
+                yield* rcpt("b@y.test")
+                yield* data(Dialogue.message)
                 finished.push("transaction")
               })
             )
@@ -929,7 +937,7 @@ describe("transaction", () => {
           ask("RSET", "250 ok"),
           goodbye
         ),
-        (smtp) => smtp.transaction("a@x.test", { ret: "FULL" }, Effect.succeed(42))
+        (smtp) => inTransaction(smtp, () => Effect.succeed(42), "a@x.test", { ret: "FULL" })
       )
       expect(result).toBe(42)
     })
@@ -938,7 +946,7 @@ describe("transaction", () => {
   it.effect("is reset when its program succeeds without having sent", () =>
     withSession(
       said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RCPT TO:<b@y.test>", "250 ok"), ask("RSET", "250 ok")),
-      (smtp) => smtp.transaction("a@x.test", {}, smtp.rcpt("b@y.test"))
+      (smtp) => inTransaction(smtp, ({ rcpt }) => rcpt("b@y.test"))
     )
   )
 
@@ -947,10 +955,7 @@ describe("transaction", () => {
       const error = yield* withSession(
         said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok"), ask("NOOP", "250 ok")),
         (smtp) =>
-          Effect.zipLeft(
-            Effect.flip(smtp.transaction("a@x.test", {}, Effect.fail("changed my mind"))),
-            smtp.noop
-          )
+          Effect.zipLeft(Effect.flip(inTransaction(smtp, () => Effect.fail("changed my mind"))), smtp.noop)
       )
       expect(error).toBe("changed my mind")
     })
@@ -964,7 +969,7 @@ describe("transaction", () => {
         (smtp) =>
           Effect.gen(function* () {
             const use = Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)
-            const fiber = yield* Effect.fork(smtp.transaction("a@x.test", {}, use))
+            const fiber = yield* Effect.fork(inTransaction(smtp, () => use))
             yield* Deferred.await(begun)
             yield* Fiber.interrupt(fiber)
             yield* smtp.noop
@@ -976,7 +981,7 @@ describe("transaction", () => {
   it.effect("does not run its program when MAIL is refused", () =>
     Effect.gen(function* () {
       const error = yield* withSession(said(ask("MAIL FROM:<a@x.test>", "550 no")), (smtp) =>
-        Effect.flip(smtp.transaction("a@x.test", {}, Effect.die("it ran")))
+        Effect.flip(inTransaction(smtp, () => Effect.die("it ran")))
       )
       expect(error).toMatchObject({ _tag: "SenderRefused", sender: "a@x.test" })
     })
@@ -986,7 +991,7 @@ describe("transaction", () => {
     Effect.gen(function* () {
       const error = yield* withSession(
         said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok")),
-        (smtp) => smtp.transaction("a@x.test", {}, Effect.flip(smtp.send(Dialogue.submission)))
+        (smtp) => inTransaction(smtp, () => Effect.flip(smtp.send(Dialogue.submission)))
       )
       expect(error).toMatchObject({ _tag: "InvalidArgument", field: "session" })
     })
@@ -996,7 +1001,7 @@ describe("transaction", () => {
     Effect.gen(function* () {
       const error = yield* withSession(
         said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok")),
-        (smtp) => smtp.transaction("a@x.test", {}, Effect.flip(smtp.transaction("c@x.test", {}, Effect.void)))
+        (smtp) => inTransaction(smtp, () => Effect.flip(smtp.transaction("c@x.test")))
       )
       expect(error).toMatchObject({ _tag: "InvalidArgument", field: "session" })
     })
@@ -1013,8 +1018,8 @@ describe("transaction", () => {
       (smtp) =>
         Effect.all(
           [
-            smtp.transaction("a@x.test", {}, Effect.yieldNow()),
-            smtp.transaction("c@x.test", {}, Effect.yieldNow())
+            inTransaction(smtp, () => Effect.yieldNow()),
+            inTransaction(smtp, () => Effect.yieldNow(), "c@x.test")
           ],
           { concurrency: "unbounded" }
         )
@@ -1036,9 +1041,9 @@ describe("transaction", () => {
       (smtp) =>
         Effect.all(
           [
-            smtp.transaction("own@x.test", {}, Effect.yieldNow()),
+            inTransaction(smtp, () => Effect.yieldNow(), "own@x.test"),
             smtp.send(Dialogue.submission),
-            smtp.transaction("own@x.test", {}, Effect.yieldNow())
+            inTransaction(smtp, () => Effect.yieldNow(), "own@x.test")
           ],
           { concurrency: "unbounded" }
         )
@@ -1054,9 +1059,135 @@ describe("transaction", () => {
           ask("RCPT TO:<b@y.test>", "421 bye"),
           silentEnd
         ),
-        (smtp) => Effect.flip(smtp.transaction("a@x.test", {}, smtp.rcpt("b@y.test")))
+        (smtp) => Effect.flip(inTransaction(smtp, ({ rcpt }) => rcpt("b@y.test")))
       )
       expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "rcpt", reply: { code: 421 } })
     })
+  )
+
+  it.effect("puts concurrent recipients into one write where the server offers PIPELINING", () =>
+    withSession(
+      SmtpTest.script(
+        opened("PIPELINING"),
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        SmtpTest.expectGroup("RCPT TO:<b@y.test>", "RCPT TO:<c@y.test>"),
+        SmtpTest.reply("250 ok"),
+        SmtpTest.reply("550 no"),
+        ask("RSET", "250 ok"),
+        goodbye
+      ),
+      (smtp) =>
+        inTransaction(smtp, ({ rcpt }) =>
+          Effect.gen(function* () {
+            const both = [rcpt("b@y.test"), Effect.flip(rcpt("c@y.test"))] as const
+            const [accepted, refused] = yield* Effect.all(both, { concurrency: "unbounded" })
+            expect(accepted.code).toBe(250)
+            expect(refused).toMatchObject({ _tag: "RecipientsRefused" })
+          })
+        )
+    )
+  )
+
+  it.effect("sends chunks, and ends with the last of them", () =>
+    withSession(
+      SmtpTest.script(
+        opened("CHUNKING"),
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        ask("RCPT TO:<b@y.test>", "250 ok"),
+        SmtpTest.expect("BDAT 1 LAST"),
+        SmtpTest.expectOctets(1),
+        SmtpTest.reply("250 queued"),
+        goodbye
+      ),
+      (smtp) =>
+        inTransaction(smtp, ({ bdat, rcpt }) =>
+          Effect.gen(function* () {
+            yield* rcpt("b@y.test")
+            const [reply] = yield* bdat(Dialogue.octets("a"), { last: true })
+            expect(reply.code).toBe(250)
+            const late: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+              rcpt("c@y.test"),
+              bdat(Dialogue.octets("b")),
+              smtp.rcpt("c@y.test")
+            ]
+            for (const attempt of late) {
+              expect(yield* Effect.flip(attempt)).toMatchObject({ _tag: "InvalidArgument" })
+            }
+          })
+        )
+    )
+  )
+
+  it.effect("is over with its scope, and sends nothing more", () =>
+    withSession(said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok")), (smtp) =>
+      Effect.gen(function* () {
+        const { data, rcpt } = yield* Effect.scoped(smtp.transaction("a@x.test"))
+        const late: ReadonlyArray<Effect.Effect<unknown, unknown>> = [rcpt("b@y.test"), data("late")]
+        for (const attempt of late) {
+          expect(yield* Effect.flip(attempt)).toMatchObject({ _tag: "InvalidArgument", field: "transaction" })
+        }
+      })
+    )
+  )
+
+  it.effect("lets its fiber run commands of the session", () =>
+    withSession(
+      said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("NOOP", "250 ok"), ask("RSET", "250 ok")),
+      (smtp) => inTransaction(smtp, () => smtp.noop)
+    )
+  )
+
+  it.effect("gives the session back when MAIL is interrupted", () =>
+    Effect.gen(function* () {
+      const asked = yield* makeSignal
+      const release = yield* makeSignal
+      yield* withSession(
+        said(
+          SmtpTest.expect("MAIL FROM:<a@x.test>"),
+          SmtpTest.effect(Effect.zipRight(Deferred.succeed(asked, undefined), Deferred.await(release))),
+          SmtpTest.reply("250 ok"),
+          ask("RSET", "250 ok"),
+          ask("NOOP", "250 ok")
+        ),
+        (smtp) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(inTransaction(smtp, () => Effect.void))
+            yield* Deferred.await(asked)
+            yield* Fiber.interrupt(fiber)
+            yield* Deferred.succeed(release, undefined)
+            yield* smtp.noop
+          })
+      )
+    })
+  )
+})
+
+describe("MAIL by hand makes a session one fiber's", () => {
+  it.effect("and mail of any fiber fails at once until somebody ends the transaction", () =>
+    withSession(
+      said(
+        ask("MAIL FROM:<own@x.test>", "250 ok"),
+        ask("RSET", "250 ok"),
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        ask("RSET", "250 ok")
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          // The fiber that has said MAIL is dead by then.
+          yield* Fiber.join(yield* Effect.fork(smtp.mail("own@x.test")))
+          const attempts: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+            smtp.send(Dialogue.submission),
+            smtp.deliver(Dialogue.submission),
+            inTransaction(smtp, () => Effect.void)
+          ]
+          for (const attempt of attempts) {
+            for (const use of [attempt, Effect.flatMap(Effect.fork(attempt), Fiber.join)]) {
+              expect(yield* Effect.flip(use)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
+            }
+          }
+          yield* smtp.rset
+          yield* inTransaction(smtp, () => Effect.void)
+        })
+    )
   )
 })

@@ -39,6 +39,14 @@ export const content = (text: string | Uint8Array, ...reply: ReadonlyArray<strin
 
 export const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
 
+/** Runs `use` in a transaction by hand, whose scope closes with it. */
+export const inTransaction = <A, E, R>(
+  smtp: SmtpSession.Service,
+  use: (transaction: SmtpSession.Transaction) => Effect.Effect<A, E, R>,
+  from = "a@x.test",
+  parameters: Parameters<SmtpSession.Service["transaction"]>[1] = {}
+) => Effect.scoped(Effect.flatMap(smtp.transaction(from, parameters), use))
+
 const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
 
 type Client<A, E> = (

@@ -4,6 +4,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { inTransaction } from "./dialogue.js"
 import { letter } from "./underWay.js"
 
 const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
@@ -28,7 +29,7 @@ describe("a fiber that opens one session after the other", () => {
   flow("commands by hand", (smtp) =>
     Effect.all([smtp.mail("a@x.test"), smtp.rcpt("b@y.test"), smtp.data("Subject: x\r\n\r\nx\r\n")])
   )
-  flow("a transaction", (smtp) => smtp.transaction("a@x.test", {}, smtp.rcpt("b@y.test")))
+  flow("a transaction", (smtp) => inTransaction(smtp, ({ rcpt }) => rcpt("b@y.test")))
 
   it.scoped("may have envelopes on several of them at once", () =>
     Effect.gen(function* () {
@@ -48,13 +49,11 @@ describe("a fiber that opens one session after the other", () => {
       const open = Effect.provide(SmtpSession.make(options), server.layer)
       const [one, two] = [yield* open, yield* open]
       const data = "Subject: x\r\n\r\nx\r\n"
-      yield* one.transaction(
-        "a@x.test",
-        {},
+      yield* inTransaction(one, (outer) =>
         Effect.gen(function* () {
-          yield* two.transaction("c@x.test", {}, Effect.zipRight(two.rcpt("d@y.test"), two.data(data)))
-          yield* one.rcpt("b@y.test")
-          yield* one.data(data)
+          yield* inTransaction(two, (inner) => Effect.zipRight(inner.rcpt("d@y.test"), inner.data(data)))
+          yield* outer.rcpt("b@y.test")
+          yield* outer.data(data)
         })
       )
       expect((yield* server.messages).length).toBe(2)

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { inTransaction } from "./dialogue.js"
 
 const message = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n\r\nhello\r\n" }
 
@@ -18,7 +19,7 @@ describe("a session of connect under the policy starttls", () => {
         smtp.send(message),
         smtp.deliver(message),
         smtp.mail(message.from),
-        smtp.transaction(message.from, {}, smtp.rcpt(message.to)),
+        inTransaction(smtp, ({ rcpt }) => rcpt(message.to), message.from),
         smtp.command("mail", "FROM:<a@x.test>")
       ]
       for (const attempt of attempts) {

@@ -19,7 +19,7 @@ import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Keyed, Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { untyped } from "../support/untyped.js"
-import { ask, goodbye, octets, opened, outcomes, withSession } from "./dialogue.js"
+import { ask, goodbye, inTransaction, octets, opened, outcomes, withSession } from "./dialogue.js"
 import {
   alone,
   chunked,
@@ -212,9 +212,7 @@ describe("a stream of messages", () => {
     withSession(
       SmtpTest.script(opened(), ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok"), goodbye),
       (smtp) =>
-        smtp.transaction(
-          "a@x.test",
-          {},
+        inTransaction(smtp, () =>
           Effect.map(sendAll(smtp, Stream.make(keyed("one"), keyed("two"))), (lines): void => {
             expect(lines.map((line) => line.replace(/ \(.*/, ""))).toEqual([
               "one: one@y.test NotSent InvalidArgument",

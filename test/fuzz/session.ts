@@ -24,6 +24,7 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { inTransaction } from "../SmtpSession/dialogue.js"
 import type { Random } from "./random.js"
 import { makeRandom } from "./random.js"
 import { isComplete } from "./received.js"
@@ -320,17 +321,17 @@ const raw = (world: World): Operation => {
     case 15:
       return byHand(smtp.group([SmtpCommand.rset, SmtpCommand.noop]))
     case 16:
-      return byHand(smtp.transaction("s@x.test", {}, smtp.rcpt(random.pick(names))))
+      return byHand(inTransaction(smtp, ({ rcpt }) => rcpt(random.pick(names)), "s@x.test"))
     case 17:
       return byHand(
-        smtp.transaction("s@x.test", {}, Effect.zipRight(smtp.rcpt("a@x.test"), smtp.data("in hand\r\n")))
+        inTransaction(
+          smtp,
+          ({ data, rcpt }) => Effect.zipRight(rcpt("a@x.test"), data("in hand\r\n")),
+          "s@x.test"
+        )
       )
     default:
-      return smtp.transaction(
-        "s@x.test",
-        {},
-        Effect.suspend(() => operation(world))
-      )
+      return inTransaction(smtp, () => Effect.suspend(() => operation(world)), "s@x.test")
   }
 }
 

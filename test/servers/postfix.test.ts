@@ -83,10 +83,12 @@ suite("Postfix", ["Postfix"], () => {
           SmtpCommand.vrfy(user(306))
         ])
         expect(replies.map(({ code }) => code)).toEqual([250, 450, 250, 252])
-        const [final] = yield* smtp.transaction(
-          bob,
-          ["RET=HDRS", "ENVID=by-hand"],
-          Effect.zipRight(smtp.rcpt(user(306), ["NOTIFY=NEVER"]), smtp.data(content))
+        const [final] = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const transaction = yield* smtp.transaction(bob, ["RET=HDRS", "ENVID=by-hand"])
+            yield* transaction.rcpt(user(306), ["NOTIFY=NEVER"])
+            return yield* transaction.data(content)
+          })
         )
         expect(final.code).toBe(250)
         expectOctets((yield* awaitMessages(user(306)))[0]?.content, content)

@@ -67,7 +67,7 @@ const calls = (smtp: Service, stream: Stream.Stream<Uint8Array, Broken, Store>) 
     dataText: smtp.data("text"),
     dataStream: smtp.data(streamed),
     within: Effects.all([smtp.send({ ...envelope, content: "text" })]),
-    transaction: smtp.transaction("a@x.test", {}, Stream.runDrain(stream)),
+    transaction: smtp.transaction("a@x.test"),
     noop: smtp.run(SmtpCommand.noop),
     mail: smtp.run(SmtpCommand.mail("a@x.test")),
     group: smtp.group([SmtpCommand.mail("a@x.test"), SmtpCommand.rcpt("b@y.test"), SmtpCommand.noop]),
@@ -198,11 +198,14 @@ describe("errors and requirements of content", () => {
     >()
   })
 
-  it("flow from the program of a transaction", () => {
-    expectTypeOf<ErrorOf<Calls["transaction"]>>().toEqualTypeOf<
-      Broken | SenderRefused | InvalidArgument | NotSupported | Disconnection
+  it("are those of MAIL for a transaction, which lives in a scope", () => {
+    expectTypeOf<Calls["transaction"]>().toEqualTypeOf<
+      Effect.Effect<
+        SmtpSession.Transaction,
+        SenderRefused | InvalidArgument | NotSupported | Disconnection,
+        Scope
+      >
     >()
-    expectTypeOf<Effect.Effect.Context<Calls["transaction"]>>().toEqualTypeOf<Store>()
   })
 })
 

@@ -1,110 +1,126 @@
-/**
- * Commands as effects: puts them on the wire in the turn that the fiber holds, or in one of its own, and waits for
- * their replies.
- */
+/** Commands as effects: takes the turn to write them, or uses the one that the fiber holds, and waits for the replies. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
 import type { Command, Phase } from "../../protocol/Command.js"
 import type { Reply } from "../../protocol/Reply.js"
 import type { Disconnection } from "../../SmtpError.js"
 import type { Replies } from "../../SmtpSession.js"
-import type { Turn, Driver, Failure, Owner } from "./driver.js"
-import { disconnection } from "./failure.js"
-import * as HeldTurns from "./heldTurn.js"
+import type { AnyFiber } from "../effect/runtime.js"
+import { withFiber } from "../effect/runtime.js"
 import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
 import * as Tracing from "../telemetry/tracing.js"
+import type { Driver, Failure, Owner, Turn } from "./driver.js"
+import { disconnection } from "./failure.js"
 
-export interface SessionCommands {
+export interface CommandRunner {
   /** Writes commands; gives all replies to each. */
   readonly execute: (commands: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Replies>, Disconnection>
+  /** The same within a turn that the caller has taken. */
+  readonly executeHeld: CommandRunner["execute"]
   /** Writes one command; gives its reply, or the first of them. */
   readonly one: (command: Command) => Effect.Effect<Reply, Disconnection>
-  /** Keeps the turn for several commands that belong together. */
+  /** The same within a turn that the caller has taken. */
+  readonly oneHeld: CommandRunner["one"]
+  /** Runs commands that belong together in one turn. */
   readonly together: <A, E, R>(
     purpose: Turn["purpose"],
     use: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Disconnection, R>
-  /** Runs commands in a turn that was taken otherwise. */
+  /** Runs commands in a turn that has begun already. */
   readonly holding: <A, E, R>(turn: Turn, use: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Whether this fiber has the turn already. */
-  readonly inside: Effect.Effect<boolean>
+  /** Gives a turn to a fiber: its commands run within. */
+  readonly hold: (turn: Turn, fiber: AnyFiber) => void
+  /** Whether the fiber's commands run in the present turn. */
+  readonly isHolder: (fiber: AnyFiber) => boolean
 }
 
-/** The turns that a fiber holds: of each session, the one that it took last comes first. */
-interface Held {
-  readonly turn: Turn
-  readonly rest: Held | undefined
-}
+export const makeCommandRunner = (driver: Driver, attributes: () => Attributes): CommandRunner => {
+  let held: { readonly turn: Turn; readonly fiber: AnyFiber } | undefined
 
-// One for all sessions: a fiber never lets go of a reference that it has once set, and drags each along to every
-// fiber that it begins.
-const held = FiberRef.unsafeMake<Held | undefined>(undefined)
-
-const isAmong = (turns: Held | undefined, turn: Turn): boolean => {
-  for (let own = turns; own !== undefined; own = own.rest) if (own.turn === turn) return true
-  return false
-}
-
-/** `after` hears of all commands and replies before whoever waits for them. */
-export const make = (
-  driver: Driver,
-  attributes: () => Attributes,
-  after: (commands: ReadonlyArray<Command>, replies: ReadonlyArray<Replies>) => Effect.Effect<void>
-): SessionCommands => {
-  const isHolder = (turns: Held | undefined): boolean => {
-    const holder = driver.turnHolder()
-    return holder !== undefined && isAmong(turns, holder)
+  const hold = (turn: Turn, fiber: AnyFiber): void => {
+    held = { turn, fiber }
   }
 
-  const inside = Effect.map(FiberRef.get(held), isHolder)
+  const isHolder = (fiber: AnyFiber): boolean =>
+    held !== undefined && held.fiber === fiber && held.turn === driver.turnHolder()
 
-  const holding: SessionCommands["holding"] = (turn, use) =>
-    Effect.locallyWith(use, held, (rest) => ({ turn, rest }))
-
-  const execute: SessionCommands["execute"] = (commands) =>
-    Effect.withFiberRuntime<ReadonlyArray<Replies>, Disconnection>((fiber) => {
-      const trace = Tracing.commandsOf(fiber, attributes, driver.now)
-      return isHolder(fiber.getFiberRef(held))
-        ? submitAndWait(driver, commands, () => undefined, trace)
-        : inOwnLane(driver, commands, trace)
-    }).pipe(Effect.tap((replies) => after(commands, replies)))
-
-  const together: SessionCommands["together"] = <A, E, R>(
-    purpose: Turn["purpose"],
-    use: Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | Disconnection, R> =>
-    Effect.flatMap(inside, (isInside): Effect.Effect<A, E | Disconnection, R> => {
-      if (isInside) return use
-      const own = HeldTurns.make(driver, purpose)
-      return Effect.onExit(
-        Effect.flatMap(own.take, (failure): Effect.Effect<A, E | Disconnection, R> =>
-          failure === undefined
-            ? holding(own.turn, use)
-            : Effect.fail(disconnection(failure, "idle", driver.recentLines))
-        ),
-        () => Effect.sync(own.leave)
+  const holding: CommandRunner["holding"] = (turn, use) =>
+    withFiber((fiber) => {
+      hold(turn, fiber)
+      return Effect.ensuring(
+        use,
+        Effect.sync(() => {
+          held = undefined
+        })
       )
     })
 
-  return {
-    execute,
-    one: (command) =>
-      Effect.flatMap(execute([command]), ([replies]) =>
+  const traceOf = (fiber: AnyFiber): CommandTrace | undefined =>
+    Tracing.commandsOf(fiber, attributes, driver.now)
+
+  const executeHeld: CommandRunner["execute"] = (commands) =>
+    withFiber((fiber) => submitAndWait(driver, commands, () => undefined, traceOf(fiber)))
+
+  const execute: CommandRunner["execute"] = (commands) =>
+    withFiber((fiber) =>
+      isHolder(fiber) ? executeHeld(commands) : inOwnTurn(driver, commands, traceOf(fiber))
+    )
+
+  const firstBy =
+    (run: CommandRunner["execute"]): CommandRunner["one"] =>
+    (command) =>
+      Effect.flatMap(run([command]), ([replies]) =>
         replies === undefined
           ? Effect.fail(disconnection(noReply, command.phase, driver.recentLines))
           : Effect.succeed(replies[0])
-      ),
-    together,
+      )
+
+  return {
+    execute,
+    executeHeld,
+    one: firstBy(execute),
+    oneHeld: firstBy(executeHeld),
+    together: <A, E, R>(purpose: Turn["purpose"], use: Effect.Effect<A, E, R>) =>
+      withFiber<A, E | Disconnection, R>((fiber) => {
+        if (isHolder(fiber)) return use
+        const { leave, take, turn } = makeTurn(driver, purpose)
+        return Effect.onExit(Effect.zipRight(take, holding(turn, use)), () => Effect.sync(leave))
+      }),
     holding,
-    inside
+    hold,
+    isHolder
   }
 }
 
-/** What a session would have to be in to end a command without a reply to it. */
+/** A turn that a fiber can wait for. An interrupted waiter has to `leave` as well as one that has got it. */
+export const makeTurn = (
+  driver: Driver,
+  purpose: Turn["purpose"]
+): {
+  readonly turn: Turn
+  readonly take: Effect.Effect<void, Disconnection>
+  readonly leave: () => void
+} => {
+  let answer: (result: Effect.Effect<void, Disconnection>) => void = () => undefined
+  const turn: Turn = {
+    purpose,
+    begin: () => answer(Effect.void),
+    rejected: (failure) => answer(Effect.fail(disconnection(failure, "idle", driver.recentLines)))
+  }
+  return {
+    turn,
+    take: Effect.async((resume) => {
+      answer = resume
+      driver.takeTurn(turn)
+    }),
+    leave: () => driver.leaveTurn(turn)
+  }
+}
+
+/** For a command that ended without a reply to it, which no session can come to. */
 export const noReply: Failure = { _tag: "Abandoned", reason: "no reply was read" }
 
-/** Writes commands in a turn that somebody else takes care of. */
+/** Writes commands in a turn that the caller has taken, and leaves. */
 export const submitAndWait = (
   driver: Driver,
   commands: ReadonlyArray<Command>,
@@ -113,8 +129,8 @@ export const submitAndWait = (
 ): Effect.Effect<ReadonlyArray<Replies>, Disconnection> =>
   Effect.async((resume) => Effect.sync(submit(driver, commands, leave, resume, trace)))
 
-// The turn is entered and used in one step: an interruption can fall before it or behind it, but not in between.
-const inOwnLane = (
+// The turn is taken and used in one step: an interruption can fall before it or behind it, but not in between.
+const inOwnTurn = (
   driver: Driver,
   commands: ReadonlyArray<Command>,
   trace: CommandTrace | undefined
@@ -133,7 +149,7 @@ const inOwnLane = (
     return Effect.sync(() => cancel())
   })
 
-/** Puts the commands on the wire; gives what is to be done when nobody waits for the replies any more. */
+/** Puts the commands on the wire. The function returned gives up waiting for the replies. */
 export const submit = (
   driver: Driver,
   commands: ReadonlyArray<Command>,
@@ -145,12 +161,15 @@ export const submit = (
   const replies: Array<[Reply, ...Array<Reply>]> = []
   let continued = false
   let abandoned = false
-  const end = (result: Exit.Exit<ReadonlyArray<Replies>, Disconnection>): void => {
-    // An envelope of which nobody knows belongs to nobody.
-    if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction()) driver.reset()
+  const end = (): void => {
     driver.finish(owner)
     dialogue.forget(owner)
     leave()
+  }
+  const endWith = (result: Exit.Exit<ReadonlyArray<Replies>, Disconnection>): void => {
+    // No program knows of the envelope that an interrupted MAIL has begun.
+    if (abandoned && commands.some(({ kind }) => kind === "Mail") && dialogue.inTransaction()) driver.reset()
+    end()
     resume(result)
   }
   // What is still to be handed to the socket cannot have been accepted.
@@ -167,25 +186,20 @@ export const submit = (
       continued = more
       const complete =
         replies.length === commands.length || (abandoned && dialogue.headOf(owner) === undefined)
-      if (!more && complete) end(Exit.succeed(replies))
+      if (!more && complete) endWith(Exit.succeed(replies))
     },
-    failed: (failure, phase) => end(Exit.fail(disconnection(failure, phaseOf(phase), recentLines)))
+    failed: (failure, phase) => endWith(Exit.fail(disconnection(failure, phaseOf(phase), recentLines)))
   }
   driver.start(owner)
   const problem = dialogue.submit(owner, commands)
   if (problem === undefined) driver.flush()
   else {
     const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
-    end(Exit.fail(disconnection(driver.failure() ?? refused, "idle", recentLines)))
+    endWith(Exit.fail(disconnection(driver.failure() ?? refused, "idle", recentLines)))
   }
   return () => {
     abandoned = true
-    if (!dialogue.withdraw(owner)) {
-      driver.bound(owner)
-      return
-    }
-    driver.finish(owner)
-    dialogue.forget(owner)
-    leave()
+    if (dialogue.withdraw(owner)) end()
+    else driver.bound(owner)
   }
 }

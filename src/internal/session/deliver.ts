@@ -15,6 +15,7 @@ import type { Submission } from "../../SmtpSubmission.js"
 import type { Receipt } from "./account.js"
 import { failureOf, noAccount, receiptOf } from "./account.js"
 import { describeCause } from "../effect/cause.js"
+import type { AnyFiber } from "../effect/runtime.js"
 import type { Prepared, PreparedStream } from "../content/content.js"
 import * as Contents from "../content/content.js"
 import type { Past } from "../content/pass.js"
@@ -34,8 +35,8 @@ import * as Tracing from "../telemetry/tracing.js"
 export interface Port extends MessagePort {
   /** Says EHLO, or HELO, if nobody has, within the turn. */
   readonly greet: (turn: Turn) => Effect.Effect<void, HeloError | Disconnection>
-  /** Held while a program drives a transaction of its own: a delivery inside it could never begin. */
-  readonly insideTransaction: Effect.Effect<boolean>
+  /** Whether a transaction by hand excludes messages of this fiber. */
+  readonly isExcluded: (fiber: AnyFiber) => boolean
 }
 
 /**
@@ -88,7 +89,9 @@ const conclude = <E, R, E2>(
       port.attributes,
       request.recipients.length,
       (fiber) =>
-        carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, driver.now))),
+        port.isExcluded(fiber)
+          ? Effect.fail(Messages.nested())
+          : carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, driver.now))),
       concluded
     )
   if (onOutcome === undefined) return sent((trace) => Messages.make(port, request, report, trace))
@@ -164,14 +167,14 @@ const carry = <E, R>(
   switch (preparation._tag) {
     case "Bytes":
     case "Stream":
-      return withinTimeout(driven(port, request, preparation, message), request, message)
+      return withinTimeout(drive(port, request, preparation, message), request, message)
     case "Failed":
       return unsent(request, preparation.error)
     case "Opening": {
       const { past, submission } = preparation
       const { stall } = port.driver.limits
       const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission), past)
-      const sent = Effect.flatMap(opened, (content) => driven(port, request, content, message))
+      const sent = Effect.flatMap(opened, (content) => drive(port, request, content, message))
       return withinTimeout(Effect.scoped(sent), request, message).pipe(
         Effect.catchIf(isContentError, (error) => unsent(request, error))
       )
@@ -203,16 +206,6 @@ const withinTimeout = <E, R>(
   // A limit holds in uninterruptible regions too, such as finalizers.
   return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
 }
-
-const driven = <E, R>(
-  port: Port,
-  request: Request,
-  content: Prepared<E, R>,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Effect.flatMap(port.insideTransaction, (inside) =>
-    inside ? Effect.fail(Messages.nested()) : drive(port, request, content, message)
-  )
 
 /** Carries a message with its content through the session. */
 const drive = <E, R>(

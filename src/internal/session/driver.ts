@@ -288,6 +288,11 @@ const build = (
     for (const turn of waiting) turn.rejected(cause)
   }
 
+  const close = (): Effect.Effect<void> => {
+    if (open) shutDown({ _tag: "Abandoned", reason: "the session was closed" }, undefined)
+    return connection.destroy
+  }
+
   const takeTurn = (turn: Turn): void => {
     if (open) turns.take(turn)
     else turn.rejected(failure ?? { _tag: "Abandoned", reason: "the session is closed" })
@@ -373,6 +378,7 @@ const build = (
         Meter.replied(event.command.phase, event.reply.code, waited)
         event.owner.trace?.replied(event.command, event.reply, event.more)
         event.owner.replied(event.command, event.reply, event.meaning, event.more)
+        if (event.command.kind === "Quit" && event.meaning === "Success") fork(close())
         return
       case "Goodbye":
         recentLines.received(event.reply, undefined)
@@ -587,10 +593,7 @@ const build = (
         direct.read(reader)
         flush()
       }),
-    close: Effect.suspend(() => {
-      if (open) shutDown({ _tag: "Abandoned", reason: "the session was closed" }, undefined)
-      return connection.destroy
-    }),
+    close: Effect.suspend(close),
     begin: () => {
       direct.read(reader)
       watchdog.begin()

@@ -57,11 +57,19 @@ export const inClear = (): InvalidArgument =>
     reason: 'is "starttls", and the session is still in clear: run startTls first, or choose another policy'
   })
 
-/** A command for an envelope that another fiber has begun. */
-export const notYours = (): InvalidArgument =>
+/** Two mail transactions at once, which no server takes. */
+export const nested = (): InvalidArgument =>
   new InvalidArgument({
     field: "session",
-    reason: "is in a transaction that another fiber has begun; use transaction, or another session"
+    reason: "is in a transaction that the program drives itself; end that first, or use another session"
+  })
+
+/** A command of a transaction while the session belongs to another. */
+export const busy = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "session",
+    reason:
+      "has a send or a transaction under way; wait for its end, use the methods of that transaction, or another session"
   })
 
 const ofSend = ({ isOfSend }: { readonly isOfSend?: boolean }): { readonly isOfSend?: true } =>

@@ -9,8 +9,8 @@ import * as Commands from "../../protocol/Command.js"
 import type { Circumstances, ContentFacts, Plan, PlannedRecipient } from "../../protocol/Plan.js"
 import * as Plans from "../../protocol/Plan.js"
 import * as Transactions from "../../protocol/Transaction.js"
-import type { Disconnection, HeloError } from "../../SmtpError.js"
-import { ContentError, InvalidArgument, NotSupported } from "../../SmtpError.js"
+import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
+import { ContentError, NotSupported } from "../../SmtpError.js"
 import type { ContentReport } from "../../SmtpReceipt.js"
 import type { NotSentCause } from "../../SmtpSession.js"
 import type { Receipt } from "./account.js"
@@ -18,7 +18,7 @@ import { forget, interrupted, noAccount, receiptOf, settle } from "./account.js"
 import type { Prepared } from "../content/content.js"
 import * as Contents from "../content/content.js"
 import type { Turn, Driver, Failure, Owner } from "./driver.js"
-import { disconnection, inClear, refusedLocally } from "./failure.js"
+import { disconnection, inClear, nested, refusedLocally } from "./failure.js"
 import type { Request } from "./request.js"
 import { reportOf, wholeLength } from "./sendContent.js"
 import type { Settings } from "../options/session.js"
@@ -88,12 +88,7 @@ export interface Message {
   readonly leave: () => void
 }
 
-/** Two mail transactions at once, which no server takes. */
-export const nested = (): InvalidArgument =>
-  new InvalidArgument({
-    field: "session",
-    reason: "is in a transaction that the program drives itself; end that first, or use another session"
-  })
+export { nested }
 
 type Batch = ReadonlyArray<PlannedRecipient>
 

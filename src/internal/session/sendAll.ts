@@ -16,6 +16,7 @@ import { deliverPrepared, prepare } from "./deliver.js"
 import { invalidArgument } from "./failure.js"
 import * as Flows from "../sendAll/flow.js"
 import { hookEffect } from "../effect/hook.js"
+import { withFiber } from "../effect/runtime.js"
 import type { Waiting } from "./launch.js"
 import { launch } from "./launch.js"
 import * as Messages from "./message.js"
@@ -25,26 +26,25 @@ import * as Tracing from "../telemetry/tracing.js"
 /** Delivers every submission of the stream; see `SmtpSession.Service.sendAll`. */
 export const sendAll = <K, E, R, E2, R2>(
   port: Port,
-  submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>
+  submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,
+  isExcluded: () => boolean
 ): Stream.Stream<KeyedReceipt<K, E, NotSentCause | InvalidArgument>, E2, R | R2> =>
   Flows.through<K, E, R, E2, R2, NotSentCause>(submissions, (runtime, scope) =>
-    Effect.flatMap(port.insideTransaction, (isNested) =>
-      Effect.withFiberRuntime((fiber) =>
-        Effect.succeed(
-          carrier<E, R>(port, {
-            isNested,
-            isTraced: Tracing.isTraced(fiber),
-            fork: (effect) => Runtime.runFork(runtime)(effect, { scope }),
-            forkBeyond: Runtime.runFork(runtime)
-          })
-        )
+    withFiber((fiber) =>
+      Effect.succeed(
+        carrier<E, R>(port, {
+          isExcluded,
+          isTraced: Tracing.isTraced(fiber),
+          fork: (effect) => Runtime.runFork(runtime)(effect, { scope }),
+          forkBeyond: Runtime.runFork(runtime)
+        })
       )
     )
   )
 
 interface Surroundings {
-  /** Within a transaction of the program's own. */
-  readonly isNested: boolean
+  /** Whether a transaction by hand excludes messages of the fiber that asked for the stream. */
+  readonly isExcluded: () => boolean
   readonly isTraced: boolean
   /** Runs what needs a fiber, until the stream ends. */
   readonly fork: Waiting["fork"]
@@ -54,7 +54,7 @@ interface Surroundings {
 
 const carrier = <E, R>(
   port: Port,
-  { fork, forkBeyond, isNested, isTraced }: Surroundings
+  { fork, forkBeyond, isExcluded, isTraced }: Surroundings
 ): Flows.Carrier<E, R, NotSentCause> => {
   const { driver, settings } = port
   return {
@@ -65,7 +65,7 @@ const carrier = <E, R>(
     afterwards: driver.afterwards,
     begin: (submission, parcel) => {
       const request = readRequest(submission)
-      if (isInvalid(request) || isNested) {
+      if (isInvalid(request) || isExcluded()) {
         parcel.end(Exit.fail(isInvalid(request) ? invalidArgument(request) : Messages.nested()))
         return undefined
       }

@@ -10,7 +10,6 @@ import { isInvalid } from "../../protocol/Invalid.js"
 import * as SetUp from "../../protocol/SetUp.js"
 import type { SetUpFailure, Step } from "../../protocol/SetUpStep.js"
 import { done, isUntrusted } from "../../protocol/SetUpStep.js"
-import { isSuccess } from "../../protocol/Reply.js"
 import * as Xclient from "../../protocol/Xclient.js"
 import type { Credentials } from "../../SmtpAuth.js"
 import type { Disconnection } from "../../SmtpError.js"
@@ -46,7 +45,7 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
     tls: settings.tls,
     authenticates: options.auth !== undefined,
     dialogue: session.driver.dialogue,
-    greeted: () => state.greeted,
+    greeted: session.driver.dialogue.greeted,
     secured: () => state.tls !== undefined
   }
   const wrongDialect = (command: string, needed: string) =>
@@ -73,7 +72,7 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
               run(session, () => SetUp.helo(context, done))
             ),
       lhlo: dialect === "smtp" ? wrongDialect("LHLO", "lmtp") : ehlo,
-      ehloOrHeloIfNeeded: Effect.suspend(() => (state.greeted ? Effect.void : greet)),
+      ehloOrHeloIfNeeded: Effect.suspend(() => (context.greeted() ? Effect.void : greet)),
       startTls: only(
         ["TlsError", "CommandRefused", "NotSupported", "HeloError", "InvalidArgument"],
         Effect.flatMap(
@@ -212,7 +211,7 @@ class Run<A> {
     exit: Exit.Exit<ReadonlyArray<Replies>, Disconnection>,
     resume: Resume<A>
   ): void {
-    const { driver, settings, state } = this.session
+    const { driver, settings } = this.session
     if (Exit.isFailure(exit)) {
       const failure = driver.failure()
       const injected = failure?._tag === "Violated" && failure.injection
@@ -223,8 +222,6 @@ class Run<A> {
     }
     const reply = exit.value[0]?.[0]
     if (reply === undefined) return
-    const greets = step.command.kind === "Ehlo" || step.command.kind === "Helo"
-    if (greets && isSuccess(reply)) state.greeted = true
     const next = step.replied(reply)
     if (next._tag === "Submit") {
       this.part = SetUp.indivisiblePart(next, this.part)
@@ -253,7 +250,6 @@ const shakeHands = (session: SessionContext): Effect.Effect<void, TlsError> =>
     if (connection.buffered() > 0) return yield* tlsError(settings.endpoint, "Injection")
     const secured = yield* Scope.extend(secure(services, settings, options, connection), scope)
     state.tls = secured.tls
-    state.greeted = false
     yield* driver.upgraded(secured)
     driver.recentLines.note(`TLS: ${secured.tls.protocol}, ${secured.tls.cipher}`)
     yield* services.cache.pin(settings.endpoint)
