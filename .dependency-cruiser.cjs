@@ -4,7 +4,7 @@ const effectBarrels =
   "^node_modules/(effect|@effect/platform|@effect/platform-node)/(src|dist/[a-z]+)/index\\."
 const optionalPeers = "^node_modules/(@effect/experimental|nodemailer|socks)/"
 // Modules that need an optional peer, and are subpaths only.
-const composition = "^src/(MailMessage\\.ts$|Dkim\\.ts$|internal/(mail|dkim)/)"
+const composition = "^src/(MailMessage(Schema)?\\.ts$|Dkim\\.ts$|internal/(mail|dkim)/)"
 
 module.exports = {
   forbidden: [
@@ -46,7 +46,7 @@ module.exports = {
       severity: "error",
       from: { path: "^src/internal/" },
       to: {
-        path: "^src/(index|NodeSmtpHttpProxy|NodeSmtpSocks|NodeSmtpTest|SmtpSchema|SmtpTest)\\.ts$"
+        path: "^src/(index|MailMessageSchema|NodeSmtpHttpProxy|NodeSmtpSocks|NodeSmtpTest|SmtpSchema|SmtpTest)\\.ts$"
       }
     },
     {

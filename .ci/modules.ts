@@ -13,7 +13,8 @@ export const root = fileURLToPath(new URL("..", import.meta.url))
 export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["CapabilityCacheKeyValue", "it reads what is stored with Schema, which costs over 100 ms to import"],
   ["Dkim", "it needs nodemailer, which is an optional peer"],
-  ["MailMessage", "it needs nodemailer, which is an optional peer, and Schema"],
+  ["MailMessage", "it needs nodemailer, which is an optional peer"],
+  ["MailMessageSchema", "it needs nodemailer, which is an optional peer, and Schema"],
   ["NodeSmtpHttpProxy", "few programs need it, and it imports node:http"],
   ["NodeSmtpSocks", "it needs socks"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
@@ -27,6 +28,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
 export const optionalPeers: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
   ["Dkim", ["nodemailer"]],
   ["MailMessage", ["nodemailer"]],
+  ["MailMessageSchema", ["nodemailer"]],
   ["NodeSmtpSocks", ["socks"]],
   ["SmtpRateLimitStore", ["@effect/experimental"]]
 ])

@@ -1,13 +1,12 @@
 /**
- * DKIM signatures (RFC 6376, RFC 8301) by RSA and by Ed25519 (RFC 8463), as a step between a message and its
- * sending. It signs what goes on the wire, and takes any content: composed, raw, in memory or streamed. It verifies
- * nothing, and publishes no keys. The relaxed form of bodies is nodemailer's, which has to be installed beside this
- * library.
+ * Signs messages with DKIM (RFC 6376, RFC 8301) by RSA and Ed25519 (RFC 8463), as the last step before they are sent.
+ * Signs any content: composed, raw, in memory or streamed. Does not verify signatures and does not publish keys.
+ * nodemailer canonicalizes bodies and must be installed (optional peer).
  *
  * @since 0.1.0
  */
 import type { PlatformError } from "@effect/platform/Error"
-import * as FileSystem from "@effect/platform/FileSystem"
+import type { FileSystem } from "@effect/platform/FileSystem"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,90 +15,77 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { KeyObject } from "node:crypto"
 import { createPrivateKey } from "node:crypto"
-import type { Key, Settings } from "./internal/dkim/sign.js"
+import type { Key, SigningOptions } from "./internal/dkim/sign.js"
 import * as Signing from "./internal/dkim/sign.js"
-import { invalidArgument } from "./internal/session/failure.js"
+import { fileSystem } from "./internal/effect/fileSystem.js"
+import { accept, attempt, isList, refusal } from "./internal/mail/refuse.js"
 import type { Algorithm, Form } from "./protocol/DkimSignature.js"
 import { defaultFields, defaultOversigned } from "./protocol/DkimSignature.js"
-import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, invalidChoice, isInvalid } from "./protocol/Invalid.js"
+import { invalidChoice } from "./protocol/Invalid.js"
 import * as Mailboxes from "./protocol/Mailbox.js"
 import type { Content } from "./SmtpContent.js"
 import type { ContentError, InvalidArgument } from "./SmtpError.js"
 import type { Submission } from "./SmtpSubmission.js"
 
-export {
-  /**
-   * The fields that a signature covers where the message has them, if nothing else is asked for.
-   *
-   * @since 0.1.0
-   * @category constants
-   */
-  defaultFields,
-  /**
-   * The fields that nobody may add behind the signature, if nothing else is asked for.
-   *
-   * @since 0.1.0
-   * @category constants
-   */
-  defaultOversigned
-} from "./protocol/DkimSignature.js"
-
-export type {
-  /**
-   * How a signature is made: `rsa-sha256` or `ed25519-sha256`.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Algorithm
-} from "./protocol/DkimSignature.js"
-
-export type {
-  /**
-   * A key that was read, with the domain and selector under which verifiers find its other half.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Key
-} from "./internal/dkim/sign.js"
+/**
+ * The header fields that a signature covers by default, and those of which nobody may add one more.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export { defaultFields, defaultOversigned } from "./protocol/DkimSignature.js"
 
 /**
- * Where verifiers look for the other half of a key: the TXT record at `selector._domainkey.domain`.
+ * @since 0.1.0
+ * @category models
+ */
+export type { Algorithm } from "./protocol/DkimSignature.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Key } from "./internal/dkim/sign.js"
+
+/**
+ * Where verifiers find the public key: the TXT record at `selector._domainkey.domain`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface KeyName {
-  /** The domain that answers for the message; for DMARC it is that of From, or one above it. */
+  /** The domain that is responsible for the message. For DMARC: the domain of From, or one above it. */
   readonly domain: string
   readonly selector: string
 }
 
 /**
+ * A private key as text.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface KeyOptions extends KeyName {
-  /** PEM, PKCS #8 or PKCS #1; or the 32 octets of an Ed25519 key in base64, as in RFC 8463. */
+  /** PEM (PKCS #8 or PKCS #1), or the 32 bytes of an Ed25519 key in base64, as in RFC 8463. */
   readonly privateKey: Redacted.Redacted
-  /** What the PEM is encrypted with. */
+  /** Decrypts the PEM. */
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
 /**
+ * A private key in a file.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface KeyFileOptions extends KeyName {
-  /** A file with the PEM. */
+  /** The path of a PEM file. */
   readonly path: string
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
 /**
- * The canonical form of header and body (RFC 6376 section 3.4).
+ * The canonical forms of header and body (RFC 6376 section 3.4).
  *
  * @since 0.1.0
  * @category models
@@ -107,25 +93,25 @@ export interface KeyFileOptions extends KeyName {
 export type Canonicalization = `${Form}/${Form}`
 
 /**
- * What to sign, and by which keys.
+ * What to sign, and with which keys.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** One signature for each; an RSA key beside an Ed25519 key serves verifiers that do not know the latter yet. */
+  /** Each key makes one signature. Add an RSA key to an Ed25519 key for verifiers that support only RSA. */
   readonly keys: ReadonlyArray<Key>
-  /** Names of the fields to sign where the message has them. Default `defaultFields`; From is signed always. */
+  /** The header fields to sign, if the message has them. Default `defaultFields`. From is always signed. */
   readonly fields?: ReadonlyArray<string> | undefined
-  /** Names of the fields to sign once more than the message has them. Default `defaultOversigned`. */
+  /** The header fields of which nobody may add one more. Default `defaultOversigned`. */
   readonly oversigned?: ReadonlyArray<string> | undefined
-  /** Default `"relaxed/relaxed"`, which outlives what servers do to white space. */
+  /** Default `"relaxed/relaxed"`, which tolerates changes of white space on the way. */
   readonly canonicalization?: Canonicalization | undefined
-  /** How long the signature is good for. It does not expire by default. */
+  /** How long the signature is valid, at least a second. Default unlimited. */
   readonly expiresIn?: Duration.DurationInput | undefined
   /**
-   * Octets that may be held in memory of a stream that can be run only once, since its signature comes before it.
-   * Default 32 MiB. Streams that can be run again take constant memory.
+   * The most bytes to hold of a stream that can run only once, since its signature comes first. Default 32 MiB. Other
+   * streams are not held.
    */
   readonly bufferLimit?: number | undefined
 }
@@ -135,28 +121,35 @@ export interface Options {
 const selectorPattern =
   /^[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*$/
 
-// RFC 1035 section 2.3.4, without the length octets of the first label and of the root.
+// RFC 1035 section 2.3.4, without the length bytes of the first label and of the root.
 const nameLimit = 253
 const labelLimit = 63
 
-const readDomain = (domain: string): string | Invalid => {
-  if (typeof domain !== "string") return invalid("domain", "is no string")
-  const mailbox = Mailboxes.parse(`postmaster@${domain}`, "domain")
-  if (isInvalid(mailbox)) return mailbox
-  return domain.startsWith("[")
-    ? invalid("domain", "is an address literal, which holds no keys")
-    : mailbox.asciiDomain
+const readDomain = (domain: string): string => {
+  if (typeof domain !== "string") throw refusal("domain", "is not a string")
+  const { asciiDomain } = accept(Mailboxes.parse(`postmaster@${domain}`, "domain"))
+  if (domain.startsWith("[")) throw refusal("domain", "is an address literal; give a domain name")
+  return asciiDomain
 }
 
-// RFC 8410 section 7: what comes before the 32 octets of an Ed25519 key in PKCS #8.
+const readSelector = (selector: string, domain: string): string => {
+  if (typeof selector !== "string" || !selectorPattern.test(selector)) {
+    throw refusal("selector", "is not letters, digits and inner hyphens, separated by dots")
+  }
+  const tooLong = selector.split(".").some((label) => label.length > labelLimit)
+  if (tooLong || `${selector}._domainkey.${domain}`.length > nameLimit) {
+    throw refusal("selector", "makes a name that is longer than the DNS allows; shorten it")
+  }
+  return selector
+}
+
+// RFC 8410 section 7: what precedes the 32 bytes of an Ed25519 key in PKCS #8.
 const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex")
 
-const seedPattern = /^[A-Za-z0-9+/]{43}=$/
-
-const readKeyObject = (privateKey: string, passphrase: string | undefined): KeyObject | undefined => {
+const readKeyObject = (privateKey: string, passphrase: string | undefined): KeyObject => {
   try {
     const text = privateKey.trim()
-    if (seedPattern.test(text)) {
+    if (/^[A-Za-z0-9+/]{43}=$/.test(text)) {
       const key = Buffer.concat([ed25519Prefix, Buffer.from(text, "base64")])
       return createPrivateKey({ key, format: "der", type: "pkcs8" })
     }
@@ -166,74 +159,28 @@ const readKeyObject = (privateKey: string, passphrase: string | undefined): KeyO
       ...(passphrase === undefined ? {} : { passphrase })
     })
   } catch {
-    // What node:crypto says may hold part of the key.
-    return undefined
+    // The error of node:crypto may hold part of the key.
+    throw refusal("privateKey", "is not a private key in PEM, or the passphrase is wrong")
   }
 }
 
-// RFC 8301 section 3.2.
-const leastModulus = 1024
-
-const algorithmOf = (key: KeyObject): Algorithm | Invalid => {
-  switch (key.asymmetricKeyType) {
-    case "rsa": {
-      const length = key.asymmetricKeyDetails?.modulusLength ?? 0
-      if (length >= leastModulus) return "rsa-sha256"
-      return invalid(
-        "privateKey",
-        `is an RSA key of ${length} bits; DKIM wants 1024 at least, and better 2048`
-      )
-    }
-    case "ed25519":
-      return "ed25519-sha256"
-    default:
-      return invalid("privateKey", "is neither an RSA key nor an Ed25519 key")
-  }
+const algorithmOf = (key: KeyObject): Algorithm => {
+  if (key.asymmetricKeyType === "ed25519") return "ed25519-sha256"
+  if (key.asymmetricKeyType !== "rsa") throw refusal("privateKey", "is neither an RSA key nor an Ed25519 key")
+  const length = key.asymmetricKeyDetails?.modulusLength ?? 0
+  // RFC 8301 section 3.2.
+  if (length >= 1024) return "rsa-sha256"
+  throw refusal("privateKey", `is an RSA key of ${length} bits; DKIM requires 1024, and 2048 is better`)
 }
 
-const selectorInvalid = (selector: string, domain: string): Invalid | undefined => {
-  if (typeof selector !== "string" || !selectorPattern.test(selector)) {
-    return invalid("selector", "is not letters, digits and inner hyphens, separated by dots")
-  }
-  const tooLong = selector.split(".").some((label) => label.length > labelLimit)
-  return tooLong || `${selector}._domainkey.${domain}`.length > nameLimit
-    ? invalid("selector", "makes a name that is longer than the DNS allows")
-    : undefined
+const secretText = (secret: Redacted.Redacted, field: string): string => {
+  const text: unknown = Redacted.isRedacted(secret) ? Redacted.value(secret) : undefined
+  if (typeof text !== "string") throw refusal(field, "is not a Redacted string")
+  return text
 }
-
-// Plain JavaScript knows no types.
-const isArray = (value: unknown): boolean => Array.isArray(value)
-
-const isSecret = (value: unknown): boolean =>
-  Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
-
-const readKey = ({ domain, passphrase, privateKey, selector }: KeyOptions): Key | Invalid => {
-  const name = readDomain(domain)
-  if (isInvalid(name)) return name
-  const wrong = selectorInvalid(selector, name)
-  if (wrong !== undefined) return wrong
-  if (!isSecret(privateKey)) return invalid("privateKey", "is no Redacted string")
-  if (passphrase !== undefined && !isSecret(passphrase)) {
-    return invalid("passphrase", "is no Redacted string")
-  }
-  const object = readKeyObject(
-    Redacted.value(privateKey),
-    passphrase === undefined ? undefined : Redacted.value(passphrase)
-  )
-  if (object === undefined) {
-    return invalid("privateKey", "is no private key in PEM, or is encrypted with another passphrase")
-  }
-  const algorithm = algorithmOf(object)
-  return isInvalid(algorithm)
-    ? algorithm
-    : { algorithm, domain: name, selector, privateKey: Redacted.make(object) }
-}
-
-const orFail = <A>(read: A | Invalid): Effect.Effect<A, InvalidArgument> =>
-  isInvalid(read) ? Effect.fail(invalidArgument(read)) : Effect.succeed(read)
 
 /**
- * Reads a key. Fails with `InvalidArgument` if it cannot sign; what it holds is in no error.
+ * Reads a private key. Fails with `InvalidArgument` if the key cannot sign; no error shows any part of the key.
  *
  * @example
  * ```ts
@@ -250,10 +197,18 @@ const orFail = <A>(read: A | Invalid): Effect.Effect<A, InvalidArgument> =>
  * @category constructors
  */
 export const key = (options: KeyOptions): Effect.Effect<Key, InvalidArgument> =>
-  Effect.suspend(() => orFail(readKey(options)))
+  attempt(() => {
+    const domain = readDomain(options.domain)
+    const selector = readSelector(options.selector, domain)
+    const text = secretText(options.privateKey, "privateKey")
+    const passphrase =
+      options.passphrase === undefined ? undefined : secretText(options.passphrase, "passphrase")
+    const object = readKeyObject(text, passphrase)
+    return { algorithm: algorithmOf(object), domain, selector, privateKey: Redacted.make(object) }
+  })
 
 /**
- * Reads a key from a file.
+ * Reads a private key from a PEM file. Fails like `key`, and with a `PlatformError` if the file cannot be read.
  *
  * @example
  * ```ts
@@ -272,56 +227,46 @@ export const key = (options: KeyOptions): Effect.Effect<Key, InvalidArgument> =>
 export const keyFromFile = ({
   path,
   ...options
-}: KeyFileOptions): Effect.Effect<Key, InvalidArgument | PlatformError, FileSystem.FileSystem> =>
-  Effect.flatMap(FileSystem.FileSystem, (files) =>
+}: KeyFileOptions): Effect.Effect<Key, InvalidArgument | PlatformError, FileSystem> =>
+  Effect.flatMap(fileSystem, (files) =>
     Effect.flatMap(files.readFileString(path), (text) => key({ ...options, privateKey: Redacted.make(text) }))
   )
 
 // -- signing
 
-const fieldNamePattern = /^[!-9<-~]+$/
-
-const readNames = (names: ReadonlyArray<string>, field: string): ReadonlyArray<string> | Invalid => {
-  if (!isArray(names)) return invalid(field, "is no list of names")
+const readNames = (names: ReadonlyArray<string>, field: string): ReadonlyArray<string> => {
+  if (!isList(names)) throw refusal(field, "is not a list of field names")
   for (const [position, name] of names.entries()) {
-    if (typeof name !== "string" || !fieldNamePattern.test(name)) {
-      return invalid(`${field}[${position}]`, "is no name of a field")
+    if (typeof name !== "string" || !/^[!-9<-~]+$/.test(name)) {
+      throw refusal(`${field}[${position}]`, "is not a field name")
     }
-    // RFC 6376 section 3.5: a signature does not cover itself.
-    if (/^dkim-signature$/i.test(name)) return invalid(`${field}[${position}]`, "is DKIM-Signature itself")
+    // RFC 6376 section 3.5.
+    if (/^dkim-signature$/i.test(name)) {
+      throw refusal(`${field}[${position}]`, "is DKIM-Signature, which a signature cannot cover")
+    }
   }
   return names
 }
 
-interface Forms {
-  readonly header: Form
-  readonly body: Form
-}
-
-const forms: Readonly<Record<Canonicalization, Forms>> = {
+const forms: Readonly<Record<Canonicalization, { readonly header: Form; readonly body: Form }>> = {
   "relaxed/relaxed": { header: "relaxed", body: "relaxed" },
   "relaxed/simple": { header: "relaxed", body: "simple" },
   "simple/relaxed": { header: "simple", body: "relaxed" },
   "simple/simple": { header: "simple", body: "simple" }
 }
 
-const readForms = (canonicalization: Canonicalization): Forms | Invalid =>
-  invalidChoice("canonicalization", canonicalization, Object.keys(forms)) ?? forms[canonicalization]
-
 // RFC 6376 section 3.5: x= has at most twelve digits.
 const latest = 999_999_999_999
 
-const readExpiry = (
-  expiresIn: Duration.DurationInput | undefined,
-  now: number
-): number | undefined | Invalid => {
+const readExpiry = (expiresIn: Duration.DurationInput | undefined, now: number): number | undefined => {
   if (expiresIn === undefined) return undefined
   const read = Duration.decodeUnknown(expiresIn)
   const seconds = Option.isSome(read) ? Duration.toSeconds(read.value) : 0
-  if (seconds < 1) return invalid("expiresIn", `is not a duration of at least a second, such as "7 days"`)
+  if (seconds < 1) throw refusal("expiresIn", `is not a duration of at least a second, such as "7 days"`)
   if (!Number.isFinite(seconds)) return undefined
   const expiry = now + Math.floor(seconds)
-  return expiry > latest ? invalid("expiresIn", "ends after what twelve digits of seconds can say") : expiry
+  if (expiry > latest) throw refusal("expiresIn", "ends later than a signature can express; shorten it")
+  return expiry
 }
 
 const isKey = (key: unknown): boolean =>
@@ -329,36 +274,31 @@ const isKey = (key: unknown): boolean =>
   Redacted.isRedacted(key.privateKey) &&
   Predicate.isObject(Redacted.value(key.privateKey))
 
-const keysInvalid = (keys: ReadonlyArray<Key>): Invalid | undefined => {
-  if (!isArray(keys)) return invalid("keys", "is no list of keys")
-  if (keys.length === 0) return invalid("keys", "is empty: give at least one")
+const readKeys = (keys: ReadonlyArray<Key>): ReadonlyArray<Key> => {
+  if (!isList(keys)) throw refusal("keys", "is not a list of keys")
+  if (keys.length === 0) throw refusal("keys", "is empty; give at least one key")
   const position = keys.findIndex((key) => !isKey(key))
-  return position === -1
-    ? undefined
-    : invalid(`keys[${position}]`, "is no key; make one by `key` or `keyFromFile`")
+  if (position !== -1)
+    throw refusal(`keys[${position}]`, "is not a key; make one with `key` or `keyFromFile`")
+  return [...keys]
 }
 
-const readSettings = (options: Options, lineEnds: Settings["lineEnds"], now: number): Settings | Invalid => {
-  const wrong = keysInvalid(options.keys)
-  if (wrong !== undefined) return wrong
+const readOptions = (options: Options, lineEnds: SigningOptions["lineEnds"], now: number): SigningOptions => {
+  const keys = readKeys(options.keys)
   const fields = readNames(options.fields ?? defaultFields, "fields")
-  if (isInvalid(fields)) return fields
   const oversigned = readNames(options.oversigned ?? defaultOversigned, "oversigned")
-  if (isInvalid(oversigned)) return oversigned
-  const canonical = readForms(options.canonicalization ?? "relaxed/relaxed")
-  if (isInvalid(canonical)) return canonical
+  const { bufferLimit = 33_554_432, canonicalization = "relaxed/relaxed" } = options
+  accept(invalidChoice("canonicalization", canonicalization, Object.keys(forms)))
   const signedAt = Math.floor(now / 1000)
   const expiresAt = readExpiry(options.expiresIn, signedAt)
-  if (isInvalid(expiresAt)) return expiresAt
-  const bufferLimit = options.bufferLimit ?? 33_554_432
   if (!Number.isSafeInteger(bufferLimit) || bufferLimit < 0) {
-    return invalid("bufferLimit", "is not a whole number of octets")
+    throw refusal("bufferLimit", "is not a whole number of bytes")
   }
   return {
-    keys: [...options.keys],
+    keys,
     fields: ["From", ...fields],
     oversigned,
-    ...canonical,
+    ...forms[canonicalization],
     signedAt,
     expiresAt,
     lineEnds,
@@ -369,22 +309,25 @@ const readSettings = (options: Options, lineEnds: Settings["lineEnds"], now: num
 const signWith = <E, R>(
   content: Content<E, R>,
   options: Options,
-  lineEnds: Settings["lineEnds"]
+  lineEnds: SigningOptions["lineEnds"]
 ): Effect.Effect<Content<E | ContentError, R>, ContentError | InvalidArgument | E, R> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.flatMap(
-      Effect.suspend(() => orFail(readSettings(options, lineEnds, now))),
-      (settings) => Signing.sign(content, settings)
+      attempt(() => readOptions(options, lineEnds, now)),
+      (read) => Signing.sign(content, read)
     )
   )
 
 /**
- * The same content with a signature by each key before it. Line ends become CRLF first, since that is what goes on
- * the wire. Octets and strings give octets. A stream that can be run again is run once to be signed, and once for
- * each time it is sent, in constant memory; a later run that differs ends in `ContentError` with reason `Changed`
- * and delivers nothing. A stream that cannot is held in memory.
+ * Signs content, and returns it with one signature per key before it. Converts line ends to CRLF first, as they are
+ * sent.
  *
- * Sign once and send the result: signing again is another signature, with another time.
+ * Bytes and strings give bytes. A replayable stream runs once to be signed and once per send, in constant memory; if a
+ * later run differs, the send fails with `ContentError` (`Changed`) and delivers nothing. A stream that can run only
+ * once is held in memory, up to `bufferLimit`.
+ *
+ * Sign once and send the result: each call makes another signature with another time. Fails with `InvalidArgument` if an
+ * option is invalid or the message has no From, and with `ContentError` if the header has more than 1 MiB.
  *
  * @example
  * ```ts
@@ -404,9 +347,7 @@ export const signContent = <E = never, R = never>(
   signWith(content, options, "convert")
 
 /**
- * Signs the content of a submission, as the last step before it is sent.
- *
- * Fails with `InvalidArgument` if the message has no From, and with what `content` fails with.
+ * Signs the content of a submission, as the last step before it is sent. Behaves and fails like `signContent`.
  *
  * @example
  * ```ts

@@ -1,315 +1,111 @@
 /**
- * Messages from typed parts: what most programs have is a subject, a text and an attachment, and not octets. A
- * MailMessage is plain data that Schema stores and sends over RPC; `submission` makes of it what `send` and `deliver`
- * take, and `raw` does the same for a message that exists already. MIME itself is composed by nodemailer, which has
- * to be installed beside this library. RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
+ * Composes messages from a subject, texts and attachments. `make` checks the parts, `submission` turns the message into
+ * what `send` and `deliver` accept, and `raw` does the same for an existing message such as an .eml file. nodemailer
+ * composes the MIME structure and must be installed (optional peer). RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
+ *
+ * To store a message or to send it to another process, use the codec of `effect-smtplib/MailMessageSchema`.
  *
  * @since 0.1.0
  */
 import type { PlatformError } from "@effect/platform/Error"
-import { SystemError } from "@effect/platform/Error"
-import * as FileSystem from "@effect/platform/FileSystem"
+import type { FileSystem } from "@effect/platform/FileSystem"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { invalidArgument } from "./internal/session/failure.js"
-import { needsSmtpUtf8, parseList } from "./internal/mail/address.js"
-import * as Composition from "./internal/mail/compose.js"
+import { checkReadable, fileSystem } from "./internal/effect/fileSystem.js"
+import { parseList } from "./internal/mail/address.js"
+import { checkComposition, compose, composeWithin } from "./internal/mail/compose.js"
 import type { Envelope } from "./internal/mail/envelope.js"
 import * as Envelopes from "./internal/mail/envelope.js"
-import type { Address, AttachmentOptions, Input, Message, StreamedAttachment } from "./internal/mail/model.js"
-import { calendarMethods, priorities } from "./internal/mail/model.js"
-import * as Raw from "./internal/mail/raw.js"
-import * as Reading from "./internal/mail/read.js"
-import { mayNotBeEncoded } from "./internal/mail/mediaType.js"
-import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, isInvalid } from "./protocol/Invalid.js"
+import { needsSmtpUtf8 } from "./internal/mail/headerText.js"
+import type {
+  Address,
+  AttachmentOptions,
+  Input,
+  MessageFields,
+  StreamedAttachment
+} from "./internal/mail/model.js"
+import { prepareRaw } from "./internal/mail/raw.js"
+import { readMessage } from "./internal/mail/read.js"
+import { attempt, refusal } from "./internal/mail/refuse.js"
 import type { Content } from "./SmtpContent.js"
 import * as SmtpContent from "./SmtpContent.js"
-import type { ContentError } from "./SmtpError.js"
-import { InvalidArgument } from "./SmtpError.js"
+import type { ContentError, InvalidArgument } from "./SmtpError.js"
 import type { MailParameters, Recipient, Submission } from "./SmtpSubmission.js"
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type {
-  /**
-   * What an address field holds: a mailbox or a group.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Address,
-  /**
-   * One address or several, as a program gives them.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   AddressesInput,
-  /**
-   * An address, or one as it is written in a header. A string is one address and never several.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   AddressInput,
-  /**
-   * One more form of the text.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Alternative,
-  /**
-   * An attachment that is stored with the message.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Attachment,
-  /**
-   * An attachment in memory, as a program gives it.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   AttachmentInput,
-  /**
-   * What is said of an attachment.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   AttachmentOptions,
-  /**
-   * An iCalendar object with its method (RFC 6047).
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Calendar,
-  /**
-   * The methods of iTIP (RFC 5546).
-   *
-   * @since 0.1.0
-   * @category models
-   */
   CalendarMethod,
-  /**
-   * How recipients are asked to show a part.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Disposition,
-  /**
-   * A named group of mailboxes.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Group,
-  /**
-   * A field of the program's own.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   HeaderField,
-  /**
-   * Fields of the program's own, one by one or by name.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   HeadersInput,
-  /**
-   * A message as a program gives it.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Input,
-  /**
-   * The fields of a mailing list.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   ListFields,
-  /**
-   * The fields of a mailing list, as a program gives them.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   ListFieldsInput,
-  /**
-   * A mailbox with its display name, if it has one.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Mailbox,
-  /**
-   * What a mail program may show as urgent.
-   *
-   * @since 0.1.0
-   * @category models
-   */
+  MessageFields,
   Priority,
-  /**
-   * Who sends a message again, and to whom.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   Resent,
-  /**
-   * Who sends a message again, as a program gives it.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   ResentInput,
-  /**
-   * An attachment whose octets come while the message is sent.
-   *
-   * @since 0.1.0
-   * @category models
-   */
   StreamedAttachment
 } from "./internal/mail/model.js"
 
-export type {
-  /**
-   * From whom and to whom: bare addresses.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Envelope
-} from "./internal/mail/envelope.js"
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Envelope } from "./internal/mail/envelope.js"
 
 // -- model
 
-const MailboxSchema = Schema.Struct({ name: Schema.optional(Schema.String), address: Schema.String })
-
-const AddressSchema = Schema.Union(
-  MailboxSchema,
-  Schema.Struct({ group: Schema.String, members: Schema.Array(MailboxSchema) })
-)
-
-const MessageId = Schema.String.pipe(Schema.pattern(/^<[^<>]+>$/))
-
-const list = <A, I>(item: Schema.Schema<A, I>) =>
-  Schema.optionalWith(Schema.Array(item), { default: (): ReadonlyArray<A> => [] })
-
-const Uris = Schema.optional(Schema.Array(Schema.String))
-
-const Correspondents = {
-  from: Schema.Array(MailboxSchema),
-  sender: Schema.optional(MailboxSchema),
-  to: list(AddressSchema),
-  cc: list(AddressSchema),
-  bcc: list(AddressSchema)
-}
-
-const fields = Schema.Struct({
-  date: Schema.Date,
-  messageId: MessageId,
-  boundary: Schema.String,
-  ...Correspondents,
-  replyTo: list(AddressSchema),
-  subject: Schema.optional(Schema.String),
-  inReplyTo: list(MessageId),
-  references: list(MessageId),
-  text: Schema.optional(Schema.String),
-  html: Schema.optional(Schema.String),
-  alternatives: list(Schema.Struct({ contentType: Schema.String, content: Schema.String })),
-  calendar: Schema.optional(
-    Schema.Struct({
-      method: Schema.Literal(...calendarMethods),
-      content: Schema.String,
-      filename: Schema.optional(Schema.String)
-    })
-  ),
-  attachments: list(
-    Schema.Struct({
-      filename: Schema.optional(Schema.String),
-      contentType: Schema.optional(Schema.String),
-      cid: Schema.optional(Schema.String),
-      disposition: Schema.optional(Schema.Literal("attachment", "inline")),
-      content: Schema.Uint8ArrayFromBase64
-    })
-  ),
-  list: Schema.optional(
-    Schema.Struct({
-      id: Schema.optional(Schema.String),
-      oneClick: Schema.optional(Schema.Boolean),
-      help: Uris,
-      unsubscribe: Uris,
-      subscribe: Uris,
-      post: Uris,
-      owner: Uris,
-      archive: Uris
-    })
-  ),
-  priority: Schema.optional(Schema.Literal(...priorities)),
-  headers: list(Schema.Struct({ name: Schema.String, value: Schema.String })),
-  resent: Schema.optional(Schema.Struct({ date: Schema.Date, messageId: MessageId, ...Correspondents }))
-})
-
 /**
- * A message: fields, text and attachments as plain data, with Date, Message-ID and the boundary of its parts fixed,
- * so that each run of its content gives the same octets, and a message that is sent again is known to be the same
- * one.
+ * A message: fields, texts and attachments in memory. Date, Message-ID and boundary are fixed, so its content has the
+ * same bytes each time, and a message that is sent again is recognised as the same one.
  *
- * It is a Schema class: `Schema.encode(MailMessage.MailMessage)` gives JSON, attachments as base64, and decoding
- * checks what `make` checks. Attachments that are streams or files cannot be stored; they are given to `submission`.
- *
- * Use `make`: the constructor is Schema's own, wants every field in its final form, and throws.
+ * Use `make`. The constructor checks nothing; `content` and `submission` do.
  *
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
- * import * as Schema from "effect/Schema"
  * import * as MailMessage from "effect-smtplib/MailMessage"
  *
- * const stored = MailMessage.make({ from: "app@example.com", to: "ann@example.net", text: "Hello.\n" }).pipe(
- *   Effect.flatMap(Schema.encode(MailMessage.MailMessage)),
- *   Effect.map((json) => JSON.stringify(json))
+ * const withSubject = (message: MailMessage.MailMessage, subject: string) =>
+ *   new MailMessage.MailMessage({ ...message, subject })
+ *
+ * const message = MailMessage.make({ from: "app@example.com", to: "ann@example.net", text: "Hello.\n" }).pipe(
+ *   Effect.map((message) => withSubject(message, "Hello"))
  * )
  * ```
  *
  * @since 0.1.0
  * @category models
  */
-export class MailMessage extends Schema.Class<MailMessage>("effect-smtplib/MailMessage")(
-  fields.pipe(
-    Schema.filter((message) => {
-      const wrong = Reading.check(message)
-      return wrong === undefined
-        ? undefined
-        : { path: [wrong.field], message: `Invalid ${wrong.field}: it ${wrong.reason}` }
-    })
-  )
-) {}
+export class MailMessage extends Data.Class<MessageFields> {}
 
 // -- constructors
 
 const unique = (): string => globalThis.crypto.randomUUID().replaceAll("-", "")
 
-const orFail = <A>(read: A | Invalid): Effect.Effect<A, InvalidArgument> =>
-  isInvalid(read) ? Effect.fail(invalidArgument(read)) : Effect.succeed(read)
-
 /**
- * Reads a message, and fixes its date, its id and its boundary where they are not given. What is given is copied.
+ * Makes a message. Sets the date, the message ID and the boundary unless they are given, and copies attachments.
  *
- * Fails with `InvalidArgument`, whose `field` names what is wrong: `to[1]`, `headers["X-Foo"]`,
- * `attachments[0].filename`. No value may hold CR, LF or NUL where a header could come of it.
+ * Fails with `InvalidArgument`, whose `field` names the invalid value: `to[1]`, `headers["X-Foo"]`,
+ * `attachments[0].filename`. No value that may reach a header can hold CR, LF or NUL.
  *
  * @example
  * ```ts
@@ -333,17 +129,16 @@ const orFail = <A>(read: A | Invalid): Effect.Effect<A, InvalidArgument> =>
  * @category constructors
  */
 export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const defaults = { date: new Date(Math.floor(now / 1000) * 1000), unique }
-    return Effect.map(
-      Effect.suspend(() => orFail(Reading.read(input, defaults))),
-      (message) => new MailMessage(message, { disableValidation: true })
-    )
-  })
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    attempt(() => {
+      const date = new Date(Math.floor(now / 1000) * 1000)
+      return new MailMessage(readMessage(input, { date, unique }))
+    })
+  )
 
 /**
- * Reads a list of addresses as people and header fields write it: `"Ann <ann@example.net>, bob@example.org"`. Do not
- * put such a text together from what others have typed: one comma more is one recipient more.
+ * Parses a list of addresses as it is written in a header field: `"Ann <ann@example.net>, bob@example.org"`. Do not
+ * build such a list from user input: one more comma is one more recipient.
  *
  * @example
  * ```ts
@@ -359,11 +154,11 @@ export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> 
  * @category constructors
  */
 export const addresses = (text: string): Effect.Effect<ReadonlyArray<Address>, InvalidArgument> =>
-  Effect.suspend(() => orFail(parseList(text, "addresses")))
+  attempt(() => parseList(text, "addresses"))
 
 /**
- * An attachment whose octets a stream gives while the message is sent, in constant memory. It has to give the same
- * octets each time it is run.
+ * Makes an attachment of a stream, which runs in constant memory while the message is sent. It must give the same bytes
+ * each time it runs.
  *
  * @example
  * ```ts
@@ -383,8 +178,8 @@ export const streamed = <E = never, R = never>(
 ): StreamedAttachment<E, R> => ({ _tag: "StreamedAttachment", ...options, stream, check: Effect.void })
 
 /**
- * A file as an attachment, read while the message is sent. Whether it can be read is asked before anything is sent.
- * Its name is the last part of the path, unless another is given.
+ * Makes an attachment of a file, which is read while the message is sent. `submission` fails with a `PlatformError` if
+ * the file cannot be read. The default filename is the last part of the path.
  *
  * @example
  * ```ts
@@ -402,70 +197,18 @@ export const streamed = <E = never, R = never>(
 export const file = (
   path: string,
   options: AttachmentOptions = {}
-): StreamedAttachment<PlatformError, FileSystem.FileSystem> => ({
+): StreamedAttachment<PlatformError, FileSystem> => ({
   _tag: "StreamedAttachment",
   ...options,
   filename: options.filename ?? path.split(/[/\\]/).at(-1),
-  stream: Stream.unwrap(Effect.map(FileSystem.FileSystem, (files) => files.stream(path))),
-  check: canBeRead(path)
+  stream: Stream.unwrap(Effect.map(fileSystem, (files) => files.stream(path))),
+  check: checkReadable(path)
 })
-
-const canBeRead = (path: string): Effect.Effect<void, PlatformError, FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const files = yield* FileSystem.FileSystem
-    yield* files.access(path, { readable: true })
-    const { type } = yield* files.stat(path)
-    if (type === "Directory") {
-      yield* new SystemError({
-        reason: "BadResource",
-        module: "FileSystem",
-        method: "stream",
-        pathOrDescriptor: path,
-        description: "it is a directory"
-      })
-    }
-  })
 
 // -- content
 
-// Plain JavaScript knows no types.
-const isStreamed = (attachment: unknown): boolean =>
-  Predicate.isTagged(attachment, "StreamedAttachment") &&
-  Predicate.hasProperty(attachment, "stream") &&
-  Predicate.hasProperty(attachment.stream, Stream.StreamTypeId)
-
-const streamedInvalid = <E, R>(attachment: StreamedAttachment<E, R>, field: string): Invalid | undefined => {
-  if (!isStreamed(attachment)) {
-    return invalid(field, "is neither `streamed` nor a `file`; give octets and strings to `make`")
-  }
-  const wrong = Reading.attachmentInvalid(attachment, field)
-  if (wrong !== undefined) return wrong
-  return attachment.contentType !== undefined && mayNotBeEncoded(attachment.contentType)
-    ? invalid(
-        `${field}.contentType`,
-        "may not be encoded, and nobody has seen what the stream gives; give message/global"
-      )
-    : undefined
-}
-
-const compositionInvalid = <E, R>(
-  message: Message,
-  attachments: ReadonlyArray<StreamedAttachment<E, R>>
-): Invalid | undefined => {
-  const wrong = Reading.check(message)
-  if (wrong !== undefined) return wrong
-  for (const [position, attachment] of attachments.entries()) {
-    const found = streamedInvalid(attachment, `attachments[${position}]`)
-    if (found !== undefined) return found
-  }
-  const stored = message.attachments.length
-  return Reading.duplicateCid([...message.attachments, ...attachments], (position) =>
-    position < stored ? `message.attachments[${position}]` : `attachments[${position - stored}]`
-  )
-}
-
 /**
- * What is composed with a message: attachments that are not stored with it.
+ * Attachments that are not stored with the message.
  *
  * @since 0.1.0
  * @category models
@@ -475,9 +218,12 @@ export interface ContentOptions<E, R> {
 }
 
 /**
- * The octets of a message, header section included: CRLF line ends, lines of at most 998 octets, and 7-bit but for
- * addresses whose local part is beyond ASCII. It holds a few pieces of each attachment in memory, whatever their
- * size. It may be run again, and gives the same octets.
+ * Composes the bytes of a message, header included: CRLF line ends, lines of at most 998 bytes, and 7-bit except for
+ * addresses whose local part is not ASCII. Memory does not grow with the size of the attachments. Each run gives the
+ * same bytes.
+ *
+ * Fails with `InvalidArgument` if the message or an attachment is invalid, with `ContentError` if an attachment gives
+ * something other than bytes, and with the errors of the attachments.
  *
  * @example
  * ```ts
@@ -497,19 +243,20 @@ export const content = <E = never, R = never>(
   message: MailMessage,
   { attachments = [] }: ContentOptions<E, R> = {}
 ): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> =>
-  Stream.suspend((): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> => {
-    const wrong = compositionInvalid(message, attachments)
-    return wrong === undefined
-      ? Composition.octets(message, attachments)
-      : Stream.fail(invalidArgument(wrong))
-  })
+  Stream.unwrap(
+    Effect.as(
+      attempt(() => {
+        checkComposition(message, attachments)
+      }),
+      compose(message, attachments)
+    )
+  )
 
 // -- envelope
 
 /**
- * From whom and to whom the message goes: from `sender`, else from the first of `from`; to all of `to`, `cc` and
- * `bcc`, members of groups included; whoever is named more than once gets one copy, in the first place. Of a message
- * that is sent again, all these are of `resent`.
+ * Returns the envelope of a message: from `sender`, or else the first of `from`; to each mailbox of `to`, `cc` and `bcc`
+ * once, members of groups included. If the message has `resent`, all of these are taken from there.
  *
  * @example
  * ```ts
@@ -528,25 +275,23 @@ export const content = <E = never, R = never>(
  * @since 0.1.0
  * @category accessors
  */
-export const envelope = (message: MailMessage): Envelope => Envelopes.ofMessage(message)
-
-/** Everything of a submission but the content, and with an envelope that may be left to the message. */
-type Overrides = Omit<Submission, "from" | "to" | "content">
+export const envelope = (message: MailMessage): Envelope => Envelopes.envelopeOfMessage(message)
 
 /**
- * What outranks the message, and all that a submission takes besides.
+ * The options of a submission. `from` and `to` override the envelope of the message.
  *
  * @since 0.1.0
  * @category models
  */
-export interface RawOptions extends Overrides {
-  /** The reverse-path, whatever the message says; `""` is the null reverse-path. */
+export interface RawOptions extends Omit<Submission, "from" | "to" | "content"> {
+  /** The reverse-path. `""` is the null reverse-path. */
   readonly from?: Submission["from"] | undefined
-  /** The recipients, whatever the message says. */
   readonly to?: Submission["to"] | undefined
 }
 
 /**
+ * The options of a submission, with attachments that are not stored with the message.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -555,7 +300,7 @@ export interface SubmissionOptions<E, R> extends RawOptions, ContentOptions<E, R
 const isWritten = (parameters: Submission["parameters"]): parameters is ReadonlyArray<string> =>
   Array.isArray(parameters)
 
-/** SMTPUTF8 where the message needs it and the program has not decided otherwise. */
+/** Adds SMTPUTF8 if the message requires it, unless the program has decided. */
 const withSmtpUtf8 = (
   parameters: Submission["parameters"],
   needed: boolean
@@ -568,69 +313,41 @@ const withSmtpUtf8 = (
   return { parameters: { ...parameters, smtputf8: parameters?.smtputf8 ?? true } }
 }
 
-const headerNeedsSmtpUtf8 = (message: Message): boolean => {
-  const shown = ({
-    cc,
-    from,
-    sender,
-    to
-  }: Omit<Message["resent"] & object, "bcc">): ReadonlyArray<Address> => [
-    ...from,
-    ...(sender === undefined ? [] : [sender]),
-    ...to,
-    ...cc
-  ]
-  const resent = message.resent === undefined ? [] : shown(message.resent)
-  return needsSmtpUtf8([...shown(message), ...message.replyTo, ...resent])
-}
-
-// What a session writes at once, together with the commands.
-const atOnce = 131_072
-
-const contentOf = <E, R>(
-  message: Message,
-  attachments: ReadonlyArray<StreamedAttachment<E, R>>,
-  content7bit: boolean
-): Effect.Effect<Content<E | ContentError, R>> => {
-  const flowing = SmtpContent.replayable(Composition.octets(message, attachments), { content7bit })
-  if (attachments.length > 0) return Effect.succeed(flowing)
-  return Effect.map(Composition.octetsWithin(message, atOnce), (whole) => whole ?? flowing)
-}
+// A session writes this many bytes at once, together with the commands.
+const oneWrite = 131_072
 
 const makeSubmission = <E, R>(
   message: MailMessage,
-  options: SubmissionOptions<E, R>
+  { attachments = [], from, parameters, to, ...others }: SubmissionOptions<E, R>
 ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R> =>
   Effect.gen(function* () {
-    const { attachments = [], from, parameters, to, ...others } = options
-    const wrong = compositionInvalid(message, attachments)
-    if (wrong !== undefined) return yield* invalidArgument(wrong)
-    const derived = Envelopes.ofMessage(message)
-    if (to === undefined && derived.to.length === 0) {
-      return yield* new InvalidArgument({
-        field: "to",
-        reason: "is empty, as are cc and bcc: name a recipient"
-      })
-    }
+    const derived = yield* attempt(() => {
+      checkComposition(message, attachments)
+      const envelope = Envelopes.envelopeOfMessage(message)
+      if (to === undefined && envelope.to.length === 0) {
+        throw refusal("to", "is empty, and so are cc and bcc; name a recipient")
+      }
+      return envelope
+    })
     yield* Effect.forEach(attachments, ({ check }) => check, { discard: true })
-    const international = headerNeedsSmtpUtf8(message)
+    const needed = needsSmtpUtf8(message)
+    const whole = attachments.length === 0 ? yield* composeWithin(message, oneWrite) : undefined
     return {
       ...others,
-      ...withSmtpUtf8(parameters, international),
+      ...withSmtpUtf8(parameters, needed),
       from: from ?? derived.from,
       to: to ?? derived.to,
-      content: yield* contentOf(message, attachments, !international)
+      content: whole ?? SmtpContent.replayable(compose(message, attachments), { content7bit: !needed })
     }
   })
 
 /**
- * What `send`, `deliver` and `sendAll` take: the envelope of the message, its content, and the parameters that it
- * needs. Content of less than 128 KiB is octets, which leave in one write with the commands; more, and whatever has
- * streams or files, flows in constant memory. SMTPUTF8 is asked for only if the header names a mailbox whose local
- * part is beyond ASCII. Blind copies are in the envelope alone.
+ * Makes a submission of a message, for `send`, `deliver` and `sendAll`. Content below 128 KiB is composed at once and
+ * sent in one write with the commands. Larger messages and those with streams or files run in constant memory. SMTPUTF8
+ * is requested only if the header names a mailbox whose local part is not ASCII. Blind copies are in the envelope only.
  *
- * Fails with `InvalidArgument` if nobody is to get the message, or a streamed attachment is described wrongly, and
- * with what a file says that cannot be read.
+ * Fails with `InvalidArgument` if the message has no recipient or an attachment is invalid, and with the error of a
+ * file that cannot be read.
  *
  * @example
  * ```ts
@@ -662,20 +379,17 @@ export const submission: {
 )
 
 /**
- * A submission of a message that exists already, such as an .eml file: octets, a string or a stream, sent as they
- * are.
+ * Makes a submission of an existing message, such as an .eml file: bytes, a string or a stream. Removes Bcc and
+ * Resent-Bcc fields and a byte order mark, and changes nothing else.
  *
- * Without `from` or `to` the envelope is what the header says, by the rules of smtplib's `send_message`: Sender or
- * else From; To, Cc and Bcc, each mailbox once; and all of these from the Resent- fields if the message was sent again, which it may
- * have been once only. Bcc and Resent-Bcc are left out of what is sent, and so is a byte order mark before the first
- * field, which some editors put there; nothing else is changed.
+ * Without `from` or `to`, the envelope is read from the header by the rules of smtplib's `send_message`: Sender, or else
+ * From; each mailbox of To, Cc and Bcc once. If the message has a Resent-Date, the Resent- fields are used instead.
  *
- * A stream that can be run again is run once to be looked at, so that its size and its needs are known before MAIL.
- * One that cannot (`SmtpContent.once`) needs `from` and `to`, since its header is seen only when it is sent; and
- * `parameters.smtputf8` if it needs SMTPUTF8.
+ * A replayable stream runs once before it is sent, to find its envelope, its size and whether it requires SMTPUTF8. A
+ * stream that can run only once (`SmtpContent.once`) requires `from` and `to`, and `parameters.smtputf8` if needed.
  *
- * Fails with `InvalidArgument` if the header does not say who is to get it, or says it more than once
- * (`Resent-Date`); with `ContentError` if the header section has more than 1 MiB; and with the stream's own errors.
+ * Fails with `InvalidArgument` if the header gives no envelope, or several (more than one Resent-Date); with
+ * `ContentError` if the header has more than 1 MiB; and with the errors of the stream.
  *
  * @example
  * ```ts
@@ -696,60 +410,50 @@ export const submission: {
  */
 export const raw = <E = never, R = never>(
   content: Content<E, R>,
-  options: RawOptions = {}
+  { from, parameters, to, ...others }: RawOptions = {}
 ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | ContentError | E, R> =>
   Effect.gen(function* () {
-    const { from, parameters, to, ...others } = options
-    const prepared = yield* Raw.prepare(content)
-    const { section } = prepared
-    const given = { from, to }
-    const read = section === undefined ? withoutHeader(given) : Envelopes.ofFields(section.fields, given)
-    if (isInvalid(read)) return yield* invalidArgument(read)
+    const message = yield* prepareRaw(content)
+    const envelope = yield* attempt(() => {
+      if (message.section !== undefined)
+        return Envelopes.envelopeOfFields(message.section.fields, { from, to })
+      if (from !== undefined && to !== undefined) return { from, to }
+      throw refusal(
+        "content",
+        "is a stream that can run only once, so its header is unknown; give from and to"
+      )
+    })
     return {
       ...others,
-      ...withSmtpUtf8(parameters, prepared.needsSmtpUtf8),
-      ...read,
-      content: prepared.content
+      ...withSmtpUtf8(parameters, message.needsSmtpUtf8),
+      ...envelope,
+      content: message.content
     }
   })
-
-const withoutHeader = ({
-  from,
-  to
-}: Pick<RawOptions, "from" | "to">): Pick<Submission, "from" | "to"> | Invalid =>
-  from === undefined || to === undefined
-    ? invalid(
-        "content",
-        "is a stream that can be run only once, and its header is not seen before it is sent; give from and to"
-      )
-    : { from, to }
 
 // -- variable envelope return paths
 
 /**
+ * The parts of a return path.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface VerpOptions {
-  /** The address that bounces go to, e.g. `bounces@lists.example.org`. */
+  /** The address that receives bounces, such as `bounces@lists.example.org`. */
   readonly sender: string
-  /** What stands between its local part and the recipient's; `+` by default. */
+  /** Separates its local part from the recipient. Default `+`. */
   readonly delimiter?: string | undefined
 }
-
-const recipientsOf = ({ to }: Pick<Submission, "to">) =>
-  (isSeveral(to) ? to : [to]).map((recipient) =>
-    typeof recipient === "string" ? { address: recipient } : recipient
-  )
 
 const isSeveral = (to: Submission["to"]): to is Exclude<Submission["to"], string | Recipient> =>
   Array.isArray(to)
 
 /**
- * One submission for each recipient, each with a reverse-path that names the recipient, so that a bounce tells whose
- * it is: `bounces+ann=example.net@lists.example.org` (VERP). The content is the same for all.
+ * Makes one submission per recipient, each with a reverse-path that names the recipient, so that a bounce identifies it
+ * (VERP): `bounces+ann=example.net@lists.example.org`. All submissions share the content.
  *
- * Fails with `InvalidArgument` if an address cannot be written so: local parts have at most 64 octets.
+ * Fails with `InvalidArgument` if an address does not fit: local parts have at most 64 bytes.
  *
  * @example
  * ```ts
@@ -773,16 +477,15 @@ export const verp = <E = never, R = never>(
   submission: Submission<E, R>,
   { delimiter, sender }: VerpOptions
 ): Effect.Effect<ReadonlyArray<Submission<E, R>>, InvalidArgument> =>
-  Effect.forEach(recipientsOf(submission), (recipient, position) =>
-    Effect.map(orFail(Envelopes.verp(sender, recipient.address, `to[${position}]`, delimiter)), (from) => ({
-      ...submission,
-      from,
-      to: recipient
-    }))
+  attempt(() =>
+    (isSeveral(submission.to) ? submission.to : [submission.to]).map((recipient, position) => {
+      const to = typeof recipient === "string" ? { address: recipient } : recipient
+      return { ...submission, from: Envelopes.verpPath(sender, to.address, `to[${position}]`, delimiter), to }
+    })
   )
 
 /**
- * The recipient that the reverse-path of a bounce names; `undefined` if the path was not made for this sender.
+ * Returns the recipient that the reverse-path of a bounce names, or `undefined` if the path has another sender.
  *
  * @example
  * ```ts

@@ -3,7 +3,8 @@
  *
  * - `effect-smtplib/CapabilityCacheKeyValue`: it reads what is stored with Schema, which costs over 100 ms to import
  * - `effect-smtplib/Dkim`: it needs nodemailer, which is an optional peer
- * - `effect-smtplib/MailMessage`: it needs nodemailer, which is an optional peer, and Schema
+ * - `effect-smtplib/MailMessage`: it needs nodemailer, which is an optional peer
+ * - `effect-smtplib/MailMessageSchema`: it needs nodemailer, which is an optional peer, and Schema
  * - `effect-smtplib/NodeSmtpHttpProxy`: few programs need it, and it imports node:http
  * - `effect-smtplib/NodeSmtpSocks`: it needs socks
  * - `effect-smtplib/NodeSmtpTest`: programs under test want it, programs in production do not

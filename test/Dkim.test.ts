@@ -124,7 +124,7 @@ describe("a key", () => {
       const broken = yield* wrong({
         privateKey: Redacted.make(`-----BEGIN PRIVATE KEY-----\n${secret}\n-----END PRIVATE KEY-----\n`)
       })
-      expect(broken).toMatchObject({ field: "privateKey", reason: containing("no private key") })
+      expect(broken).toMatchObject({ field: "privateKey", reason: containing("not a private key") })
       expect(`${Inspectable.format(broken)} ${broken.message}`).not.toContain("secret")
       const ec = generateKeyPairSync("ec", { namedCurve: "P-256" })
       expect(yield* wrong({ privateKey: Redacted.make(pem(ec.privateKey)) })).toMatchObject({
@@ -151,7 +151,7 @@ describe("a key", () => {
     Effect.gen(function* () {
       expect(yield* Effect.flip(key({ domain: untyped(undefined) }))).toMatchObject({ field: "domain" })
       const shown = yield* Effect.flip(key({ privateKey: untyped("a secret") }))
-      expect(shown).toMatchObject({ field: "privateKey", reason: "is no Redacted string" })
+      expect(shown).toMatchObject({ field: "privateKey", reason: "is not a Redacted string" })
       expect(yield* Effect.flip(key({ privateKey: Redacted.make(untyped(5)) }))).toMatchObject({
         field: "privateKey"
       })

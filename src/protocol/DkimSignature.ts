@@ -1,19 +1,18 @@
 /**
- * The text of a DKIM-Signature field and of what it signs: which fields, in which canonical form (RFC 6376 sections
- * 3.4 and 5.4). It hashes nothing, knows no keys, and does not look at the body.
+ * The text of a DKIM-Signature field and of the header fields that it signs, in their canonical form (RFC 6376 sections
+ * 3.4 and 5.4). Hashes and keys are left to the caller.
  */
 import { trimEnd } from "./HeaderSection.js"
 
 /** How a field or the body may change on the way without breaking the signature (RFC 6376 section 3.4). */
 export type Form = "relaxed" | "simple"
 
+/** How a signature is made. */
 export type Algorithm = "rsa-sha256" | "ed25519-sha256"
 
-/**
- * A field of the message: its name, and the whole of it without its last line end, one character for each octet.
- */
 export interface SignedField {
   readonly name: string
+  /** The whole field without its last line end, one character per octet. */
   readonly text: string
 }
 
@@ -34,7 +33,7 @@ export interface Tags {
 }
 
 /**
- * Fields that a signature covers if nothing else is asked for: those of RFC 6376 section 5.4.1 and RFC 8058.
+ * The header fields that a signature covers by default, if the message has them (RFC 6376 section 5.4.1, RFC 8058).
  */
 export const defaultFields: ReadonlyArray<string> = [
   "From",
@@ -69,8 +68,7 @@ export const defaultFields: ReadonlyArray<string> = [
 ]
 
 /**
- * Fields that nobody may add behind the signature, if nothing else is asked for: what readers are shown, and what
- * says how to read it.
+ * The header fields of which nobody may add one more, by default: those that readers see, and those of MIME.
  */
 export const defaultOversigned: ReadonlyArray<string> = [
   "From",
@@ -88,8 +86,8 @@ export const defaultOversigned: ReadonlyArray<string> = [
 const sameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 
 /**
- * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that one
- * more of it would break the signature (RFC 6376 section 5.4.2).
+ * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that another
+ * field of that name breaks the signature (RFC 6376 section 5.4.2).
  */
 export const signedNames = (
   fields: ReadonlyArray<SignedField>,
@@ -117,9 +115,7 @@ export const canonicalField = (text: string, form: Form): string => {
   return `${name.toLowerCase()}:${body}`
 }
 
-/**
- * The signed fields, each once, from the last of its name upwards; a name without a field left stands for nothing.
- */
+/** The signed fields, each once, from the last of its name upwards. A name without a field left selects nothing. */
 const selected = (
   fields: ReadonlyArray<SignedField>,
   names: ReadonlyArray<string>
@@ -133,7 +129,7 @@ const selected = (
 
 const lineLength = 74
 
-/** Joins what may stand on one line together, and breaks the line between them. */
+/** Folds a field, between pieces only. */
 const fold = (pieces: ReadonlyArray<string>): string => {
   const lines: Array<string> = []
   let line = ""
@@ -168,8 +164,8 @@ export const unsigned = (tags: Tags): string => {
 }
 
 /**
- * The text to sign: the fields that `unsigned` names, and `unsigned` itself without its last line end, one character
- * for each octet (RFC 6376 section 3.7).
+ * The text to sign: the fields that `unsigned` names, then `unsigned` itself without its last line end, one character
+ * per octet (RFC 6376 section 3.7).
  */
 export const signingText = (
   fields: ReadonlyArray<SignedField>,
@@ -181,6 +177,6 @@ export const signingText = (
     canonicalField(unsignedField, header)
   ].join("")
 
-/** The whole field with its line end. The signature is in base64. */
+/** The whole field with its line end; the signature is base64. */
 export const complete = (unsignedField: string, signature: string): string =>
   `${unsignedField}${chunks(signature).join("\r\n ")}\r\n`

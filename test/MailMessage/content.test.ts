@@ -293,11 +293,11 @@ describe("attachments that are streams", () => {
       })
       expect(yield* wrong({ contentType: "message/rfc822" })).toMatchObject({
         field: "attachments[0].contentType",
-        reason: containing("nobody has seen")
+        reason: containing("give message/global")
       })
       expect(yield* wrong({ cid: "a@b" })).toMatchObject({
         field: "attachments[0].cid",
-        reason: "is the content id of message.attachments[0] too"
+        reason: "is the content ID of message.attachments[0] too"
       })
       const content = MailMessage.content(message, {
         attachments: [MailMessage.streamed(Stream.empty, { cid: "<" })]

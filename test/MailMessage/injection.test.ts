@@ -195,9 +195,7 @@ describe("CR, LF, NUL and their relatives", () => {
               : value
           ])
         )
-        const message = new MailMessage.MailMessage(Object.assign({}, good, formed), {
-          disableValidation: true
-        })
+        const message = new MailMessage.MailMessage(Object.assign({}, good, formed))
         const composed = await Effect.runPromise(Effect.either(octets(message)))
         expect(Either.isLeft(composed)).toBe(true)
         const submitted = await Effect.runPromise(Effect.either(MailMessage.submission(message)))

@@ -165,11 +165,22 @@ describe("in a project without the optional peers", () => {
     ).toStrictEqual([])
   })
 
-  it("only SmtpSchema loads Schema, which takes over 100 ms", async () => {
+  it("SmtpSchema loads Schema, which takes over 100 ms, and the barrel does not", async () => {
     const schema = "effect/dist/esm/Schema.js"
     expect((await importInProject("effect-smtplib/SmtpSchema")).loaded).toContain(schema)
     expect((await importInProject("effect-smtplib")).loaded).not.toContain(schema)
   })
+
+  it.concurrent.each(["MailMessage", "Dkim"])(
+    "%s loads neither Schema nor @effect/platform",
+    async (name) => {
+      const { loaded, ok } = await importInProject(`effect-smtplib/${name}`, complete)
+      expect(ok).toBe(true)
+      expect(
+        loaded.filter((path) => /^effect\/dist\/esm\/Schema\.js$|^@effect\/platform/.test(path))
+      ).toStrictEqual([])
+    }
+  )
 
   it.concurrent.each(["SmtpSession", "SmtpError", "NodeSmtp"].filter((name) => modules.includes(name)))(
     "%s loads neither Stream nor Schema",

@@ -1,71 +1,61 @@
 /**
- * Addresses of a header: what a program or a field gives, read with nodemailer's parser and held to the rules of
- * src/protocol/Mailbox (RFC 5322 section 3.4, RFC 6532).
+ * Addresses of a header, read with nodemailer's parser and held to the rules of src/protocol/Mailbox (RFC 5322 section
+ * 3.4, RFC 6532). The parser accepts anything; text with more than one meaning is refused here.
  */
 import type { Address as Parsed } from "nodemailer/lib/addressparser"
 import addressparser from "nodemailer/lib/addressparser"
-import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, isInvalid } from "../../protocol/Invalid.js"
+import { isInvalid } from "../../protocol/Invalid.js"
 import * as Mailboxes from "../../protocol/Mailbox.js"
 import type { Address, AddressesInput, AddressInput, Group, Mailbox } from "./model.js"
+import { accept, isList, isObject, refusal, refuseIf } from "./refuse.js"
 import { displayFault } from "./text.js"
 
 export const isGroup = (address: Address): address is Group => "group" in address
 
-/** The mailboxes of a field, those of its groups included. */
+/** The mailboxes of a field, members of groups included. */
 export const mailboxes = (addresses: ReadonlyArray<Address>): ReadonlyArray<Mailbox> =>
   addresses.flatMap((address) => (isGroup(address) ? address.members : [address]))
 
-/** White space around and between the words of a name is no part of them: readers make one space of it. */
+// Readers drop white space around a name, and make one space of several.
 const words = (name: string): string => name.trim().replace(/ {2,}/g, " ")
 
-const withName = (address: string, name = ""): Mailbox =>
-  words(name) === "" ? { address } : { name: words(name), address }
-
-/** Plain JavaScript knows no types. */
-export const isArray = (value: unknown): boolean => Array.isArray(value)
-
-/** An object that is no list. */
-export const isObject = (value: unknown): boolean =>
-  typeof value === "object" && value !== null && !isArray(value)
-
-const readMailbox = (mailbox: Mailbox, field: string): Mailbox | Invalid => {
-  if (!isObject(mailbox)) return invalid(field, "is no mailbox, such as `{ name, address }`")
+const readMailbox = (mailbox: Mailbox, field: string): Mailbox => {
+  if (!isObject(mailbox)) throw refusal(field, "is not a mailbox such as `{ name, address }`")
   const { address, name } = mailbox
-  if (typeof address !== "string") return invalid(field, "has no address")
+  if (typeof address !== "string") throw refusal(field, "has no address")
   const fault = displayFault(name)
-  if (fault !== undefined) return invalid(field, `has a display name that ${fault}`)
-  const parsed = Mailboxes.parse(address, field)
-  return isInvalid(parsed) ? parsed : withName(address, name)
+  if (fault !== undefined) throw refusal(field, `has a display name that ${fault}`)
+  accept(Mailboxes.parse(address, field))
+  const shown = words(name ?? "")
+  return shown === "" ? { address } : { name: shown, address }
 }
 
-const readGroup = ({ group, members }: Group, field: string): Group | Invalid => {
+const readGroup = ({ group, members }: Group, field: string): Group => {
   const fault = displayFault(group) ?? (words(group) === "" ? "is empty" : undefined)
-  if (fault !== undefined) return invalid(field, `has a group name that ${fault}`)
-  if (!isArray(members)) return invalid(field, "has no list of members")
-  const read: Array<Mailbox> = []
-  for (const [position, member] of members.entries()) {
-    const mailbox = readMailbox(member, `${field}.members[${position}]`)
-    if (isInvalid(mailbox)) return mailbox
-    read.push(mailbox)
+  if (fault !== undefined) throw refusal(field, `has a group name that ${fault}`)
+  if (!isList(members)) throw refusal(field, "has no list of members")
+  return {
+    group: words(group),
+    members: members.map((member, position) => readMailbox(member, `${field}.members[${position}]`))
   }
-  return { group: words(group), members: read }
 }
 
-const fromParsed = (parsed: Parsed): Address =>
-  parsed.group === undefined
-    ? { name: parsed.name, address: parsed.address }
+const readObject = (address: Address, field: string): Address =>
+  isGroup(address) ? readGroup(address, field) : readMailbox(address, field)
+
+const fromParsed = ({ address, group, name }: Parsed): Address =>
+  group === undefined
+    ? { name, address }
     : {
-        group: parsed.name,
-        members: parsed.group.flatMap((member) =>
+        group: name,
+        members: group.flatMap((member) =>
           member.group === undefined ? [{ name: member.name, address: member.address }] : []
         )
       }
 
-const readObject = (address: Address, field: string): Address | Invalid =>
-  isGroup(address) ? readGroup(address, field) : readMailbox(address, field)
+const unterminated = "has a quote or a comment without an end"
 
-/** The text without its comments, and without what its quotes hold; `undefined` if one of them has no end. */
+/** The text without its comments and without the content of its quotes; `undefined` if one of them has no end. */
 const outlineOf = (text: string): string | undefined => {
   let outline = ""
   let quoted = false
@@ -84,85 +74,57 @@ const outlineOf = (text: string): string | undefined => {
   return quoted || depth > 0 ? undefined : outline.trim()
 }
 
-// The parser makes the best of anything; what a program writes has to have one meaning only.
-const isWellFormed = (outside: string, parsed: Parsed): boolean => {
-  if (parsed.group !== undefined) return /^[^:;<>]*:[^:;]*;$/.test(outside)
-  return /^[^<>]*<[^<>]*>$/.test(outside)
-}
+const groupPattern = /^[^:;<>]*:[^:;]*;$/
+const namedPattern = /^[^<>]*<[^<>]*>$/
 
-/** A string may be nothing but an address, which no parser need take apart. */
-const readString = (text: string, field: string): Address | Invalid => {
+const readString = (text: string, field: string): Address => {
   const bare = Mailboxes.parse(text, field)
   if (!isInvalid(bare)) return { address: text }
-  const fault = displayFault(text)
-  if (fault !== undefined) return invalid(field, fault)
-  const parsed = addressparser(text)
-  const [only, ...others] = parsed
-  if (only === undefined) return bare
-  if (others.length > 0) return invalid(field, "holds several addresses; give each on its own")
-  const outside = outlineOf(text)
-  if (outside === undefined) return invalid(field, endless)
-  if (only.group === undefined && !outside.includes("<")) return bare
-  if (!isWellFormed(outside, only))
-    return invalid(field, "is not written as `Name <address>` or `group: addresses;`")
-  return readObject(fromParsed(only), field)
+  refuseIf(field, displayFault(text))
+  const [parsed, ...others] = addressparser(text)
+  if (parsed === undefined) throw refusal(field, bare.reason)
+  if (others.length > 0) throw refusal(field, "holds several addresses; give each on its own")
+  const outline = outlineOf(text)
+  if (outline === undefined) throw refusal(field, unterminated)
+  if (parsed.group === undefined && !outline.includes("<")) throw refusal(field, bare.reason)
+  const pattern = parsed.group === undefined ? namedPattern : groupPattern
+  if (!pattern.test(outline))
+    throw refusal(field, "is not written as `Name <address>` or `group: addresses;`")
+  return readObject(fromParsed(parsed), field)
 }
 
-/** Reads one address. */
-export const readAddress = (input: AddressInput, field: string): Address | Invalid => {
+const readAddress = (input: AddressInput, field: string): Address => {
   if (typeof input === "string") return readString(input, field)
-  if (!isObject(input)) return invalid(field, "is neither a string nor an address")
+  if (!isObject(input)) throw refusal(field, "is neither a string nor an address")
   return readObject(input, field)
 }
 
-const isList = (input: AddressesInput): input is ReadonlyArray<AddressInput> => Array.isArray(input)
+const isSeveral = (input: AddressesInput): input is ReadonlyArray<AddressInput> => Array.isArray(input)
 
-/** Reads one address or several; a list names each by its position. */
-export const readAddresses = (
-  input: AddressesInput | undefined,
-  field: string
-): ReadonlyArray<Address> | Invalid => {
+/** Reads one address or several. Only a list names each by its position. */
+export const readAddresses = (input: AddressesInput | undefined, field: string): ReadonlyArray<Address> => {
   if (input === undefined) return []
-  const list = isList(input) ? input : [input]
-  const read: Array<Address> = []
-  for (const [position, item] of list.entries()) {
-    const address = readAddress(item, isList(input) ? `${field}[${position}]` : field)
-    if (isInvalid(address)) return address
-    read.push(address)
-  }
-  return read
+  if (!isSeveral(input)) return [readAddress(input, field)]
+  return input.map((item, position) => readAddress(item, `${field}[${position}]`))
 }
 
-/** Reads a field that takes no groups, such as From and Sender. */
-export const readMailboxes = (
-  input: AddressesInput | undefined,
-  field: string
-): ReadonlyArray<Mailbox> | Invalid => {
-  const read = readAddresses(input, field)
-  if (isInvalid(read)) return read
-  const named: Array<Mailbox> = []
-  for (const address of read) {
-    if (isGroup(address)) return invalid(field, "holds a group, where only mailboxes may stand")
-    named.push(address)
-  }
-  return named
-}
+/** Reads a field that allows no groups, such as From. */
+export const readMailboxes = (input: AddressesInput | undefined, field: string): ReadonlyArray<Mailbox> =>
+  readAddresses(input, field).map((address) => {
+    if (isGroup(address)) throw refusal(field, "holds a group; give a mailbox")
+    return address
+  })
 
-const endless = "has a quote or a comment without an end"
-
-/** One of a list, as its outline has it: `Name <address>`, or an address with white space around its @ at most. */
+// An item of an outline: `Name <address>`, or an address with white space only around its @.
 const hasOneMeaning = (item: string): boolean =>
   /[<>]/.test(item)
-    ? /^[^<>]*<[^<>]*>$/.test(item)
+    ? namedPattern.test(item)
     : !item.includes("@") || item.split("@").every((part) => !/[ \t]/.test(part.trim()))
 
-/**
- * What is wrong with a list of addresses that the parser would make the best of, since its best is mail for some of
- * them, or for somebody else.
- */
+/** What makes a list ambiguous: the parser would drop an address or invent one. */
 export const listFault = (text: string): string | undefined => {
   const outline = outlineOf(text)
-  if (outline === undefined) return endless
+  if (outline === undefined) return unterminated
   const items = outline
     // Colons and commas of domain literals and of routes separate nothing.
     .replace(/\[[^[\]]*\]/g, "[]")
@@ -171,15 +133,12 @@ export const listFault = (text: string): string | undefined => {
     .map((item) => item.slice(item.lastIndexOf(":") + 1).trim())
   return items.every(hasOneMeaning)
     ? undefined
-    : "has more beside an address than a name; write `Name <address>`, and a comma between addresses"
+    : "has text beside an address; write `Name <address>`, with a comma between addresses"
 }
 
-/**
- * Reads an address list as a header field writes it: names, comments, groups, and as many addresses as there are.
- */
-export const parseList = (text: string, field: string): ReadonlyArray<Address> | Invalid => {
-  const fault = displayFault(text) ?? listFault(text)
-  if (fault !== undefined) return invalid(field, fault)
+/** Reads an address list as it is written in a header field. */
+export const parseList = (text: string, field: string): ReadonlyArray<Address> => {
+  refuseIf(field, displayFault(text) ?? listFault(text))
   return readAddresses(addressparser(text).map(fromParsed), field)
 }
 
@@ -188,7 +147,3 @@ export const addrSpec = ({ address }: Mailbox): string => {
   const mailbox = Mailboxes.parse(address, "address")
   return isInvalid(mailbox) ? address : `${mailbox.localPart}@${mailbox.asciiDomain}`
 }
-
-/** Whether a header that names these addresses goes beyond ASCII. */
-export const needsSmtpUtf8 = (addresses: ReadonlyArray<Address>): boolean =>
-  mailboxes(addresses).some((mailbox) => /\P{ASCII}/u.test(addrSpec(mailbox)))

@@ -1,11 +1,11 @@
 /**
- * From a message that has been read to its octets: nodemailer's composer makes parts, encodings and delimiters, and
- * gets neither paths nor addresses of the web. All that goes in has CRLF line ends, and so has all that comes out.
+ * Composes the bytes of a message. nodemailer's composer makes parts, encodings and delimiters, and gets neither paths
+ * nor URLs; all text that goes in has CRLF line ends.
  */
 import type * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { MailComposerAttachment, MailComposerOptions } from "nodemailer/lib/mail-composer"
 import MailComposer from "nodemailer/lib/mail-composer"
@@ -13,104 +13,106 @@ import type MimeNode from "nodemailer/lib/mime-node"
 import { Readable } from "node:stream"
 import type { ContentError } from "../../SmtpError.js"
 import { isOctets, notOctets } from "../content/model.js"
-import { headerText } from "./fields.js"
-import type { Alternative, AttachmentOptions, Calendar, Message, StreamedAttachment } from "./model.js"
+import { headerText } from "./headerText.js"
+import { mayNotBeEncoded, mediaType, withCharset } from "./mediaType.js"
+import type { Attachment, AttachmentOptions, MessageFields, StreamedAttachment } from "./model.js"
 import { fromReadable, toReadable } from "./nodeStream.js"
+import { checkAttachmentOptions, checkContentIds } from "./parts.js"
+import { checkMessage } from "./read.js"
+import { refusal } from "./refuse.js"
 import { withLineEnds } from "./text.js"
-import { mayNotBeEncoded, mediaType, streamedMediaType, withCharset } from "./mediaType.js"
 
-// Neither quoted-printable nor base64 can hold "=_" (RFC 2045 section 6.7).
-const boundaryPrefix = "=_"
+const isStreamed = (attachment: unknown): boolean =>
+  Predicate.isTagged(attachment, "StreamedAttachment") &&
+  Predicate.hasProperty(attachment, "stream") &&
+  Predicate.hasProperty(attachment.stream, Stream.StreamTypeId)
 
-// Octets in memory are encoded in pieces of this length, each a whole number of base64 lines.
-const pieceLength = 57 * 1024
-
-function* pieces(octets: Uint8Array): Generator<Uint8Array> {
-  for (let start = 0; start < octets.length; start += pieceLength) {
-    yield octets.subarray(start, start + pieceLength)
+const checkStreamed = <E, R>(attachment: StreamedAttachment<E, R>, field: string): void => {
+  if (!isStreamed(attachment)) {
+    throw refusal(field, "is neither `streamed` nor a `file`; give bytes and strings to `make`")
+  }
+  checkAttachmentOptions(attachment, field)
+  if (attachment.contentType !== undefined && mayNotBeEncoded(attachment.contentType)) {
+    throw refusal(
+      `${field}.contentType`,
+      "may not be encoded, and a stream may give bytes that require it; give message/global"
+    )
   }
 }
 
-const described = (
-  { cid, disposition, filename }: AttachmentOptions,
-  contentType: string
-): MailComposerAttachment => ({
-  // The composer would make up a name of its own.
-  filename: filename ?? false,
-  contentType,
-  contentDisposition: disposition ?? (cid === undefined ? "attachment" : "inline"),
-  contentTransferEncoding: mayNotBeEncoded(contentType) ? "7bit" : "base64",
-  ...(cid === undefined ? {} : { cid })
-})
-
-const alternative = ({ content, contentType }: Alternative): Alternative => ({
-  contentType: withCharset(contentType),
-  content: withLineEnds(content)
-})
-
-const calendarEvent = ({ content, filename, method }: Calendar) => ({
-  method,
-  content: withLineEnds(content),
-  ...(filename === undefined ? {} : { filename })
-})
-
-const text = (value: string | undefined): string | undefined =>
-  value === undefined ? undefined : withLineEnds(value)
-
-const composerOptions = (
-  message: Message,
-  streamed: ReadonlyArray<MailComposerAttachment>
-): MailComposerOptions => ({
-  date: message.date,
-  messageId: message.messageId,
-  baseBoundary: message.boundary,
-  boundaryPrefix,
-  text: text(message.text),
-  html: text(message.html),
-  alternatives: message.alternatives.map(alternative),
-  ...(message.calendar === undefined ? {} : { icalEvent: calendarEvent(message.calendar) }),
-  attachments: [
-    ...message.attachments.map((attachment) => ({
-      ...described(attachment, mediaType(attachment)),
-      content: Readable.from(pieces(attachment.content), { objectMode: false })
-    })),
-    ...streamed
-  ],
-  disableFileAccess: true,
-  disableUrlAccess: true
-})
-
-/** What an attachment's stream has ended with, since Node's streams carry no causes. */
-interface Failure<E> {
-  cause: Cause.Cause<E> | undefined
+/** Checks all that goes into the content: a message that the constructor made is checked nowhere else. */
+export const checkComposition = <E, R>(
+  message: MessageFields,
+  streamed: ReadonlyArray<StreamedAttachment<E, R>>
+): void => {
+  checkMessage(message)
+  for (const [position, attachment] of streamed.entries())
+    checkStreamed(attachment, `attachments[${position}]`)
+  const stored = message.attachments.length
+  checkContentIds([...message.attachments, ...streamed], (position) =>
+    position < stored ? `message.attachments[${position}]` : `attachments[${position - stored}]`
+  )
 }
 
-/** The attachment, whose stream fails where the types of a program have hidden what is no octets. */
-const octetsOnly = <E, R>(
-  attachment: StreamedAttachment<E, R>,
-  position: number
-): StreamedAttachment<E | ContentError, R> => ({
-  ...attachment,
-  stream: Stream.mapChunksEffect(attachment.stream, (chunk) =>
-    Chunk.every(chunk, isOctets) ? Effect.succeed(chunk) : Effect.fail(notOctets(`attachments[${position}]`))
-  )
-})
+// Attachments in memory are encoded in pieces of this length, each a whole number of base64 lines.
+const pieceLength = 57 * 1024
 
-/** An attachment's stream as the composer reads it: no faster than that, and no longer than the scope is open. */
-const asReadable = <E, R>(
-  attachment: StreamedAttachment<E, R>,
-  failure: Failure<E>
-): Effect.Effect<MailComposerAttachment, never, R | Scope.Scope> =>
-  Effect.map(
-    toReadable(attachment.stream, (cause) => {
-      failure.cause ??= cause
-    }),
-    (content) => ({ ...described(attachment, streamedMediaType(attachment)), content })
-  )
+function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < bytes.length; start += pieceLength) {
+    yield bytes.subarray(start, start + pieceLength)
+  }
+}
 
-/** Whatever ended the octets early: an attachment, with the error that is its own, or a defect. */
-const reason = <E>(failure: Failure<E>, error: unknown): Effect.Effect<never, E> =>
-  failure.cause === undefined ? Effect.die(error) : Effect.failCause(failure.cause)
+const composerAttachment = (
+  attachment: AttachmentOptions & Partial<Attachment>,
+  content: Readable
+): MailComposerAttachment => {
+  const { cid, disposition, filename } = attachment
+  const contentType = mediaType(attachment)
+  return {
+    // The composer would invent a name for `undefined`.
+    filename: filename ?? false,
+    contentType,
+    contentDisposition: disposition ?? (cid === undefined ? "attachment" : "inline"),
+    contentTransferEncoding: mayNotBeEncoded(contentType) ? "7bit" : "base64",
+    ...(cid === undefined ? {} : { cid }),
+    content
+  }
+}
+
+const lines = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : withLineEnds(text)
+
+const composerOptions = (
+  message: MessageFields,
+  streamed: ReadonlyArray<MailComposerAttachment>
+): MailComposerOptions => {
+  const { alternatives, attachments, boundary, calendar, date, html, messageId, text } = message
+  return {
+    date,
+    messageId,
+    baseBoundary: boundary,
+    // Neither quoted-printable nor base64 can hold "=_" (RFC 2045 section 6.7).
+    boundaryPrefix: "=_",
+    text: lines(text),
+    html: lines(html),
+    alternatives: alternatives.map(({ content, contentType }) => ({
+      contentType: withCharset(contentType),
+      content: withLineEnds(content)
+    })),
+    ...(calendar === undefined
+      ? {}
+      : { icalEvent: { ...calendar, content: withLineEnds(calendar.content) } }),
+    attachments: [
+      ...attachments.map((attachment) =>
+        composerAttachment(attachment, Readable.from(pieces(attachment.content), { objectMode: false }))
+      ),
+      ...streamed
+    ],
+    disableFileAccess: true,
+    disableUrlAccess: true
+  }
+}
 
 /**
  * An asterisk may stand in a value without quotes (RFC 2045 section 5.1), but Python's email package ends the value
@@ -130,52 +132,65 @@ const quoteAsterisks = (node: MimeNode): void => {
   node.childNodes.forEach(quoteAsterisks)
 }
 
-const bodyOf = (options: MailComposerOptions): Readable => {
-  const root = new MailComposer(options).compile()
+const bodyOf = (message: MessageFields, streamed: ReadonlyArray<MailComposerAttachment>): MimeNode => {
+  const root = new MailComposer(composerOptions(message, streamed)).compile()
   quoteAsterisks(root)
-  return root.createReadStream()
+  return root
 }
 
-/**
- * The octets of a message. Each run composes it anew, and gives the same octets if the attachments' streams do.
- */
-export const octets = <E, R>(
-  message: Message,
-  streamed: ReadonlyArray<StreamedAttachment<E, R>>
-): Stream.Stream<Uint8Array, E | ContentError, R> => compose(message, streamed.map(octetsOnly))
+const headerOf = (message: MessageFields): Uint8Array => new TextEncoder().encode(headerText(message))
 
-const compose = <E = never, R = never>(
-  message: Message,
+/** The stream of an attachment, which fails where the types of a program hid something else than bytes. */
+const bytesOnly = <E, R>(
+  { stream }: StreamedAttachment<E, R>,
+  position: number
+): Stream.Stream<Uint8Array, E | ContentError, R> =>
+  Stream.mapChunksEffect(stream, (chunk) =>
+    Chunk.every(chunk, isOctets) ? Effect.succeed(chunk) : Effect.fail(notOctets(`attachments[${position}]`))
+  )
+
+/** The bytes of a message. Each run composes it anew. */
+export const compose = <E = never, R = never>(
+  message: MessageFields,
   streamed: ReadonlyArray<StreamedAttachment<E, R>>
-): Stream.Stream<Uint8Array, E, R> =>
+): Stream.Stream<Uint8Array, E | ContentError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const failure: Failure<E> = { cause: undefined }
-      const contents = yield* Effect.forEach(streamed, (attachment) => asReadable(attachment, failure))
-      const body = fromReadable(
-        () => bodyOf(composerOptions(message, contents)),
-        (error) => reason(failure, error)
+      let failure: Cause.Cause<E | ContentError> | undefined
+      const attachments = yield* Effect.forEach(streamed, (attachment, position) =>
+        Effect.map(
+          toReadable(bytesOnly(attachment, position), (cause) => {
+            failure ??= cause
+          }),
+          (readable) => composerAttachment(attachment, readable)
+        )
       )
-      const header = new TextEncoder().encode(headerText(message))
-      return Stream.concat(Stream.make(header), body)
+      const body = fromReadable(
+        () => bodyOf(message, attachments).createReadStream(),
+        (error): Effect.Effect<never, E | ContentError> =>
+          failure === undefined ? Effect.die(error) : Effect.failCause(failure)
+      )
+      return Stream.concat(Stream.make(headerOf(message)), body)
     })
   )
 
-/** The octets in one array if they are at most `bound`. */
-export const octetsWithin = (message: Message, bound: number): Effect.Effect<Uint8Array | undefined> => {
-  if (inMemory(message) > bound) return Effect.succeed(undefined)
-  return Stream.runCollect(compose(message, [])).pipe(
-    Effect.map((chunks) => Buffer.concat([...chunks])),
-    Effect.map((whole) => (whole.length > bound ? undefined : whole))
-  )
-}
+/** At least as many bytes as this are in the message. */
+const leastLength = ({ alternatives, attachments, calendar, html, text }: MessageFields): number =>
+  [text, html, calendar?.content, ...[...alternatives, ...attachments].map(({ content }) => content)]
+    .map((content) => content?.length ?? 0)
+    .reduce((sum, length) => sum + length, 0)
 
-/** A lower bound of what the message takes. */
-const inMemory = (message: Message): number => {
-  const texts = [message.text, message.html, message.calendar?.content]
-  const characters = [...texts, ...message.alternatives.map(({ content }) => content)]
-  return [
-    ...characters.map((content) => content?.length ?? 0),
-    ...message.attachments.map(({ content }) => content.length)
-  ].reduce((sum, length) => sum + length, 0)
+/** The bytes in one array if they are at most `limit`. */
+export const composeWithin = (
+  message: MessageFields,
+  limit: number
+): Effect.Effect<Uint8Array | undefined> => {
+  if (leastLength(message) > limit) return Effect.succeed(undefined)
+  return Effect.map(
+    Effect.promise(() => bodyOf(message, []).build()),
+    (body) => {
+      const whole = Buffer.concat([headerOf(message), body])
+      return whole.length > limit ? undefined : whole
+    }
+  )
 }

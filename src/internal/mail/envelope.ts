@@ -1,23 +1,23 @@
 /**
- * From whom and to whom a message goes, as its fields say (RFC 5322 sections 3.6.2, 3.6.3 and 3.6.6; smtplib's
+ * The envelope that the fields of a message imply (RFC 5322 sections 3.6.2, 3.6.3 and 3.6.6; smtplib's
  * `send_message`), and variable envelope return paths.
  */
 import addressparser from "nodemailer/lib/addressparser"
 import type { Field } from "../../protocol/HeaderSection.js"
 import * as HeaderSection from "../../protocol/HeaderSection.js"
-import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, isInvalid } from "../../protocol/Invalid.js"
+import { isInvalid } from "../../protocol/Invalid.js"
 import * as Mailboxes from "../../protocol/Mailbox.js"
 import { listFault, mailboxes } from "./address.js"
-import type { Message } from "./model.js"
+import type { MessageFields } from "./model.js"
+import { accept, refusal, refuseIf } from "./refuse.js"
 
-/** An envelope: bare addresses. */
+/** The sender and the recipients, as bare addresses. */
 export interface Envelope {
   readonly from: string
   readonly to: ReadonlyArray<string>
 }
 
-/** Each mailbox once, where it stands first: a copy for every place would be one too many for each return path. */
+/** Each mailbox once, in its first place. */
 const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   const known = new Map<string, string>()
   for (const address of addresses) {
@@ -28,11 +28,7 @@ const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   return [...known.values()]
 }
 
-/**
- * The envelope of a message: from `sender`, else from the first of `from`, to all of `to`, `cc` and `bcc`; of a
- * message that is sent again, those of `resent`.
- */
-export const ofMessage = (message: Message): Envelope => {
+export const envelopeOfMessage = (message: MessageFields): Envelope => {
   const { bcc, cc, from, sender, to } = message.resent ?? message
   return {
     from: (sender ?? from[0])?.address ?? "",
@@ -40,106 +36,67 @@ export const ofMessage = (message: Message): Envelope => {
   }
 }
 
-const decoder = new TextDecoder()
+// What a decoder puts in place of bytes that are not UTF-8.
+const replacement = "\uFFFD"
 
-// What the decoder puts in place of octets that are not UTF-8.
-const notUtf8 = "\uFFFD"
+const addressesIn = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> =>
+  HeaderSection.named(fields, name).flatMap(({ body }) => {
+    // UTF-8, of which ASCII is a part (RFC 6532).
+    const text = HeaderSection.unfold(new TextDecoder().decode(HeaderSection.fromLatin1(body)))
+    refuseIf(name, listFault(text))
+    return addressparser(text, { flatten: true }).map(({ address }) => {
+      if (address.includes(replacement)) throw refusal(name, "holds an address that is not in UTF-8")
+      accept(Mailboxes.parseForwardPath(address, name))
+      return address
+    })
+  })
 
-/** A field in the characters that it stands for: UTF-8, of which ASCII is a part (RFC 6532). */
-const textOf = (field: Field): string =>
-  HeaderSection.unfold(decoder.decode(HeaderSection.fromLatin1(field.body)))
-
-const addressesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> | Invalid => {
-  const found: Array<string> = []
-  for (const field of HeaderSection.named(fields, name)) {
-    const text = textOf(field)
-    const fault = listFault(text)
-    if (fault !== undefined) return invalid(name, fault)
-    for (const { address } of addressparser(text, { flatten: true })) {
-      if (address.includes(notUtf8)) return invalid(name, "holds an address that is not in UTF-8")
-      const mailbox = Mailboxes.parseForwardPath(address, name)
-      if (isInvalid(mailbox)) return mailbox
-      found.push(address)
-    }
-  }
-  return found
-}
-
-/** `Resent-` if the message was sent again, by the one block that tells so. */
-const prefixOf = (fields: ReadonlyArray<Field>): string | Invalid => {
+/** `Resent-` if the message was sent again. */
+const prefixOf = (fields: ReadonlyArray<Field>): string => {
   const blocks = HeaderSection.named(fields, "Resent-Date").length
-  if (blocks > 1) {
-    return invalid(
-      "Resent-Date",
-      "occurs more than once, and nobody can tell which sending is meant; give from and to"
-    )
-  }
+  if (blocks > 1) throw refusal("Resent-Date", "occurs more than once, which is ambiguous; give from and to")
   return blocks === 1 ? "Resent-" : ""
 }
 
-const senderOf = (fields: ReadonlyArray<Field>, prefix: string): string | Invalid => {
-  const senders = addressesOf(fields, `${prefix}Sender`)
-  if (isInvalid(senders)) return senders
-  const authors = senders.length > 0 ? senders : addressesOf(fields, `${prefix}From`)
-  if (isInvalid(authors)) return authors
-  return authors[0] ?? invalid(`${prefix}From`, "is missing: nobody has sent the message; give from")
+const senderIn = (fields: ReadonlyArray<Field>, prefix: string): string => {
+  const [sender] = addressesIn(fields, `${prefix}Sender`)
+  const from = sender ?? addressesIn(fields, `${prefix}From`)[0]
+  if (from === undefined) throw refusal(`${prefix}From`, "is missing or empty; give from")
+  return from
 }
 
-const recipientsOf = (fields: ReadonlyArray<Field>, prefix: string): ReadonlyArray<string> | Invalid => {
-  const recipients: Array<string> = []
-  for (const name of ["To", "Cc", "Bcc"]) {
-    const addresses = addressesOf(fields, prefix + name)
-    if (isInvalid(addresses)) return addresses
-    recipients.push(...addresses)
-  }
-  return recipients.length > 0
-    ? onceEach(recipients)
-    : invalid(`${prefix}To`, "names nobody, nor do Cc and Bcc: give to")
+const recipientsIn = (fields: ReadonlyArray<Field>, prefix: string): ReadonlyArray<string> => {
+  const recipients = ["To", "Cc", "Bcc"].flatMap((name) => addressesIn(fields, prefix + name))
+  if (recipients.length === 0) throw refusal(`${prefix}To`, "names no recipient, nor do Cc and Bcc; give to")
+  return onceEach(recipients)
 }
 
-/**
- * The envelope that the fields of a header section say; what is given outranks them, and is then not looked for.
- */
-export const ofFields = <From, To>(
+/** The envelope that a header section implies. Fields are read only for what is not given. */
+export const envelopeOfFields = <From, To>(
   fields: ReadonlyArray<Field>,
   given: { readonly from: From | undefined; readonly to: To | undefined }
-): { readonly from: From | string; readonly to: To | ReadonlyArray<string> } | Invalid => {
+): { readonly from: From | string; readonly to: To | ReadonlyArray<string> } => {
   if (given.from !== undefined && given.to !== undefined) return { from: given.from, to: given.to }
   const prefix = prefixOf(fields)
-  if (isInvalid(prefix)) return prefix
-  const from = given.from ?? senderOf(fields, prefix)
-  if (isInvalid(from)) return from
-  const to = given.to ?? recipientsOf(fields, prefix)
-  return isInvalid(to) ? to : { from, to }
+  const from = given.from ?? senderIn(fields, prefix)
+  return { from, to: given.to ?? recipientsIn(fields, prefix) }
 }
 
-const defaultDelimiter = "+"
-
-/** The return path that names one recipient: `bounces+ann=example.net@lists.example.org`. */
-export const verp = (
-  sender: string,
-  recipient: string,
-  field: string,
-  delimiter: string = defaultDelimiter
-): string | Invalid => {
-  const from = Mailboxes.parse(sender, "verp")
-  if (isInvalid(from)) return from
-  const to = Mailboxes.parse(recipient, field)
-  if (isInvalid(to)) return to
+/** A return path that names one recipient: `bounces+ann=example.net@lists.example.org`. */
+export const verpPath = (sender: string, recipient: string, field: string, delimiter = "+"): string => {
+  const from = accept(Mailboxes.parse(sender, "verp"))
+  const to = accept(Mailboxes.parse(recipient, field))
   if (from.localPart.startsWith('"') || to.localPart.startsWith('"')) {
-    return invalid(field, "has a quoted local part, or the return path has, which a return path cannot carry")
+    throw refusal(field, "has a quoted local part, or the sender has; a return path cannot hold it")
   }
   const path = `${from.localPart}${delimiter}${to.localPart}=${to.asciiDomain}@${from.domain}`
   const made = Mailboxes.parse(path, field)
-  return isInvalid(made) ? invalid(field, `makes a return path that ${made.reason}`) : path
+  if (isInvalid(made)) throw refusal(field, `makes a return path that ${made.reason}`)
+  return path
 }
 
-/** The recipient that a return path names; `undefined` if it was not made for this sender. */
-export const verpRecipient = (
-  sender: string,
-  path: string,
-  delimiter: string = defaultDelimiter
-): string | undefined => {
+/** The recipient that a return path names; `undefined` if the path was made for another sender. */
+export const verpRecipient = (sender: string, path: string, delimiter = "+"): string | undefined => {
   const from = Mailboxes.parse(sender, "verp")
   const to = Mailboxes.parse(path, "path")
   if (isInvalid(from) || isInvalid(to)) return undefined

@@ -1,5 +1,5 @@
 /**
- * Media types of attachments: guessed from names by nodemailer's table, and which of them may be encoded (RFC 2046
+ * Media types of attachments, guessed from names by nodemailer's table, and which of them may be encoded (RFC 2046
  * section 5.2, RFC 6532 section 3.7).
  */
 import { detectMimeType } from "nodemailer/lib/mime-funcs"
@@ -7,9 +7,7 @@ import type { Attachment, AttachmentOptions } from "./model.js"
 
 const unknownType = "application/octet-stream"
 
-/**
- * Whether parts of this type have to go out as they are: messages within messages, but for message/global.
- */
+/** Messages within messages, except message/global, are sent as they are. */
 export const mayNotBeEncoded = (contentType: string): boolean =>
   /^message\//i.test(contentType) && !/^message\/global/i.test(contentType)
 
@@ -18,44 +16,35 @@ const LF = 10
 const CR = 13
 const lineLimit = 998
 
-/**
- * Whether any server takes the octets as they are: 7-bit, no NUL, lines of at most 998 octets that end in CRLF.
- */
-export const isPlain = (octets: Uint8Array): boolean => {
+/** Whether any server accepts the bytes unencoded: 7-bit, no NUL, lines of at most 998 bytes that end in CRLF. */
+export const isPlain = (bytes: Uint8Array): boolean => {
   let lineStart = 0
-  for (let index = 0; index < octets.length; index++) {
-    const octet = octets[index] ?? NUL
-    if (octet === NUL || octet > 127) return false
-    if (octet === CR && octets[index + 1] !== LF) return false
-    if (octet !== LF) continue
-    if (octets[index - 1] !== CR || index - 1 - lineStart > lineLimit) return false
+  for (let index = 0; index < bytes.length; index++) {
+    const byte = bytes[index] ?? NUL
+    if (byte === NUL || byte > 127) return false
+    if (byte === CR && bytes[index + 1] !== LF) return false
+    if (byte !== LF) continue
+    if (bytes[index - 1] !== CR || index - 1 - lineStart > lineLimit) return false
     lineStart = index + 1
   }
-  return octets.length - lineStart <= lineLimit
+  return bytes.length - lineStart <= lineLimit
 }
 
-/** The type that a name stands for. */
 export const guess = ({ filename }: AttachmentOptions): string => {
   const guessed = filename === undefined ? unknownType : detectMimeType(filename)
   return /^multipart\//i.test(guessed) ? unknownType : guessed
 }
 
-/** The type of a text that will be UTF-8: without a charset it would be US-ASCII (RFC 2046 section 4.1.2). */
+/** Names the charset of a text that is sent in UTF-8; the default is US-ASCII (RFC 2046 section 4.1.2). */
 export const withCharset = (contentType: string): string =>
   /^text\//i.test(contentType) && !/;[ \t]*charset=/i.test(contentType)
     ? `${contentType}; charset=utf-8`
     : contentType
 
-/** The type of an attachment in memory: the one it was given, else a guess that its octets allow. */
-export const mediaType = (attachment: Attachment): string => {
+/** The type that was given, or a guess that allows the content. A stream has no content yet. */
+export const mediaType = (attachment: AttachmentOptions & Partial<Attachment>): string => {
   if (attachment.contentType !== undefined) return attachment.contentType
   const guessed = guess(attachment)
-  return mayNotBeEncoded(guessed) && !isPlain(attachment.content) ? unknownType : guessed
-}
-
-/** The type of an attachment whose octets nobody has seen. */
-export const streamedMediaType = (options: AttachmentOptions): string => {
-  if (options.contentType !== undefined) return options.contentType
-  const guessed = guess(options)
-  return mayNotBeEncoded(guessed) ? unknownType : guessed
+  const fits = !mayNotBeEncoded(guessed) || (attachment.content !== undefined && isPlain(attachment.content))
+  return fits ? guessed : unknownType
 }

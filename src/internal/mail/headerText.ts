@@ -1,10 +1,10 @@
 /**
- * The fields of a message's header that are not about MIME, as octets: encoded words (RFC 2047) and folding are
- * nodemailer's, which value goes where is decided here. Every value has been read (mailRead): none holds a line end.
+ * The header fields of a message that are not about MIME. nodemailer encodes words (RFC 2047) and folds lines. Every
+ * value was checked by `read`: none holds a line end.
  */
 import { encodeWord, foldLines, quoteString } from "nodemailer/lib/mime-funcs"
 import { addrSpec, isGroup } from "./address.js"
-import type { Address, ListFields, Mailbox, Message, Priority, Resent } from "./model.js"
+import type { Address, ListFields, Mailbox, MessageFields, Priority, Resent } from "./model.js"
 import { listNames } from "./model.js"
 
 // RFC 5322 section 2.1.1, and RFC 2047 section 2 for the length of an encoded word.
@@ -14,21 +14,19 @@ const encodedWordLength = 52
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0
 
-/** "Q" stays legible where most characters are Latin letters; "B" is shorter elsewhere. */
+// "Q" stays legible where most characters are Latin letters; "B" is shorter elsewhere.
 const encoded = (text: string): string =>
   encodeWord(text, count(text, /[^\t -~]/g) < count(text, /[A-Za-z]/g) ? "Q" : "B", encodedWordLength)
 
 const longestWord = (text: string): number =>
   text.split(/[ \t]/).reduce((longest, word) => Math.max(longest, word.length), 0)
 
-/**
- * Text that is read back as it was only if it is encoded: characters beyond ASCII, white space that folding or
- * readers would change, what looks like an encoded word, and words that no line can hold.
- */
+// Readers would change the text unless it is encoded: characters beyond ASCII, white space at ends and in runs, what
+// looks like an encoded word, and words that no line can hold.
 const needsEncoding = (text: string, limit: number): boolean =>
   /[^ -~]|^ | $| {2}|=\?/.test(text) || longestWord(text) > limit
 
-// Python's email package takes a fold right behind the colon for a part of the value: stands for the space there.
+// Python's email package takes a fold right after the colon for a part of the value. This stands for the space there.
 const unbreakable = "\u0001"
 
 const field = (name: string, body: string): string =>
@@ -48,7 +46,7 @@ const phrase = (text: string): string => {
   return /^[A-Za-z0-9 ]+$/.test(text) ? text : quoteString(text)
 }
 
-// What readers take for an address without angle brackets, whatever they do with quotes and brackets.
+// Every reader takes this for an address, even without angle brackets.
 const plainAddress = /^[^\s"(),:;<>@[\\\]]+@[^\s"(),:;<>@[\\\]]+$/
 
 const mailboxText = (mailbox: Mailbox): string => {
@@ -113,10 +111,10 @@ const priorityFields: Record<Priority, ReadonlyArray<string>> = {
 }
 
 /**
- * The fields, each with its line end, in the order of RFC 5322 section 3.6. Bcc is not among them, nor is what the
- * parts bring: Date, Message-ID and the fields of MIME.
+ * The fields in the order of RFC 5322 section 3.6, each with its line end. Bcc is left out. The composer writes Date,
+ * Message-ID and the fields of MIME.
  */
-export const headerText = (message: Message): string =>
+export const headerText = (message: MessageFields): string =>
   [
     ...resentFields(message.resent),
     ...addressField("From", message.from),
@@ -133,3 +131,6 @@ export const headerText = (message: Message): string =>
   ]
     .map((line) => `${line}\r\n`)
     .join("")
+
+/** Whether the header goes beyond ASCII, as only a local part can. */
+export const needsSmtpUtf8 = (message: MessageFields): boolean => /\P{ASCII}/u.test(headerText(message))
