@@ -1,6 +1,5 @@
 /**
- * The layers for Node: the socket over node:net, TLS over node:tls, and both with the capability cache. With the
- * files that it alone imports it is the only module that imports node:net or node:tls.
+ * Layers for Node: the socket over node:net, TLS over node:tls, and both with a capability cache.
  *
  * @since 0.1.0
  */
@@ -8,49 +7,42 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import { layerMemory } from "./CapabilityCache.js"
-import * as NodeDial from "./internal/node/dial.js"
-import * as NodeTls from "./internal/node/tls.js"
+import { makeSocketService } from "./internal/node/dial.js"
+import { makeTlsService } from "./internal/node/tls.js"
 import { SmtpSocket } from "./SmtpSocket.js"
 import type { TlsOptions } from "./TlsUpgrade.js"
 import { TlsUpgrade } from "./TlsUpgrade.js"
 
 /**
- * What a program can say of the socket.
- *
  * @since 0.1.0
  * @category models
  */
 export interface SocketOptions {
-  /**
-   * Finds the addresses of a host name, in the order of preference. Default: the system's resolver. An address
-   * literal is dialled without it.
-   */
+  /** Finds the addresses of a host name, in order of preference. Default: the system's resolver. */
   readonly resolve?: ((host: string) => Effect.Effect<ReadonlyArray<string>, unknown>) | undefined
 }
 
 /**
- * What a program can say of the socket and of TLS.
- *
  * @since 0.1.0
  * @category models
  */
 export interface TransportOptions extends SocketOptions {
-  /** Holds for every session that does not say otherwise. */
+  /** Defaults for every session; options of a session override them. */
   readonly tls?: TlsOptions | undefined
 }
 
 /**
- * The socket over node:net, with a resolver of the program's choice.
+ * Provides the socket over node:net, with your own resolver.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerSocketWith = (options: SocketOptions): Layer.Layer<SmtpSocket> =>
-  Layer.succeed(SmtpSocket, NodeDial.makeService(options.resolve ?? NodeDial.systemResolve))
+  Layer.succeed(SmtpSocket, makeSocketService(options.resolve))
 
 /**
- * The socket over node:net: TCP and UNIX sockets. Every address of a host is tried: the next one when the one
- * before has failed, or 250 ms later (RFC 8305).
+ * Provides the socket over node:net: TCP and UNIX sockets. All addresses of a host are tried, the next one when the one
+ * before has failed, or after 250 ms (RFC 8305).
  *
  * @since 0.1.0
  * @category layers
@@ -58,9 +50,8 @@ export const layerSocketWith = (options: SocketOptions): Layer.Layer<SmtpSocket>
 export const layerSocket: Layer.Layer<SmtpSocket> = layerSocketWith({})
 
 /**
- * TLS over node:tls, with options that hold for every session that does not say otherwise. Contexts are built
- * once for equal options, and TLS sessions are resumed for the same endpoint, name and options; both are owned by
- * the layer. Over a connection of another transport it works as well, at some cost.
+ * Provides TLS over node:tls, with defaults for every session. TLS sessions are resumed for the same endpoint, name and
+ * options. It also works over connections of other transports, at some cost.
  *
  * @example
  * ```ts
@@ -74,10 +65,10 @@ export const layerSocket: Layer.Layer<SmtpSocket> = layerSocketWith({})
  * @category layers
  */
 export const layerTlsWith = (options: TlsOptions): Layer.Layer<TlsUpgrade> =>
-  Layer.effect(TlsUpgrade, NodeTls.makeService(options))
+  Layer.effect(TlsUpgrade, makeTlsService(options))
 
 /**
- * TLS over node:tls, verified against Node's own list of authorities.
+ * Provides TLS over node:tls, verified against Node's own list of authorities.
  *
  * @since 0.1.0
  * @category layers
@@ -85,7 +76,7 @@ export const layerTlsWith = (options: TlsOptions): Layer.Layer<TlsUpgrade> =>
 export const layerTls: Layer.Layer<TlsUpgrade> = layerTlsWith({})
 
 /**
- * Socket and TLS, with options.
+ * Provides socket and TLS, with options.
  *
  * @since 0.1.0
  * @category layers
@@ -94,7 +85,7 @@ export const layerTransportWith = (options: TransportOptions): Layer.Layer<SmtpS
   Layer.merge(layerSocketWith(options), layerTlsWith(options.tls ?? {}))
 
 /**
- * Socket and TLS.
+ * Provides socket and TLS.
  *
  * @since 0.1.0
  * @category layers
@@ -102,7 +93,7 @@ export const layerTransportWith = (options: TransportOptions): Layer.Layer<SmtpS
 export const layerTransport: Layer.Layer<SmtpSocket | TlsUpgrade> = layerTransportWith({})
 
 /**
- * Everything that a session needs, with options for socket and TLS.
+ * Provides everything that a session requires, with options for socket and TLS.
  *
  * @example
  * ```ts
@@ -121,7 +112,7 @@ export const layerWith = (
   Layer.merge(layerTransportWith(options), layerMemory)
 
 /**
- * Everything that a session needs: socket, TLS, and a capability cache in memory.
+ * Provides everything that a session requires: socket, TLS, and a capability cache in memory.
  *
  * @example
  * ```ts

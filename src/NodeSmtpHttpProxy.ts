@@ -1,19 +1,19 @@
 /**
- * The socket through an HTTP proxy, by CONNECT (RFC 9110 section 9.3.6), with TLS to the proxy itself if it wants
- * that. The proxy looks names up, and sees what passes unless TLS with the server keeps it from that.
+ * Connects through an HTTP proxy, by CONNECT (RFC 9110 section 9.3.6), with TLS to the proxy itself if you ask for it.
+ * The proxy resolves host names, and can read everything that is not within TLS with the server.
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { invalidArgument } from "./internal/session/failure.js"
-import { tunnel } from "./internal/node/connectRequest.js"
+import type { ConfigError } from "./internal/effect/config.js"
+import { optional } from "./internal/effect/config.js"
+import { httpTunnel } from "./internal/node/connectRequest.js"
 import { systemResolve } from "./internal/node/dial.js"
-import * as NodeProxy from "./internal/node/proxy.js"
+import { checkAddress, checkSecret, makeProxyService } from "./internal/node/proxy.js"
+import { invalidArgument } from "./internal/session/failure.js"
 import type { Invalid } from "./protocol/Invalid.js"
 import { invalid, invalidText } from "./protocol/Invalid.js"
 import { encode } from "./protocol/sasl/Base64.js"
@@ -22,15 +22,7 @@ import type { Service } from "./SmtpSocket.js"
 import { SmtpSocket } from "./SmtpSocket.js"
 import type { TlsOptions } from "./TlsUpgrade.js"
 
-export {
-  /**
-   * What went wrong with the proxy, as the cause of a `ConnectError`.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  ProxyError
-} from "./internal/node/proxyError.js"
+export { ProxyError } from "./internal/node/proxyError.js"
 
 /**
  * @since 0.1.0
@@ -41,50 +33,48 @@ export interface Options {
   readonly host: string
   /** Default 3128, or 443 with `tls`. */
   readonly port?: number | undefined
-  /** TLS with the proxy itself, an `https` proxy. Without it, user name and password go to the proxy in clear. */
+  /** TLS with the proxy itself (an `https` proxy). Without it the credentials are sent in clear. */
   readonly tls?: TlsOptions | boolean | undefined
-  /** For Basic authentication (RFC 7617); without a colon. */
+  /** For Basic authentication (RFC 7617), without a colon. */
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
-  /** Finds the addresses of the proxy, and of nothing else. Default: the system's resolver. */
+  /** Finds the addresses of the proxy. Default: the system's resolver. */
   readonly resolve?: ((host: string) => Effect.Effect<ReadonlyArray<string>, unknown>) | undefined
 }
 
 /**
- * A service that dials through the proxy. `localAddress` and `localPort` of an endpoint hold for the way to the
- * proxy. What goes wrong is a ConnectError with a `ProxyError` for its cause; UNIX sockets cannot be reached.
+ * Makes a service that dials through the proxy. `localAddress` and `localPort` of an endpoint apply to the connection to
+ * the proxy. A failing dial is a ConnectError whose cause is a `ProxyError`. UNIX sockets are not supported.
  *
- * Many proxies let CONNECT through to port 443 alone: 465 and 587 have to be allowed there.
+ * Many proxies allow CONNECT to port 443 only: ports 465 and 587 must be allowed there.
  *
- * Fails with `InvalidArgument` for options that cannot be.
+ * Fails with `InvalidArgument` for an invalid option.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Service, InvalidArgument> => {
-  const { resolve = systemResolve } = options
+  const { host, resolve = systemResolve } = options
   const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls
-  const endpoint = { host: options.host, port: options.port ?? (tls === undefined ? 3128 : 443) }
-  const wrong = NodeProxy.wrongEndpoint(endpoint) ?? wrongCredentials(options)
-  if (wrong !== undefined) return Effect.fail(invalidArgument(wrong))
-  return NodeProxy.makeService(
-    { ...endpoint, resolve, tls },
-    tunnel({ ...endpoint, authorization: authorizationOf(options) })
-  )
+  const port = options.port ?? (tls === undefined ? 3128 : 443)
+  const wrong = checkAddress({ host, port }) ?? checkCredentials(options)
+  return wrong === undefined
+    ? makeProxyService({ host, port, resolve, tls }, httpTunnel({ host, port }, authorizationOf(options)))
+    : Effect.fail(invalidArgument(wrong))
 }
 
-const wrongCredentials = ({ password, username }: Options): Invalid | undefined => {
+const checkCredentials = ({ password, username }: Options): Invalid | undefined => {
   if (username === undefined) {
-    return password === undefined ? undefined : invalid("username", "is missing beside password")
+    return password === undefined ? undefined : invalid("username", "is missing, but there is a password")
   }
   const wrong =
     invalidText("username", username) ??
-    (password === undefined ? undefined : NodeProxy.wrongSecret("password", password))
+    (password === undefined ? undefined : checkSecret("password", password))
   if (wrong !== undefined) return wrong
   // RFC 7617 section 2.
-  if (/[:\p{Cc}]/u.test(username)) return invalid("username", "holds a colon or a control character")
+  if (/[:\p{Cc}]/u.test(username)) return invalid("username", "contains a colon or a control character")
   return password !== undefined && /\p{Cc}/u.test(Redacted.value(password))
-    ? invalid("password", "holds a control character")
+    ? invalid("password", "contains a control character")
     : undefined
 }
 
@@ -95,7 +85,7 @@ const authorizationOf = ({ password, username }: Options): Redacted.Redacted | u
 }
 
 /**
- * The socket through the proxy; TLS and the capability cache are those of other layers.
+ * Provides the socket through the proxy. Add TLS and a capability cache from other layers.
  *
  * @example
  * ```ts
@@ -123,19 +113,20 @@ export const layer = (options: Options): Layer.Layer<SmtpSocket, InvalidArgument
   Layer.effect(SmtpSocket, make(options))
 
 /**
- * The socket through the proxy, from configuration; see `config` for names that are ready.
+ * Provides the socket through the proxy, with options from configuration: a Config of your own for each option, or
+ * `config`.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SmtpSocket, InvalidArgument | ConfigError.ConfigError> =>
+): Layer.Layer<SmtpSocket, InvalidArgument | ConfigError> =>
   Layer.effect(SmtpSocket, Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * Options under names that begin with the prefix: `_HOST`, `_PORT`, `_TLS` (`true` or `false`), `_USERNAME` and
- * `_PASSWORD`.
+ * Reads options from the keys `_HOST`, `_PORT`, `_TLS` (`true` or `false`), `_USERNAME` and `_PASSWORD` behind the
+ * prefix.
  *
  * @example
  * ```ts
@@ -155,6 +146,3 @@ export const config = (prefix: string): Config.Config<Options> =>
     username: optional(Config.nonEmptyString(`${prefix}_USERNAME`)),
     password: optional(Config.redacted(Config.nonEmptyString(`${prefix}_PASSWORD`)))
   })
-
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)

@@ -1,7 +1,7 @@
 /**
- * The servers of SmtpTest behind real listeners: TCP on loopback and UNIX sockets, TLS from the first octet or at
- * STARTTLS, for programs that are to run with their real transport. Without need of sockets SmtpTest alone is
- * faster, and keeps time by Effect's Clock. They are instruments, not mail servers.
+ * The servers of SmtpTest behind real listeners, TCP on loopback or UNIX sockets, with implicit TLS or STARTTLS, for
+ * programs that run with their real transport. If you need no sockets, SmtpTest alone is faster and follows Effect's
+ * Clock.
  *
  * @since 0.1.0
  */
@@ -9,50 +9,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { Handshake, Listening, Options } from "./internal/node/listen.js"
+import type { Listening, Options } from "./internal/node/listen.js"
 import * as internal from "./internal/node/listen.js"
 import * as SmtpTest from "./SmtpTest.js"
 
-export type {
-  /**
-   * A TLS handshake that succeeded, as the server saw it.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Handshake,
-  /**
-   * A listener: where it is, the server behind it, and the handshakes that it has seen. The `socket` and `layer` of
-   * that server still dial in memory.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Listening,
-  /**
-   * Where to listen, and with which certificate.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Options
-}
+export type { Handshake, Listening, Options } from "./internal/node/listen.js"
 
 /**
- * The listener as a service, for programs that get it from `layer` or `layerScript`; the server itself is in
- * `SmtpTest.SmtpTest` or `SmtpTest.ScriptedServer`.
- *
- * @example
- * ```ts
- * import * as Effect from "effect/Effect"
- * import { SmtpSession } from "effect-smtplib"
- * import * as NodeSmtpTest from "effect-smtplib/NodeSmtpTest"
- *
- * const session = Effect.gen(function* () {
- *   const { port } = yield* NodeSmtpTest.NodeSmtpTest
- *   return yield* SmtpSession.make({ host: "127.0.0.1", port, tls: "none" })
- * })
- * ```
+ * The listener that `layer` and `layerScript` provide; the server itself is in `SmtpTest.SmtpTest` or
+ * `SmtpTest.ScriptedServer`.
  *
  * @since 0.1.0
  * @category tags
@@ -60,7 +25,7 @@ export type {
 export class NodeSmtpTest extends Context.Tag("effect-smtplib/NodeSmtpTest")<NodeSmtpTest, Service>() {}
 
 /**
- * A listener, whatever server is behind it.
+ * A listener without its server.
  *
  * @since 0.1.0
  * @category models
@@ -68,8 +33,8 @@ export class NodeSmtpTest extends Context.Tag("effect-smtplib/NodeSmtpTest")<Nod
 export type Service = Omit<Listening<unknown>, "server">
 
 /**
- * What the server announces and refuses, and where it listens. Unless `tls` is given, and with `mode: "implicit"`,
- * the default capabilities are without STARTTLS.
+ * What the server announces and refuses, and where it listens. Without `tls`, and with `mode: "implicit"`, the default
+ * capabilities do not include STARTTLS.
  *
  * @since 0.1.0
  * @category models
@@ -77,10 +42,12 @@ export type Service = Omit<Listening<unknown>, "server">
 export interface ServerOptions extends Omit<SmtpTest.ServerOptions, "capacity" | "upgrade">, Options {}
 
 /**
- * Runs scripts behind a listener: the next script for each connection, as long as the scope is open. With
- * `mode: "implicit"` a connection whose handshake fails uses up no script; a script's `SmtpTest.upgrade` is the
- * server's side of STARTTLS. Within TLS `SmtpTest.reset` closes the connection without TLS's goodbye instead of
- * resetting it. A port or path that cannot be listened on is a defect.
+ * Runs scripts behind a listener, the next one for each connection, until the scope closes. A port or path that is not
+ * available is a defect.
+ *
+ * With `mode: "implicit"` a connection whose handshake fails uses no script. The step `SmtpTest.upgrade` is the server's
+ * side of STARTTLS. Within TLS, `SmtpTest.reset` closes the connection without TLS's close_notify instead of resetting
+ * it.
  *
  * @example
  * ```ts
@@ -114,16 +81,9 @@ export const listen = (
 ): Effect.Effect<Listening<SmtpTest.Scripted>, never, Scope.Scope> =>
   internal.listen((upgrade) => SmtpTest.scripted(scripts, { upgrade }), options)
 
-const capabilitiesOf = ({ capabilities, mode, tls }: ServerOptions): ReadonlyArray<string> => {
-  if (capabilities !== undefined) return capabilities
-  return tls === undefined || mode === "implicit"
-    ? SmtpTest.defaultCapabilities.filter((capability) => capability !== "STARTTLS")
-    : SmtpTest.defaultCapabilities
-}
-
 /**
- * The server that captures messages behind a listener, as long as the scope is open. A port or path that cannot be
- * listened on is a defect.
+ * Runs a server that captures messages behind a listener, until the scope closes. A port or path that is not available is
+ * a defect.
  *
  * @example
  * ```ts
@@ -147,14 +107,16 @@ const capabilitiesOf = ({ capabilities, mode, tls }: ServerOptions): ReadonlyArr
  */
 export const server = (
   options: ServerOptions = {}
-): Effect.Effect<Listening<SmtpTest.Service>, never, Scope.Scope> =>
-  internal.listen(
-    (upgrade) => SmtpTest.server({ ...options, capabilities: capabilitiesOf(options), upgrade }),
-    options
-  )
+): Effect.Effect<Listening<SmtpTest.Service>, never, Scope.Scope> => {
+  const offersStartTls = options.tls !== undefined && options.mode !== "implicit"
+  const capabilities =
+    options.capabilities ??
+    SmtpTest.defaultCapabilities.filter((capability) => offersStartTls || capability !== "STARTTLS")
+  return internal.listen((upgrade) => SmtpTest.server({ ...options, capabilities, upgrade }), options)
+}
 
 /**
- * The listener of a capturing server, and the server itself.
+ * Provides the listener of a capturing server, and the server itself.
  *
  * @example
  * ```ts
@@ -181,17 +143,7 @@ export const layer = (options?: ServerOptions): Layer.Layer<NodeSmtpTest | SmtpT
   )
 
 /**
- * The listener of a scripted server, and the server itself.
- *
- * @example
- * ```ts
- * import * as NodeSmtpTest from "effect-smtplib/NodeSmtpTest"
- * import * as SmtpTest from "effect-smtplib/SmtpTest"
- *
- * export const layer = NodeSmtpTest.layerScript(
- *   SmtpTest.script(SmtpTest.reply("554 no service here"), SmtpTest.expectEnd)
- * )
- * ```
+ * Provides the listener of a scripted server, and the server itself.
  *
  * @since 0.1.0
  * @category layers

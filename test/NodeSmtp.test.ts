@@ -21,7 +21,7 @@ const dial = (endpoint: Endpoint, options?: Partial<DialOptions>) =>
 const tcp = (port: number, host = "127.0.0.1"): Endpoint => ({ _tag: "Tcp", host, port })
 
 describe("NodeSmtp.layerSocket", () => {
-  it.scopedLive("carries octets both ways and knows the addresses", () =>
+  it.scopedLive("carries bytes both ways and reports the addresses", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.pipe(socket))
       const connection = yield* dial(tcp(port))
@@ -32,7 +32,7 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("hands several arrays to the system as one write", () =>
+  it.scopedLive("passes several arrays to the system as one write", () =>
     Effect.gen(function* () {
       const received: Array<string> = []
       const { port } = yield* listen((socket) =>
@@ -59,7 +59,7 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("dials from the local address and port it is given", () =>
+  it.scopedLive("dials from the given local address and port", () =>
     Effect.gen(function* () {
       const { port, sockets } = yield* listen(() => undefined)
       const spare = yield* Effect.scoped(listen(() => undefined, { host: "127.0.0.2", port: 0 }))
@@ -70,7 +70,7 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("tells of a refused port with host and port", () =>
+  it.scopedLive("reports a refused port with host and port", () =>
     Effect.gen(function* () {
       const { port } = yield* Effect.scoped(listen(() => undefined))
       const error = yield* Effect.flip(dial(tcp(port)))
@@ -83,14 +83,14 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("tells of a port that cannot be, without throwing", () =>
+  it.scopedLive("reports an invalid port without throwing", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(dial(tcp(70_000)))
       expect(error).toMatchObject({ reason: "Unreachable", endpoint: "127.0.0.1:70000" })
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("tries the addresses of a host in turn, and takes the one that answers", () =>
+  it.scopedLive("tries the addresses of a host in turn, and uses the one that answers", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const connection = yield* dial(tcp(port, "mail.test"))
@@ -103,7 +103,7 @@ describe("NodeSmtp.layerSocket", () => {
     )
   )
 
-  it.scopedLive("tells why each address of a host failed", () =>
+  it.scopedLive("reports why each address of a host failed", () =>
     Effect.gen(function* () {
       const { port } = yield* Effect.scoped(listen(() => undefined))
       const error = yield* Effect.flip(dial(tcp(port, "mail.test")))
@@ -130,7 +130,7 @@ describe("NodeSmtp.layerSocket", () => {
     )
   )
 
-  it.scopedLive("passes over the addresses it is told to except", () =>
+  it.scopedLive("skips the addresses in `except`", () =>
     Effect.gen(function* () {
       const { port } = yield* listen(() => undefined, { host: "0.0.0.0", port: 0 })
       const connection = yield* dial(tcp(port, "mail.test"), { except: ["127.0.0.2"] })
@@ -142,14 +142,14 @@ describe("NodeSmtp.layerSocket", () => {
     )
   )
 
-  it.scopedLive("tells of a name without an address", () =>
+  it.scopedLive("reports a name without an address", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(dial(tcp(25, "mail.test")))
       expect(error.message).toContain("mail.test has no address")
     }).pipe(Effect.provide(NodeSmtp.layerSocketWith({ resolve: () => Effect.succeed([]) })))
   )
 
-  it.scoped("ends a dial at its time limit, by the Clock", () =>
+  it.scoped("ends a dial at its time limit by Effect's Clock", () =>
     Effect.gen(function* () {
       const dialling = yield* Effect.fork(
         Effect.flip(dial(tcp(25, "mail.test"), { timeout: Duration.seconds(30) }))
@@ -165,7 +165,7 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocketWith({ resolve: () => Effect.never })))
   )
 
-  it.scoped("ends a dial at its time limit even where it cannot be interrupted", () =>
+  it.scoped("ends an uninterruptible dial at its time limit", () =>
     Effect.gen(function* () {
       const dialling = yield* Effect.fork(
         Effect.uninterruptible(Effect.flip(dial(tcp(25, "mail.test"), { timeout: Duration.seconds(30) })))
@@ -175,7 +175,7 @@ describe("NodeSmtp.layerSocket", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocketWith({ resolve: () => Effect.never })))
   )
 
-  it.scopedLive("leaves nothing open when it is interrupted at any point of a dial", () =>
+  it.scopedLive("leaves nothing open when a dial is interrupted at any point", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.resume().on("end", () => socket.destroy()))
       const before = openHandles()
@@ -204,7 +204,7 @@ describe("NodeSmtp.layerSocket", () => {
 })
 
 describe("A connection of NodeSmtp", () => {
-  it.scopedLive("counts what was received and not pulled", () =>
+  it.scopedLive("counts bytes that were received and not pulled", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const connection = yield* dial(tcp(port))
@@ -244,7 +244,7 @@ describe("A connection of NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("gives what was received before a reset, then the loss", () =>
+  it.scopedLive("returns what was received before a reset, then the loss", () =>
     Effect.gen(function* () {
       const { port, sockets } = yield* listen((socket) => socket.write("421 bye\r\n"))
       const connection = yield* dial(tcp(port))
@@ -258,7 +258,7 @@ describe("A connection of NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("gives the server's last words behind a write that failed", () =>
+  it.scopedLive("returns the server's last reply after a failed write", () =>
     Effect.gen(function* () {
       // More than Node reads ahead, so that the second part waits in the kernel when the write fails.
       const first = "x".repeat(100_000)
@@ -287,7 +287,7 @@ describe("A connection of NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("fails a waiting write when it is destroyed", () =>
+  it.scopedLive("fails a waiting write when destroyed", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.pause())
       const connection = yield* dial(tcp(port))
@@ -299,7 +299,7 @@ describe("A connection of NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("fails a waiting pull when it is destroyed", () =>
+  it.scopedLive("fails a waiting pull when destroyed", () =>
     Effect.gen(function* () {
       const { port } = yield* listen(() => undefined)
       const connection = yield* dial(tcp(port))
@@ -334,7 +334,7 @@ describe("A connection of NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerSocket))
   )
 
-  it.scopedLive("echoes 64 MiB without changing an octet", () =>
+  it.scopedLive("echoes 64 MiB unchanged", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.pipe(socket))
       const connection = yield* dial(tcp(port))

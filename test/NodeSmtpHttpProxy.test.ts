@@ -43,7 +43,7 @@ describe("NodeSmtpHttpProxy over TLS", () => {
     (port) => Effect.flatMap(certificates, ({ ca }) => NodeSmtpHttpProxy.make({ host, port, tls: { ca } }))
   )
 
-  it.scopedLive("says nothing to a proxy whose certificate is not trusted", () =>
+  it.scopedLive("sends nothing to a proxy whose certificate is not trusted", () =>
     Effect.gen(function* () {
       const { certificate, key } = yield* certificates
       const proxy = yield* httpProxy({ tls: { cert: certificate, key } })
@@ -107,7 +107,7 @@ describe("An HTTP proxy over TLS", () => {
     })
   )
 
-  it.scopedLive("that refuses leaves nothing open, time after time", () =>
+  it.scopedLive("that refuses repeatedly leaves nothing open", () =>
     Effect.gen(function* () {
       const service = yield* overTls("HTTP/1.1 407 No\r\n\r\n", (secured, below) =>
         secured.resume().on("end", () => below.destroy())
@@ -121,7 +121,7 @@ describe("An HTTP proxy over TLS", () => {
     })
   )
 
-  it.scopedLive("that leaves in the handshake is told, and is transient", () =>
+  it.scopedLive("that leaves during the handshake causes a transient error", () =>
     Effect.gen(function* () {
       const proxy = yield* hostileProxy((socket) => socket.once("data", () => socket.end()))
       const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port, tls: true })
@@ -135,7 +135,7 @@ describe("An HTTP proxy over TLS", () => {
 })
 
 describe("NodeSmtpHttpProxy with credentials", () => {
-  it.scopedLive("gives them by Basic, in UTF-8 (RFC 7617)", () =>
+  it.scopedLive("sends them by Basic, in UTF-8 (RFC 7617)", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const proxy = yield* httpProxy({ credentials: basic })
@@ -145,7 +145,7 @@ describe("NodeSmtpHttpProxy with credentials", () => {
     })
   )
 
-  it.scopedLive("is Authentication for a 407, with no secret", () =>
+  it.scopedLive("fails with Authentication after a 407, without secrets", () =>
     Effect.gen(function* () {
       const proxy = yield* httpProxy({ credentials: "Basic other" })
       const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port, username: "app", password })
@@ -166,11 +166,11 @@ describe("An HTTP proxy", () => {
     ["a redirect", "HTTP/1.1 302 Found\r\nLocation: http://x.test/\r\n\r\n", "Refused"],
     ["a provisional answer", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "Malformed"],
     [
-      "a refusal with words that are none",
+      "a refusal with an unreadable reason phrase",
       "HTTP/1.1 503 \u001b[31mred\r\nContent-Length: 0\r\n\r\n",
       "Refused"
     ]
-  ])("that answers with %s is given up", ([, answer, reason]) =>
+  ])("that answers with %s fails the dial", ([, answer, reason]) =>
     Effect.gen(function* () {
       const proxy = yield* hostileProxy((socket) => socket.once("data", () => socket.write(answer, "latin1")))
       const error = yield* Effect.flip(
@@ -197,7 +197,7 @@ describe("An HTTP proxy", () => {
     }).pipe(Effect.scoped)
 
   it.scopedLive.each([300, 304, 400, 401, 403, 404, 405, 407, 421, 429, 500, 502, 503, 504, 511, 600, 999])(
-    "that refuses with %d is told with its status",
+    "that refuses with %d is reported with its status",
     (status) =>
       Effect.gen(function* () {
         const words = `HTTP/1.1 ${status} some words\r\nContent-Length: 9\r\n\r\n220 hello`
@@ -214,10 +214,10 @@ describe("An HTTP proxy", () => {
     ["another version", "HTTP/2 200 OK\r\n\r\n"],
     ["another upgrade", "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"],
     ["a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"],
-    ["a status that is none", "HTTP/1.1 OK\r\n\r\n"],
-    ["endless words", `HTTP/1.1 200 ${"x".repeat(200_000)}`],
+    ["an invalid status", "HTTP/1.1 OK\r\n\r\n"],
+    ["an endless reason phrase", `HTTP/1.1 200 ${"x".repeat(200_000)}`],
     ["endless fields", `HTTP/1.1 200 OK\r\n${"X: y\r\n".repeat(50_000)}`],
-    ["a field that is none", "HTTP/1.1 200 OK\r\nX Y\r\n\r\n"],
+    ["an invalid field", "HTTP/1.1 200 OK\r\nX Y\r\n\r\n"],
     ["a NUL", "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n"],
     ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"],
     ["TLS", "\u0016\u0003\u0001\u0000\u0005\u0001\u0000\u0000\u0001\u0000"],
@@ -231,7 +231,7 @@ describe("An HTTP proxy", () => {
   const granted = "HTTP/1.1 200 OK\r\nVia: x\r\n\r\n"
 
   it.scopedLive.each(["end", "resetAndDestroy"] as const)(
-    "is Closed wherever in its answer it leaves: %s",
+    "that leaves anywhere in its answer causes Closed: %s",
     (end) =>
       Effect.gen(function* () {
         const before = openHandles()
@@ -243,7 +243,7 @@ describe("An HTTP proxy", () => {
       })
   )
 
-  it.scoped("has its time limit wherever in its answer it falls silent", () =>
+  it.scoped("that stops anywhere in its answer causes a timeout", () =>
     Effect.gen(function* () {
       for (let length = 0; length < granted.length; length++) {
         const proxy = yield* answering([granted.slice(0, length)], (socket) => socket.resume())
@@ -269,7 +269,7 @@ describe("An HTTP proxy", () => {
     "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-  ])("lets through by %j, and no octet behind it is lost", (answer) =>
+  ])("opens a tunnel by %j, and no byte after it is lost", (answer) =>
     Effect.gen(function* () {
       const proxy = yield* answering([`${answer}220 ready\r\n`], (socket) => socket.resume())
       const connection = yield* dialThrough(yield* NodeSmtpHttpProxy.make({ host, port: proxy.port }), 25)
@@ -278,7 +278,7 @@ describe("An HTTP proxy", () => {
   )
 
   it.scopedLive(
-    "is asked for CONNECT, with nothing behind the request and nothing that tells of the program",
+    "gets CONNECT without any bytes after the request and without any field about the client",
     () =>
       Effect.gen(function* () {
         let asked = ""
@@ -296,7 +296,7 @@ describe("An HTTP proxy", () => {
       })
   )
 
-  it.scopedLive("is asked for an IPv6 address in brackets", () =>
+  it.scopedLive("gets an IPv6 address in brackets", () =>
     Effect.gen(function* () {
       const proxy = yield* httpProxy()
       yield* Effect.flip(
@@ -315,7 +315,7 @@ describe("An HTTP proxy", () => {
     ["host", { host: untyped(42) }],
     ["username", { username: untyped(["a"]) }],
     ["password", { username: "app", password: untyped("hunter2") }]
-  ])("is InvalidArgument for a wrong %s", ([field, wrong]) =>
+  ])("fails with InvalidArgument for an invalid %s", ([field, wrong]) =>
     Effect.gen(function* () {
       expect(yield* Effect.flip(NodeSmtpHttpProxy.make({ host, ...wrong }))).toMatchObject({
         _tag: "InvalidArgument",
@@ -324,7 +324,7 @@ describe("An HTTP proxy", () => {
     })
   )
 
-  it.scopedLive("is a layer from configuration", () =>
+  it.scopedLive("reads a layer from configuration", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const proxy = yield* httpProxy({ credentials: basic })

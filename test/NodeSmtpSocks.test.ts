@@ -36,7 +36,7 @@ describe("NodeSmtpSocks with credentials", () => {
     (port) => NodeSmtpSocks.make({ host, port, username: "app", password })
   )
 
-  it.scopedLive("gives user name and password to version 5, and the user name to version 4", () =>
+  it.scopedLive("sends user name and password by version 5, and the user name by version 4", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const five = yield* socksProxy({ credentials: "app:hunter2" })
@@ -55,7 +55,7 @@ describe("NodeSmtpSocks with credentials", () => {
   )
 
   it.scopedLive.each([{ username: "app", password }, {}])(
-    "is Authentication for a proxy that wants others, with no secret: %#",
+    "fails with Authentication for refused credentials, without secrets: %#",
     (options) =>
       Effect.gen(function* () {
         const proxy = yield* socksProxy({ credentials: "other:secret" })
@@ -69,7 +69,7 @@ describe("NodeSmtpSocks with credentials", () => {
 })
 
 describe("NodeSmtpSocks", () => {
-  it.scopedLive("hands addresses on as addresses", () =>
+  it.scopedLive("sends addresses as addresses", () =>
     Effect.gen(function* () {
       const proxy = yield* socksProxy()
       const service = yield* NodeSmtpSocks.make({ host, port: proxy.port })
@@ -88,7 +88,7 @@ describe("NodeSmtpSocks", () => {
     ["another version", [4, 0]],
     ["a method that was not offered", [5, 9]],
     ["no method", [5, 0xff]]
-  ])("gives up a proxy that answers with %s", ([, answer]) =>
+  ])("rejects a proxy that answers with %s", ([, answer]) =>
     Effect.gen(function* () {
       const proxy = yield* hostileProxy((socket) =>
         socket.once("data", () => socket.write(Buffer.from(answer)))
@@ -136,14 +136,14 @@ describe("NodeSmtpSocks", () => {
     ["refuses with code 91", 4, four(0x5b), "Refused"],
     ["refuses with code 92", 4, four(0x5c), "Refused"],
     ["refuses with code 93", 4, four(0x5d), "Refused"],
-    ["refuses with a code that nobody knows", 4, four(0), "Refused"],
+    ["refuses with an unknown code", 4, four(0), "Refused"],
     ["is of another version", 5, [[4, 0]], "Malformed"],
     ["is of another version at the end", 5, grantedAt(0, 4), "Malformed"],
     ["is of another version than 4", 4, four(0x5a, 5), "Malformed"],
     ["speaks SMTP", 4, [[...Buffer.from("220 mail.test\r\n")]], "Malformed"],
     ["speaks HTTP", 5, [[...Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n")]], "Malformed"],
     [
-      "does not take the credentials",
+      "does not accept the credentials",
       5,
       [
         [5, 2],
@@ -151,10 +151,10 @@ describe("NodeSmtpSocks", () => {
       ],
       "Authentication"
     ],
-    ["wants a method that was not offered", 5, [[5, 1]], "Malformed"],
+    ["requires a method that was not offered", 5, [[5, 1]], "Malformed"],
     ["answers before it is asked", 5, [[5, 2, 1, 0, 5, 0, ...address]], "Malformed"],
     [
-      "has an address of no known type",
+      "has an address of an unknown type",
       5,
       [
         [5, 0],
@@ -162,14 +162,14 @@ describe("NodeSmtpSocks", () => {
       ],
       "Malformed"
     ]
-  ])("is told why when the proxy %s", ([, version, answers, reason]) =>
+  ])("reports the reason when the proxy %s", ([, version, answers, reason]) =>
     Effect.gen(function* () {
       expect(yield* refused(version, answers, "resume")).toHaveProperty("reason", reason)
     })
   )
 
   it.scopedLive.each(["end", "resetAndDestroy"] as const)(
-    "is Closed wherever in its answer the proxy leaves: %s",
+    "fails with Closed when the proxy leaves anywhere in its answer: %s",
     (end) =>
       Effect.gen(function* () {
         const before = openHandles()
@@ -186,7 +186,7 @@ describe("NodeSmtpSocks", () => {
       })
   )
 
-  it.scoped("has its time limit wherever in its answer the proxy falls silent", () =>
+  it.scoped("times out when the proxy stops anywhere in its answer", () =>
     Effect.gen(function* () {
       for (let length = 0; length < grantedAt(0).flat().length; length++) {
         const said = cutOff(grantedAt(0), length)
@@ -209,7 +209,7 @@ describe("NodeSmtpSocks", () => {
     ["that is a name", [3, 9, ...Buffer.from("mail.test")]],
     ["that is an empty name", [3, 0]],
     ["that is the longest name", [3, 255, ...Array<number>(255).fill(0x41)]]
-  ])("takes an answer with an address %s, and no octet more", ([, bound]) =>
+  ])("reads an answer with an address %s, and no byte more", ([, bound]) =>
     Effect.gen(function* () {
       const granted = [5, 0, 0, ...bound, 0, 25, ...Buffer.from("220 ready\r\n")]
       const proxy = yield* answering([[5, 0], granted], (socket) => socket.resume())
@@ -232,7 +232,7 @@ describe("NodeSmtpSocks", () => {
     ["username", { username: untyped(42) }],
     ["password", { username: "app", password: untyped("hunter2") }],
     ["password", { username: "app", password: Redacted.make(untyped(42)) }]
-  ])("is InvalidArgument for a wrong %s", ([field, wrong]) =>
+  ])("fails with InvalidArgument for an invalid %s", ([field, wrong]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(NodeSmtpSocks.make({ host, ...wrong }))
       expect(error).toMatchObject({ _tag: "InvalidArgument", field })
@@ -240,7 +240,7 @@ describe("NodeSmtpSocks", () => {
     })
   )
 
-  it.scopedLive("is a layer from configuration", () =>
+  it.scopedLive("reads a layer from configuration", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("220 ready\r\n"))
       const proxy = yield* socksProxy({ credentials: "app:hunter2" })

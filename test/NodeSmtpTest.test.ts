@@ -96,7 +96,7 @@ describe("a script over TCP", () => {
     })
   )
 
-  it.scopedLive("gives the client pieces apart when they pause", () =>
+  it.scopedLive("sends pieces separately when they pause", () =>
     Effect.gen(function* () {
       const listening = yield* listen(SmtpTest.reply("250 ok", { split: [2], pause: "20 millis" }))
       const client = yield* dial(listening)
@@ -117,7 +117,7 @@ describe("a script over TCP", () => {
     })
   )
 
-  it.scopedLive("takes the client's writes when it is silent", () =>
+  it.scopedLive("reads the client's writes while it is silent", () =>
     Effect.gen(function* () {
       const listening = yield* listen(SmtpTest.silence)
       const client = yield* dial(listening)
@@ -162,7 +162,7 @@ describe("a script over TCP", () => {
 })
 
 describe("a script over TLS", () => {
-  it.scopedLive("begins behind the handshake when TLS is implicit", () =>
+  it.scopedLive("begins after the handshake when TLS is implicit", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const tls = { cert: made.certificate, key: made.key }
@@ -179,7 +179,7 @@ describe("a script over TLS", () => {
     })
   )
 
-  it.scopedLive("upgrades in the middle of the dialogue", () =>
+  it.scopedLive("upgrades within the dialogue", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const tls = { cert: made.certificate, key: made.key }
@@ -207,7 +207,7 @@ describe("a script over TLS", () => {
     })
   )
 
-  it.scopedLive("is cut off by a reset, without TLS's goodbye", () =>
+  it.scopedLive("ends by a reset without close_notify", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const tls = { cert: made.certificate, key: made.key }
@@ -248,7 +248,7 @@ const sendOnce = (options: SmtpSession.Options) =>
   ).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
 
 describe("the server that captures", () => {
-  it.scopedLive("takes messages over TCP, in clear without a certificate", () =>
+  it.scopedLive("captures messages over TCP, in clear without a certificate", () =>
     Effect.gen(function* () {
       const { port, server } = yield* NodeSmtpTest.server()
       yield* sendOnce({ port, tls: "opportunistic" })
@@ -258,7 +258,7 @@ describe("the server that captures", () => {
     })
   )
 
-  it.scopedLive("takes messages behind STARTTLS", () =>
+  it.scopedLive("captures messages after STARTTLS", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const { handshakes, port, server } = yield* NodeSmtpTest.server({
@@ -270,7 +270,7 @@ describe("the server that captures", () => {
     })
   )
 
-  it.scopedLive("takes messages over implicit TLS, without an offer of STARTTLS", () =>
+  it.scopedLive("captures messages over implicit TLS, without offering STARTTLS", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const { port, server } = yield* NodeSmtpTest.server({
@@ -283,7 +283,7 @@ describe("the server that captures", () => {
     })
   )
 
-  it.scopedLive("announces the capabilities that it is given", () =>
+  it.scopedLive("announces the given capabilities", () =>
     Effect.gen(function* () {
       const { port, server } = yield* NodeSmtpTest.server({ capabilities: ["SIZE 12"] })
       const error = yield* Effect.flip(sendOnce({ port, tls: "none" }))
@@ -294,7 +294,7 @@ describe("the server that captures", () => {
 })
 
 describe("layers", () => {
-  it.live("give the listener and the server that captures", () =>
+  it.live("provide the listener and the capturing server", () =>
     Effect.gen(function* () {
       const { port } = yield* NodeSmtpTest.NodeSmtpTest
       yield* sendOnce({ port, tls: "none" })
@@ -305,7 +305,7 @@ describe("layers", () => {
     }).pipe(Effect.provide(NodeSmtpTest.layer()))
   )
 
-  it.live("give the listener and the scripted server", () =>
+  it.live("provide the listener and the scripted server", () =>
     Effect.gen(function* () {
       const { endpoint, port } = yield* NodeSmtpTest.NodeSmtpTest
       expect(endpoint).toEqual({ _tag: "Tcp", host: "127.0.0.1", port })
@@ -329,7 +329,7 @@ describe("layers", () => {
 })
 
 describe("resources", () => {
-  it.scopedLive("are gone after the scope, whatever state the script is in", () =>
+  it.scopedLive("are released with the scope, in any state of the script", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const tls = { cert: made.certificate, key: made.key }
@@ -345,7 +345,7 @@ describe("resources", () => {
     })
   )
 
-  it.scopedLive("are gone after a reset that came behind the server's end of stream", () =>
+  it.scopedLive("are released after a reset that follows the server's end of stream", () =>
     Effect.gen(function* () {
       const use = Effect.gen(function* () {
         const listening = yield* listen(SmtpTest.script(SmtpTest.halfClose, SmtpTest.reset))
@@ -356,7 +356,7 @@ describe("resources", () => {
     })
   )
 
-  it.scopedLive("that stay open are counted", () =>
+  it.scopedLive("that remain open are counted", () =>
     Effect.gen(function* () {
       const before = yield* openResources
       const listening = yield* listen(SmtpTest.silence)

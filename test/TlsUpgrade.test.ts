@@ -10,6 +10,7 @@ import { createHash, randomBytes, X509Certificate } from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { makePair } from "../src/internal/testing/memoryConnection.js"
+import { makeFork } from "../src/internal/effect/runtime.js"
 import { fromConnection } from "../src/internal/node/duplex.js"
 import * as NodeSmtp from "../src/NodeSmtp.js"
 import type { Connection } from "../src/SmtpSocket.js"
@@ -610,8 +611,8 @@ describe("A handshake that fails", () => {
 
 /** A TLS server on the server's end of a pair in memory, which echoes. */
 const echoOver = (connection: Connection, options: Tls.TLSSocketOptions) =>
-  Effect.map(Effect.runtime(), (runtime) => {
-    const duplex = fromConnection(connection, runtime, () => undefined)
+  Effect.map(makeFork(), (fork) => {
+    const duplex = fromConnection(connection, fork, () => undefined)
     duplex.on("error", () => undefined)
     const socket = new Tls.TLSSocket(duplex, { isServer: true, ...options })
     socket.on("error", () => undefined)

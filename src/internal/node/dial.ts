@@ -1,6 +1,6 @@
 /**
- * Dialling over node:net: the addresses of a host are tried in turn, the next one when the one before has failed
- * or is slow (RFC 8305 section 5), and the first to answer wins. Every time in it is of Effect's Clock.
+ * Dials over node:net: the addresses of a host are tried in turn, the next one when the one before has failed or is
+ * slow (RFC 8305 section 5), and the first to answer wins. Times follow Effect's Clock.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,17 +9,15 @@ import { lookup } from "node:dns"
 import * as Net from "node:net"
 import { ConnectError } from "../../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
+import { withOwnLimit } from "../effect/ownLimit.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import { formatEndpoint } from "../transport/connection.js"
 import { destroySocket, fromNodeSocket } from "./connection.js"
-import { withOwnLimit } from "../effect/ownLimit.js"
 
 /** Finds the addresses of a host name. */
 export type Resolve = (host: string) => Effect.Effect<ReadonlyArray<string>, unknown>
 
-/**
- * The system's resolver, in the system's order. It cannot be cancelled, so an interrupted look-up ends in the
- * background.
- */
+/** The system's resolver, in the system's order. It cannot be cancelled, so interruption leaves it running. */
 export const systemResolve: Resolve = (host) =>
   Effect.async((resume) => {
     lookup(host, { all: true }, (error, addresses) =>
@@ -27,16 +25,13 @@ export const systemResolve: Resolve = (host) =>
     )
   })
 
-export const makeService = (resolve: Resolve): Service =>
+export const makeSocketService = (resolve: Resolve = systemResolve): Service =>
   withOwnLimit({
     dial: (endpoint, options) =>
       Effect.map(dialSocket(endpoint, options, resolve), (socket) => fromNodeSocket(socket))
   })
 
-/**
- * The connected socket itself, paused: for whoever has something to say before the connection is the session's. It is
- * destroyed when the scope closes.
- */
+/** The connected socket, paused. It is destroyed when the scope closes. */
 export const dialSocket = (
   endpoint: Endpoint,
   options: DialOptions,
@@ -49,29 +44,18 @@ export const dialSocket = (
         for (const attempt of attempts) if (attempt !== winner) destroySocket(attempt)
       })
     yield* Effect.addFinalizer(() => destroyAllBut(undefined))
-    const socket = yield* connectWithin(endpoint, options, resolve, attempts)
+    const name = formatEndpoint(endpoint)
+    const socket = yield* withTimeLimit(
+      targetsOf(endpoint, options, resolve).pipe(
+        Effect.flatMap((targets) => connectFirst(targets, attempts)),
+        Effect.mapError((cause) => new ConnectError({ endpoint: name, reason: "Unreachable", cause }))
+      ),
+      options.timeout,
+      () => new ConnectError({ endpoint: name, reason: "Timeout" })
+    )
     yield* destroyAllBut(socket)
     return socket
   })
-
-const connectWithin = (
-  endpoint: Endpoint,
-  options: DialOptions,
-  resolve: Resolve,
-  attempts: Array<Net.Socket>
-): Effect.Effect<Net.Socket, ConnectError> =>
-  targetsOf(endpoint, options, resolve).pipe(
-    Effect.flatMap((targets) => connectFirst(targets, attempts)),
-    Effect.mapError(
-      (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
-    ),
-    // So that the limit holds in an uninterruptible region too, e.g. in acquireRelease.
-    Effect.interruptible,
-    Effect.timeoutFail({
-      duration: options.timeout,
-      onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
-    })
-  )
 
 const targetsOf = (
   endpoint: Endpoint,
@@ -79,26 +63,22 @@ const targetsOf = (
   resolve: Resolve
 ): Effect.Effect<ReadonlyArray<Net.SocketConnectOpts>, unknown> => {
   if (endpoint._tag === "Unix") return Effect.succeed([{ path: endpoint.path }])
-  const found = Net.isIP(endpoint.host) === 0 ? resolve(endpoint.host) : Effect.succeed([endpoint.host])
-  return Effect.flatMap(found, (addresses) => {
+  const { host, localAddress, localPort, port } = endpoint
+  return Effect.flatMap(Net.isIP(host) === 0 ? resolve(host) : Effect.succeed([host]), (addresses) => {
     const usable = usableAddresses(endpoint, options, addresses)
-    return usable.length === 0
-      ? Effect.fail(new Error(whyNone(endpoint, addresses)))
-      : Effect.succeed(usable.map((host) => tcpTarget(endpoint, host)))
+    if (usable.length > 0) {
+      return Effect.succeed(usable.map((address) => ({ host: address, port, localAddress, localPort })))
+    }
+    const why =
+      addresses.length === 0
+        ? `${host} has no address`
+        : `none of the addresses ${addresses.join(", ")} may be dialled`
+    return Effect.fail(new Error(why))
   })
 }
 
-const whyNone = (endpoint: TcpEndpoint, addresses: ReadonlyArray<string>): string =>
-  addresses.length === 0
-    ? `${endpoint.host} has no address`
-    : `none of the addresses ${addresses.join(", ")} may be dialled`
-
-const tcpTarget = (endpoint: TcpEndpoint, host: string): Net.TcpSocketConnectOpts => ({
-  host,
-  port: endpoint.port,
-  localAddress: endpoint.localAddress,
-  localPort: endpoint.localPort
-})
+// The owner of a name can list thousands of addresses, and each refusal begins the next attempt.
+const mostTargets = 16
 
 const usableAddresses = (
   endpoint: TcpEndpoint,
@@ -106,18 +86,14 @@ const usableAddresses = (
   addresses: ReadonlyArray<string>
 ): ReadonlyArray<string> => {
   const localFamily = Net.isIP(endpoint.localAddress ?? "")
-  return alternateFamilies(
-    addresses.filter(
-      (address) =>
-        (localFamily === 0 || Net.isIP(address) === localFamily) && options.except?.includes(address) !== true
-    )
-  ).slice(0, mostTargets)
+  const usable = addresses.filter(
+    (address) =>
+      (localFamily === 0 || Net.isIP(address) === localFamily) && options.except?.includes(address) !== true
+  )
+  return alternateFamilies(usable).slice(0, mostTargets)
 }
 
-// Whoever owns a name can give it thousands of addresses, of others too: each refusal would begin the next attempt.
-const mostTargets = 16
-
-/** The first address keeps its place, and then the families take turns (RFC 8305 section 4). */
+/** The first address keeps its place, then the families alternate (RFC 8305 section 4). */
 const alternateFamilies = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   const firstFamily = Net.isIP(addresses[0] ?? "")
   const first = addresses.filter((address) => Net.isIP(address) === firstFamily)
@@ -163,7 +139,7 @@ const connect = (
     const socket = new Net.Socket({ allowHalfOpen: true })
     attempts.push(socket)
     const onError = (cause: unknown) => resume(Effect.fail(cause))
-    // It stays: until the connection listens, an error would have no other listener.
+    // Never removed: until the connection listens, an error would be uncaught.
     socket.on("error", onError)
     socket.setNoDelay(true)
     try {

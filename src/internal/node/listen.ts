@@ -1,7 +1,4 @@
-/**
- * A real listener in front of a server for tests: TCP on loopback or a UNIX socket, TLS from the first octet or at
- * the server's upgrade. It gives each connection to the server and knows nothing of what is said on it.
- */
+/** A real listener for the servers of SmtpTest: TCP on loopback or a UNIX socket, with implicit TLS or STARTTLS. */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
@@ -9,205 +6,190 @@ import { randomBytes } from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { Endpoint } from "../../SmtpSocket.js"
-import type { NodeConnection } from "./connection.js"
-import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
 import type { ServerConnection, ServerUpgrade } from "../testing/model.js"
+import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
 
-/** Where to listen, and with which certificate. */
+/**
+ * Where to listen, and with which certificate.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Options {
   /** The path of a UNIX socket, instead of a TCP port. */
   readonly path?: string | undefined
-  /** The server's certificate (`cert`, `key`) and more, as node:tls takes it; needed for TLS of either kind. */
+  /** The certificate (`cert`, `key`) and other options of node:tls. Required for TLS. */
   readonly tls?: Tls.TlsOptions | undefined
-  /** `"implicit"` performs the handshake first; `"starttls"` (default) leaves it to the server's upgrade. */
+  /** `"implicit"` begins with the handshake; `"starttls"` (default) leaves it to the server. */
   readonly mode?: "implicit" | "starttls" | undefined
 }
 
-/** A handshake that succeeded, as the server saw it. */
+/**
+ * A successful TLS handshake, as the server saw it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Handshake {
   readonly protocol: string | null
-  /** The name that the client asked for (SNI). */
+  /** The name that the client sent (SNI). */
   readonly servername: string | undefined
   /** Whether it resumed an earlier TLS session. */
   readonly resumed: boolean
-  /** The subject of the client's certificate, e.g. `CN=client`, if it had one that is trusted. */
+  /** The subject of the client's certificate if it is trusted, e.g. `CN=client`. */
   readonly client: string | undefined
-  /** RFC 9266 `tls-exporter`, to compare with what the client bound its password to. */
+  /** RFC 9266 `tls-exporter`, to compare with the client's channel binding. */
   readonly exporter: Uint8Array
 }
 
-/** What a listener came to. */
+/**
+ * A listener and its server. The `socket` and `layer` of the server still connect in memory.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Listening<out Server> {
   readonly endpoint: Endpoint
   /** 0 for a UNIX socket. */
   readonly port: number
   readonly server: Server
-  /** What ended the handshakes that failed. */
+  /** The errors of failed handshakes. */
   readonly handshakeFailures: Effect.Effect<ReadonlyArray<unknown>>
-  /** The handshakes that succeeded, in order. */
+  /** The successful handshakes, in order. */
   readonly handshakes: Effect.Effect<ReadonlyArray<Handshake>>
 }
 
-interface Accepting {
-  readonly accept: (connection: ServerConnection) => Effect.Effect<void>
-}
-
-interface Accepted {
-  readonly socket: Net.Socket
-  readonly node: NodeConnection
-}
-
-const serverEnd = (
-  { node, socket }: Accepted,
-  reset: () => void,
-  known: WeakMap<ServerConnection, Accepted>
-): ServerConnection => {
-  const end: ServerConnection = {
-    ...node,
+/** The same object as the Connection, so that `takeSocket` finds its socket. */
+const serverEnd = (socket: Net.Socket, reset: () => void): ServerConnection =>
+  Object.assign(fromNodeSocket(socket), {
     end: Effect.sync(() => {
       socket.end()
     }),
     reset: Effect.sync(reset)
-  }
-  known.set(end, { node, socket })
-  return end
-}
-
-const servernameOf = (socket: Tls.TLSSocket): string | undefined =>
-  "servername" in socket && typeof socket.servername === "string" ? socket.servername : undefined
+  })
 
 const handshakeOf = (socket: Tls.TLSSocket): Handshake => ({
   protocol: socket.getProtocol(),
-  servername: servernameOf(socket),
+  servername: "servername" in socket && typeof socket.servername === "string" ? socket.servername : undefined,
   resumed: socket.isSessionReused(),
   client: socket.authorized ? socket.getPeerX509Certificate()?.subject : undefined,
   exporter: socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
 })
 
-// A TLS server of its own for each handshake, never listening, so that its events are this connection's.
+/** By a TLS server that never listens, so that its events belong to this connection. */
 const secure = (socket: Net.Socket, options: Tls.TlsOptions): Effect.Effect<Tls.TLSSocket, Error> =>
   Effect.async((resume) => {
     const server = Tls.createServer(options)
-    // In a half-open socket Node would not notice that the client left in the middle of the handshake.
+    // With a half-open socket Node does not notice that the client leaves during the handshake.
     socket.allowHalfOpen = false
     server.on("secureConnection", (secured) => {
       secured.allowHalfOpen = true
       resume(Effect.succeed(secured))
     })
-    server.on("tlsClientError", (error) => {
-      resume(Effect.fail(error))
-    })
+    server.on("tlsClientError", (error) => resume(Effect.fail(error)))
     server.emit("connection", socket)
     return Effect.sync(() => socket.destroy())
   })
 
-const startListening = (server: Net.Server, path: string | undefined): Effect.Effect<number> =>
-  Effect.async((resume) => {
-    server.once("error", (error) => {
-      resume(Effect.die(error))
-    })
-    const listening = (): void => {
-      const address = server.address()
-      resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
-    }
-    if (path === undefined) server.listen(0, "127.0.0.1", listening)
-    else server.listen(path, listening)
-  })
+/** Listens on a free loopback port or the path, until the scope closes. */
+const startListening = (server: Net.Server, path: string | undefined) =>
+  Effect.acquireRelease(
+    Effect.async<number>((resume) => {
+      server.once("error", (error) => resume(Effect.die(error)))
+      const onListening = (): void => {
+        const address = server.address()
+        resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
+      }
+      if (path === undefined) server.listen(0, "127.0.0.1", onListening)
+      else server.listen(path, onListening)
+    }),
+    () => Effect.async<unknown>((resume) => void server.close(() => resume(Effect.void)))
+  )
 
-const stopListening = (server: Net.Server): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    server.close(() => {
-      resume(Effect.void)
-    })
-  })
+/** The sockets of a listener, each with the TLS socket above it. */
+class OpenSockets {
+  readonly secured = new Map<Net.Socket, Net.Socket | undefined>()
+  private isClosing = false
 
-const noCertificate = () =>
-  new Error("the server upgrades to TLS without a certificate: give the listener its tls options")
+  add(socket: Net.Socket): boolean {
+    this.secured.set(socket, undefined)
+    socket.on("error", () => undefined)
+    socket.on("close", () => this.secured.delete(socket))
+    if (this.isClosing) socket.destroy()
+    return !this.isClosing
+  }
+
+  /** Top first: Node 20 sometimes crashes when the socket below a TLS socket is reset or destroyed first. */
+  destroy(socket: Net.Socket): void {
+    const above = this.secured.get(socket)
+    if (above !== undefined) destroySocket(above)
+    socket.destroy()
+  }
+
+  destroyAll(): void {
+    this.isClosing = true
+    for (const socket of this.secured.keys()) this.destroy(socket)
+  }
+}
+
+const makeUpgrade = (tls: Tls.TlsOptions | undefined, sockets: OpenSockets) => {
+  const failures: Array<unknown> = []
+  const handshakes: Array<Handshake> = []
+  const upgrade: ServerUpgrade = (connection) =>
+    Effect.gen(function* () {
+      const socket = tls && takeSocket(connection)
+      if (tls === undefined || socket === undefined) {
+        return yield* Effect.fail(new Error("the listener has no certificate; give it the option tls"))
+      }
+      const secured = yield* secure(socket, tls)
+      handshakes.push(handshakeOf(secured))
+      sockets.secured.set(socket, secured)
+      return serverEnd(secured, () => destroySocket(secured))
+    }).pipe(Effect.tapError((error) => Effect.sync(() => void failures.push(error))))
+  return {
+    upgrade,
+    handshakeFailures: Effect.sync(() => [...failures]),
+    handshakes: Effect.sync(() => [...handshakes])
+  }
+}
 
 /**
- * Listens, on a loopback port of the system's choice or the path, and gives each connection to the server. Every
- * connection is destroyed when the scope closes; a listener that cannot listen is a defect.
+ * Passes each connection to the server. All are destroyed when the scope closes. A listener that cannot listen is a
+ * defect.
  */
-export const listen = <Server extends Accepting>(
+export const listen = <
+  Server extends { readonly accept: (connection: ServerConnection) => Effect.Effect<void> }
+>(
   makeServer: (upgrade: ServerUpgrade) => Effect.Effect<Server, never, Scope.Scope>,
-  options: Options
+  { mode, path, tls }: Options
 ): Effect.Effect<Listening<Server>, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const known = new WeakMap<ServerConnection, Accepted>()
-    const failures: Array<unknown> = []
-    const handshakes: Array<Handshake> = []
-    // Each socket, and what is above it since TLS began.
-    const sockets = new Map<Net.Socket, Net.Socket>()
-    // One key for all connections, or a client could not resume its TLS session.
-    const tls = options.tls === undefined ? undefined : { ticketKeys: randomBytes(48), ...options.tls }
-
-    const upgrade: ServerUpgrade = (connection) =>
-      Effect.gen(function* () {
-        const accepted = known.get(connection)
-        if (tls === undefined || accepted === undefined) return yield* Effect.fail(noCertificate())
-        const socket = takeSocket(accepted.node) ?? accepted.socket
-        const secured = yield* secure(socket, tls)
-        handshakes.push(handshakeOf(secured))
-        sockets.set(socket, secured)
-        const cut = (): void => destroySocket(secured)
-        return serverEnd({ socket: secured, node: fromNodeSocket(secured) }, cut, known)
-      }).pipe(
-        Effect.tapError((error) =>
-          Effect.sync(() => {
-            failures.push(error)
-          })
-        )
-      )
-
-    // From above: Node 20 crashes, now and then, when the socket below a TLS socket is reset or destroyed first.
-    const destroy = (socket: Net.Socket): void => {
-      const above = sockets.get(socket)
-      if (above !== undefined) destroySocket(above)
-      socket.destroy()
-    }
-
+    const sockets = new OpenSockets()
+    // One ticket key for all connections, or a client could not resume its TLS session.
+    const { handshakeFailures, handshakes, upgrade } = makeUpgrade(
+      tls && { ticketKeys: randomBytes(48), ...tls },
+      sockets
+    )
     const server = yield* makeServer(upgrade)
     const listener = Net.createServer({ allowHalfOpen: true, noDelay: true })
-    const port = yield* Effect.acquireRelease(startListening(listener, options.path), () =>
-      stopListening(listener)
-    )
+    const port = yield* startListening(listener, path)
     const run = yield* FiberSet.makeRuntime()
-    let closing = false
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        closing = true
-        for (const socket of sockets.keys()) destroy(socket)
-      })
-    )
+    yield* Effect.addFinalizer(() => Effect.sync(() => sockets.destroyAll()))
 
     const accept = (socket: Net.Socket): Effect.Effect<void> =>
       Effect.gen(function* () {
-        const reset = (): void => {
-          // libuv resets no stream that is being shut down, and Node would lose it for ever.
+        const plain = serverEnd(socket, () => {
+          // libuv does not reset a stream that is being shut down, and Node would lose it.
           if (socket.writableEnded) socket.destroy()
           else socket.resetAndDestroy()
-        }
-        const plain = serverEnd({ socket, node: fromNodeSocket(socket) }, reset, known)
-        yield* server.accept(options.mode === "implicit" ? yield* upgrade(plain) : plain)
-      }).pipe(Effect.scoped, Effect.ignore, Effect.ensuring(Effect.sync(() => destroy(socket))))
+        })
+        yield* server.accept(mode === "implicit" ? yield* upgrade(plain) : plain)
+      }).pipe(Effect.scoped, Effect.ignore, Effect.ensuring(Effect.sync(() => sockets.destroy(socket))))
 
     listener.on("connection", (socket) => {
-      sockets.set(socket, socket)
-      socket.on("error", () => undefined)
-      socket.on("close", () => sockets.delete(socket))
-      if (closing) socket.destroy()
-      else run(accept(socket))
+      if (sockets.add(socket)) run(accept(socket))
     })
-
     const endpoint: Endpoint =
-      options.path === undefined
-        ? { _tag: "Tcp", host: "127.0.0.1", port }
-        : { _tag: "Unix", path: options.path }
-    return {
-      endpoint,
-      port,
-      server,
-      handshakeFailures: Effect.sync(() => [...failures]),
-      handshakes: Effect.sync(() => [...handshakes])
-    }
+      path === undefined ? { _tag: "Tcp", host: "127.0.0.1", port } : { _tag: "Unix", path }
+    return { endpoint, port, server, handshakeFailures, handshakes }
   })

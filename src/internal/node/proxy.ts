@@ -1,6 +1,6 @@
 /**
- * Dialling through a proxy: the socket to the proxy, TLS with it if it wants that, and a tunnel whose protocol is a
- * parameter. What comes out is a connection like any other, so that TLS with the server runs over its socket.
+ * Dials through a proxy: a socket to the proxy, TLS with it if requested, and a tunnel by either protocol. The result is
+ * a connection like any other, so that TLS with the server runs over its socket.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -11,26 +11,31 @@ import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, invalidText } from "../../protocol/Invalid.js"
 import { ConnectError } from "../../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
-import type { TlsOptions } from "../../TlsUpgrade.js"
+import type { Service as TlsService, TlsOptions } from "../../TlsUpgrade.js"
+import { withOwnLimit } from "../effect/ownLimit.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import { formatEndpoint } from "../transport/connection.js"
+import type { NodeConnection } from "./connection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
 import type { Resolve } from "./dial.js"
 import { dialSocket } from "./dial.js"
-import * as NodeTls from "./tls.js"
-import { withOwnLimit } from "../effect/ownLimit.js"
 import { ProxyError } from "./proxyError.js"
+import { makeTlsService } from "./tls.js"
 
-export interface Proxy {
+export interface ProxyAddress {
   readonly host: string
   readonly port: number
+}
+
+export interface ProxyOptions extends ProxyAddress {
   readonly resolve: Resolve
-  /** TLS with the proxy itself. */
+  /** For TLS with the proxy itself. */
   readonly tls: TlsOptions | undefined
 }
 
 /**
- * Asks the proxy for a way to the server. The socket is paused, and has to be left so, with all that is behind the
- * proxy's answer still to be read. Its interruption leaves the socket to be destroyed.
+ * Asks the proxy for a connection to the destination. The socket is paused and stays so, with all bytes after the
+ * proxy's answer still to be read. An interrupted tunnel destroys it.
  */
 export type Tunnel = (
   socket: Net.Socket,
@@ -38,127 +43,127 @@ export type Tunnel = (
   limit: DialOptions["timeout"]
 ) => Effect.Effect<void, ProxyError>
 
-/** What is no secret: plain JavaScript knows no types. */
-export const wrongSecret = (field: string, value: unknown): Invalid | undefined =>
+/** Checks what JavaScript callers may get wrong. */
+export const checkSecret = (field: string, value: unknown): Invalid | undefined =>
   Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
     ? undefined
-    : invalid(field, "is not Redacted: give it by Redacted.make")
+    : invalid(field, "is not Redacted; use Redacted.make")
 
-/** What is wrong with the host or port of a proxy. */
-export const wrongEndpoint = ({
-  host,
-  port
-}: {
-  readonly host: string
-  readonly port: number
-}): Invalid | undefined => {
+export const checkAddress = ({ host, port }: ProxyAddress): Invalid | undefined => {
   const wrong = invalidText("host", host)
   if (wrong !== undefined) return wrong
   if (host === "" || /[\s\p{Cc}\p{Cs}/@<>[\]]/u.test(host)) {
-    return invalid("host", "is neither a name nor an address; give no URL")
+    return invalid("host", "is neither a name nor an address; do not give a URL")
   }
   return Number.isInteger(port) && port >= 1 && port <= 65_535
     ? undefined
     : invalid("port", "is not a port: a whole number from 1 to 65535")
 }
 
-export const nameOf = ({ host, port }: { readonly host: string; readonly port: number }): string =>
+export const nameOfProxy = ({ host, port }: ProxyAddress): string =>
   formatEndpoint({ _tag: "Tcp", host, port })
 
-export const makeService = (proxy: Proxy, tunnel: Tunnel): Effect.Effect<Service> =>
-  Effect.map(NodeTls.makeService(proxy.tls ?? {}), (tls): Service => {
-    const through = (below: Net.Socket, endpoint: TcpEndpoint, options: DialOptions) =>
-      Effect.gen(function* () {
-        const socket = proxy.tls === undefined ? below : yield* secure(tls, proxy, below, options)
-        // What is above goes first: see destroyFirst.
-        yield* Effect.onError(tunnel(socket, endpoint, options.timeout), () =>
-          Effect.sync(() => destroySocket(socket))
-        )
-        // Whose address the proxy has chosen is not known: the one at the other end is the proxy's own.
-        const { localAddress, localPort } = below
-        const addresses = { remoteAddress: undefined, remotePort: undefined, localAddress, localPort }
-        const connection = fromNodeSocket(socket, { addresses, onDestroy: () => destroySocket(below) })
-        yield* Effect.addFinalizer(() => connection.destroy)
-        return connection
-      })
-    return withOwnLimit({
-      dial: (endpoint, options) =>
-        Effect.gen(function* () {
-          const destination = destinationOf(endpoint)
-          if (typeof destination === "string") {
-            return yield* new ProxyError({
-              reason: "NotSupported",
-              proxy: nameOf(proxy),
-              detail: destination
-            })
-          }
-          const below = yield* connect(proxy, destination, options)
-          return yield* Effect.onError(through(below, destination, options), () =>
-            Effect.sync(() => destroySocket(below))
-          )
-        }).pipe(
-          Effect.mapError((cause) => {
+export const makeProxyService = (proxy: ProxyOptions, tunnel: Tunnel): Effect.Effect<Service> =>
+  Effect.map(makeTlsService(proxy.tls ?? {}), (tls) =>
+    withOwnLimit({
+      dial: (endpoint, options) => {
+        const name = formatEndpoint(endpoint)
+        return withTimeLimit(
+          Effect.mapError(dialThrough(proxy, tls, tunnel, endpoint, options), (cause) => {
             const reason = isTimeout(cause) ? "Timeout" : "Unreachable"
-            return new ConnectError({ endpoint: formatEndpoint(endpoint), reason, cause })
+            return new ConnectError({ endpoint: name, reason, cause })
           }),
-          // So that the limit holds in an uninterruptible region too.
-          Effect.interruptible,
-          Effect.timeoutFail({
-            duration: options.timeout,
-            onTimeout: () =>
-              new ConnectError({
-                endpoint: formatEndpoint(endpoint),
-                reason: "Timeout",
-                cause: `the proxy ${nameOf(proxy)} was not through`
-              })
-          })
+          options.timeout,
+          () => {
+            const cause = `the proxy ${nameOfProxy(proxy)} opened no tunnel`
+            return new ConnectError({ endpoint: name, reason: "Timeout", cause })
+          }
         )
+      }
     })
-  })
-
-/**
- * What the proxy is asked for, or why it cannot be. Names go in A-labels: neither protocol knows others, and SOCKS
- * counts their octets by one of them.
- */
-const destinationOf = (endpoint: Endpoint): TcpEndpoint | string => {
-  if (endpoint._tag === "Unix") return "it cannot reach a UNIX socket"
-  const { host } = endpoint
-  if (host.includes("%")) return "it cannot reach an address with a zone, which is of this machine alone"
-  if (/[\s\p{Cc}]/u.test(host)) return "it cannot be asked for a host with a space or a control character"
-  const name = /^\p{ASCII}*$/u.test(host) ? host : domainToASCII(host)
-  if (name === "" || name.length > longestName) {
-    return "it cannot be asked for a host that is no name of the DNS, or one with more than 255 octets"
-  }
-  return { ...endpoint, host: name }
-}
-
-// RFC 1928 section 5 has one octet for the length, and DNS knows no longer names.
-const longestName = 255
+  )
 
 const isTimeout = ({ cause }: ProxyError): boolean =>
   typeof cause === "object" && cause !== null && "reason" in cause && cause.reason === "Timeout"
 
-const unreachable = (proxy: Proxy) => (cause: unknown) =>
-  new ProxyError({ reason: "Unreachable", proxy: nameOf(proxy), cause })
+const dialThrough = (
+  proxy: ProxyOptions,
+  tls: TlsService,
+  tunnel: Tunnel,
+  endpoint: Endpoint,
+  options: DialOptions
+): Effect.Effect<NodeConnection, ProxyError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const destination = destinationOf(endpoint)
+    if (typeof destination === "string") {
+      return yield* new ProxyError({
+        reason: "NotSupported",
+        proxy: nameOfProxy(proxy),
+        detail: destination
+      })
+    }
+    const below = yield* connectTo(proxy, destination, options)
+    return yield* destroyOnError(tunnelOver(below, proxy, tls, tunnel, destination, options), below)
+  })
 
-// An address that a server was reached at says nothing about the proxy: `except` is not for it.
-const connect = (
-  proxy: Proxy,
+const tunnelOver = (
+  below: Net.Socket,
+  proxy: ProxyOptions,
+  tls: TlsService,
+  tunnel: Tunnel,
+  destination: TcpEndpoint,
+  options: DialOptions
+): Effect.Effect<NodeConnection, ProxyError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const socket = proxy.tls === undefined ? below : yield* secure(tls, proxy, below, options)
+    // Top first: see destroyFirst.
+    yield* destroyOnError(tunnel(socket, destination, options.timeout), socket)
+    // The proxy does not tell the server's address.
+    const { localAddress, localPort } = below
+    const addresses = { remoteAddress: undefined, remotePort: undefined, localAddress, localPort }
+    const connection = fromNodeSocket(socket, { addresses, onDestroy: () => destroySocket(below) })
+    yield* Effect.addFinalizer(() => connection.destroy)
+    return connection
+  })
+
+const destroyOnError = <A, E, R>(use: Effect.Effect<A, E, R>, socket: Net.Socket) =>
+  Effect.onError(use, () => Effect.sync(() => destroySocket(socket)))
+
+/**
+ * What to ask the proxy for, or why it cannot be asked. Names become A-labels: neither protocol knows others, and SOCKS
+ * counts their bytes in one.
+ */
+const destinationOf = (endpoint: Endpoint): TcpEndpoint | string => {
+  if (endpoint._tag === "Unix") return "it cannot reach a UNIX socket"
+  const { host } = endpoint
+  if (host.includes("%")) return "it cannot reach an address with a zone, which belongs to this machine"
+  if (/[\s\p{Cc}]/u.test(host)) return "the host contains a space or a control character"
+  const name = /^\p{ASCII}*$/u.test(host) ? host : domainToASCII(host)
+  if (name === "" || name.length > longestName) return "the host is not a DNS name of at most 255 bytes"
+  return { ...endpoint, host: name }
+}
+
+/** RFC 1928 section 5. */
+const longestName = 255
+
+const unreachable = (proxy: ProxyAddress) => (cause: unknown) =>
+  new ProxyError({ reason: "Unreachable", proxy: nameOfProxy(proxy), cause })
+
+// Without `except`: it lists addresses of the server, not of the proxy.
+const connectTo = (
+  proxy: ProxyOptions,
   { localAddress, localPort }: TcpEndpoint,
   { timeout }: DialOptions
 ): Effect.Effect<Net.Socket, ProxyError, Scope.Scope> =>
-  Effect.mapError(
-    dialSocket(
-      { _tag: "Tcp", host: proxy.host, port: proxy.port, localAddress, localPort },
-      { timeout },
-      proxy.resolve
-    ),
-    unreachable(proxy)
-  )
+  dialSocket(
+    { _tag: "Tcp", host: proxy.host, port: proxy.port, localAddress, localPort },
+    { timeout },
+    proxy.resolve
+  ).pipe(Effect.mapError(unreachable(proxy)))
 
 const secure = (
-  tls: Effect.Effect.Success<ReturnType<typeof NodeTls.makeService>>,
-  proxy: Proxy,
+  tls: TlsService,
+  proxy: ProxyOptions,
   below: Net.Socket,
   { timeout }: DialOptions
 ): Effect.Effect<Net.Socket, ProxyError, Scope.Scope> =>

@@ -1,6 +1,6 @@
 /**
- * The SOCKS handshake, by the package `socks`, on a socket that is ours: it is given the proxy's octets one by one, so
- * that what is behind the last of them stays in the socket, and its errors, which hold the password, go no further.
+ * The SOCKS handshake, by the package `socks`, on our socket. The package gets the proxy's bytes one by one, so that all
+ * bytes after the last of them stay in the socket. Its errors hold the password, so only their text is kept.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,105 +8,109 @@ import * as Redacted from "effect/Redacted"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { SocksClient } from "socks"
+import type { DialOptions, TcpEndpoint } from "../../SmtpSocket.js"
 import { describeCause } from "../effect/cause.js"
 import { destroySocket } from "./connection.js"
-import type { Tunnel } from "./proxy.js"
-import { nameOf } from "./proxy.js"
+import type { ProxyAddress, Tunnel } from "./proxy.js"
+import { nameOfProxy } from "./proxy.js"
 import { ProxyError } from "./proxyError.js"
 
-export interface Options {
-  readonly host: string
-  readonly port: number
+export interface SocksOptions extends ProxyAddress {
   readonly version: 4 | 5
   readonly username: string | undefined
   readonly password: Redacted.Redacted | undefined
 }
 
-// The package keeps its options until its own timer ends; ours ends the handshake before.
-const longestTimer = 3_600_000
-
-export const tunnel =
-  (options: Options): Tunnel =>
+export const socksTunnel =
+  (options: SocksOptions): Tunnel =>
   (socket, destination, limit) =>
     Effect.async((resume) => {
       const adapter = adapterOf(socket)
+      let isDone = false
+      let isFirst = true
       const finish = (result: Effect.Effect<void, ProxyError>): void => {
+        isDone = true
         socket.off("readable", feed)
-        socket.off("end", lost)
-        socket.off("error", lost)
-        socket.off("close", lost)
+        socket.off("end", onLost)
+        socket.off("error", onLost)
+        socket.off("close", onLost)
         resume(result)
       }
       const fail = (reason: ProxyError["reason"], cause: unknown): void =>
-        finish(Effect.fail(new ProxyError({ reason, proxy: nameOf(options), detail: describeCause(cause) })))
-      const lost = (cause: unknown): void => fail("Closed", cause instanceof Error ? cause : "it went away")
-      let done = false
-      let isFirst = true
+        finish(
+          Effect.fail(new ProxyError({ reason, proxy: nameOfProxy(options), detail: describeCause(cause) }))
+        )
+      const onLost = (cause: unknown): void =>
+        fail("Closed", cause instanceof Error ? cause : "it ended its stream")
       const feed = (): void => {
-        while (!done) {
-          const octet: unknown = socket.read(1)
-          if (!(octet instanceof Uint8Array)) {
-            if (socket.readableEnded) lost(undefined)
+        while (!isDone) {
+          const byte: unknown = socket.read(1)
+          if (!(byte instanceof Uint8Array)) {
+            if (socket.readableEnded) onLost(undefined)
             return
           }
-          if (isFirst && !mayAnswer(options.version, octet[0])) {
-            done = true
+          if (isFirst && !mayAnswer(options.version, byte[0])) {
             fail("Malformed", `it does not speak version ${options.version}`)
             return
           }
           isFirst = false
-          tryTo(() => adapter.emit("data", octet))
+          attempt(() => adapter.emit("data", byte))
         }
       }
-      const tryTo = (step: () => void): void => {
+      const attempt = (step: () => void): void => {
         try {
           step()
         } catch (cause) {
-          done = true
           fail("Malformed", cause)
         }
       }
       socket.on("readable", feed)
-      socket.on("end", lost)
-      socket.on("error", lost)
-      socket.on("close", lost)
-      tryTo(() => {
-        const client = new SocksClient({
-          command: "connect",
-          proxy: proxyOf(options),
-          destination: { host: destination.host, port: destination.port },
-          timeout: Math.min(Duration.toMillis(limit) + 1000, longestTimer)
-        })
+      socket.on("end", onLost)
+      socket.on("error", onLost)
+      socket.on("close", onLost)
+      attempt(() => {
+        const client = clientOf(options, destination, limit)
         client.once("established", ({ remoteHost }) => {
-          done = true
-          // The package takes an address of any other type for one of no octets, which the session would get.
+          // The package reads an address of an unknown type as empty, and the session would get its bytes.
           if (options.version === 5 && remoteHost === undefined)
             fail("Malformed", "its answer has an address of an unknown type")
           else finish(Effect.void)
         })
-        // For ever: its timer may report to it long after.
-        client.on("error", ({ message }) => {
-          done = true
-          fail(reasonOf(message), message.replace("undefined", "a code that it alone knows"))
-        })
+        // Never removed: the package's timer may report long after.
+        client.on("error", ({ message }) =>
+          fail(reasonOf(message), message.replace("undefined", "an unknown code"))
+        )
         client.connect(adapter)
       })
       return Effect.sync(() => {
-        done = true
+        isDone = true
         adapter.destroy()
         destroySocket(socket)
       })
     })
 
-const proxyOf = ({ host, password, port, username, version }: Options) => ({
-  host,
-  port,
-  type: version,
-  ...(username === undefined ? {} : { userId: username }),
-  ...(password === undefined ? {} : { password: Redacted.value(password) })
-})
+// The package keeps its options until its own timer ends, so that must be short. Ours ends the handshake before.
+const longestTimer = 3_600_000
 
-/** Writes go to the socket; what is read is handed over by events. */
+const clientOf = (
+  { host, password, port, username, version }: SocksOptions,
+  destination: TcpEndpoint,
+  limit: DialOptions["timeout"]
+): SocksClient =>
+  new SocksClient({
+    command: "connect",
+    proxy: {
+      host,
+      port,
+      type: version,
+      ...(username !== undefined && { userId: username }),
+      ...(password !== undefined && { password: Redacted.value(password) })
+    },
+    destination: { host: destination.host, port: destination.port },
+    timeout: Math.min(Duration.toMillis(limit) + 1000, longestTimer)
+  })
+
+/** Passes writes on to the socket; reads come as events. */
 const adapterOf = (socket: Net.Socket): Duplex => {
   const adapter = new Duplex({
     read: () => undefined,
@@ -119,13 +123,13 @@ const adapterOf = (socket: Net.Socket): Duplex => {
   return adapter
 }
 
-// The package does not look at it in version 4, where an answer begins with 0. Some begin with 4.
+/** The package does not check version 4, where an answer begins with 0. Some proxies begin with 4. */
 const mayAnswer = (version: 4 | 5, first: number | undefined): boolean =>
   version === 5 ? first === 5 : first === 0 || first === 4
 
-/** The package says what went wrong in words alone. */
+/** The package reports its reasons as text only. */
 const reasonOf = (message: string): ProxyError["reason"] => {
-  // It was granted by a proxy that had changed its version in between.
+  // A proxy that changed its version in between.
   if (/rejected connection - Granted/.test(message)) return "Malformed"
   if (/no accepted authentication|authentication failed/i.test(message)) return "Authentication"
   if (/rejected/i.test(message)) return "Refused"

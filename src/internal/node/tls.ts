@@ -1,16 +1,14 @@
 /**
- * The TLS handshake over node:tls, for sockets of our own and, through a Duplex, for any other Connection.
- * Certificates are checked as RFC 9525 says; sessions are resumed for the same endpoint, name and options only.
+ * TLS over node:tls, for our own sockets and, through a Duplex, for any other Connection. Certificates are checked by
+ * RFC 9525; sessions are resumed for the same endpoint, name and options only.
  */
 import * as Effect from "effect/Effect"
-import type * as Runtime from "effect/Runtime"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 import { domainToASCII } from "node:url"
 import { TlsError } from "../../SmtpError.js"
 import type { Connection } from "../../SmtpSocket.js"
-import { ConnectionLost, formatEndpoint } from "../transport/connection.js"
 import type {
   ChannelBinding,
   SecuredConnection,
@@ -20,41 +18,51 @@ import type {
   UpgradeOptions
 } from "../../TlsUpgrade.js"
 import * as BoundedMap from "../cache/boundedMap.js"
+import type { Fork } from "../effect/runtime.js"
+import { makeFork } from "../effect/runtime.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
+import { ConnectionLost, formatEndpoint } from "../transport/connection.js"
 import type { NodeConnection } from "./connection.js"
 import { destroyFirst, destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
 import { fromConnection } from "./duplex.js"
-import * as NodeTlsContext from "./tlsContext.js"
+import type { TlsContexts } from "./tlsContext.js"
+import { makeTlsContexts, mergeTlsOptions } from "./tlsContext.js"
 
-/** One handshake, with all that was decided before it. */
-interface Plan {
+interface HandshakePlan {
   readonly endpoint: string
-  /** The name or address that the certificate has to be valid for. */
+  /** The name or address that the certificate must be valid for. */
   readonly name: string
   readonly verify: boolean
   readonly context: Tls.SecureContext
   readonly sessionKey: string
 }
 
-/** A session to resume, and the certificate of the handshake it comes from, which is not shown again. */
-interface Resumable {
+/** A session to resume, and the certificate of its first handshake, which is not sent again. */
+interface ResumableSession {
   readonly session: Buffer
   readonly certificate: TlsInfo["certificate"]
 }
 
-type Sessions = BoundedMap.BoundedMap<string, Resumable>
+type Sessions = BoundedMap.BoundedMap<string, ResumableSession>
 
 /** Contexts and resumable sessions live as long as the service. */
-export const makeService = (layerOptions: TlsOptions): Effect.Effect<Service> =>
+export const makeTlsService = (layerOptions: TlsOptions): Effect.Effect<Service> =>
   Effect.sync(() => {
-    const contexts = NodeTlsContext.make(64)
+    const contexts = makeTlsContexts(64)
     const sessions: Sessions = BoundedMap.make(1000)
     return {
       upgrade: (connection, options) =>
         Effect.gen(function* () {
           yield* Effect.addFinalizer(() => connection.destroy)
           const plan = yield* planOf(contexts, layerOptions, options)
-          const runtime = yield* Effect.runtime()
-          const secured = yield* handshakeWithin(connection, plan, sessions, runtime, options)
+          const secured = yield* withTimeLimit(
+            handshake(connection, plan, sessions, yield* makeFork()),
+            options.timeout,
+            () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
+          ).pipe(
+            // The server may have failed because of the resumed session.
+            Effect.tapError(() => Effect.sync(() => sessions.remove(plan.sessionKey)))
+          )
           yield* Effect.addFinalizer(() => secured.destroy)
           return secured
         }).pipe(Effect.onError(() => connection.destroy))
@@ -62,14 +70,15 @@ export const makeService = (layerOptions: TlsOptions): Effect.Effect<Service> =>
   })
 
 const planOf = (
-  contexts: NodeTlsContext.TlsContexts,
+  contexts: TlsContexts,
   layerOptions: TlsOptions,
   options: UpgradeOptions
-): Effect.Effect<Plan, TlsError> => {
-  const tls = NodeTlsContext.merge(layerOptions, options.tls)
-  const endpoint = formatEndpoint({ _tag: "Tcp", host: options.host, port: options.port })
-  const name = nameOf(tls.servername ?? options.host)
-  const verify = tls.verify ?? options.verifyByDefault ?? true
+): Effect.Effect<HandshakePlan, TlsError> => {
+  const { host, port, verifyByDefault = true } = options
+  const tls = mergeTlsOptions(layerOptions, options.tls)
+  const endpoint = formatEndpoint({ _tag: "Tcp", host, port })
+  const name = nameOf(tls.servername ?? host)
+  const verify = tls.verify ?? verifyByDefault
   return contexts.get(tls).pipe(
     Effect.mapError((cause) => new TlsError({ endpoint, reason: "Configuration", cause })),
     Effect.map(({ context, id }) => ({
@@ -77,57 +86,45 @@ const planOf = (
       name,
       verify,
       context,
-      sessionKey: JSON.stringify([options.host, options.port, name, verify, id])
+      sessionKey: JSON.stringify([host, port, name, verify, id])
     }))
   )
 }
 
-/** As it stands in certificates and in SNI: A-labels, and no dot at the end (RFC 6066 section 3). */
+/** As in certificates and SNI: A-labels, and no dot at the end (RFC 6066 section 3). */
 const nameOf = (host: string): string => {
   const ascii = Net.isIP(host) === 0 ? domainToASCII(host) : host
   return (ascii === "" ? host : ascii).replace(/\.$/, "")
 }
 
-const handshakeWithin = (
-  connection: Connection,
-  plan: Plan,
-  sessions: Sessions,
-  runtime: Runtime.Runtime<never>,
-  options: UpgradeOptions
-): Effect.Effect<SecuredConnection, TlsError> =>
-  handshake(connection, plan, sessions, runtime).pipe(
-    Effect.interruptible,
-    Effect.timeoutFail({
-      duration: options.timeout,
-      onTimeout: () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
-    }),
-    // It may have been the session that the server could not bear.
-    Effect.tapError(() => Effect.sync(() => sessions.remove(plan.sessionKey)))
-  )
+type Fail = (reason: "Handshake" | "Disconnected" | "Certificate" | "Configuration", cause: unknown) => void
 
 const handshake = (
   connection: Connection,
-  plan: Plan,
+  plan: HandshakePlan,
   sessions: Sessions,
-  runtime: Runtime.Runtime<never>
+  fork: Fork
 ): Effect.Effect<SecuredConnection, TlsError> =>
   Effect.async((resume) => {
     const fail: Fail = (reason, cause) =>
       resume(Effect.fail(new TlsError({ endpoint: plan.endpoint, reason, cause })))
     let secured: NodeConnection | undefined
-    const below = transportOf(connection, runtime, (cause) => {
-      if (secured === undefined) fail("Disconnected", cause)
-      else secured.failWrites(cause)
-    })
+    const below =
+      takeSocket(connection) ??
+      fromConnection(connection, fork, (cause) => {
+        if (secured === undefined) fail("Disconnected", cause)
+        else secured.failWrites(cause)
+      })
+    below.on("error", () => undefined)
     const socket = connectOver(below, plan, sessions.get(plan.sessionKey)?.session, fail)
     if (socket === undefined) return
     destroyFirst(connection, () => destroySocket(socket))
-    const certificateOfSession = keepSessions(socket, plan, sessions)
-    failWith(socket, fail)
+    const acceptCertificate = keepSessions(socket, plan, sessions)
+    failUntilSecure(socket, fail)
     socket.once("secureConnect", () => {
-      const certificate = certificateOfSession()
+      const certificate = acceptCertificate()
       secured = fromNodeSocket(socket, { addresses: connection.addresses, onDestroy: () => below.destroy() })
-      // The same object, since its socket may be handed over once more: to TLS with a server behind a proxy.
+      // The same object, since a proxy's TLS hands its socket over once more.
       resume(Effect.succeed(Object.assign(secured, { tls: infoOf(socket, plan, certificate) })))
     })
     return Effect.sync(() => {
@@ -136,10 +133,34 @@ const handshake = (
     })
   })
 
-type Fail = (reason: "Handshake" | "Disconnected" | "Certificate" | "Configuration", cause: unknown) => void
+const connectOver = (
+  below: Duplex,
+  plan: HandshakePlan,
+  session: Buffer | undefined,
+  fail: Fail
+): Tls.TLSSocket | undefined => {
+  if (below.destroyed) {
+    fail("Disconnected", new Error("the connection is closed"))
+    return undefined
+  }
+  try {
+    return Tls.connect({
+      socket: below,
+      host: plan.name,
+      // RFC 6066 section 3: no address in SNI. The certificate is checked for it nevertheless.
+      ...(Net.isIP(plan.name) === 0 ? { servername: plan.name } : {}),
+      secureContext: plan.context,
+      session,
+      rejectUnauthorized: plan.verify,
+      checkServerIdentity: (_host, certificate) => identityError(plan.name, certificate)
+    })
+  } catch (cause) {
+    fail("Configuration", cause)
+    return undefined
+  }
+}
 
-/** Once the handshake is over, nobody listens to `fail` any more. */
-const failWith = (socket: Tls.TLSSocket, fail: Fail): void => {
+const failUntilSecure = (socket: Tls.TLSSocket, fail: Fail): void => {
   const onError = (cause: unknown) => {
     fail(isCertificateError(socket) ? "Certificate" : isLoss(cause) ? "Disconnected" : "Handshake", cause)
     destroySocket(socket)
@@ -154,67 +175,29 @@ const failWith = (socket: Tls.TLSSocket, fail: Fail): void => {
 }
 
 /**
- * Keeps every session that the server offers, but none before its certificate was accepted: tickets of TLS 1.3
- * arrive behind the handshake, those of TLS 1.2 in it. To be called for the certificate when it was accepted.
+ * Keeps every session that the server offers, once its certificate was accepted: tickets of TLS 1.3 arrive after the
+ * handshake, those of TLS 1.2 during it. Call the result when the certificate was accepted; it returns the certificate.
  */
 const keepSessions = (
   socket: Tls.TLSSocket,
-  plan: Plan,
+  { sessionKey }: HandshakePlan,
   sessions: Sessions
 ): (() => TlsInfo["certificate"]) => {
-  const resumed = sessions.get(plan.sessionKey)
+  const resumed = sessions.get(sessionKey)
   let early: Buffer | undefined
   let accepted: { readonly certificate: TlsInfo["certificate"] } | undefined
   socket.on("session", (session: Buffer) => {
     if (accepted === undefined) early = session
-    else sessions.set(plan.sessionKey, { session, ...accepted })
+    else sessions.set(sessionKey, { session, ...accepted })
   })
   return () => {
     accepted = { certificate: socket.isSessionReused() ? resumed?.certificate : certificateOf(socket) }
-    if (early !== undefined) sessions.set(plan.sessionKey, { session: early, ...accepted })
+    if (early !== undefined) sessions.set(sessionKey, { session: early, ...accepted })
     return accepted.certificate
   }
 }
 
-/** Our own socket, or the connection of another transport as a Duplex. */
-const transportOf = (
-  connection: Connection,
-  runtime: Runtime.Runtime<never>,
-  onWriteFailed: (cause: unknown) => void
-): Duplex => {
-  const below = takeSocket(connection) ?? fromConnection(connection, runtime, onWriteFailed)
-  below.on("error", () => undefined)
-  return below
-}
-
-const connectOver = (
-  below: Duplex,
-  plan: Plan,
-  session: Buffer | undefined,
-  fail: Fail
-): Tls.TLSSocket | undefined => {
-  if (below.destroyed) {
-    fail("Disconnected", new Error("the connection is closed"))
-    return undefined
-  }
-  try {
-    return Tls.connect({
-      socket: below,
-      host: plan.name,
-      // An address is never sent in SNI (RFC 6066 section 3); the certificate is checked for it all the same.
-      ...(Net.isIP(plan.name) === 0 ? { servername: plan.name } : {}),
-      secureContext: plan.context,
-      session,
-      rejectUnauthorized: plan.verify,
-      checkServerIdentity: (_host, certificate) => identityError(plan.name, certificate)
-    })
-  } catch (cause) {
-    fail("Configuration", cause)
-    return undefined
-  }
-}
-
-/** RFC 9525 section 6.3: the common name is no name of the server. */
+/** RFC 9525 section 6.3: the common name is not a name of the server. */
 const identityError = (name: string, certificate: Tls.PeerCertificate): Error | undefined =>
   certificate.subjectaltname === undefined
     ? new Error(`the certificate has no subjectAltName, so it is not valid for ${name}`)
@@ -226,11 +209,11 @@ const isCertificateError = (socket: Tls.TLSSocket): boolean => {
   return error !== undefined && error !== null
 }
 
-/** Of a socket, by the codes of the system; or of any other Connection. What OpenSSL says has other codes. */
 const isLoss = (cause: unknown): boolean =>
   cause instanceof ConnectionLost ||
   (cause instanceof Error && "code" in cause && lossCodes.has(String(cause.code)))
 
+/** Codes of the system. Those of OpenSSL differ. */
 const lossCodes: ReadonlySet<string> = new Set([
   "ECONNABORTED",
   "ECONNRESET",
@@ -242,11 +225,15 @@ const lossCodes: ReadonlySet<string> = new Set([
   "ETIMEDOUT"
 ])
 
-const infoOf = (socket: Tls.TLSSocket, plan: Plan, certificate: TlsInfo["certificate"]): TlsInfo => ({
+const infoOf = (
+  socket: Tls.TLSSocket,
+  { name, verify }: HandshakePlan,
+  certificate: TlsInfo["certificate"]
+): TlsInfo => ({
   protocol: socket.getProtocol() ?? "unknown",
   cipher: socket.getCipher().standardName,
-  servername: plan.name,
-  verified: plan.verify,
+  servername: name,
+  verified: verify,
   resumed: socket.isSessionReused(),
   certificate,
   channelBinding: channelBindingOf(socket)
@@ -254,17 +241,18 @@ const infoOf = (socket: Tls.TLSSocket, plan: Plan, certificate: TlsInfo["certifi
 
 const certificateOf = (socket: Tls.TLSSocket): TlsInfo["certificate"] => {
   const certificate = socket.getPeerX509Certificate()
-  if (certificate === undefined) return undefined
-  return {
-    subject: oneLine(certificate.subject),
-    issuer: oneLine(certificate.issuer),
-    validFrom: new Date(certificate.validFrom),
-    validTo: new Date(certificate.validTo),
-    fingerprint256: certificate.fingerprint256
-  }
+  return (
+    certificate && {
+      subject: oneLine(certificate.subject),
+      issuer: oneLine(certificate.issuer),
+      validFrom: new Date(certificate.validFrom),
+      validTo: new Date(certificate.validTo),
+      fingerprint256: certificate.fingerprint256
+    }
+  )
 }
 
-/** Node gives nothing for an empty name. */
+/** Node returns undefined for an empty name. */
 const oneLine = (name: string | undefined): string => (name ?? "").split("\n").join(", ")
 
 const channelBindingOf = (socket: Tls.TLSSocket): ChannelBinding | undefined => {
@@ -272,7 +260,7 @@ const channelBindingOf = (socket: Tls.TLSSocket): ChannelBinding | undefined => 
     const data = socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
     return { type: "tls-exporter", data: Uint8Array.from(data) }
   }
-  // RFC 5929 section 3.1: the first Finished of the handshake, which is the server's when a session is resumed.
+  // RFC 5929 section 3.1: the first Finished message, which is the server's when a session is resumed.
   const first = socket.isSessionReused() ? socket.getPeerFinished() : socket.getFinished()
-  return first === undefined ? undefined : { type: "tls-unique", data: Uint8Array.from(first) }
+  return first && { type: "tls-unique", data: Uint8Array.from(first) }
 }

@@ -1,27 +1,23 @@
-/**
- * TLS options as contexts of node:tls, built once for equal options: building one costs more than all the rest of
- * a connection. Options that cannot be used are a value, never a throw.
- */
+/** Secure contexts of node:tls, cached: building one costs more than the rest of a connection. */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { Hash } from "node:crypto"
 import { createHash, X509Certificate } from "node:crypto"
 import * as Tls from "node:tls"
 import type { TlsOptions } from "../../TlsUpgrade.js"
 import * as BoundedMap from "../cache/boundedMap.js"
 
-export interface TlsContext {
+interface TlsContext {
   readonly context: Tls.SecureContext
-  /** Equal for equal options, and for no others. */
+  /** Equal for equal options only. */
   readonly id: string
 }
 
 export interface TlsContexts {
-  /** The context for these options; fails with what is wrong with them. */
+  /** Fails with what is wrong with the options. */
   readonly get: (options: TlsOptions) => Effect.Effect<TlsContext, unknown>
 }
 
-export const make = (capacity: number): TlsContexts => {
+export const makeTlsContexts = (capacity: number): TlsContexts => {
   const contexts = BoundedMap.make<string, TlsContext>(capacity)
   return {
     get: (options) =>
@@ -39,9 +35,8 @@ export const make = (capacity: number): TlsContexts => {
   }
 }
 
-/** The layer's options, outranked by those that the session gives. */
-export const merge = (layer: TlsOptions, session: TlsOptions): TlsOptions => {
-  // A client certificate and its key belong together: both are of the session, or both of the layer.
+/** Options of the session override those of the layer; a certificate and its key come from the same one. */
+export const mergeTlsOptions = (layer: TlsOptions, session: TlsOptions): TlsOptions => {
   const identity = session.cert === undefined && session.key === undefined ? layer : session
   return {
     ca: session.ca ?? layer.ca,
@@ -57,46 +52,46 @@ export const merge = (layer: TlsOptions, session: TlsOptions): TlsOptions => {
 const pemText = (pem: string | Uint8Array): string =>
   typeof pem === "string" ? pem : Buffer.from(pem).toString("latin1")
 
-const authoritiesOf = (options: TlsOptions): ReadonlyArray<string> | undefined => {
-  const { ca } = options
+const authoritiesOf = ({ ca }: TlsOptions): Array<string> | undefined => {
   if (ca === undefined) return undefined
   return typeof ca === "string" || ca instanceof Uint8Array ? [pemText(ca)] : ca.map(pemText)
 }
 
+const secretOf = (secret: Redacted.Redacted | undefined): string | undefined =>
+  secret && Redacted.value(secret)
+
 const identify = (options: TlsOptions): string => {
+  const { cert, key, minVersion, passphrase } = options
   const hash = createHash("sha256")
-  add(hash, options.minVersion)
-  add(hash, options.cert)
-  add(hash, options.key === undefined ? undefined : Redacted.value(options.key))
-  add(hash, options.passphrase === undefined ? undefined : Redacted.value(options.passphrase))
-  for (const authority of authoritiesOf(options) ?? [undefined]) add(hash, authority)
+  const authorities = authoritiesOf(options) ?? [undefined]
+  for (const value of [minVersion, cert, secretOf(key), secretOf(passphrase), ...authorities]) {
+    // The length keeps neighbours apart.
+    hash.update(value === undefined ? "-" : `${value.length}:`)
+    if (value !== undefined) hash.update(value)
+  }
   return hash.digest("base64")
 }
 
-/** The length keeps neighbours apart. */
-const add = (hash: Hash, value: string | Uint8Array | undefined): void => {
-  hash.update(value === undefined ? "-" : `${value.length}:`)
-  if (value !== undefined) hash.update(value)
-}
-
-/** Errors thrown here become the cause of a TlsError. */
+/** Throws what becomes the cause of a TlsError. */
 const build = (options: TlsOptions): Tls.SecureContext => {
-  const authorities = authoritiesOf(options)
-  checkAuthorities(authorities)
-  checkIdentity(options)
+  const ca = authoritiesOf(options)
+  checkAuthorities(ca)
+  if ((options.cert === undefined) !== (options.key === undefined)) {
+    throw new Error("a client certificate needs both cert and key")
+  }
   return Tls.createSecureContext({
     minVersion: options.minVersion ?? "TLSv1.2",
-    ca: authorities === undefined ? undefined : [...authorities],
+    ca,
     cert: options.cert === undefined ? undefined : pemText(options.cert),
-    key: options.key === undefined ? undefined : Redacted.value(options.key),
-    passphrase: options.passphrase === undefined ? undefined : Redacted.value(options.passphrase)
+    key: secretOf(options.key),
+    passphrase: secretOf(options.passphrase)
   })
 }
 
 const pemCertificate =
   /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g
 
-/** Node takes anything for an authority, and then trusts nobody. */
+/** Node accepts any text as an authority, and then trusts none. */
 const checkAuthorities = (authorities: ReadonlyArray<string> | undefined): void => {
   if (authorities === undefined) return
   const certificates = authorities.map((pem) => pem.match(pemCertificate) ?? [])
@@ -110,9 +105,4 @@ const checkAuthorities = (authorities: ReadonlyArray<string> | undefined): void 
       throw new Error("ca holds a certificate that cannot be read", { cause })
     }
   }
-}
-
-const checkIdentity = (options: TlsOptions): void => {
-  if ((options.cert === undefined) === (options.key === undefined)) return
-  throw new Error("a client certificate needs both cert and key")
 }
