@@ -150,6 +150,8 @@ export interface PlannedRecipient extends Recipient {
  */
 export interface Plan {
   readonly _tag: "Plan"
+  /** What the server offered when the plan was made. */
+  readonly capabilities: Capabilities
   readonly mail: Command
   readonly batches: ReadonlyArray<ReadonlyArray<PlannedRecipient>>
   readonly framing: Framing
@@ -309,6 +311,7 @@ export const plan = (
   return withinLimits(
     {
       _tag: "Plan",
+      capabilities,
       mail: Commands.mail(mail),
       batches: splitByLimits(recipients, capabilities),
       framing,

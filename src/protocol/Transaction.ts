@@ -1,10 +1,10 @@
 /**
- * One mail transaction under way, without I/O: says after each reply what to do next, and tells what became of each
- * recipient. RFC 5321 sections 3.3 and 4.5.3.1.10, RFC 2920, RFC 2033, RFC 3030.
+ * One mail transaction as a machine without I/O: after each reply it says what to do next, and what the replies say of
+ * each recipient. RFC 5321 sections 3.3 and 4.5.3.1.10, RFC 2920, RFC 2033, RFC 3030.
  */
 import type { Command, Meaning, Phase } from "./Command.js"
 import * as Commands from "./Command.js"
-import type { Plan, PlannedRecipient } from "./Plan.js"
+import type { Ahead, Plan, PlannedRecipient } from "./Plan.js"
 import type { Reply } from "./Reply.js"
 import { hasDetail, isRefusal } from "./Reply.js"
 
@@ -14,12 +14,12 @@ import { hasDetail, isRefusal } from "./Reply.js"
  * - `Submit`: write these commands
  * - `Offer`: write these commands, and the content right behind them
  * - `Wait`: for more replies
- * - `Content`: the content is due, and owed to those who were accepted
- * - `Halt`: no further chunk of the content; what has left is answered yet, and then the envelope is to be reset
- * - `Decline`: 354 came with nobody accepted: a single dot, whose reply is no acceptance (RFC 2920 section 3.1)
+ * - `Content`: send the content, which is owed to the accepted recipients
+ * - `Halt`: send no further chunk; once what has left is answered, reset the envelope
+ * - `Decline`: 354 came with nobody accepted: send a single dot, whose reply is no acceptance (RFC 2920 section 3.1)
  * - `Done`: no reply is missing; `reset` when the server may still hold the envelope
- * - `Violated`: the server did what it may not, and nothing it says can be trusted
- * - `Stopped`: the content was refused before its end: what is left of it has no reader
+ * - `Violated`: the server broke the protocol, and nothing it says can be trusted
+ * - `Stopped`: the content was refused before its end; the rest of it has no reader
  */
 export type Step =
   | { readonly _tag: "Submit"; readonly commands: ReadonlyArray<Command> }
@@ -33,8 +33,8 @@ export type Step =
   | { readonly _tag: "Stopped" }
 
 /**
- * What is known of one recipient. `Open` is not decided; `Overflow` was one too many for this transaction;
- * `Held` was not refused, but somebody else was, under `"all"`.
+ * What the replies say of one recipient. `Open` is undecided; `Overflow` was one too many for this transaction; `Held`
+ * was not refused, but another recipient was, under `"all"`.
  */
 export type Verdict =
   | { readonly _tag: "Accepted"; readonly reply: Reply }
@@ -43,20 +43,11 @@ export type Verdict =
   | { readonly _tag: "Held" }
   | { readonly _tag: "Open" }
 
-/** How far the content has got: `Complete` from the moment that its last octet was handed to the socket. */
-export type Progress = "None" | "Flowing" | "Complete" | "Declined"
-
-/** A transaction under way. */
-export interface Transaction {
-  readonly start: () => Step
-  /** Takes the replies in the order of the commands. An acceptance before the end of the content is none: Dialogue. */
-  readonly replied: (command: Command, reply: Reply, meaning: Meaning, more: boolean) => Step
-  readonly contentBegun: () => void
-  readonly contentComplete: () => void
-  readonly progress: () => Progress
-  /** One for each planned recipient, in their order. */
-  readonly verdicts: () => ReadonlyArray<Verdict>
-}
+/**
+ * How far the content has got: `Due` once it may begin, `Complete` once its last octet was given to the dialogue,
+ * `Declined` if a single dot stands in its place.
+ */
+export type Progress = "None" | "Due" | "Flowing" | "Complete" | "Declined"
 
 /**
  * Whether the refusal of a recipient means "too many for one transaction" rather than this recipient (RFC 5321
@@ -70,217 +61,206 @@ export const isOverflow = (reply: Reply, acceptedBefore: number): boolean => {
 
 const wait: Step = { _tag: "Wait" }
 const halt: Step = { _tag: "Halt" }
+const done: Step = { _tag: "Done", reset: false }
+const doneWithReset: Step = { _tag: "Done", reset: true }
 const open: Verdict = { _tag: "Open" }
-const acceptedInPart: Step = {
-  _tag: "Violated",
-  reason: "the last chunk was accepted after one before it was refused"
-}
-
-// RFC 2033 section 4.2: no recipient, no 354; and how many replies a dot would get there is anybody's guess.
-const openData = (accepted: number, dialect: "smtp" | "lmtp"): Step => {
-  if (accepted > 0) return { _tag: "Content" }
-  return dialect === "smtp"
-    ? { _tag: "Decline" }
-    : { _tag: "Violated", reason: "DATA was opened though no recipient was accepted" }
-}
-
+const held: Verdict = { _tag: "Held" }
 const submitOne = (command: Command): Step => ({ _tag: "Submit", commands: [command] })
 
-/** A transaction for one batch of a plan. */
-export const make = (
-  { ahead, framing, mail, policy }: Pick<Plan, "ahead" | "framing" | "mail" | "policy">,
-  recipients: ReadonlyArray<PlannedRecipient>,
-  dialect: "smtp" | "lmtp"
-): Transaction => {
-  const rcptReplies: Array<Reply> = []
-  const finals: Array<Reply> = []
-  let mailReply: Reply | undefined
-  let dataReply: Reply | undefined
-  let refusedChunk: Reply | undefined
-  let isInPart = false
-  let accepted = 0
-  let progress: Progress = "None"
+type Envelope = Pick<Plan, "framing" | "mail" | "policy"> & {
+  /** `undefined` where the program has sent the envelope itself. */
+  readonly ahead: Ahead | undefined
+}
 
-  const done = (reset: boolean): Step => ({ _tag: "Done", reset })
+/** One batch of a plan, or the content of an envelope that the program has sent by hand. */
+export class Transaction {
+  private readonly rcptReplies: Array<Reply> = []
+  private readonly finals: Array<Reply> = []
+  private mailReply: Reply | undefined
+  private dataReply: Reply | undefined
+  private refusedChunk: Reply | undefined
+  private isInPart = false
+  private accepted = 0
+  private reached: Progress = "None"
+  private latest: Extract<Verdict, { readonly _tag: "Accepted" }> | undefined
 
-  const envelope = (): ReadonlyArray<Command> => [mail, ...recipients.map(({ command }) => command)]
+  constructor(
+    private readonly envelope: Envelope,
+    readonly recipients: ReadonlyArray<PlannedRecipient>,
+    private readonly dialect: "smtp" | "lmtp"
+  ) {}
 
-  const start = (): Step => {
+  /** DATA by hand, for as many recipients as have been accepted. */
+  static byHand(accepted: number, dialect: "smtp" | "lmtp"): Transaction {
+    const transaction = new Transaction(
+      { ahead: undefined, framing: "data", mail: Commands.data, policy: "any" },
+      [],
+      dialect
+    )
+    transaction.accepted = accepted
+    return transaction
+  }
+
+  start(): Step {
+    const { ahead, mail } = this.envelope
     switch (ahead) {
+      case undefined:
+        return submitOne(Commands.data)
       case "command":
         return submitOne(mail)
       case "envelope":
-        return { _tag: "Submit", commands: envelope() }
+        return { _tag: "Submit", commands: this.commands() }
       case "data":
-        return { _tag: "Submit", commands: [...envelope(), Commands.data] }
+        return { _tag: "Submit", commands: [...this.commands(), Commands.data] }
       case "content":
-        return { _tag: "Offer", commands: envelope() }
+        this.reached = "Due"
+        return { _tag: "Offer", commands: this.commands() }
     }
   }
 
-  // What was offered before anybody was accepted goes to nobody.
-  const afterOffer = (): Step => (accepted === 0 && progress !== "Complete" ? halt : wait)
-
-  const afterEnvelope = (): Step => {
-    if (ahead === "data") return wait
-    if (ahead === "content") return afterOffer()
-    const heldBack = policy === "all" && accepted < recipients.length
-    if (accepted === 0 || heldBack) return done(true)
-    return framing === "bdat" ? { _tag: "Content" } : submitOne(Commands.data)
-  }
-
-  const afterMail = (meaning: Meaning): Step => {
-    const first = recipients[0]
-    if (ahead !== "command" || first === undefined) return wait
-    return meaning === "Refusal" ? done(true) : submitOne(first.command)
-  }
-
-  const afterRcpt = (reply: Reply, meaning: Meaning): Step => {
-    rcptReplies.push(reply)
-    if (meaning === "Success") accepted++
-    const next = recipients[rcptReplies.length]
-    if (next === undefined) return afterEnvelope()
-    return ahead === "command" ? submitOne(next.command) : wait
-  }
-
-  const afterData = (meaning: Meaning): Step =>
-    meaning === "Refusal" ? done(true) : openData(accepted, dialect)
-
-  // RFC 3030 section 2: behind a chunk that was refused none is sent, and the state is indeterminate.
-  const afterChunk = (reply: Reply, meaning: Meaning): Step => {
-    if (meaning !== "Refusal") return wait
-    refusedChunk ??= reply
-    return progress === "Flowing" ? halt : wait
-  }
-
-  const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
-    if (progress === "Declined") return done(false)
-    if (refusedChunk !== undefined && meaning !== "Refusal") {
-      isInPart = true
-      return acceptedInPart
-    }
-    finals.push(reply)
-    if (more) return wait
-    if (progress === "Flowing") return { _tag: "Stopped" }
-    return done(meaning === "Refusal" || accepted === 0)
-  }
-
-  const replied = (command: Command, reply: Reply, meaning: Meaning, more: boolean): Step => {
+  /** Takes the replies in the order of the commands. The dialogue lets no acceptance of unfinished content through. */
+  replied(command: Command, reply: Reply, meaning: Meaning, more: boolean): Step {
     switch (command.kind) {
       case "Mail":
-        mailReply = reply
-        return afterMail(meaning)
+        this.mailReply = reply
+        return this.afterMail(meaning)
       case "Rcpt":
-        return afterRcpt(reply, meaning)
+        return this.afterRcpt(reply, meaning)
       case "Data":
-        dataReply = reply
-        return afterData(meaning)
+        this.dataReply = reply
+        return meaning === "Refusal" ? doneWithReset : this.openData()
       case "Bdat":
-        return afterChunk(reply, meaning)
+        return this.afterChunk(reply, meaning)
       default:
-        return afterFinal(reply, meaning, more)
+        return this.afterFinal(reply, meaning, more)
     }
   }
 
-  const repliesPerRecipient = (): boolean => dialect === "lmtp" && progress === "Complete"
-
-  const finalPhase = (): Phase => (progress === "Flowing" ? "content" : "final")
-
-  let latest: Extract<Verdict, { readonly _tag: "Accepted" }> | undefined
-
-  const ofContent = (acceptedBefore: number): Verdict => {
-    if (isInPart) return open
-    if (refusedChunk !== undefined) return { _tag: "Refused", reply: refusedChunk, phase: "bdat" }
-    const final = progress === "Declined" ? undefined : finals[repliesPerRecipient() ? acceptedBefore : 0]
-    if (final === undefined) return open
-    if (isRefusal(final)) return { _tag: "Refused", reply: final, phase: finalPhase() }
-    // Most recipients share the one reply.
-    if (latest?.reply !== final) latest = { _tag: "Accepted", reply: final }
-    return latest
+  contentBegun(): void {
+    this.reached = "Flowing"
   }
 
-  const verdict = (index: number, acceptedBefore: number): Verdict => {
-    if (mailReply !== undefined && isRefusal(mailReply))
-      return { _tag: "Refused", reply: mailReply, phase: "mail" }
-    const rcpt = rcptReplies[index]
+  contentComplete(): void {
+    this.reached = this.envelope.framing === "data" && this.accepted === 0 ? "Declined" : "Complete"
+  }
+
+  progress(): Progress {
+    return this.reached
+  }
+
+  /** One for each planned recipient, in their order. */
+  verdicts(): ReadonlyArray<Verdict> {
+    let acceptedBefore = 0
+    return this.recipients.map((_, index) => {
+      const verdict = this.verdict(index, acceptedBefore)
+      const reply = this.rcptReplies[index]
+      if (reply !== undefined && !isRefusal(reply)) acceptedBefore++
+      return verdict
+    })
+  }
+
+  /** The replies to the content, or the one that refused DATA. */
+  contentReplies(): ReadonlyArray<Reply> {
+    return this.dataReply !== undefined && isRefusal(this.dataReply) ? [this.dataReply] : this.finals
+  }
+
+  /** The refusal of the content for every recipient. */
+  refusal(): { readonly reply: Reply; readonly phase: Phase } | undefined {
+    const replies = this.contentReplies()
+    const [reply] = replies
+    if (reply === undefined || !replies.every(isRefusal)) return undefined
+    return { reply, phase: reply === this.dataReply ? "data" : this.finalPhase() }
+  }
+
+  private commands(): ReadonlyArray<Command> {
+    return [this.envelope.mail, ...this.recipients.map(({ command }) => command)]
+  }
+
+  private afterMail(meaning: Meaning): Step {
+    const [first] = this.recipients
+    if (this.envelope.ahead !== "command" || first === undefined) return wait
+    return meaning === "Refusal" ? doneWithReset : submitOne(first.command)
+  }
+
+  private afterRcpt(reply: Reply, meaning: Meaning): Step {
+    this.rcptReplies.push(reply)
+    if (meaning === "Success") this.accepted++
+    const next = this.recipients[this.rcptReplies.length]
+    if (next === undefined) return this.afterEnvelope()
+    return this.envelope.ahead === "command" ? submitOne(next.command) : wait
+  }
+
+  private afterEnvelope(): Step {
+    const { ahead, framing, policy } = this.envelope
+    if (ahead === "data") return wait
+    // What was offered before anybody was accepted goes to nobody.
+    if (ahead === "content") return this.accepted === 0 && this.reached !== "Complete" ? halt : wait
+    const isHeld = policy === "all" && this.accepted < this.recipients.length
+    if (this.accepted === 0 || isHeld) return doneWithReset
+    return framing === "bdat" ? this.contentDue() : submitOne(Commands.data)
+  }
+
+  private contentDue(): Step {
+    this.reached = "Due"
+    return { _tag: "Content" }
+  }
+
+  // RFC 2033 section 4.2: no recipient, no 354; how many replies a dot would get there is not defined.
+  private openData(): Step {
+    if (this.accepted > 0) return this.contentDue()
+    return this.dialect === "smtp"
+      ? { _tag: "Decline" }
+      : { _tag: "Violated", reason: "DATA was opened though no recipient was accepted" }
+  }
+
+  // RFC 3030 section 2: behind a refused chunk none is sent, and the state is indeterminate.
+  private afterChunk(reply: Reply, meaning: Meaning): Step {
+    if (meaning !== "Refusal") return wait
+    this.refusedChunk ??= reply
+    return this.reached === "Flowing" ? halt : wait
+  }
+
+  private afterFinal(reply: Reply, meaning: Meaning, more: boolean): Step {
+    if (this.reached === "Declined") return done
+    if (this.refusedChunk !== undefined && meaning !== "Refusal") {
+      this.isInPart = true
+      return { _tag: "Violated", reason: "the last chunk was accepted after one before it was refused" }
+    }
+    this.finals.push(reply)
+    if (more) return wait
+    if (this.reached === "Flowing") return { _tag: "Stopped" }
+    return meaning === "Refusal" || this.accepted === 0 ? doneWithReset : done
+  }
+
+  private finalPhase(): Phase {
+    return this.reached === "Flowing" ? "content" : "final"
+  }
+
+  private verdict(index: number, acceptedBefore: number): Verdict {
+    const { policy } = this.envelope
+    if (this.mailReply !== undefined && isRefusal(this.mailReply))
+      return { _tag: "Refused", reply: this.mailReply, phase: "mail" }
+    const rcpt = this.rcptReplies[index]
     if (rcpt !== undefined && isRefusal(rcpt)) {
       const overflow = policy === "any" && isOverflow(rcpt, acceptedBefore)
       return overflow ? { _tag: "Overflow", reply: rcpt } : { _tag: "Refused", reply: rcpt, phase: "rcpt" }
     }
-    if (policy === "all" && accepted < rcptReplies.length) return { _tag: "Held" }
-    if (dataReply !== undefined && isRefusal(dataReply))
-      return { _tag: "Refused", reply: dataReply, phase: "data" }
-    return ofContent(acceptedBefore)
+    if (policy === "all" && this.accepted < this.rcptReplies.length) return held
+    if (this.dataReply !== undefined && isRefusal(this.dataReply))
+      return { _tag: "Refused", reply: this.dataReply, phase: "data" }
+    return this.ofContent(acceptedBefore)
   }
 
-  return {
-    start,
-    replied,
-    contentBegun: () => {
-      progress = "Flowing"
-    },
-    contentComplete: () => {
-      progress = framing === "data" && accepted === 0 ? "Declined" : "Complete"
-    },
-    progress: () => progress,
-    verdicts: () => {
-      let acceptedBefore = 0
-      return recipients.map((_, index) => {
-        const result = verdict(index, acceptedBefore)
-        const reply = rcptReplies[index]
-        if (reply !== undefined && !isRefusal(reply)) acceptedBefore++
-        return result
-      })
-    }
-  }
-}
-
-/** The content of a transaction whose envelope the program has sent by hand. */
-export interface DataTransaction extends Omit<Transaction, "verdicts"> {
-  /** The replies to the content, or the one that refused DATA; `declined` if nobody was there to get it. */
-  readonly result: () => { readonly replies: ReadonlyArray<Reply>; readonly declined: boolean }
-  /** The refusal that counts for everybody. */
-  readonly refusal: () => { readonly reply: Reply; readonly phase: Phase } | undefined
-}
-
-/** DATA and its content, for as many recipients as have been accepted. */
-export const makeData = (accepted: number, dialect: "smtp" | "lmtp"): DataTransaction => {
-  const replies: Array<Reply> = []
-  let progress: Progress = "None"
-  let refusedIn: Phase = "data"
-
-  const afterData = (reply: Reply, meaning: Meaning): Step => {
-    if (meaning === "Refusal") {
-      replies.push(reply)
-      return { _tag: "Done", reset: true }
-    }
-    return openData(accepted, dialect)
-  }
-
-  const afterFinal = (reply: Reply, meaning: Meaning, more: boolean): Step => {
-    if (progress === "Declined") return { _tag: "Done", reset: false }
-    refusedIn = progress === "Flowing" ? "content" : "final"
-    replies.push(reply)
-    if (more) return wait
-    return progress === "Flowing" ? { _tag: "Stopped" } : { _tag: "Done", reset: meaning === "Refusal" }
-  }
-
-  return {
-    start: () => submitOne(Commands.data),
-    replied: (command, reply, meaning, more) =>
-      command.kind === "Data" ? afterData(reply, meaning) : afterFinal(reply, meaning, more),
-    contentBegun: () => {
-      progress = "Flowing"
-    },
-    contentComplete: () => {
-      progress = accepted === 0 ? "Declined" : "Complete"
-    },
-    progress: () => progress,
-    result: () => ({ replies, declined: progress === "Declined" }),
-    refusal: () => {
-      const [first] = replies
-      return first !== undefined && replies.every(isRefusal) ? { reply: first, phase: refusedIn } : undefined
-    }
+  private ofContent(acceptedBefore: number): Verdict {
+    if (this.isInPart || this.reached === "Declined") return open
+    if (this.refusedChunk !== undefined) return { _tag: "Refused", reply: this.refusedChunk, phase: "bdat" }
+    const isByRecipient = this.dialect === "lmtp" && this.reached === "Complete"
+    const final = this.finals[isByRecipient ? acceptedBefore : 0]
+    if (final === undefined) return open
+    if (isRefusal(final)) return { _tag: "Refused", reply: final, phase: this.finalPhase() }
+    // Most recipients share the one reply.
+    if (this.latest?.reply !== final) this.latest = { _tag: "Accepted", reply: final }
+    return this.latest
   }
 }
 

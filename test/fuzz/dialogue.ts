@@ -197,7 +197,7 @@ export const runDialogue = (seed: number): string | undefined => {
     current = {
       content,
       recipients: batch,
-      machine: Transactions.make(plan, batch, dialect),
+      machine: new Transactions.Transaction(plan, batch, dialect),
       framing: plan.framing,
       owner: String(messages.length + 1),
       halted: false,

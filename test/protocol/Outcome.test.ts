@@ -169,7 +169,7 @@ interface Seen {
 const see = (server: string, to: string, sent: string): Seen => {
   const point = points[to] ?? points["nothing"]
   if (point === undefined) throw new Error(`no such point: ${to}`)
-  const transaction = Transactions.make(
+  const transaction = new Transactions.Transaction(
     { mail, ahead: "envelope", framing: point.framing, policy: "any" },
     [{ mailbox, parameters: {}, positions: [0], command: rcpt }],
     "smtp"

@@ -35,7 +35,7 @@ interface Setting {
 }
 
 const transactionOf = (count: number, setting: Setting): Transaction =>
-  Transactions.make(
+  new Transactions.Transaction(
     { mail, ahead: setting.ahead, framing: setting.framing ?? "data", policy: setting.policy ?? "any" },
     plannedRecipients(count),
     setting.dialect ?? "smtp"
@@ -365,7 +365,7 @@ describe("too many recipients (RFC 5321 section 4.5.3.1.10)", () => {
 describe("DATA by hand", () => {
   const reply = (code: number): Reply => makeReply(code, [""])
   const begun = (accepted: number, dialect: "smtp" | "lmtp" = "smtp") => {
-    const transaction = Transactions.makeData(accepted, dialect)
+    const transaction = Transactions.Transaction.byHand(accepted, dialect)
     expect(showStep(transaction.start())).toBe("DATA")
     const said = (command: Command, code: number, more = false): string =>
       showStep(transaction.replied(command, reply(code), Commands.meaning(command.kind, reply(code)), more))
@@ -378,7 +378,8 @@ describe("DATA by hand", () => {
     transaction.contentBegun()
     transaction.contentComplete()
     expect(said(Commands.final, 250)).toBe("Done")
-    expect(transaction.result()).toMatchObject({ replies: [{ code: 250 }], declined: false })
+    expect(transaction.contentReplies()).toMatchObject([{ code: 250 }])
+    expect(transaction.progress()).toBe("Complete")
     expect(transaction.refusal()).toBeUndefined()
   })
 
@@ -411,7 +412,8 @@ describe("DATA by hand", () => {
     transaction.contentBegun()
     transaction.contentComplete()
     expect(said(Commands.final, 250)).toBe("Done")
-    expect(transaction.result()).toStrictEqual({ replies: [], declined: true })
+    expect(transaction.contentReplies()).toStrictEqual([])
+    expect(transaction.progress()).toBe("Declined")
     expect(begun(0, "lmtp").said(Commands.data, 354)).toMatch(/^Violated/)
   })
 
@@ -424,7 +426,7 @@ describe("DATA by hand", () => {
     expect(transaction.refusal()).toMatchObject({ reply: { code: 450 } })
     expect(said(Commands.final, 250)).toBe("Done")
     expect(transaction.refusal()).toBeUndefined()
-    expect(transaction.result().replies).toHaveLength(2)
+    expect(transaction.contentReplies()).toHaveLength(2)
   })
 })
 

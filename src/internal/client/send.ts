@@ -24,8 +24,7 @@ import { hookEffect } from "../effect/hook.js"
 import type { Fork } from "../effect/runtime.js"
 import { clockOf, makeFork, withFiber } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
-import { deliverPrepared } from "../session/deliver.js"
-import { launch } from "../session/launch.js"
+import { deliverPrepared, launch } from "../session/deliver.js"
 import type { Request } from "../session/request.js"
 import type { Established as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
@@ -87,12 +86,10 @@ const deliverWithin = <E, R>(
 export const deliverTraced = <E, R>(
   message: ClientMessage<E, R>
 ): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Tracing.ofSend(
-    "SmtpClient send",
-    nowhere,
-    message.recipients.length,
-    () => deliverWithin(message, true),
-    Effect.succeed
+  Tracing.ofSend("SmtpClient send", nowhere, message.recipients.length, (fiber) =>
+    Effect.tap(deliverWithin(message, true), (receipt) =>
+      Effect.sync(() => Tracing.tellReceipt(fiber, receipt))
+    )
   )
 
 // Which relay an attempt goes to is said by its own span.
@@ -390,7 +387,7 @@ export class ClientMessage<E, R> {
     this.isWithSession = true
     if (content._tag === "Bytes" && this.limitMillis === undefined && !this.isTraced) {
       this.wait(() => {
-        const abandon = launch(session.port, request, content, { fork: this.fork, unheard: hear, ended })
+        const abandon = launch(session.port, request, content, { fork: this.fork, report: hear, ended })
         return () => {
           abandon()
           leave()
@@ -398,10 +395,9 @@ export class ClientMessage<E, R> {
       })
       return
     }
-    const onOutcome = (receipt: AnyReceipt): Effect.Effect<void> => Effect.sync(() => hear(receipt))
     this.wait(() => {
       this.run(
-        Effect.map(Effect.exit(deliverPrepared(session.port, { onOutcome }, request, content)), (exit) => {
+        Effect.map(Effect.exit(deliverPrepared(session.port, request, content, hear)), (exit) => {
           if (this.isGivenUp) return
           if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) {
             leave()

@@ -10,7 +10,9 @@ import type { Canonical, ContentViolation, Facts, Framing } from "../../protocol
 import * as Encoding from "../../protocol/Content.js"
 import type { Content, Streamed } from "../../SmtpContent.js"
 import { replayable } from "../../SmtpContent.js"
+import type { ContentFacts } from "../../protocol/Plan.js"
 import { ContentError, InvalidArgument } from "../../SmtpError.js"
+import type { ContentReport } from "../../SmtpReceipt.js"
 import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./model.js"
 import { empty, encodingOptions, notContent, violated, isOctets } from "./model.js"
 import type { Past } from "./pass.js"
@@ -122,6 +124,20 @@ export const whole = (prepared: PreparedBytes, framing: Framing, bound: number):
   const octets = facts.octets + facts.dotLines + Encoding.endOfData.length
   return octets <= bound ? Encoding.encodeForData(content, allocate) : undefined
 }
+
+/** What a plan has to know of content in memory. */
+export const factsOf = ({ facts }: PreparedBytes): ContentFacts => ({
+  octets: facts.octets,
+  eightBit: facts.eightBit,
+  utf8Header: facts.headerNonAscii
+})
+
+/** What a receipt says of the content. */
+export const reportOf = (facts: Facts): ContentReport => ({
+  octets: facts.octets,
+  changed: facts.changed || facts.finalLineEndAdded,
+  longestLine: facts.longestLine
+})
 
 // The most that one call of a sink is given of content in memory, before transparency.
 const writeLength = 262_144

@@ -10,7 +10,7 @@ import type { Greeted, Services } from "./open.js"
 import type { Driver } from "./driver.js"
 import type { CommandRunner } from "./commands.js"
 import { makeCommandRunner } from "./commands.js"
-import type { Experience } from "./message.js"
+import type { SendState } from "./messageContext.js"
 import type { Settings } from "../options/session.js"
 import type { Attributes } from "../telemetry/tracing.js"
 import { attributesOf } from "../telemetry/tracing.js"
@@ -30,7 +30,7 @@ export interface SessionContext {
 }
 
 /** What a session remembers besides its dialogue. */
-export interface SessionState extends Experience {
+export interface SessionState extends SendState {
   tls: TlsInfo | undefined
 }
 

@@ -1,22 +1,31 @@
-/** DATA by hand: the content of a transaction that the program drives itself. */
+/** DATA by hand: the content of a transaction whose envelope the program has sent itself. */
 import * as Effect from "effect/Effect"
-import * as Transactions from "../../protocol/Transaction.js"
+import { Transaction } from "../../protocol/Transaction.js"
 import type { Content } from "../../SmtpContent.js"
 import type { Disconnection, InvalidArgument } from "../../SmtpError.js"
 import { ContentError, DataError, RecipientsRefused } from "../../SmtpError.js"
 import type { Replies } from "../../SmtpSession.js"
 import type { ContentOptions } from "../../SmtpSubmission.js"
-import * as Contents from "../content/content.js"
-import type { Driver } from "./driver.js"
+import { prepare } from "../content/content.js"
 import { noReply } from "./commands.js"
+import { driveHere, optionsOf } from "./deliver.js"
 import { disconnection } from "./failure.js"
-import { prepareOptions, transact, wholeLength } from "./sendContent.js"
-import * as TransactionRun from "./transactionRun.js"
+import { Message } from "./message.js"
+import type { MessageContext } from "./messageContext.js"
+import type { Request } from "./request.js"
 
-/** Sends DATA and the content in the turn that the fiber holds. */
+const byHand: Request = {
+  envelope: { sender: null, parameters: {}, recipients: [] },
+  recipients: [],
+  policy: "any",
+  maxSplits: 0,
+  inspectionLimit: 0,
+  timeout: undefined
+}
+
+/** Sends DATA and the content in the turn that the fiber has. */
 export const sendData = <E, R>(
-  driver: Driver,
-  dialect: "smtp" | "lmtp",
+  session: MessageContext,
   content: Content<E, R>,
   options: ContentOptions = {}
 ): Effect.Effect<
@@ -26,33 +35,31 @@ export const sendData = <E, R>(
 > =>
   Effect.scoped(
     Effect.gen(function* () {
-      const prepared = yield* Contents.prepare(content, prepareOptions(options, driver.limits.stall))
-      const machine = Transactions.makeData(driver.dialogue.recipients(), dialect)
-      const size = driver.dialogue.capabilities().size
+      const { dialogue, limits, recentLines } = session.driver
+      const prepared = yield* prepare(content, optionsOf(options, limits.stall, false))
+      const size = dialogue.capabilities().size
       if (prepared._tag === "Bytes" && size !== undefined && prepared.facts.octets > size) {
         const detail = `its ${prepared.facts.octets} octets are more than the ${size} that the server takes`
         return yield* new ContentError({ reason: "TooLarge", detail })
       }
-      const whole = prepared._tag === "Bytes" ? Contents.whole(prepared, "data", wholeLength) : undefined
-      const run = TransactionRun.make(driver, machine, {
-        framing: "data",
-        content: whole,
-        onLeft: () => undefined,
-        onEndAfterAbandon: () => undefined
-      })
-      const sending = transact(driver, run, prepared)
-      yield* Effect.onInterrupt(sending, () => Effect.sync(run.abandon))
-      const loss = run.loss()
-      const { replies, declined } = machine.result()
-      const [first, ...others] = replies
-      if (declined) return yield* new RecipientsRefused({ recipients: [], policy: "any" })
-      const refusal = machine.refusal()
-      // Under LMTP a recipient without a reply may have got the message, whatever the others were told.
-      const inDoubt = refusal !== undefined && machine.progress() === "Complete"
-      if (loss !== undefined && (first === undefined || inDoubt)) {
-        return yield* disconnection(loss.failure, loss.phase, driver.recentLines)
+      const transaction = Transaction.byHand(dialogue.recipients(), session.dialect)
+      const message = new Message(session, byHand, undefined, undefined)
+      yield* driveHere(session, byHand, prepared, message, () =>
+        message.startByHand(prepared, transaction)
+      ).pipe(Effect.onInterrupt(() => Effect.sync(() => message.abandon())))
+      if (message.contentError !== undefined) return yield* message.contentError
+      if (transaction.progress() === "Declined") {
+        return yield* new RecipientsRefused({ recipients: [], policy: "any" })
       }
-      if (first === undefined) return yield* disconnection(noReply, "data", driver.recentLines)
+      const { loss } = message
+      const [first, ...others] = transaction.contentReplies()
+      const refusal = transaction.refusal()
+      // Under LMTP a recipient without a reply may have got the message, whatever the others were told.
+      const isUnknown = refusal !== undefined && loss?.phase === "final"
+      if (loss !== undefined && (first === undefined || isUnknown)) {
+        return yield* disconnection(loss.failure, loss.phase, recentLines)
+      }
+      if (first === undefined) return yield* disconnection(noReply, "data", recentLines)
       return refusal === undefined ? [first, ...others] : yield* new DataError(refusal)
     })
   )

@@ -1,141 +1,47 @@
 /**
- * `deliver` and `send`: drives one message in the fiber of whoever gave it, which says EHLO, pulls the content, and
- * waits. What the message does on the wire is decided by message.
+ * The driver of a message: does in a fiber what the message demands. `deliver` and `send` drive it in the caller's fiber;
+ * `launch` forks one only if there is a demand. What the message does on the wire is decided in message.ts.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Runtime from "effect/Runtime"
+import type * as Fiber from "effect/Fiber"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { ContentFacts } from "../../protocol/Plan.js"
-import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
+import type { InvalidArgument } from "../../SmtpError.js"
 import { ContentError } from "../../SmtpError.js"
+import type { ContentReport, Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import type { SendError } from "../../SmtpSession.js"
-import type { Submission } from "../../SmtpSubmission.js"
-import type { Receipt } from "./account.js"
-import { failureOf, noAccount, receiptOf } from "./account.js"
-import { describeCause } from "../effect/cause.js"
-import type { AnyFiber } from "../effect/runtime.js"
-import type { Prepared, PreparedStream } from "../content/content.js"
+import type { ContentOptions, Submission } from "../../SmtpSubmission.js"
+import type { Prepared, PreparedBytes, PreparedStream, PrepareOptions, Sink } from "../content/content.js"
 import * as Contents from "../content/content.js"
 import type { Past } from "../content/pass.js"
-import { warnOf } from "./logUnknown.js"
-import type { Turn } from "./driver.js"
-import { invalidArgument } from "./failure.js"
+import { describeCause } from "../effect/cause.js"
 import { hookEffect } from "../effect/hook.js"
-import type { Demand, Message, Port as MessagePort } from "./message.js"
-import * as Messages from "./message.js"
-import * as Meter from "../telemetry/meter.js"
+import type { Fork } from "../effect/runtime.js"
+import { interrupt, makeFork } from "../effect/runtime.js"
+import * as Wakeup from "../effect/wakeup.js"
+import * as Tracing from "../telemetry/tracing.js"
+import { invalidArgument, nested } from "./failure.js"
+import { Message } from "./message.js"
+import type { Demand, MessageContext } from "./messageContext.js"
+import type { Receipt, Settled } from "./receipt.js"
+import { failureOf } from "./receipt.js"
 import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
-import { prepareOptions, sendContent } from "./sendContent.js"
-import * as Tracing from "../telemetry/tracing.js"
 
-/** What a session gives to a delivery. */
-export interface Port extends MessagePort {
-  /** Says EHLO, or HELO, if nobody has, within the turn. */
-  readonly greet: (turn: Turn) => Effect.Effect<void, HeloError | Disconnection>
-  /** Whether a transaction by hand excludes messages of this fiber. */
-  readonly isExcluded: (fiber: AnyFiber) => boolean
-}
-
-/**
- * Delivers a submission. Total over what servers and connections do: what they did is in the receipt.
- *
- * Fails with `InvalidArgument` before anything is sent, and with what the content's own stream fails with, unless
- * a transaction of this message has run before.
- */
-export const deliver = <E, R>(
-  port: Port,
-  submission: Submission<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-  const request = readRequest(submission)
-  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const { stall } = port.driver.limits
-  return deliverPrepared(port, submission, request, prepare(stall, request, submission))
-}
-
-/** Who hears of a message that nobody waits for any more. */
-type Hook = Pick<Submission, "onOutcome">
-
-/** The same with the submission read, and its content prepared if it is in memory. */
-export const deliverPrepared = <E, R>(
-  port: Port,
-  hook: Hook,
-  request: Request,
-  prepared: Preparation<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => conclude(port, hook, request, prepared, Effect.succeed)
-
-/** Delivers, and makes something of the receipt; who is interrupted before that hears of it by the hook. */
-const conclude = <E, R, E2>(
-  port: Port,
-  { onOutcome }: Hook,
-  request: Request,
-  prepared: Preparation<E, R>,
-  conclusion: (receipt: Receipt) => Effect.Effect<Receipt, E2>
-): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
-  const content = prepared._tag === "Bytes" ? prepared : undefined
-  const { driver } = port
-  const concluded = (receipt: Receipt): Effect.Effect<Receipt, E2> => {
-    Meter.settled(receipt)
-    return receipt.unknown.length === 0
-      ? conclusion(receipt)
-      : Effect.zipRight(warnOf(request, content, receipt), conclusion(receipt))
-  }
-  const report = reportUnheard(port, request)
-  const sent = (message: (trace: Tracing.CommandTrace | undefined) => Message) =>
-    Tracing.ofSend(
-      "SMTP send",
-      port.attributes,
-      request.recipients.length,
-      (fiber) =>
-        port.isExcluded(fiber)
-          ? Effect.fail(Messages.nested())
-          : carry(port, request, prepared, message(Tracing.commandsOf(fiber, port.attributes, driver.now))),
-      concluded
-    )
-  if (onOutcome === undefined) return sent((trace) => Messages.make(port, request, report, trace))
-  return Effect.flatMap(Effect.runtime(), (runtime) => {
-    let abandon: () => void = () => undefined
-    const sending = sent((trace) => {
-      const message = Messages.make(
-        port,
-        request,
-        (receipt, unsettled) => {
-          report(receipt, unsettled)
-          Runtime.runFork(runtime)(hookEffect(onOutcome, receipt, request.envelope.parameters.envelopeId))
-        },
-        trace
-      )
-      abandon = message.abandon
-      return message
-    })
-    return Effect.onInterrupt(sending, () => Effect.sync(() => abandon()))
-  })
-}
-
-/**
- * What became of a message whose sender was interrupted goes to metrics and log. A sender that has timed out was told
- * Unknown, which then counts.
- */
-export const reportUnheard =
-  ({ driver }: Port, request: Request): Messages.Report =>
-  (receipt, content) => {
-    if (request.timeout !== undefined) return
-    Meter.settled(receipt)
-    driver.fork(warnOf(request, content, receipt))
-  }
-
-interface Opening<E, R> {
-  readonly _tag: "Opening"
-  readonly submission: Submission<E, R>
-  /** Where it goes on over several deliveries. */
-  readonly past?: Past
-}
+// -- content
 
 /** Content in memory, or a stream to be opened within the send. */
 export type Preparation<E, R> =
-  Prepared<E, R> | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument } | Opening<E, R>
+  | Prepared<E, R>
+  | { readonly _tag: "Failed"; readonly error: ContentError | InvalidArgument }
+  | {
+      readonly _tag: "Opening"
+      readonly submission: Submission<E, R>
+      /** What the stream has given on earlier attempts. */
+      readonly past?: Past
+    }
 
 /** Prepares content in memory; a stream is left as it is, and `stallTimeout` is for streams. */
 export const prepare = <E, R>(
@@ -143,185 +49,132 @@ export const prepare = <E, R>(
   request: Request,
   submission: Submission<E, R>
 ): Preparation<E, R> => {
-  const prepared = Contents.prepareInMemory(submission.content, optionsOf(stallTimeout, request, submission))
+  const prepared = Contents.prepareInMemory(
+    submission.content,
+    optionsOf(submission, stallTimeout, isBinary(request))
+  )
   if (prepared === undefined) return { _tag: "Opening", submission }
   return prepared._tag === "Bytes" ? prepared : { _tag: "Failed", error: prepared }
 }
 
-/** How the content of a submission is to be treated. */
-export const optionsOf = <E, R>(
-  stallTimeout: Duration.Duration,
-  { envelope }: Request,
-  submission: Submission<E, R>
-): Contents.PrepareOptions => ({
-  ...prepareOptions(submission, stallTimeout),
-  binary: envelope.parameters.body === "BINARYMIME"
-})
+const isBinary = ({ envelope }: Request): boolean => envelope.parameters.body === "BINARYMIME"
 
-const carry = <E, R>(
-  port: Port,
-  request: Request,
-  preparation: Preparation<E, R>,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-  switch (preparation._tag) {
-    case "Bytes":
-    case "Stream":
-      return withinTimeout(drive(port, request, preparation, message), request, message)
-    case "Failed":
-      return unsent(request, preparation.error)
-    case "Opening": {
-      const { past, submission } = preparation
-      const { stall } = port.driver.limits
-      const opened = Contents.prepare(submission.content, optionsOf(stall, request, submission), past)
-      const sent = Effect.flatMap(opened, (content) => drive(port, request, content, message))
-      return withinTimeout(Effect.scoped(sent), request, message).pipe(
-        Effect.catchIf(isContentError, (error) => unsent(request, error))
-      )
-    }
-  }
-}
+export const optionsOf = (
+  options: ContentOptions,
+  stallTimeout: Duration.Duration,
+  binary: boolean
+): PrepareOptions => ({
+  lineEnds: options.lineEnds ?? "convert",
+  longLines: options.longLines ?? "send",
+  allowNul: options.allowNul ?? false,
+  allowEmpty: options.allowEmpty ?? false,
+  binary,
+  stallTimeout
+})
 
 const isContentError = (error: unknown): error is ContentError => error instanceof ContentError
 
-const unsent = (
-  request: Request,
-  error: ContentError | InvalidArgument
-): Effect.Effect<Receipt, InvalidArgument> =>
-  error._tag === "ContentError"
-    ? Effect.sync(() => receiptOf(request, noAccount(), () => error))
-    : Effect.fail(error)
+// -- the driver
 
-const withinTimeout = <E, R>(
-  sent: Effect.Effect<Receipt, E, R>,
-  request: Request,
-  message: Message
-): Effect.Effect<Receipt, E, R> => {
-  const { timeout } = request
-  if (timeout === undefined) return sent
-  const limitMillis = Math.ceil(request.limitMillis ?? Duration.toMillis(timeout))
-  const expired = Effect.map(Effect.sleep(timeout), () =>
-    message.expire({ _tag: "Expired", phase: "idle", limitMillis, isOfSend: true })
-  )
-  // A limit holds in uninterruptible regions too, such as finalizers.
-  return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
-}
-
-/** Carries a message with its content through the session. */
+/**
+ * Drives a message from `act` until it is settled. `run` is given what needs a fiber, which goes on to the end in that
+ * fiber; `done` hears of the end if nothing needed one.
+ */
 const drive = <E, R>(
-  port: Port,
-  request: Request,
-  content: Prepared<E, R>,
-  message: Message
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  guarded(
-    message,
-    step(port, request, content, message, () => message.begin(content))
-  )
-
-/** Does what a message has asked for, and all that it asks for after that, until it is settled. */
-export const serve = <E, R>(
-  port: Port,
+  session: MessageContext,
   request: Request,
   content: Prepared<E, R>,
   message: Message,
-  demand: Demand
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  guarded(message, answer(port, request, content, message, demand))
-
-/**
- * Whoever is interrupted, or dies, while it drives a message gives it up. One guard for all of it: between two guards
- * there would be a moment without.
- */
-const guarded = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.onExit(use, (exit) => {
-    if (Exit.isSuccess(exit)) return Effect.void
-    return Effect.sync(Exit.isInterrupted(exit) ? message.abandon : message.leave)
+  act: () => void,
+  run: (rest: Effect.Effect<Settled, InvalidArgument | E, R>) => void,
+  done: (exit: Exit.Exit<Settled, InvalidArgument>) => void
+): void => {
+  message.listen((progress) => {
+    if (progress._tag === "Settled") done(Exit.succeed(progress))
+    else if (progress._tag === "NotAllowed") done(Exit.fail(progress.error))
+    else
+      run(
+        Effect.flatMap(answer(session, request, content, message, progress), (next) =>
+          driveHere(session, request, content, message, next)
+        )
+      )
   })
+  act()
+}
 
-/** What the message asks for, once `act` has answered what it asked for before. */
-const step = <E, R>(
-  port: Port,
+/** Drives a message in the fiber that runs the effect. */
+export const driveHere = <E, R>(
+  session: MessageContext,
   request: Request,
   content: Prepared<E, R>,
   message: Message,
   act: () => void
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+): Effect.Effect<Settled, InvalidArgument | E, R> =>
   Effect.async((resume) => {
-    message.listen((demand) => resume(answer(port, request, content, message, demand)))
-    act()
+    drive(session, request, content, message, act, resume, resume)
   })
 
+/** Does what is demanded; gives the answer, which lets the message go on. */
 const answer = <E, R>(
-  port: Port,
+  session: MessageContext,
   request: Request,
   content: Prepared<E, R>,
   message: Message,
   demand: Demand
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-  const after = (act: () => void): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-    step(port, request, content, message, act)
+): Effect.Effect<() => void, E, R> => {
   switch (demand._tag) {
-    case "Settled":
-      return Effect.succeed(demand.receipt)
-    case "Refused":
-      return Effect.fail(demand.error)
     case "Greet":
-      return Effect.flatMap(Effect.either(port.greet(demand.turn)), (greeted) =>
-        after(() => message.greeted(greeted._tag === "Left" ? greeted.left : undefined))
-      )
+      return Effect.match(session.greet(message), {
+        onSuccess: () => () => message.greeted(undefined),
+        onFailure: (error) => () => message.greeted(error)
+      })
     case "Inspect":
-      return Effect.flatMap(Effect.either(mended(message, streamFacts(port, request, content))), (looked) =>
-        looked._tag === "Right"
-          ? after(() => message.inspected(looked.right))
-          : failed(message, looked.left, after)
-      )
+      return accounted(message, streamFacts(session, request, content), (facts) => message.inspected(facts))
     case "Send":
-      return Effect.flatMap(
-        Effect.either(mended(message, sendContent(port.driver, demand.run, content, demand.require7bit))),
-        (sent) =>
-          sent._tag === "Right"
-            ? after(() => message.contentSent(sent.right))
-            : failed(message, sent.left, after)
+      return accounted(message, sendContent(session, message, content, demand.require7bit), (report) =>
+        message.settleTransaction(report)
       )
   }
 }
 
-/** The content failed: for its giver if it is the first time that it was run, else for the recipients that are left. */
-const failed = <E, R>(
+/**
+ * The content failed: for its giver on its first run, else for the recipients that are left. Not even a defect may take
+ * with it what the server has said of the recipients before.
+ */
+const accounted = <A, E, R>(
   message: Message,
-  error: E | ContentError,
-  after: (act: () => void) => Effect.Effect<Receipt, InvalidArgument | E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => {
-  if (isContentError(error)) return after(() => message.contentFailed(error))
-  return message.hasRun() ? after(() => message.contentFailed(failedLater(error))) : Effect.fail(error)
+  use: Effect.Effect<A, ContentError | E, R>,
+  tell: (value: A) => void
+): Effect.Effect<() => void, E, R> => {
+  const failed = (error: ContentError) => () => message.contentFailed(error)
+  return use.pipe(
+    Effect.map((value) => () => tell(value)),
+    Effect.catchAll((error) => {
+      if (isContentError(error)) return Effect.succeed(failed(error))
+      return message.hasRun ? Effect.succeed(failed(failedLater(error, "failed"))) : Effect.fail(error)
+    }),
+    Effect.catchAllDefect((defect) =>
+      message.hasRun ? Effect.succeed(failed(failedLater(defect, "ended in a defect"))) : Effect.die(defect)
+    )
+  )
 }
 
-const failedLater = (error: unknown, end = "failed"): ContentError =>
+const failedLater = (error: unknown, end: string): ContentError =>
   new ContentError({
     reason: "Failed",
     detail: `the stream ${end} on a later run: ${describeCause(error)}`
   })
 
-/** A defect of the content must not take with it what the server has said of those before. */
-const mended = <A, E, R>(
-  message: Message,
-  use: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | ContentError, R> =>
-  Effect.catchAllDefect(use, (defect) =>
-    message.hasRun() ? Effect.fail(failedLater(defect, "ended in a defect")) : Effect.die(defect)
-  )
-
 /** What the plan has to know of a stream, which is looked at as far as the server makes it necessary. */
 const streamFacts = <E, R>(
-  { driver }: Port,
-  request: Request,
+  { driver }: MessageContext,
+  { inspectionLimit }: Request,
   content: Prepared<E, R>
 ): Effect.Effect<ContentFacts, ContentError | E, R> => {
-  if (content._tag === "Bytes") return Effect.succeed(Messages.factsOf(content))
+  if (content._tag === "Bytes") return Effect.succeed(Contents.factsOf(content))
   const octets = content.declaredSize
   if (content.content7bit) return Effect.succeed({ octets, eightBit: false, utf8Header: false })
-  return peek(content, driver.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit)
+  return peek(content, driver.dialogue.capabilities().eightBitMime ? 1 : inspectionLimit)
 }
 
 const peek = <E, R>(
@@ -334,16 +187,212 @@ const peek = <E, R>(
     utf8Header: facts.headerNonAscii
   }))
 
+/**
+ * Sends the content until the transaction has ended, which may be before its end: then it gives `undefined`. What fails
+ * or is interrupted stops the transaction, and waits for that.
+ */
+const sendContent = <E, R>(
+  { driver }: MessageContext,
+  message: Message,
+  content: Prepared<E, R>,
+  require7bit: boolean
+): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
+  Effect.suspend(() => {
+    const ended = Wakeup.until(message.changes, () => (message.isRunning ? undefined : Effect.void))
+    const maxSize = driver.dialogue.capabilities().size
+    const put: Sink<never, never> = (octets, last) =>
+      Effect.suspend(() => {
+        switch (message.mayPut()) {
+          case "Never":
+            return Effect.never
+          case "NotYet":
+            return Effect.zipRight(mayPut, put(octets, last))
+          case "Now":
+            message.put(octets, last)
+            return last ? Effect.void : driver.drain
+        }
+      })
+    const mayPut = Wakeup.until(message.changes, () =>
+      message.mayPut() === "NotYet" ? undefined : Effect.void
+    )
+    message.contentBegun()
+    const sending = Contents.run(content, { framing: message.framing, maxSize, require7bit }, put)
+    // The end of the transaction ends the content in uninterruptible regions too.
+    return Effect.raceFirst(
+      Effect.interruptible(Effect.map(sending, Contents.reportOf)),
+      Effect.as(ended, undefined)
+    ).pipe(
+      Effect.tapErrorCause(() =>
+        Effect.zipRight(
+          Effect.sync(() => message.stop()),
+          ended
+        )
+      ),
+      Effect.zipLeft(ended)
+    )
+  })
+
+// -- deliver and send
+
+/** Hears once what became of a message whose caller was interrupted, or whose timeout has run out. */
+export type Report = (receipt: AnyReceipt) => void
+
+/**
+ * Delivers a submission. Total over what servers and connections do: that is in the receipt. Fails with
+ * `InvalidArgument` before anything is sent, and with what the content's own stream fails with, unless a transaction of
+ * this message has run before.
+ */
+export const deliver = <E, R>(
+  session: MessageContext,
+  submission: Submission<E, R>
+): Effect.Effect<Receipt, InvalidArgument | E, R> => submit(session, submission, Effect.succeed)
+
 /** `deliver` that fails when nobody was accepted. */
 export const send = <E, R>(
-  port: Port,
+  session: MessageContext,
   submission: Submission<E, R>
-): Effect.Effect<Receipt, SendError | E, R> => {
-  const request = readRequest(submission)
-  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
-  const { stall } = port.driver.limits
-  return conclude(port, submission, request, prepare(stall, request, submission), (receipt) => {
+): Effect.Effect<Receipt, SendError | E, R> =>
+  submit(session, submission, (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
+
+const submit = <E, R, E2>(
+  session: MessageContext,
+  submission: Submission<E, R>,
+  conclude: (receipt: Receipt) => Effect.Effect<Receipt, E2>
+): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
+  const request = readRequest(submission)
+  if (isInvalid(request)) return Effect.fail(invalidArgument(request))
+  const prepared = prepare(session.driver.limits.stall, request, submission)
+  const { onOutcome } = submission
+  if (onOutcome === undefined) return deliverPrepared(session, request, prepared, undefined, conclude)
+  return Effect.flatMap(makeFork(), (fork) =>
+    deliverPrepared(session, request, prepared, reportTo(onOutcome, request, fork), conclude)
+  )
+}
+
+/** Tells the program's hook. */
+export const reportTo =
+  (onOutcome: NonNullable<Submission["onOutcome"]>, { envelope }: Request, fork: Fork): Report =>
+  (receipt) => {
+    fork(hookEffect(onOutcome, receipt, envelope.parameters.envelopeId))
+  }
+
+/** The same with the submission read, and its content prepared if it is in memory. */
+export const deliverPrepared = <E, R, E2 = never>(
+  session: MessageContext,
+  request: Request,
+  prepared: Preparation<E, R>,
+  report: Report | undefined,
+  conclude: (receipt: Receipt) => Effect.Effect<Receipt, E2> = Effect.succeed
+): Effect.Effect<Receipt, InvalidArgument | E | E2, R> =>
+  Tracing.ofSend("SMTP send", session.attributes, request.recipients.length, (fiber) => {
+    if (session.isExcluded(fiber)) return Effect.fail(nested())
+    const trace = Tracing.commandsOf(fiber, session.attributes, session.driver.now)
+    const message = new Message(session, request, report, trace)
+    const settled = withinTimeout(opened(session, request, prepared, message), request, message)
+    return guarded(
+      message,
+      Effect.flatMap(settled, ({ receipt, warning }) => {
+        Tracing.tellReceipt(fiber, receipt)
+        return warning === undefined ? conclude(receipt) : Effect.zipRight(warning, conclude(receipt))
+      })
+    )
+  })
+
+/** One guard for all of a message: between two there would be a moment without. */
+const guarded = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onExit(use, (exit) => {
+    if (Exit.isSuccess(exit)) return Effect.void
+    return Effect.sync(() => (Exit.isInterrupted(exit) ? message.abandon() : message.leave()))
+  })
+
+/** The message with its content opened, for as long as it is driven. */
+const opened = <E, R>(
+  session: MessageContext,
+  request: Request,
+  preparation: Preparation<E, R>,
+  message: Message
+): Effect.Effect<Settled, InvalidArgument | E, R> => {
+  const driven = (content: Prepared<E, R>): Effect.Effect<Settled, InvalidArgument | E, R> =>
+    driveHere(session, request, content, message, () => message.start(content))
+  const unsent = (error: ContentError): Effect.Effect<Settled> => Effect.sync(() => message.unsent(error))
+  switch (preparation._tag) {
+    case "Bytes":
+    case "Stream":
+      return driven(preparation)
+    case "Failed":
+      return isContentError(preparation.error) ? unsent(preparation.error) : Effect.fail(preparation.error)
+    case "Opening": {
+      const { past, submission } = preparation
+      const options = optionsOf(submission, session.driver.limits.stall, isBinary(request))
+      const content = Contents.prepare(submission.content, options, past)
+      return Effect.catchIf(Effect.scoped(Effect.flatMap(content, driven)), isContentError, unsent)
+    }
+  }
+}
+
+const withinTimeout = <E, R>(
+  sent: Effect.Effect<Settled, E, R>,
+  { limitMillis, timeout }: Request,
+  message: Message
+): Effect.Effect<Settled, E, R> => {
+  if (timeout === undefined) return sent
+  const limit = Math.ceil(limitMillis ?? Duration.toMillis(timeout))
+  const expired = Effect.map(Effect.sleep(timeout), () =>
+    message.expire({ _tag: "Expired", phase: "idle", limitMillis: limit, isOfSend: true })
+  )
+  // A limit holds in uninterruptible regions too, such as finalizers.
+  return Effect.raceFirst(Effect.interruptible(sent), Effect.interruptible(expired))
+}
+
+// -- without a fiber
+
+/** Who waits for a message that was launched. */
+export interface Waiting {
+  readonly fork: Fork
+  /** The message has ended; not called once it was given up. */
+  readonly ended: (exit: Exit.Exit<Receipt, InvalidArgument>) => void
+  readonly report: Report | undefined
+}
+
+/** Sends content in memory, in a fiber only if one is needed; the function returned gives the message up. */
+export const launch = (
+  session: MessageContext,
+  request: Request,
+  content: PreparedBytes,
+  { ended, fork, report }: Waiting
+): (() => void) => {
+  const message = new Message(session, request, report, undefined)
+  let fiber: Fiber.RuntimeFiber<Settled, InvalidArgument> | undefined
+  let isGivenUp = false
+
+  const settled = (exit: Exit.Exit<Settled, InvalidArgument>): void => {
+    if (Exit.isSuccess(exit) && exit.value.warning !== undefined) fork(exit.value.warning)
+    if (!isGivenUp) ended(Exit.map(exit, ({ receipt }) => receipt))
+  }
+
+  drive<never, never>(
+    session,
+    request,
+    content,
+    message,
+    () => message.start(content),
+    (rest) => {
+      fiber = fork(rest)
+      fiber.addObserver((exit) => {
+        if (Exit.isInterrupted(exit)) message.abandon()
+        else if (Exit.isFailure(exit)) message.leave()
+        settled(exit)
+      })
+    },
+    settled
+  )
+
+  return () => {
+    isGivenUp = true
+    message.abandon()
+    if (fiber !== undefined) interrupt(fiber)
+  }
 }

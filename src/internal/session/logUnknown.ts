@@ -1,20 +1,20 @@
 /**
- * The log line for a message of which nobody knows whether it was accepted: whoever looks into it finds the message by
- * its envelope id and its Message-ID.
+ * The log line for a message whose outcome is Unknown. The message can be found by its envelope id and its Message-ID;
+ * no address is named.
  */
 import * as Effect from "effect/Effect"
 import type { Receipt } from "../../SmtpReceipt.js"
 import type { Prepared } from "../content/content.js"
 import type { Request } from "./request.js"
 
-/** A Warning, if an outcome is Unknown. It names no address. */
-export const warnOf = (
+/** A Warning, if an outcome is Unknown. */
+export const warningOf = (
   { envelope }: Request,
   content: Prepared<unknown, unknown> | undefined,
   receipt: Receipt
-): Effect.Effect<void> => {
+): Effect.Effect<void> | undefined => {
   const [first] = receipt.unknown
-  if (first === undefined) return Effect.void
+  if (first === undefined) return undefined
   const count = receipt.unknown.length
   const { envelopeId } = envelope.parameters
   const messageId = content?._tag === "Bytes" ? messageIdOf(content.content.octets) : undefined

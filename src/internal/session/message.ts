@@ -1,397 +1,500 @@
 /**
- * One message on its way through a session, without an effect: takes its turn and goes through as many transactions as
- * it needs, and accounts for every recipient. What only a fiber can do (say EHLO, look at a stream, send one) it asks
- * for; small content in memory it sends by itself. The rules of a transaction are those of protocol/Transaction; what
- * is on the wire is that of transactionRun.
+ * The road of one message through a session, as a machine without effects. It is the message's turn and the owner of
+ * its commands. Where a fiber is needed it makes a demand, and goes on once that is answered (see deliver.ts).
+ *
+ * Theory of operation
+ *
+ * 1. Waiting. `start` asks the session for a turn. Nothing is on the wire yet.
+ * 2. Getting ready. `begin` is called when the turn comes. If nobody has said EHLO, the message demands it (`Greet`).
+ *    Content in memory is known; a stream is looked at first (`Inspect`), as far as the server makes that necessary.
+ *    protocol/Plan decides the commands, and what leaves before the first reply.
+ * 3. In a transaction, one for each batch of recipients. protocol/Transaction says after each reply what comes next, and
+ *    `follow` does it. Small content leaves in one write with its commands; other content is demanded (`Send`) and
+ *    comes in through `put`.
+ * 4. Left. With its last octet the message may pass its turn on: the next message, or QUIT, follows in the same write.
+ *    Only replies are still to come.
+ * 5. Ended. All replies are in, or the session has failed. protocol/Outcome gives each recipient its outcome. If
+ *    recipients are left, the next transaction follows, at once or when the turn comes again.
+ * 6. Settled. The receipt goes out, the turn is given back, and everything the message held is released.
+ *
+ * What is guaranteed
+ *
+ * - Every recipient gets one outcome, and the receipt is given once: as `Settled`, or as the report of a message that
+ *   was given up.
+ * - Unknown begins when the last octet is handed to the socket. At a failure `isHanded` decides: what is still in memory
+ *   never leaves, and is NotSent. If only the caller gives up, a complete message does leave (`settledNow`).
+ * - Nothing follows half-sent content under DATA, where a dot would complete it and RSET would be text: the connection is
+ *   destroyed. Between chunks of BDAT the envelope can be reset.
+ * - RSET follows a refusal or an unfinished transaction, unless commands of another owner are behind it already.
+ *
+ * Giving up
+ *
+ * `abandon` is called when the caller is interrupted, `expire` when the send's own timeout runs out. What has not left is
+ * withdrawn. The replies to what has left must come within the session's grace, or the session ends. A complete message
+ * cannot be recalled; it is reported when its reply is in. `expire` gives the receipt as it stands and, in the same
+ * step, keeps from leaving what it calls NotSent.
  */
-import type { Capabilities } from "../../protocol/Capabilities.js"
+import type { Command, Meaning, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
-import type { Circumstances, ContentFacts, Plan, PlannedRecipient } from "../../protocol/Plan.js"
-import * as Plans from "../../protocol/Plan.js"
-import * as Transactions from "../../protocol/Transaction.js"
-import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
-import { ContentError, NotSupported } from "../../SmtpError.js"
+import type { Framing } from "../../protocol/Content.js"
+import { endOfData } from "../../protocol/Content.js"
+import type { Loss } from "../../protocol/Outcome.js"
+import { lossOf } from "../../protocol/Outcome.js"
+import type { ContentFacts, Plan, PlannedRecipient } from "../../protocol/Plan.js"
+import type { Reply } from "../../protocol/Reply.js"
+import type { Step } from "../../protocol/Transaction.js"
+import { Transaction } from "../../protocol/Transaction.js"
+import type { ContentError, Disconnection, HeloError } from "../../SmtpError.js"
 import type { ContentReport } from "../../SmtpReceipt.js"
 import type { NotSentCause } from "../../SmtpSession.js"
-import type { Receipt } from "./account.js"
-import { forget, interrupted, noAccount, receiptOf, settle } from "./account.js"
 import type { Prepared } from "../content/content.js"
-import * as Contents from "../content/content.js"
-import type { Turn, Driver, Failure, Owner } from "./driver.js"
-import { disconnection, inClear, nested, refusedLocally } from "./failure.js"
+import { factsOf, reportOf, whole } from "../content/content.js"
+import type { Wakeup } from "../effect/wakeup.js"
+import { make as makeWakeup } from "../effect/wakeup.js"
+import type { CommandTrace } from "../telemetry/tracing.js"
+import type { Failure, Owner, Turn } from "./driver.js"
+import { inClear, nested, refusedLocally } from "./failure.js"
+import type { Demand, MessageContext, NotAllowed } from "./messageContext.js"
+import * as Contexts from "./messageContext.js"
+import type { Receipt, Settled } from "./receipt.js"
+import { interrupted, OutcomeTable } from "./receipt.js"
 import type { Request } from "./request.js"
-import { reportOf, wholeLength } from "./sendContent.js"
-import type { Settings } from "../options/session.js"
-import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
-import type { Run } from "./transactionRun.js"
-import * as TransactionRun from "./transactionRun.js"
 
-/** What a session gives to its messages. */
-export interface Port {
-  readonly driver: Driver
-  readonly dialect: "smtp" | "lmtp"
-  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window">
-  readonly verifiedTls: () => boolean
-  /** Whether EHLO or HELO was accepted. */
-  readonly greeted: () => boolean
-  /** Whether mail would go in clear though the program has asked for TLS. */
-  readonly unprotected: () => boolean
-  readonly experience: Experience
-  /** Whether the session is over with this message: QUIT may leave in the write that ends it. */
-  readonly isLast?: boolean
-  /** What spans say of the session. */
-  readonly attributes: () => Attributes
-}
+const nobody = (): void => undefined
 
-/** What the session has shown so far, which tells how much may be under way at once. */
-export interface Experience {
-  /** The server has given its verdict on a message of this session. */
-  proven: boolean
-  /** The endpoint hangs up on too many commands: RSET is to be spared. */
-  restrained: boolean
-  /** Whether QUIT has left behind a message: nothing may follow it. */
-  leaving: boolean
-}
+export class Message implements Turn, Owner {
+  readonly purpose = "message"
+  private tell: (progress: Demand | Settled | NotAllowed) => void = nobody
+  private content: Prepared<unknown, unknown> | undefined
+  private plan: Plan | undefined
+  private batches: Array<ReadonlyArray<PlannedRecipient>> = []
+  private splitsLeft: number
+  private readonly outcomes: OutcomeTable
 
-/** What a message asks of whoever drives it; nothing goes on before the answer. */
-export type Demand =
-  /** EHLO, within the turn; then `greeted`. */
-  | { readonly _tag: "Greet"; readonly turn: Turn }
-  /** A look at the stream; then `inspected`. */
-  | { readonly _tag: "Inspect" }
-  /** The content of a run; then `contentSent` or `contentFailed`. */
-  | { readonly _tag: "Send"; readonly run: Run; readonly require7bit: boolean }
-  /** Nothing any more. */
-  | { readonly _tag: "Settled"; readonly receipt: Receipt }
-  /** Nothing any more: what the program asked for cannot be. */
-  | { readonly _tag: "Refused"; readonly error: InvalidArgument }
+  // The transaction under way, or ended and not settled yet.
+  private transaction: Transaction | undefined
+  isRunning = false
+  private isSending = false
+  private isHalted = false
+  private isAbandoned = false
+  private bytesPut = 0
+  contentError: ContentError | undefined
+  /** How the session ended, if that cut the transaction short. */
+  loss: Loss<Failure> | undefined
+  private wakeup: Wakeup | undefined
 
-export interface Message {
-  /** From now on `ask` hears of every demand. */
-  readonly listen: (ask: (demand: Demand) => void) => void
-  /** Asks for the turn. */
-  readonly begin: (content: Prepared<unknown, unknown>) => void
-  readonly greeted: (error: HeloError | Disconnection | undefined) => void
-  readonly inspected: (facts: ContentFacts) => void
-  readonly contentSent: (report: ContentReport | undefined) => void
-  readonly contentFailed: (error: ContentError) => void
-  /** Whether a transaction of this message has run before the present one. */
-  readonly hasRun: () => boolean
-  /** Gives the message up for this failure: what is known now, and the rest is reported, if anything is under way. */
-  readonly expire: (failure: Failure) => Receipt
-  /**
-   * Nobody waits any more: what has not left is withdrawn, and what becomes of the message is reported as soon as it is
-   * known. That is now, if nothing of it is under way.
-   */
-  readonly abandon: () => void
-  /** Whoever waits hears of something else, which the message has come to nothing by. */
-  readonly leave: () => void
-}
-
-export { nested }
-
-type Batch = ReadonlyArray<PlannedRecipient>
-
-/** Why recipients that had no transaction yet get none. */
-type Stop = () => NotSentCause
-
-interface Current {
-  readonly run: Run
-  readonly machine: Transactions.Transaction
-  readonly batch: Batch
-}
-
-/** Hears what became of a message that nobody waits for; with its content, as long as that is needed. */
-export type Report = (receipt: Receipt, content: Prepared<unknown, unknown> | undefined) => void
-
-/**
- * `report` hears of a message once and as soon as it is known. It outlives the content, and is not to hold it.
- */
-export const make = (port: Port, request: Request, report: Report, trace?: CommandTrace): Message => {
-  const { driver } = port
-  const { dialogue, recentLines } = driver
-  const account = noAccount()
-  let ask: (demand: Demand) => void = () => undefined
-  let content: Prepared<unknown, unknown> | undefined
-  let plan: Plan | undefined
-  let plannedFor: Capabilities | undefined
-  let waiting: Array<Batch> = []
-  let splits = request.maxSplits
-  let runs = 0
-  let current: Current | undefined
-  let settled = true
-  let sending = false
-  let reported = false
-
-  // What is over lets go of all that it held: garbage that has grown old keeps alive what it points to.
-  const leaveWith = (demand: Demand): void => {
-    const tell = ask
-    ask = () => undefined
-    content = undefined
-    plan = undefined
-    current = undefined
-    driver.leaveTurn(turn)
-    tell(demand)
+  /** `report` hears once what became of a message that was given up, as soon as it is known. */
+  constructor(
+    private readonly session: MessageContext,
+    private readonly request: Request,
+    private report: ((receipt: Receipt) => void) | undefined,
+    readonly trace: CommandTrace | undefined
+  ) {
+    this.splitsLeft = request.maxSplits
+    this.outcomes = new OutcomeTable(request, session.driver.recentLines)
   }
 
-  const isUnderWay = (): boolean => current?.run.hasEnded() === false
+  // -- 1. waiting
 
-  const finish = (missing: Stop): void =>
-    leaveWith({ _tag: "Settled", receipt: receiptOf(request, account, missing) })
+  /** From now on `tell` hears every demand, and how the message ends. */
+  listen(tell: (progress: Demand | Settled | NotAllowed) => void): void {
+    this.tell = tell
+  }
 
-  const planned = (facts: ContentFacts): void => {
+  start(content: Prepared<unknown, unknown>): void {
+    this.content = content
+    this.session.driver.takeTurn(this)
+  }
+
+  /** Sends the content of an envelope that the program has sent itself, in a turn that its fiber has. */
+  startByHand(content: Prepared<unknown, unknown>, transaction: Transaction): void {
+    this.content = content
+    this.run(transaction)
+  }
+
+  rejected(failure: Failure): void {
+    this.end(this.settledNow(failure))
+  }
+
+  // -- 2. getting ready
+
+  // Nobody else changes the state of the session while the message has the turn.
+  begin(): void {
+    const { plan, session } = this
+    const { dialogue } = session.driver
+    if (plan !== undefined) {
+      // The turn was another's in between: if the session has changed since, the refusal of those left stands.
+      if (dialogue.inTransaction() || dialogue.capabilities() !== plan.capabilities) this.finish()
+      else this.runNext(plan)
+    } else if (session.unprotected()) {
+      this.end({ _tag: "NotAllowed", error: inClear() })
+    } else if (session.greeted()) {
+      this.inspect()
+    } else {
+      this.tell({ _tag: "Greet" })
+    }
+  }
+
+  greeted(error: HeloError | Disconnection | undefined): void {
+    if (error === undefined) this.inspect()
+    else this.finish(() => error)
+  }
+
+  private inspect(): void {
+    if (this.content?._tag === "Bytes") this.inspected(factsOf(this.content))
+    else this.tell({ _tag: "Inspect" })
+  }
+
+  inspected(facts: ContentFacts): void {
+    const { dialogue } = this.session.driver
     if (dialogue.inTransaction()) {
-      leaveWith({ _tag: "Refused", error: nested() })
+      this.end({ _tag: "NotAllowed", error: nested() })
       return
     }
-    const made = planOf(port, request, facts)
-    if (made._tag === "Plan") {
-      plan = made
-      plannedFor = dialogue.capabilities()
-      waiting = [...made.batches]
-      runNext(made)
+    const plan = Contexts.planFor(this.session, this.request, facts)
+    if (plan._tag === "Plan") {
+      this.plan = plan
+      this.batches = [...plan.batches]
+      this.runNext(plan)
       return
     }
-    const error = refusedLocally(made)
-    if (error._tag === "NotSupported") finish(() => error)
-    else leaveWith({ _tag: "Refused", error })
+    const error = refusedLocally(plan)
+    if (error._tag === "NotSupported") this.finish(() => error)
+    else this.end({ _tag: "NotAllowed", error })
   }
 
-  // Nobody else changes what is known of the session while the message has the turn.
-  const admitted = (): void => {
-    if (plan !== undefined) goOn(plan)
-    else if (port.unprotected()) leaveWith({ _tag: "Refused", error: inClear() })
-    else if (port.greeted()) inspect()
-    else ask({ _tag: "Greet", turn })
-  }
+  // -- 3. in a transaction
 
-  // The turn was somebody else's in between, and the session may not be the one that was planned for: the refusal of
-  // those who are left stands.
-  const goOn = (made: Plan): void => {
-    if (dialogue.inTransaction() || dialogue.capabilities() !== plannedFor) finish(nothingMissing)
-    else runNext(made)
-  }
-
-  const inspect = (): void => {
-    if (content?._tag === "Bytes") planned(factsOf(content))
-    else ask({ _tag: "Inspect" })
-  }
-
-  const runNext = (made: Plan): void => {
-    const stop = runs === 0 ? undefined : beforeFurther(port, content)
-    const batch = stop === undefined ? waiting.shift() : undefined
-    if (batch === undefined) {
-      // Another session may serve those that were too many for a transaction.
-      if (stop?._tag === "NotSupported") forget(account, waiting)
-      finish(stop === undefined ? nothingMissing : () => stop)
+  private runNext(plan: Plan): void {
+    const obstacle = this.hasRun ? Contexts.whyNoFurther(this.session, this.content) : undefined
+    const batch = this.batches[0]
+    if (obstacle === undefined && batch !== undefined) {
+      this.batches.shift()
+      this.run(new Transaction(plan, batch, this.session.dialect))
       return
     }
-    const machine = Transactions.make(made, batch, port.dialect)
-    const run = TransactionRun.make(driver, machine, {
-      trace,
-      framing: made.framing,
-      content: content?._tag === "Bytes" ? Contents.whole(content, made.framing, wholeLength) : undefined,
-      onLeft: () => {
-        if (waiting.length > 0) return
-        if (mayBeLast(port, made, machine)) sayGoodbye(port, trace)
-        // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
-        else if (mayBeFollowed(port, made)) driver.passTurn(turn, made.ahead === "content" ? run.octets() : 0)
-      },
-      onEndAfterAbandon: endedLate
-    })
-    current = { run, machine, batch }
-    settled = false
-    sending = false
+    // Another session may serve the recipients that were too many for a transaction.
+    if (obstacle?._tag === "NotSupported") this.outcomes.forget(this.batches.flat())
+    this.finish(obstacle && (() => obstacle))
+  }
+
+  /** Whether a transaction of this message has come to its end. */
+  get hasRun(): boolean {
+    return !this.outcomes.isEmpty
+  }
+
+  private run(transaction: Transaction): void {
+    const { driver } = this.session
+    this.transaction = transaction
+    this.isRunning = true
+    this.isSending = false
+    this.isHalted = false
+    this.bytesPut = 0
+    this.loss = undefined
     driver.together(() => {
-      if (mustReset(port)) driver.reset()
-      run.begin(
-        () => {
-          sending = true
-          ask({ _tag: "Send", run, require7bit: made.requires7bit })
-        },
-        () => {
-          // Whoever sends the content has still to say how that went.
-          if (!sending) ended(undefined, content?._tag === "Bytes" ? reportOf(content.facts) : undefined)
-        }
-      )
+      if (this.plan !== undefined && Contexts.mustReset(this.session)) driver.reset()
+      driver.start(this)
+      this.follow(transaction.start())
     })
   }
 
-  const nothingMissing: Stop = () => disconnection(interrupted, "idle", recentLines)
+  replied(command: Command, reply: Reply, meaning: Meaning, more: boolean): void {
+    if (this.transaction === undefined) return
+    this.follow(this.transaction.replied(command, reply, meaning, more))
+    this.wakeup?.wake()
+  }
 
-  const ended = (failed: ContentError | undefined, sent: ContentReport | undefined): void => {
-    if (current === undefined || abandonedRun) return
-    if (sent !== undefined) account.content = sent
-    runs++
-    settled = true
-    const overflow = settleWith(current, failed)
+  private follow(step: Step): void {
+    const { driver } = this.session
+    switch (step._tag) {
+      case "Submit":
+        // The envelope so far is taken back: an abandoned message sends nothing more.
+        if (this.isAbandoned) this.close(true)
+        else this.submit(step.commands)
+        return
+      case "Offer":
+        driver.together(() => {
+          this.submit(step.commands)
+          if (this.isRunning) this.sendContent()
+        })
+        return
+      case "Wait":
+        if (this.isHalted && driver.dialogue.headOf(this) === undefined) this.close(true)
+        return
+      case "Content":
+        this.sendContent()
+        return
+      case "Halt":
+        this.isHalted = true
+        if (driver.dialogue.withdraw(this)) this.close(true)
+        return
+      case "Decline":
+        this.contentBegun()
+        this.put([endOfData], true)
+        return
+      case "Done":
+        this.close(step.reset)
+        return
+      case "Stopped":
+        driver.fail({ _tag: "Abandoned", reason: "the content of a message was refused before its end" })
+        return
+      case "Violated":
+        driver.fail({ _tag: "Violated", reason: step.reason, reply: undefined, injection: false })
+        return
+    }
+  }
+
+  private submit(commands: ReadonlyArray<Command>): void {
+    const { driver } = this.session
+    const problem = driver.dialogue.submit(this, commands)
+    if (problem === undefined) {
+      driver.flush()
+      return
+    }
+    const refused: Failure = { _tag: "Abandoned", reason: `the ${problem.field} ${problem.reason}` }
+    driver.fail(refused)
+    // A session that had ended before tells nobody any more.
+    this.failed(driver.failure() ?? refused, undefined)
+  }
+
+  private sendContent(): void {
+    const { content, framing, plan } = this
+    if (this.isAbandoned) {
+      if (framing === "bdat") this.close(true)
+      else this.session.driver.fail(Contexts.inMidContent)
+      return
+    }
+    const bytes = content?._tag === "Bytes" ? whole(content, framing, Contexts.wholeLength) : undefined
+    if (bytes === undefined) {
+      this.isSending = true
+      this.tell({ _tag: "Send", require7bit: plan?.requires7bit ?? false })
+      return
+    }
+    this.contentBegun()
+    this.put([bytes], true)
+  }
+
+  get framing(): Framing {
+    return this.plan?.framing ?? "data"
+  }
+
+  /** To be called before the first `put`. */
+  contentBegun(): void {
+    if (this.framing === "data") this.session.driver.dialogue.beginContent(this)
+    this.transaction?.contentBegun()
+  }
+
+  /**
+   * Whether `put` may be called: not any more once the transaction has ended, and not yet where a chunk of BDAT has to
+   * wait for the reply to the one before (RFC 2920: without PIPELINING), so that it does not count as sent until then.
+   */
+  mayPut(): "Now" | "NotYet" | "Never" {
+    const { dialogue } = this.session.driver
+    if (!this.isRunning || this.isHalted) return "Never"
+    const isAlone = this.framing === "bdat" && !dialogue.capabilities().pipelining
+    return isAlone && dialogue.headOf(this) !== undefined ? "NotYet" : "Now"
+  }
+
+  /** Wakes at every reply and at the end of the transaction. */
+  get changes(): Wakeup {
+    return (this.wakeup ??= makeWakeup())
+  }
+
+  /** Puts content on the wire. */
+  put(octets: ReadonlyArray<Uint8Array>, last: boolean): void {
+    const { driver } = this.session
+    let length = 0
+    for (const part of octets) length += part.length
+    this.bytesPut += length
+    driver.together(() => {
+      if (this.framing === "data") driver.dialogue.content(octets, last)
+      else this.submit([Commands.bdat(octets, last)])
+      driver.recentLines.content(length, last)
+      if (last) this.transaction?.contentComplete()
+      driver.flush()
+      if (this.isRunning && this.transaction?.progress() === "Complete") this.left()
+    })
+  }
+
+  // -- 4. left
+
+  private left(): void {
+    const { batches, plan, session, transaction } = this
+    if (batches.length > 0 || plan === undefined) return
+    if (Contexts.mayEndWithQuit(session, plan, transaction)) Contexts.quit(session, this.trace)
+    // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
+    else if (Contexts.mayBeFollowed(session, plan))
+      session.driver.passTurn(this, plan.ahead === "content" ? this.bytesPut : 0)
+  }
+
+  // -- 5. ended
+
+  private close(reset: boolean): void {
+    const { driver } = this.session
+    // Behind commands of another owner, RSET would hit that one's envelope.
+    if (reset && driver.dialogue.isLatest(this)) driver.reset()
+    this.ended()
+  }
+
+  failed(failure: Failure, unanswered: Phase | undefined): void {
+    if (!this.isRunning) return
+    this.loss = this.lossBy(failure, unanswered, this.isHanded())
+    this.ended()
+  }
+
+  private isHanded(): boolean {
+    if (this.transaction?.progress() !== "Complete") return false
+    const { dialogue, handed } = this.session.driver
+    // No reply is expected any more when the last one was none that could be.
+    const tail = dialogue.tailOf(this)
+    return tail === undefined || tail.end <= handed()
+  }
+
+  private lossBy(failure: Failure, unanswered: Phase | undefined, isComplete: boolean): Loss<Failure> {
+    const isContentDue = this.transaction?.progress() !== "None"
+    const before = !isContentDue ? "idle" : this.framing === "data" ? "content" : "bdat"
+    return lossOf(failure, unanswered, isComplete, before)
+  }
+
+  private ended(): void {
+    const { driver } = this.session
+    if (!this.isRunning) return
+    this.isRunning = false
+    driver.finish(this)
+    driver.dialogue.forget(this)
+    if (this.isAbandoned) this.reportLate()
+    // The sender of the content has still to say how that went.
+    else if (!this.isSending)
+      this.settleTransaction(this.content?._tag === "Bytes" ? reportOf(this.content.facts) : undefined)
+    this.wakeup?.wake()
+  }
+
+  /** The content failed, before its transaction or in it. */
+  contentFailed(error: ContentError): void {
+    this.contentError = error
+    if (this.transaction === undefined) this.finish(() => error)
+    else this.settleTransaction(undefined)
+  }
+
+  /** The content failed, and no more of it is to leave. */
+  stop(): void {
+    if (this.isRunning) this.withdraw()
+  }
+
+  /** Records what the transaction came to, and goes on. */
+  settleTransaction(report: ContentReport | undefined): void {
+    const { contentError, plan, transaction } = this
+    const { driver, state } = this.session
+    if (transaction === undefined || this.isAbandoned) return
+    const verdicts = this.outcomes.record(transaction, this.loss, contentError)
+    this.outcomes.content = report ?? this.outcomes.content
+    this.transaction = undefined
     const failure = driver.failure()
     if (failure !== undefined) {
-      finish(() => failed ?? disconnection(failure, "idle", recentLines))
+      this.finish(() => contentError ?? this.outcomes.disconnection(failure))
       return
     }
-    port.experience.proven ||= current.machine.progress() === "Complete"
-    if (overflow.length > 0 && splits > 0 && isAccepted(current.batch)) {
-      splits--
-      waiting.unshift(overflow)
+    if (plan === undefined) {
+      this.finish()
+      return
     }
-    if (waiting.length === 0) finish(nothingMissing)
-    else if (driver.turnHolder() === turn) admitted()
-    else reenter()
-  }
-
-  // Recipients that were too many for a transaction whose turn had been passed on.
-  const reenter = (): void => {
-    driver.leaveTurn(turn)
-    driver.takeTurn(turn)
-  }
-
-  const settleWith = ({ batch, machine, run }: Current, otherwise?: NotSentCause): Batch =>
-    settle(recentLines, request, account, batch, machine.verdicts(), run.loss(), otherwise)
-
-  const isAccepted = (batch: Batch): boolean =>
-    batch.some(({ positions }) => account.outcomes[positions[0] ?? 0]?._tag === "Accepted")
-
-  const receiptNow = (failure: Failure): Receipt => {
-    if (current !== undefined && !settled) {
-      const { batch, machine, run } = current
-      const loss = run.hasEnded() ? run.loss() : run.lossNow(failure)
-      settle(recentLines, request, account, batch, machine.verdicts(), loss, undefined)
+    state.proven ||= transaction.progress() === "Complete"
+    const overflow = transaction.recipients.filter((_, index) => verdicts[index]?._tag === "Overflow")
+    if (overflow.length > 0 && this.splitsLeft > 0 && verdicts.some(({ _tag }) => _tag === "Accepted")) {
+      this.splitsLeft--
+      this.batches.unshift(overflow)
     }
-    return receiptOf(request, account, () => disconnection(failure, "idle", recentLines))
-  }
-
-  let abandonedRun = false
-
-  const endedLate = (): void => {
-    if (!reported) {
-      reported = true
-      report(receiptNow(interrupted), content)
-    }
-    content = undefined
-    driver.leaveTurn(turn)
-  }
-
-  const abandon = (): void => {
-    ask = () => undefined
-    if (isUnderWay()) {
-      abandonedRun = true
-      current?.run.abandon()
+    if (this.batches.length === 0) {
+      this.finish()
+    } else if (driver.turnHolder() === this) {
+      this.begin()
     } else {
-      endedLate()
+      driver.leaveTurn(this)
+      driver.takeTurn(this)
     }
   }
 
-  const turn: Turn = {
-    purpose: "message",
-    begin: admitted,
-    rejected: (failure) => ask({ _tag: "Settled", receipt: receiptNow(failure) })
+  /** Settles the message; a recipient without an outcome was not sent to, because of `missing`. */
+  private finish(missing?: () => NotSentCause): void {
+    this.end(this.outcomes.settled(this.content, missing))
   }
 
-  return {
-    listen: (listener) => {
-      ask = listener
-    },
-    begin: (prepared) => {
-      content = prepared
-      driver.takeTurn(turn)
-    },
-    greeted: (error) => {
-      if (error === undefined) inspect()
-      else finish(() => error)
-    },
-    inspected: planned,
-    contentSent: (sent) => ended(undefined, sent),
-    contentFailed: (error) => {
-      if (current === undefined) finish(() => error)
-      else ended(error, undefined)
-    },
-    hasRun: () => runs > 0,
-    // One step: what the receipt says has not left must not leave after it.
-    expire: (failure) => {
-      reported ||= !isUnderWay()
-      const receipt = receiptNow(failure)
-      abandon()
-      return receipt
-    },
-    abandon,
-    leave: () => {
-      ask = () => undefined
-      driver.leaveTurn(turn)
+  /** The content cannot be sent. */
+  unsent(error: ContentError): Settled {
+    return this.outcomes.settled(undefined, () => error)
+  }
+
+  private end(progress: Settled | NotAllowed): void {
+    const { tell } = this
+    this.leave()
+    tell(progress)
+  }
+
+  /** Nothing more is told. Lets go of all that it held: garbage that has grown old keeps alive what it points to. */
+  leave(): void {
+    if (this.isRunning) return
+    this.tell = nobody
+    this.content = undefined
+    this.plan = undefined
+    this.transaction = undefined
+    this.session.driver.leaveTurn(this)
+  }
+
+  // -- giving up
+
+  /** What is known, if the message were given up now because of this failure. */
+  private settledNow(failure: Failure): Settled {
+    const { transaction } = this
+    if (transaction !== undefined) {
+      const unanswered = this.session.driver.dialogue.headOf(this)?.command.phase
+      // On a session that goes on, a complete message leaves, even if nobody waits for it.
+      const loss = this.isRunning
+        ? this.lossBy(failure, unanswered, transaction.progress() === "Complete")
+        : this.loss
+      this.outcomes.record(transaction, loss, undefined)
     }
+    return this.outcomes.settled(this.content, () => this.outcomes.disconnection(failure))
   }
-}
 
-/** All that a plan has to know of content in memory. */
-export const factsOf = ({ facts }: Contents.PreparedBytes): ContentFacts => ({
-  octets: facts.octets,
-  eightBit: facts.eightBit,
-  utf8Header: facts.headerNonAscii
-})
-
-const planOf = (
-  { dialect, driver, experience, settings, verifiedTls }: Port,
-  { envelope, policy }: Request,
-  facts: ContentFacts
-): ReturnType<typeof Plans.plan> => {
-  const { dialogue } = driver
-  const { chunking, eagerWithin, pipelining } = settings
-  const circumstances: Circumstances = {
-    capabilities: dialogue.capabilities(),
-    dialect,
-    verifiedTls: verifiedTls(),
-    mails: dialogue.mails(),
-    awake: experience.proven && !experience.restrained && driver.silentFor() <= eagerWithin,
-    now: driver.now()
+  /** Gives the message up because its own time limit has run out; a later outcome is reported. */
+  expire(failure: Failure): Settled {
+    const settled = this.settledNow(failure)
+    if (!this.isRunning) this.report = undefined
+    this.abandon()
+    return settled
   }
-  return Plans.plan(envelope, facts, circumstances, { pipelining, chunking, recipients: policy })
-}
 
-// RFC 2033 section 4.2 forbids it for LMTP. The first message of a session is alone, to see what the server does.
-const mayBeFollowed = ({ dialect, driver, experience, settings }: Port, { ahead }: Plan): boolean =>
-  dialect === "smtp" &&
-  driver.dialogue.capabilities().pipelining &&
-  experience.proven &&
-  !experience.restrained &&
-  (settings.pipelining === "overlap" || ahead === "content")
-
-/** RFC 2920 section 3.1: QUIT may end the group that the content begins, if there will be no other transaction. */
-const mayBeLast = (
-  { dialect, driver, isLast, settings }: Port,
-  { ahead }: Plan,
-  machine: Transactions.Transaction
-): boolean =>
-  isLast === true &&
-  dialect === "smtp" &&
-  driver.dialogue.capabilities().pipelining &&
-  (settings.pipelining === "data" || settings.pipelining === "overlap") &&
-  ahead !== "content" &&
-  !machine.verdicts().some(({ _tag }) => _tag === "Overflow")
-
-const sayGoodbye = ({ driver, experience }: Port, trace: CommandTrace | undefined): void => {
-  const owner: Owner = { trace, replied: () => driver.fork(driver.close), failed: () => undefined }
-  experience.leaving = true
-  driver.start(owner)
-  driver.dialogue.submit(owner, [Commands.quit])
-  driver.flush()
-}
-
-/** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
-const mustReset = ({ driver, settings }: Port): boolean =>
-  driver.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
-
-/** Why no other transaction of the message may follow. */
-const beforeFurther = (
-  port: Port,
-  content: Prepared<unknown, unknown> | undefined
-): ContentError | NotSupported | undefined => {
-  if (content?._tag === "Stream" && !content.replayable) {
-    const detail = "it can be run only once, and the server takes fewer recipients at a time"
-    return new ContentError({ reason: "UsedTwice", detail })
+  /** The caller has gone: what has not left is withdrawn, and what becomes of the message is reported. */
+  abandon(): void {
+    const progress = this.transaction?.progress()
+    this.tell = nobody
+    if (!this.isRunning) {
+      this.reportLate()
+      return
+    }
+    if (this.isAbandoned) return
+    this.isAbandoned = true
+    if (progress !== "Complete" && progress !== "Declined") this.withdraw()
   }
-  const { dialogue } = port.driver
-  const { mailMax } = dialogue.capabilities().limits
-  return mailMax === undefined || dialogue.mails() < mailMax
-    ? undefined
-    : new NotSupported({ extension: "LIMITS", reason: Plans.mailMaxReached(mailMax) })
+
+  /** Sends nothing more: the envelope is reset between chunks, and the connection destroyed where it cannot be. */
+  private withdraw(): void {
+    const { driver } = this.session
+    if (this.transaction?.progress() !== "None") {
+      this.isHalted = true
+      if (this.framing === "data") driver.fail(Contexts.inMidContent)
+    }
+    if (!this.isRunning) return
+    if (driver.dialogue.withdraw(this)) this.close(true)
+    else driver.bound(this)
+  }
+
+  private reportLate(): void {
+    const { receipt, warning } = this.settledNow(interrupted)
+    const { report } = this
+    this.report = undefined
+    if (warning !== undefined) this.session.driver.fork(warning)
+    report?.(receipt)
+    this.leave()
+  }
 }

@@ -15,6 +15,7 @@ import type { SessionContext } from "./context.js"
 import { isOccupied } from "./context.js"
 import { sendData } from "./data.js"
 import { busy, disconnection, invalidArgument } from "./failure.js"
+import type { MessageContext } from "./messageContext.js"
 import { accepted, beginTransaction, commandContext, sendChunk } from "./transaction.js"
 
 type CommandMethods = Pick<
@@ -35,8 +36,8 @@ type CommandMethods = Pick<
   | "transaction"
 >
 
-export const makeMethods = (session: SessionContext): CommandMethods => {
-  const { commands, driver, settings } = session
+export const makeMethods = (session: SessionContext, messages: MessageContext): CommandMethods => {
+  const { commands, driver } = session
   const { dialogue, recentLines } = driver
 
   const context = Effect.suspend(() => commandContext(session, isOccupied(session)))
@@ -97,7 +98,7 @@ export const makeMethods = (session: SessionContext): CommandMethods => {
     mail: (from, parameters) => run(SmtpCommands.mail(from, parameters)),
     rcpt: (to, parameters) => run(SmtpCommands.rcpt(to, parameters)),
     data: (content, options) =>
-      unlessOccupied(commands.together("commands", sendData(driver, settings.dialect, content, options))),
+      unlessOccupied(commands.together("commands", sendData(messages, content, options))),
     bdat: (octets, options) => unlessOccupied(sendChunk(session, commands.execute, octets, options)),
     rset: run(SmtpCommands.rset),
     noop: run(SmtpCommands.noop),
@@ -108,7 +109,7 @@ export const makeMethods = (session: SessionContext): CommandMethods => {
     command: (verb, argument) => run(SmtpCommands.command(verb, argument)),
     run,
     group,
-    transaction: (from, parameters) => beginTransaction(session, from, parameters)
+    transaction: (from, parameters) => beginTransaction(session, messages, from, parameters)
   }
 }
 

@@ -11,21 +11,18 @@ import type { InvalidArgument } from "../../SmtpError.js"
 import type { Keyed as KeyedReceipt } from "../../SmtpReceipt.js"
 import type { NotSentCause } from "../../SmtpSession.js"
 import type { Keyed } from "../../SmtpSubmission.js"
-import type { Port } from "./deliver.js"
-import { deliverPrepared, prepare } from "./deliver.js"
-import { invalidArgument } from "./failure.js"
-import * as Flows from "../sendAll/flow.js"
-import { hookEffect } from "../effect/hook.js"
+import type { Waiting } from "./deliver.js"
+import { deliverPrepared, launch, prepare, reportTo } from "./deliver.js"
+import { invalidArgument, nested } from "./failure.js"
 import { withFiber } from "../effect/runtime.js"
-import type { Waiting } from "./launch.js"
-import { launch } from "./launch.js"
-import * as Messages from "./message.js"
+import * as Flows from "../sendAll/flow.js"
+import type { MessageContext } from "./messageContext.js"
 import { read as readRequest } from "./request.js"
 import * as Tracing from "../telemetry/tracing.js"
 
 /** Delivers every submission of the stream; see `SmtpSession.Service.sendAll`. */
 export const sendAll = <K, E, R, E2, R2>(
-  port: Port,
+  port: MessageContext,
   submissions: Stream.Stream<Keyed<K, E, R>, E2, R2>,
   isExcluded: () => boolean
 ): Stream.Stream<KeyedReceipt<K, E, NotSentCause | InvalidArgument>, E2, R | R2> =>
@@ -53,7 +50,7 @@ interface Surroundings {
 }
 
 const carrier = <E, R>(
-  port: Port,
+  port: MessageContext,
   { fork, forkBeyond, isExcluded, isTraced }: Surroundings
 ): Flows.Carrier<E, R, NotSentCause> => {
   const { driver, settings } = port
@@ -66,7 +63,7 @@ const carrier = <E, R>(
     begin: (submission, parcel) => {
       const request = readRequest(submission)
       if (isInvalid(request) || isExcluded()) {
-        parcel.end(Exit.fail(isInvalid(request) ? invalidArgument(request) : Messages.nested()))
+        parcel.end(Exit.fail(isInvalid(request) ? invalidArgument(request) : nested()))
         return undefined
       }
       const content = prepare(driver.limits.stall, request, submission)
@@ -75,16 +72,13 @@ const carrier = <E, R>(
         return undefined
       }
       parcel.weigh(content._tag === "Bytes" ? content.facts.octets : Flows.expectedLength(submission))
+      const { onOutcome } = submission
+      const report = onOutcome === undefined ? undefined : reportTo(onOutcome, request, forkBeyond)
       if (content._tag !== "Bytes" || isTraced || request.timeout !== undefined) {
-        parcel.fork(deliverPrepared(port, submission, request, content))
+        parcel.fork(deliverPrepared(port, request, content, report))
         return undefined
       }
-      const { onOutcome } = submission
-      const unheard: Waiting["unheard"] = (receipt) => {
-        if (onOutcome !== undefined)
-          forkBeyond(hookEffect(onOutcome, receipt, request.envelope.parameters.envelopeId))
-      }
-      return launch(port, request, content, { fork, unheard, ended: parcel.end })
+      return launch(port, request, content, { fork, report, ended: parcel.end })
     }
   }
 }

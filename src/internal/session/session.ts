@@ -20,6 +20,7 @@ import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified, makeContext } from "./context.js"
 import * as Delivery from "./deliver.js"
 import { disconnection, invalidArgument } from "./failure.js"
+import type { MessageContext } from "./messageContext.js"
 import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
 import { read as readRequest } from "./request.js"
@@ -75,7 +76,7 @@ export interface Established {
   readonly session: SessionContext
   readonly service: Service
   readonly prepare: SessionSetUp["prepare"]
-  readonly port: Delivery.Port
+  readonly port: MessageContext
   readonly state: () => State
 }
 
@@ -115,14 +116,14 @@ const build = (session: SessionContext, greeting: Reply): Omit<Established, "ses
   const { dialogue, recentLines } = driver
   const { dialect } = settings
   const setUp = makeSetUp(session)
-  const port: Delivery.Port = {
+  const port: MessageContext = {
     driver,
     dialect,
     settings,
     verifiedTls: () => isVerified(session),
     greeted: dialogue.greeted,
     greet: (turn) => commands.holding(turn, setUp.methods.ehloOrHeloIfNeeded),
-    experience: state,
+    state,
     attributes: session.attributes,
     isExcluded: (fiber) => commands.isHolder(fiber) || isTransactionByHand(session),
     unprotected: () => isUnprotected(session)
@@ -145,7 +146,7 @@ const build = (session: SessionContext, greeting: Reply): Omit<Established, "ses
       failure === undefined ? undefined : disconnection(failure, "idle", recentLines)
     ),
     ...setUp.methods,
-    ...makeMethods(session),
+    ...makeMethods(session, port),
     deliver: (submission) => Delivery.deliver(port, submission),
     send: (submission) => Delivery.send(port, submission),
     sendAll: (submissions) =>

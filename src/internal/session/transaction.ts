@@ -18,6 +18,7 @@ import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified } from "./context.js"
 import { sendData } from "./data.js"
 import { disconnection, nested } from "./failure.js"
+import type { MessageContext } from "./messageContext.js"
 
 /** What a command is checked against. */
 export const commandContext = (session: SessionContext, occupied: boolean): Effect.Effect<Context> =>
@@ -68,6 +69,7 @@ export const sendChunk = (
 /** Takes the turn and says MAIL. */
 export const beginTransaction = (
   session: SessionContext,
+  messages: MessageContext,
   from: string,
   parameters?: MailParameters | ReadonlyArray<string>
 ): Effect.Effect<
@@ -75,7 +77,7 @@ export const beginTransaction = (
   SenderRefused | InvalidArgument | NotSupported | Disconnection,
   Scope.Scope
 > => {
-  const { commands, driver, settings } = session
+  const { commands, driver } = session
   const { dialogue } = driver
   return Effect.uninterruptibleMask((restore) =>
     withFiber((fiber) => {
@@ -113,7 +115,7 @@ export const beginTransaction = (
 
       const handle: Transaction = {
         rcpt: (to, given) => whileOpen(run(SmtpCommands.rcpt(to, given))),
-        data: (content, options) => whileOpen(sendData(driver, settings.dialect, content, options)),
+        data: (content, options) => whileOpen(sendData(messages, content, options)),
         bdat: (octets, options) => whileOpen(sendChunk(session, commands.executeHeld, octets, options))
       }
 

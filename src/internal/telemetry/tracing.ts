@@ -7,10 +7,11 @@ import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import type { AnyFiber } from "../effect/runtime.js"
+import { withFiber } from "../effect/runtime.js"
 import type { Command } from "../../protocol/Command.js"
 import type { Reply } from "../../protocol/Reply.js"
 import { formatEnhancedCode } from "../../protocol/Reply.js"
@@ -42,8 +43,6 @@ export const attributesOf = (
 })
 
 const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 /** Whether somebody sees the spans of a fiber: Effect's own tracer keeps them to itself. */
 export const isTraced = (fiber: AnyFiber): boolean =>
@@ -119,33 +118,26 @@ const makeTrace = (
   }
 }
 
-/**
- * Puts a send into a span, if somebody traces. What became of the recipients is among its attributes. That of a
- * client holds those of its attempts, and the waits between them.
- */
-export const ofSend = <E, R, A extends Receipt, E2>(
+/** Puts a send into a span, if somebody traces. That of a client holds those of its attempts, and the waits between. */
+export const ofSend = <A, E, R>(
   name: "SMTP send" | "SmtpClient send",
   attributes: () => Attributes,
   recipients: number,
-  send: (fiber: AnyFiber) => Effect.Effect<A, E, R>,
-  conclude: (receipt: A) => Effect.Effect<A, E2>
-): Effect.Effect<A, E | E2, R> =>
-  Effect.withFiberRuntime((outer) => {
-    if (!isTraced(outer)) return Effect.flatMap(send(outer), conclude)
-    const traced = Effect.withFiberRuntime<A, E | E2, R>((fiber) =>
-      Effect.flatMap(send(fiber), (receipt) => {
-        tell(fiber.currentSpan, receipt)
-        return conclude(receipt)
-      })
-    )
-    return Effect.withSpan(traced, name, {
-      kind: "client",
-      attributes: { ...attributes(), "smtp.recipients": recipients }
-    })
-  })
+  send: (fiber: AnyFiber) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  withFiber((outer) =>
+    isTraced(outer)
+      ? Effect.withSpan(withFiber(send), name, {
+          kind: "client",
+          attributes: { ...attributes(), "smtp.recipients": recipients }
+        })
+      : send(outer)
+  )
 
-const tell = (span: Tracer.AnySpan | undefined, receipt: Receipt): void => {
-  if (span?._tag !== "Span") return
+/** Adds what became of the recipients to the span of `ofSend`. */
+export const tellReceipt = (fiber: AnyFiber, receipt: Receipt): void => {
+  const span = fiber.currentSpan
+  if (!isTraced(fiber) || span?._tag !== "Span") return
   span.attribute("smtp.recipients.accepted", receipt.accepted.length)
   span.attribute("smtp.recipients.refused", receipt.refused.length)
   span.attribute("smtp.recipients.not_sent", receipt.notSent.length)

@@ -1,0 +1,142 @@
+/** What a session is to its messages, and what that lets them do: the plan, and what may leave behind a message. */
+import type * as Effect from "effect/Effect"
+import * as Commands from "../../protocol/Command.js"
+import type { ContentFacts, Plan } from "../../protocol/Plan.js"
+import * as Plans from "../../protocol/Plan.js"
+import type { Transaction } from "../../protocol/Transaction.js"
+import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
+import { ContentError, NotSupported } from "../../SmtpError.js"
+import type { AnyFiber } from "../effect/runtime.js"
+import type { Prepared } from "../content/content.js"
+import type { Settings } from "../options/session.js"
+import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
+import type { Driver, Failure, Owner, Turn } from "./driver.js"
+import type { Request } from "./request.js"
+
+export interface MessageContext {
+  readonly driver: Driver
+  readonly dialect: "smtp" | "lmtp"
+  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window">
+  readonly verifiedTls: () => boolean
+  /** Whether EHLO or HELO was accepted. */
+  readonly greeted: () => boolean
+  /** Says EHLO, or HELO, in the turn that has begun. */
+  readonly greet: (turn: Turn) => Effect.Effect<void, HeloError | Disconnection>
+  /** Whether mail would go in clear though the program has asked for TLS. */
+  readonly unprotected: () => boolean
+  /** Whether a transaction by hand excludes messages of this fiber. */
+  readonly isExcluded: (fiber: AnyFiber) => boolean
+  readonly state: SendState
+  /** Whether the session is over with this message: QUIT may leave in the write that ends it. */
+  readonly isLast?: boolean
+  /** What spans say of the session. */
+  readonly attributes: () => Attributes
+}
+
+/** What the session has shown so far, which tells how much may be under way at once. */
+export interface SendState {
+  /** The server has given its verdict on a message of this session. */
+  proven: boolean
+  /** The endpoint hangs up on too many commands: RSET is to be spared. */
+  restrained: boolean
+  /** QUIT has left behind a message: nothing may follow it. */
+  leaving: boolean
+}
+
+/** What a message needs a fiber for. It goes on once that is answered. */
+export type Demand =
+  /** EHLO, in the message's turn; then `greeted`. */
+  | { readonly _tag: "Greet" }
+  /** A look at the stream; then `inspected` or `contentFailed`. */
+  | { readonly _tag: "Inspect" }
+  /** The content of the transaction, by `put`; then `contentSent` or `contentFailed`. */
+  | { readonly _tag: "Send"; readonly require7bit: boolean }
+
+/** The program asked for what cannot be done. Nothing was sent. */
+export interface NotAllowed {
+  readonly _tag: "NotAllowed"
+  readonly error: InvalidArgument
+}
+
+/** The most bytes of content that leave in one write with their commands. */
+export const wholeLength = 262_144
+
+export const inMidContent: Failure = {
+  _tag: "Abandoned",
+  reason: "a message was abandoned in the middle of its content"
+}
+
+export const planFor = (
+  { dialect, driver, settings, state, verifiedTls }: MessageContext,
+  { envelope, policy }: Request,
+  facts: ContentFacts
+): ReturnType<typeof Plans.plan> => {
+  const { chunking, eagerWithin, pipelining } = settings
+  return Plans.plan(
+    envelope,
+    facts,
+    {
+      capabilities: driver.dialogue.capabilities(),
+      dialect,
+      verifiedTls: verifiedTls(),
+      mails: driver.dialogue.mails(),
+      awake: state.proven && !state.restrained && driver.silentFor() <= eagerWithin,
+      now: driver.now()
+    },
+    { pipelining, chunking, recipients: policy }
+  )
+}
+
+/** Why a message that has had a transaction may have no other. */
+export const whyNoFurther = (
+  { driver: { dialogue } }: MessageContext,
+  content: Prepared<unknown, unknown> | undefined
+): ContentError | NotSupported | undefined => {
+  if (content?._tag === "Stream" && !content.replayable) {
+    const detail = "it can be run only once, and the server takes fewer recipients at a time"
+    return new ContentError({ reason: "UsedTwice", detail })
+  }
+  const { mailMax } = dialogue.capabilities().limits
+  return mailMax === undefined || dialogue.mails() < mailMax
+    ? undefined
+    : new NotSupported({ extension: "LIMITS", reason: Plans.mailMaxReached(mailMax) })
+}
+
+/**
+ * Whether the next message may follow in the same write. RFC 2033 section 4.2 forbids it for LMTP. The first message
+ * of a session goes alone, to see what the server does.
+ */
+export const mayBeFollowed = (
+  { dialect, driver, settings, state }: MessageContext,
+  { ahead }: Plan
+): boolean =>
+  dialect === "smtp" &&
+  driver.dialogue.capabilities().pipelining &&
+  state.proven &&
+  !state.restrained &&
+  (settings.pipelining === "overlap" || ahead === "content")
+
+/** Whether QUIT may end the group that the content begins, if no transaction follows (RFC 2920 section 3.1). */
+export const mayEndWithQuit = (
+  { dialect, driver, isLast, settings }: MessageContext,
+  { ahead }: Plan,
+  transaction: Transaction | undefined
+): boolean =>
+  isLast === true &&
+  dialect === "smtp" &&
+  driver.dialogue.capabilities().pipelining &&
+  (settings.pipelining === "data" || settings.pipelining === "overlap") &&
+  ahead !== "content" &&
+  transaction?.verdicts().some(({ _tag }) => _tag === "Overflow") === false
+
+export const quit = ({ driver, state }: MessageContext, trace: CommandTrace | undefined): void => {
+  const owner: Owner = { trace, replied: () => driver.fork(driver.close), failed: () => undefined }
+  state.leaving = true
+  driver.start(owner)
+  driver.dialogue.submit(owner, [Commands.quit])
+  driver.flush()
+}
+
+/** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
+export const mustReset = ({ driver, settings }: MessageContext): boolean =>
+  driver.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
