@@ -12,70 +12,60 @@ import type { Request, Step as MechanismStep } from "./sasl/Mechanism.js"
 export type Secret = () => string
 
 /**
- * - `Submit`: write the command; `lost` is for a session that ends before the reply, in place of the error for that
+ * - `Submit`: write the command; `lost` replaces the error for a session that ends before the reply
  * - `Secure`: do the TLS handshake
- * - `Announced`: keep what the server announced in the capability cache
+ * - `Announced`: tell the capability cache what the server announced
  * - `Pinned`: whether the capability cache knows that the endpoint has completed STARTTLS before
  * - `Done`, `Failed`: the end, with the session in order unless the failure is `isUntrusted`
- * - `Violated`: the end of the session: the server said what it may not, and nothing it says can be trusted
+ * - `Violated`: the end of the session: the server said what it may not
  */
 export type Step<A> =
   | {
       readonly _tag: "Submit"
       readonly command: Command
       readonly replied: (reply: Reply) => Step<A>
-      readonly lost?: Failed | undefined
+      readonly lost: Failed | undefined
     }
-  | { readonly _tag: "Secure"; readonly secured: () => Step<A> }
-  | { readonly _tag: "Announced"; readonly lines: ReadonlyArray<string>; readonly answered: () => Step<A> }
-  | { readonly _tag: "Pinned"; readonly answered: (pinned: boolean) => Step<A> }
+  | Ask<"Secure", A, []>
+  | Ask<"Announced", A, [], { readonly lines: ReadonlyArray<string> }>
+  | Ask<"Pinned", A, [pinned: boolean]>
   | AuthenticationStep<A>
   | { readonly _tag: "Done"; readonly value: A }
   | Failed
   | { readonly _tag: "Violated"; readonly reply: Reply; readonly reason: string }
 
+type Ask<Tag, A, Answer extends ReadonlyArray<unknown>, Question = unknown> = Question & {
+  readonly _tag: Tag
+  readonly answered: (...answer: Answer) => Step<A>
+}
+
 /**
  * What authentication asks for.
  *
- * - `Nonce`: for SCRAM, 24 random bytes in base64
+ * - `Nonce`: for SCRAM, at least 18 random bytes in base64
  * - `Md5`: whether MD5 may be computed
- * - `Compute`: a hash
- * - `Prepare`: user name and password by SASLprep (RFC 4013)
+ * - `Prepare`: SASLprep (RFC 4013)
  * - `Token`: an access token, other than the one that the server has refused
- * - `Program`: a step of the program's own mechanism
+ * - `Program`: what the program's own mechanism makes of an event
  */
 export type AuthenticationStep<A> =
-  | { readonly _tag: "Nonce"; readonly answered: (nonce: string) => Step<A> }
-  | { readonly _tag: "Md5"; readonly answered: (allowed: boolean) => Step<A> }
-  | {
-      readonly _tag: "Compute"
-      readonly request: Request
-      readonly answered: (octets: Uint8Array) => Step<A>
-    }
-  | {
-      readonly _tag: "Prepare"
-      readonly username: string
-      readonly password: Secret
-      readonly answered: (username: string, password: Secret) => Step<A>
-    }
-  | {
-      readonly _tag: "Token"
-      readonly refused: Secret | undefined
-      readonly answered: (token: Secret) => Step<A>
-    }
-  | {
-      readonly _tag: "Program"
-      readonly event: MechanismEvent
-      readonly answered: (step: Reaction) => Step<A>
-    }
+  | Ask<"Nonce", A, [nonce: string]>
+  | Ask<"Md5", A, [allowed: boolean]>
+  | Ask<"Compute", A, [octets: Uint8Array], { readonly request: Request }>
+  | Ask<"Prepare", A, [PreparedPassword], PreparedPassword>
+  | Ask<"Token", A, [token: Secret], { readonly refused: Secret | undefined }>
+  | Ask<"Program", A, [reaction: Reaction], { readonly event: MechanismEvent }>
+
+export interface PreparedPassword {
+  readonly username: string
+  readonly password: Secret
+}
 
 /** What happens to a mechanism: `Success` is a 235, which it may refuse to believe. */
 export type MechanismEvent =
-  | { readonly _tag: "Start" }
-  | { readonly _tag: "Challenge"; readonly octets: Uint8Array }
-  | { readonly _tag: "Success" }
+  { readonly _tag: "Start" | "Success" } | { readonly _tag: "Challenge"; readonly octets: Uint8Array }
 
-/** What a mechanism makes of it. */
+/** What a mechanism makes of an event. */
 export type Reaction = Exclude<MechanismStep, { readonly _tag: "Request" }>
 
 export interface Failed {
@@ -83,13 +73,15 @@ export interface Failed {
   readonly failure: SetUpFailure
 }
 
-/** Why a session was not set up. */
+/**
+ * Why a session was not set up. `OfferVanished`: an endpoint that has completed STARTTLS before does not offer it, as if
+ * somebody were removing the offer.
+ */
 export type SetUpFailure =
   | { readonly _tag: "HeloRefused"; readonly command: "EHLO" | "HELO" | "LHLO"; readonly reply: Reply }
   | { readonly _tag: "CommandRefused"; readonly command: Command; readonly reply: Reply }
   | Unsupported
   | Invalid
-  /** An endpoint that has completed STARTTLS before does not offer it: somebody may be stripping the offer. */
   | { readonly _tag: "OfferVanished" }
   | NotAuthenticated
 
@@ -109,10 +101,17 @@ export interface NotAuthenticated {
   readonly cause?: unknown
 }
 
+export const submit = <A>(command: Command, replied: (reply: Reply) => Step<A>, lost?: Failed): Step<A> => ({
+  _tag: "Submit",
+  command,
+  replied,
+  lost
+})
+
 export const done = <A>(value: A): Step<A> => ({ _tag: "Done", value })
 
 export const failed = (failure: SetUpFailure): Failed => ({ _tag: "Failed", failure })
 
-/** Whether the server at the other end may be a false one, so that the session must not be used after the failure. */
+/** Whether the server may be a false one, so that the session must not be used any more. */
 export const isUntrusted = (failure: SetUpFailure): boolean =>
   failure._tag === "NotAuthenticated" && failure.reason === "ServerNotVerified"

@@ -59,7 +59,7 @@ export const makeAuthentication = (
           return Effect.zipWith(
             saslPrep("username", step.username, "query"),
             saslPrep("password", step.password(), "stored"),
-            (username, password) => step.answered(username, () => password)
+            (username, password) => step.answered({ username, password: () => password })
           ).pipe(Effect.mapError(invalidArgument))
         case "Token":
           return Effect.map(askForToken(token, step.refused, tokenLimit), (given) =>

@@ -149,7 +149,7 @@ type Submit<A> = Extract<Step<A>, { readonly _tag: "Submit" }>
 type Resume<A> = (result: Effect.Effect<A, SetupError>) => void
 
 class Run<A> {
-  private part: ReturnType<typeof SetUp.indivisiblePart>
+  private part: SetUp.IndivisiblePart | undefined
   private cancel: () => void = () => undefined
 
   constructor(
@@ -166,7 +166,7 @@ class Run<A> {
       case "Submit":
         return Effect.async((resume) => this.submit(step, resume))
       case "Secure":
-        return Effect.flatMap(shakeHands(this.session), () => this.follow(step.secured()))
+        return Effect.flatMap(shakeHands(this.session), () => this.follow(step.answered()))
       case "Announced": {
         const security = state.tls === undefined ? "clear" : "tls"
         return Effect.flatMap(services.cache.put({ endpoint, dialect, security }, step.lines), () =>

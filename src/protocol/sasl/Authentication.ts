@@ -1,7 +1,6 @@
 /**
  * Authentication (RFC 4954) without I/O: which mechanisms are tried in which order, the exchange of base64 lines, what a
- * refusal means and when to stop. The mechanisms themselves know nothing of SMTP; hashes, nonces and tokens are asked
- * for.
+ * refusal means and when to stop. The mechanisms know nothing of SMTP; hashes, nonces and tokens are asked for.
  */
 import type { Command } from "../Command.js"
 import * as Commands from "../Command.js"
@@ -10,46 +9,57 @@ import { printable } from "../Printable.js"
 import type { Reply } from "../Reply.js"
 import { isRefusal } from "../Reply.js"
 import type { Secrets } from "../Secrets.js"
-import type { Failed, MechanismEvent, NotAuthenticated, Reaction, Secret, Step } from "../SetUpStep.js"
-import { done, failed, isUntrusted } from "../SetUpStep.js"
+import type {
+  Failed,
+  MechanismEvent,
+  NotAuthenticated,
+  PreparedPassword,
+  Reaction,
+  Secret,
+  Step
+} from "../SetUpStep.js"
+import { done, failed, isUntrusted, submit } from "../SetUpStep.js"
 import { decode, encode } from "./Base64.js"
 import { oauthBearer, xoauth2 } from "./Bearer.js"
 import { cramMd5 } from "./CramMd5.js"
 import type { Binding } from "./Gs2.js"
-import type { Mechanism, Respond, Step as MechanismStep } from "./Mechanism.js"
-import { respond, wait } from "./Mechanism.js"
+import type { Mechanism, Step as MechanismStep } from "./Mechanism.js"
+import { wait } from "./Mechanism.js"
 import type { PasswordMechanism } from "./PasswordMechanisms.js"
 import { passwordMechanismTable } from "./PasswordMechanisms.js"
 import { anonymous, external, login, plain } from "./Plain.js"
 import { scram } from "./Scram.js"
 import { checkToken } from "./Values.js"
 
-/** What may be tried, and with what. The names of mechanisms are in any letter case, the most preferred first. */
-export type Credentials = { readonly initialResponse?: boolean | undefined } & (
-  | {
-      readonly _tag: "Password"
-      readonly username: string
-      readonly password: Secret
-      readonly authorizationId?: string | undefined
-      readonly mechanisms?: ReadonlyArray<string> | undefined
-      readonly maximumIterations?: number | undefined
-    }
-  | {
-      readonly _tag: "OAuth2"
-      readonly username: string
-      readonly mechanisms?: ReadonlyArray<string> | undefined
-      /** Whether another token can be had after the first was refused. */
-      readonly renewable: boolean
-    }
-  | { readonly _tag: "External"; readonly authorizationId?: string | undefined }
-  | { readonly _tag: "Anonymous"; readonly trace?: string | undefined }
-  | { readonly _tag: "ProgramMechanism"; readonly name: string }
-)
+/** Well-formed credentials. The names of mechanisms are in any letter case, in the order of preference. */
+export type Credentials =
+  | PasswordCredentials
+  | TokenCredentials
+  | (CommonCredentials & { readonly _tag: "External"; readonly authorizationId?: string | undefined })
+  | (CommonCredentials & { readonly _tag: "Anonymous"; readonly trace?: string | undefined })
+  | (CommonCredentials & { readonly _tag: "ProgramMechanism"; readonly name: string })
 
-type PasswordCredentials = Extract<Credentials, { readonly _tag: "Password" }>
-type TokenCredentials = Extract<Credentials, { readonly _tag: "OAuth2" }>
+interface CommonCredentials {
+  /** Whether the AUTH line may hold the initial response. Default true. */
+  readonly initialResponse?: boolean | undefined
+}
 
-/** What authentication has to know of its session. */
+interface PasswordCredentials extends CommonCredentials, PreparedPassword {
+  readonly _tag: "Password"
+  readonly authorizationId?: string | undefined
+  readonly mechanisms?: ReadonlyArray<string> | undefined
+  readonly maximumIterations?: number | undefined
+}
+
+interface TokenCredentials extends CommonCredentials {
+  readonly _tag: "OAuth2"
+  readonly username: string
+  readonly mechanisms?: ReadonlyArray<string> | undefined
+  /** Whether another token can be had after the first was refused. */
+  readonly renewable: boolean
+}
+
+/** The state of the session that authenticates. */
 export interface AuthenticationContext {
   /** The mechanisms of the latest EHLO. */
   readonly mechanisms: ReadonlyArray<string>
@@ -60,9 +70,8 @@ export interface AuthenticationContext {
       }
     | undefined
   readonly allowInsecureAuth: boolean
-  /** For OAUTHBEARER, which names host and port; `undefined` where there are none, on a UNIX socket. */
+  /** For OAUTHBEARER; `undefined` on a UNIX socket. */
   readonly endpoint: { readonly host: string; readonly port: number } | undefined
-  /** Keeps what is said out of all replies to come. */
   readonly secrets: Pick<Secrets, "guard" | "withhold">
 }
 
@@ -112,13 +121,11 @@ interface Candidate {
   readonly needsNonce?: boolean
   /** `undefined` for a mechanism of the program. */
   readonly mechanism: (nonce: string) => Mechanism | undefined
-  /** The argument to blame for an initial response that no line can hold. */
-  readonly field: string
   /** What no reply may quote. */
   readonly secrets: ReadonlyArray<Secret>
-  /** Whether its responses, decoded, say only who somebody is, or what is among `secrets`. */
-  readonly quotable: boolean
-  /** Where the server has refused a token, and another can be had. */
+  /** Whether its responses, decoded, hold only an identity, or what is among `secrets`. */
+  readonly quotable?: boolean
+  /** What follows if the server has refused the token, and another can be had. */
   readonly renew?: ((refusal: Failed) => Step<Reply>) | undefined
 }
 
@@ -129,7 +136,7 @@ interface Exchange {
   readonly rest: ReadonlyArray<Candidate>
   readonly mechanism: Mechanism | undefined
   readonly challenges: number
-  /** The initial response, where the line of AUTH does not hold it. */
+  /** The initial response, if the AUTH line does not hold it. */
   readonly unsent?: Uint8Array | undefined
   /** What the server has told the mechanism is wrong. */
   readonly remark?: string | undefined
@@ -138,15 +145,12 @@ interface Exchange {
 const notAuthenticated = (about: Omit<NotAuthenticated, "_tag">): Failed =>
   failed({ _tag: "NotAuthenticated", ...about })
 
-const challengeFailed = (mechanism: string, detail: string): Failed =>
-  notAuthenticated({ reason: "Challenge", mechanism, detail })
-
 const upperCase = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   names.map((name) => name.toUpperCase())
 
 const list = (names: ReadonlyArray<string>): string => (names.length === 0 ? "none" : names.join(", "))
 
-/** Authenticates, and gives the 235. The credentials are known to be well-formed. */
+/** Authenticates, and gives the 235. */
 export const authenticate = (credentials: Credentials, context: AuthenticationContext): Step<Reply> => {
   if (context.tls === undefined && !context.allowInsecureAuth) return notAuthenticated({ reason: "Insecure" })
   if (context.mechanisms.length === 0) return notAuthenticated({ reason: "NotOffered" })
@@ -155,7 +159,6 @@ export const authenticate = (credentials: Credentials, context: AuthenticationCo
 
 class Authentication {
   private readonly announced: ReadonlyArray<string>
-  private readonly initialResponse: boolean
   private attempts = 0
 
   constructor(
@@ -163,7 +166,6 @@ class Authentication {
     private readonly context: AuthenticationContext
   ) {
     this.announced = upperCase(context.mechanisms)
-    this.initialResponse = credentials.initialResponse ?? true
   }
 
   start(): Step<Reply> {
@@ -189,13 +191,9 @@ class Authentication {
       .filter(({ binds }) => binds !== true || this.context.tls?.channelBinding !== undefined)
       .filter(({ onlyOneself }) => onlyOneself !== true || credentials.authorizationId === undefined)
     const needsMd5 = ({ name }: PasswordMechanism): boolean => name === "CRAM-MD5" && this.announces(name)
-    return usable.some(needsMd5)
-      ? {
-          _tag: "Md5",
-          answered: (allowed) =>
-            this.choosePassword(credentials, allowed ? usable : usable.filter((row) => !needsMd5(row)))
-        }
-      : this.choosePassword(credentials, usable)
+    const choose = (allowed: boolean): Step<Reply> =>
+      this.choosePassword(credentials, allowed ? usable : usable.filter((row) => !needsMd5(row)))
+    return usable.some(needsMd5) ? { _tag: "Md5", answered: choose } : choose(true)
   }
 
   private choosePassword(
@@ -203,42 +201,44 @@ class Authentication {
     usable: ReadonlyArray<PasswordMechanism>
   ): Step<Reply> {
     const common = this.inCommon(usable)
-    const noneInCommon = this.noneInCommon(usable)
-    const { password, username } = credentials
-    const next = (preparedUsername: string, preparedPassword: Secret): Step<Reply> =>
+    const next = (prepared: PreparedPassword): Step<Reply> =>
       this.tryFirst(
         common.map((row) => ({
           name: row.name,
           kind: row.sendsPassword === true ? "Password" : "Hash",
           needsNonce: row.scram !== undefined,
-          mechanism: (nonce) =>
-            row.scram === undefined
-              ? passwordMechanism(row, credentials)
-              : scram({
-                  algorithm: row.scram,
-                  username: preparedUsername,
-                  password: preparedPassword(),
-                  authorizationId: credentials.authorizationId,
-                  nonce,
-                  binding: this.bindingFor(row),
-                  maximumIterations: credentials.maximumIterations
-                }),
-          field: "password",
-          secrets: [password, preparedPassword],
+          mechanism: (nonce) => this.passwordMechanism(row, credentials, prepared, nonce),
+          secrets: [credentials.password, prepared.password],
           quotable: row.name === "LOGIN"
         })),
-        noneInCommon
+        this.noneInCommon(usable)
       )
-    return common.some(({ scram }) => scram !== undefined)
-      ? { _tag: "Prepare", username, password, answered: next }
-      : next(username, password)
+    return common.some((row) => row.scram !== undefined)
+      ? { _tag: "Prepare", username: credentials.username, password: credentials.password, answered: next }
+      : next(credentials)
   }
 
-  /** RFC 5802 section 6: `NotOffered` tells a server that does offer binding that somebody has removed the offer. */
-  private bindingFor({ binds }: PasswordMechanism): Binding {
+  private passwordMechanism(
+    { binds, name, scram: algorithm }: PasswordMechanism,
+    { authorizationId, maximumIterations, ...given }: PasswordCredentials,
+    prepared: PreparedPassword,
+    nonce: string
+  ): Mechanism {
+    if (algorithm !== undefined) {
+      const { username } = prepared
+      const password = prepared.password()
+      const binding = this.bindingFor(binds === true)
+      return scram({ algorithm, username, password, authorizationId, nonce, binding, maximumIterations })
+    }
+    const options = { username: given.username, password: given.password(), authorizationId }
+    if (name === "PLAIN") return plain(options)
+    return name === "LOGIN" ? login(options) : cramMd5(options)
+  }
+
+  private bindingFor(binds: boolean): Binding {
     const binding = this.context.tls?.channelBinding
     if (binding === undefined) return { _tag: "Unsupported" }
-    if (binds === true) return { _tag: "Bound", ...binding }
+    if (binds) return { _tag: "Bound", ...binding }
     const offered = this.announced.some((name) => /^SCRAM-.+-PLUS$/.test(name))
     return { _tag: offered ? "Unsupported" : "NotOffered" }
   }
@@ -255,9 +255,7 @@ class Authentication {
         name === "OAUTHBEARER"
           ? oauthBearer({ username, token: token(), endpoint: this.context.endpoint })
           : xoauth2({ username, token: token() }),
-      field: "token",
       secrets: [token],
-      quotable: false,
       renew
     })
     return askForToken(undefined, (first) => {
@@ -271,16 +269,8 @@ class Authentication {
   }
 
   private startSingle(name: string, quotable: boolean, mechanism: Candidate["mechanism"]): Step<Reply> {
-    const usable = [{ name }]
-    const candidates = this.inCommon(usable).map((row): Candidate => ({
-      ...row,
-      kind: "Other",
-      mechanism,
-      field: "initialResponse",
-      secrets: [],
-      quotable
-    }))
-    return this.tryFirst(candidates, this.noneInCommon(usable))
+    const candidate: Candidate = { name, kind: "Other", mechanism, secrets: [], quotable }
+    return this.tryFirst(this.inCommon([candidate]), this.noneInCommon([candidate]))
   }
 
   private announces(name: string): boolean {
@@ -299,7 +289,7 @@ class Authentication {
     return notAuthenticated({ reason: "NoCommonMechanism", detail })
   }
 
-  /** Says AUTH with the first candidate; ends with `refusal` where there is none, or were enough. */
+  /** Says AUTH with the first candidate; ends with `refusal` if there is none, or if three were tried. */
   private tryFirst([candidate, ...rest]: ReadonlyArray<Candidate>, refusal: Failed): Step<Reply> {
     if (candidate === undefined || this.attempts === maximumAttempts) return refusal
     this.attempts++
@@ -316,24 +306,20 @@ class Authentication {
   }
 
   private command(exchange: Exchange, initial: Uint8Array | undefined): Step<Reply> {
-    const { candidate } = exchange
-    const submit = (command: Command, unsent: Uint8Array | undefined): Step<Reply> => ({
-      _tag: "Submit",
-      command,
-      replied: (reply) => this.replied({ ...exchange, unsent }, reply)
-    })
-    const bare = Commands.auth(candidate.name)
-    if (initial === undefined) return submit(bare, undefined)
-    this.guardResponse(candidate, initial)
-    const encoded = encode(initial)
-    if (encoded.length > lineLength) {
+    const { kind, name } = exchange.candidate
+    const say = (command: Command, unsent: Uint8Array | undefined): Step<Reply> =>
+      submit(command, (reply) => this.replied({ ...exchange, unsent }, reply))
+    const bare = Commands.auth(name)
+    if (initial === undefined) return say(bare, undefined)
+    const encoded = this.encodeResponse(exchange, initial)
+    if (encoded === undefined) {
+      const field = { Hash: "password", Password: "password", Token: "token", Other: "initialResponse" }
       const reason = `is too long: no line of AUTH may exceed ${lineLength + 2} bytes`
-      return failed(invalid(candidate.field, reason))
+      return failed(invalid(field[kind], reason))
     }
-    const full = Commands.auth(`${candidate.name} ${encoded === "" ? "=" : encoded}`)
-    return this.initialResponse && full.line.length <= commandLength
-      ? submit(full, undefined)
-      : submit(bare, initial)
+    const full = Commands.auth(`${name} ${encoded === "" ? "=" : encoded}`)
+    const fits = full.line.length <= commandLength && this.credentials.initialResponse !== false
+    return fits ? say(full, undefined) : say(bare, initial)
   }
 
   private replied(exchange: Exchange, reply: Reply): Step<Reply> {
@@ -347,83 +333,63 @@ class Authentication {
     return { _tag: "Violated", reply, reason: "the reply has no place in an AUTH exchange" }
   }
 
-  private challenged({ unsent, ...before }: Exchange, reply: Reply): Step<Reply> {
-    const { name } = before.candidate
+  private challenged({ unsent, ...before }: Exchange, { lines }: Reply): Step<Reply> {
     const exchange = { ...before, challenges: before.challenges + 1 }
-    const challenge = reply.lines.length === 1 ? decode(reply.lines[0] ?? "") : undefined
-    if (challenge === undefined) return cancel(challengeFailed(name, "the challenge is not base64"))
+    const octets = lines.length === 1 ? decode(lines[0] ?? "") : undefined
+    if (octets === undefined) return cancelChallenge(exchange, "the challenge is not base64")
     if (exchange.challenges > maximumChallenges) {
-      return cancel(challengeFailed(name, `the server sent more than ${maximumChallenges} challenges`))
+      return cancelChallenge(exchange, `the server sent more than ${maximumChallenges} challenges`)
     }
-    if (unsent !== undefined) return this.respond(exchange, respond(unsent))
-    return tell(exchange, { _tag: "Challenge", octets: challenge }, (reaction) => {
+    if (unsent !== undefined) return this.respond(exchange, unsent)
+    return tell(exchange, { _tag: "Challenge", octets }, (reaction) => {
       if (reaction._tag === "Fail") return cancel(mechanismFailed(exchange, reaction))
-      return this.respond(exchange, reaction._tag === "Respond" ? reaction : respond(new Uint8Array(0)))
+      if (reaction._tag === "Wait") return this.respond(exchange, new Uint8Array(0))
+      // Cut last: part of a secret would not be known as one.
+      const explain = (remark: string): string =>
+        printable(this.context.secrets.withhold(remark)).slice(0, maximumExplanation)
+      const remark = reaction.remark === undefined ? exchange.remark : explain(reaction.remark)
+      return this.respond({ ...exchange, remark }, reaction.octets)
     })
   }
 
-  private respond(before: Exchange, { octets, remark }: Respond): Step<Reply> {
-    const { candidate } = before
-    // Cut last: part of a secret would not be known as one.
-    const explanation =
-      remark === undefined
-        ? before.remark
-        : printable(this.context.secrets.withhold(remark)).slice(0, maximumExplanation)
-    const exchange = { ...before, remark: explanation }
-    this.guardResponse(candidate, octets)
-    const encoded = encode(octets)
-    if (encoded.length > lineLength) {
-      return cancel(challengeFailed(candidate.name, "the response is too long for a line of AUTH"))
-    }
-    return {
-      _tag: "Submit",
-      command: Commands.authResponse(encoded),
-      replied: (reply) => this.replied(exchange, reply)
-    }
+  private respond(exchange: Exchange, octets: Uint8Array): Step<Reply> {
+    const encoded = this.encodeResponse(exchange, octets)
+    return encoded === undefined
+      ? cancelChallenge(exchange, "the response is too long for a line of AUTH")
+      : submit(Commands.authResponse(encoded), (reply) => this.replied(exchange, reply))
   }
 
-  private guardResponse({ quotable }: Candidate, octets: Uint8Array): void {
-    if (!quotable) this.context.secrets.guard(new TextDecoder().decode(octets))
+  /** `undefined` if no line can hold it. */
+  private encodeResponse({ candidate }: Exchange, octets: Uint8Array): string | undefined {
+    if (candidate.quotable !== true) this.context.secrets.guard(new TextDecoder().decode(octets))
+    const encoded = encode(octets)
+    return encoded.length > lineLength ? undefined : encoded
   }
 
   private refused({ candidate, remark, rest }: Exchange, reply: Reply): Step<Reply> {
-    const { next, reason } =
-      refusalRules.find(
-        (rule) =>
-          rule.reply.test(String(reply.code)) &&
-          (rule.of ?? candidate.kind) === candidate.kind &&
-          (rule.explained !== true || remark !== undefined)
-      ) ?? otherwise
+    const { kind, name, renew } = candidate
+    const fits = (rule: RefusalRule): boolean =>
+      rule.reply.test(String(reply.code)) &&
+      (rule.of ?? kind) === kind &&
+      (rule.explained !== true || remark !== undefined)
+    const { next, reason } = refusalRules.find(fits) ?? otherwise
     const explanation = remark === "" ? undefined : remark
-    const detail =
-      next === "NextMechanism" ? `it announced ${candidate.name} and does not know it` : explanation
-    const refusal = notAuthenticated({ reason, mechanism: candidate.name, reply, detail })
+    const detail = next === "NextMechanism" ? `it announced ${name} and does not know it` : explanation
+    const refusal = notAuthenticated({ reason, mechanism: name, reply, detail })
     if (this.attempts === maximumAttempts) return refusal
     switch (next) {
       case "Nothing":
         return refusal
       case "NextMechanism":
         return this.tryFirst(rest, refusal)
-      case "SendPassword":
-        return this.context.tls?.verified === true
-          ? this.tryFirst(
-              rest.filter(({ kind }) => kind === "Password"),
-              refusal
-            )
-          : refusal
+      case "SendPassword": {
+        const sending = rest.filter((other) => other.kind === "Password")
+        return this.context.tls?.verified === true ? this.tryFirst(sending, refusal) : refusal
+      }
       case "FreshToken":
-        return candidate.renew?.(refusal) ?? refusal
+        return renew?.(refusal) ?? refusal
     }
   }
-}
-
-const passwordMechanism = (
-  { name }: PasswordMechanism,
-  { authorizationId, password, username }: PasswordCredentials
-): Mechanism => {
-  const options = { username, password: password(), authorizationId }
-  if (name === "PLAIN") return plain(options)
-  return name === "LOGIN" ? login(options) : cramMd5(options)
 }
 
 const askForToken = (refused: Secret | undefined, then: (token: Secret) => Step<Reply>): Step<Reply> => ({
@@ -462,13 +428,16 @@ const mechanismFailed = (
   reply?: Reply
 ): Failed => notAuthenticated({ reason, mechanism: candidate.name, reply, detail, cause })
 
-// What led here tells more than what becomes of the cancellation, so it outlives a lost connection.
-const cancel = (error: Failed): Step<Reply> => ({
-  _tag: "Submit",
-  command: Commands.authResponse("*"),
-  lost: error,
-  replied: (reply) =>
-    isRefusal(reply) || isUntrusted(error.failure)
-      ? error
-      : { _tag: "Violated", reply, reason: "the server did not end the AUTH exchange that was cancelled" }
-})
+const cancelChallenge = ({ candidate }: Exchange, detail: string): Step<Reply> =>
+  cancel(notAuthenticated({ reason: "Challenge", mechanism: candidate.name, detail }))
+
+// The error tells more than what becomes of the cancellation, so it outlives a lost connection.
+const cancel = (error: Failed): Step<Reply> =>
+  submit(
+    Commands.authResponse("*"),
+    (reply) =>
+      isRefusal(reply) || isUntrusted(error.failure)
+        ? error
+        : { _tag: "Violated", reply, reason: "the server did not end the AUTH exchange that was cancelled" },
+    error
+  )
