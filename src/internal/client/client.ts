@@ -16,8 +16,7 @@ import type {
   Receipt,
   SendAllOptions,
   SendOptions,
-  Service,
-  State
+  Service
 } from "../../SmtpClient.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import * as SmtpError from "../../SmtpError.js"
@@ -161,7 +160,7 @@ const makeService = (parts: ClientParts, settings: Settings, close: Effect.Effec
         ({ sendAll }) => sendAll(parts, submissions, termsOf(settings, options))
       ),
     check: check(parts),
-    state: Effect.sync(() => stateOf(parts)),
+    state: Effect.sync(() => parts.queue.state()),
     close
   }
 }
@@ -191,27 +190,9 @@ const check = ({ queue }: ClientParts): Service["check"] => {
         // One that had died while it was idle says nothing of the relay.
         Effect.catchAll((error) => {
           release({ _tag: "Doubtful" })
-          return isUsed && aliveAfter === undefined ? attempt(queue.moment()) : Effect.fail(error)
+          return isUsed && aliveAfter === undefined ? attempt(queue.moment) : Effect.fail(error)
         })
       )
     )
   return attempt(undefined)
-}
-
-const stateOf = ({ queue, relays }: ClientParts): State => {
-  const states = [...relays].map(([relay, { name, priority }]) => ({
-    name,
-    priority,
-    ...queue.countOf(relay)
-  }))
-  const sum = (of: "open" | "idle" | "opening"): number =>
-    states.reduce((total, state) => total + state[of], 0)
-  return {
-    isClosed: queue.isClosed(),
-    open: sum("open"),
-    idle: sum("idle"),
-    opening: sum("opening"),
-    waiting: queue.countWaiting(),
-    relays: states
-  }
 }

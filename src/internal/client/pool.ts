@@ -81,48 +81,47 @@ export interface PoolOwner<S, E> {
   readonly limits: SessionLimits
   readonly conduct: SessionConduct<S>
   readonly observer: PoolObserver<S, E>
+  readonly isClosed: boolean
+  /** Counts the events at which a session was known to live. */
+  moment: number
   readonly now: () => number
   /** Runs until its end, or that of the client. */
   readonly fork: (effect: Effect.Effect<void>) => void
-  /** The next number of a sequence: in which order sessions were last known to live. */
-  readonly nextMoment: () => number
-  readonly isClosed: () => boolean
   /** Completes once the condition holds; it is looked at after every change. */
   readonly until: (holds: () => boolean) => Effect.Effect<void>
-  /** A session may have to make way, now that one user has gone. */
+  /** Whether a session of the pool that is given back has to be closed for another relay. */
   readonly mustMakeWay: (pool: RelayPool<S, E>) => boolean
-  readonly changed: () => void
   readonly openingFailed: (pool: RelayPool<S, E>, cause: Cause.Cause<E>) => void
+  readonly changed: () => void
 }
 
 export class PooledSession<S, E> {
   /** A leaving session is leased to nobody, and closed when its last user has gone. */
   phase: "Open" | "Leaving" | "Closing" = "Open"
   leases = 0
-  messages = 0
-  /** Whether it was not offered to those who wait since it was opened, or given back. */
-  isFresh = true
-  idleSince: number
+  /** How many users have left it in doubt: it is leased to nobody before it is proven. */
+  doubts = 0
   /** The moment at which it was last known to live. */
   aliveAt: number
-  /** How many of its users have left it in doubt: it is leased to nobody before it is proven. */
-  doubts = 0
+  private messages = 0
   private isUsed = false
+  /** Whether it was not offered to waiting messages since it was opened, or given back. */
+  private isFresh = true
+  private idleSince: number
   private readonly awaitingProof = new Set<() => void>()
   private leavesFor: Retirement = "displaced"
 
   constructor(
     readonly pool: RelayPool<S, E>,
     private readonly owner: PoolOwner<S, E>,
-    readonly session: S,
+    private readonly opened: OpenedSession<S>,
     private readonly scope: Scope.CloseableScope,
-    private readonly serverLimit: number,
     /** How often its relay had failed when it began to be opened. */
     private readonly failuresBefore: number,
     private readonly openedAt: number
   ) {
     this.idleSince = openedAt
-    this.aliveAt = owner.nextMoment()
+    this.aliveAt = ++owner.moment
   }
 
   isIdle(): boolean {
@@ -152,13 +151,14 @@ export class PooledSession<S, E> {
     return Math.min(this.idleSince + idleMillis, this.openedAt + maxAgeMillis)
   }
 
-  /** Retires it if it is idle, and nobody is to use it any more. */
+  /** Retires it if it is idle, and nobody is to use it any more: a fresh one may do its first work however late it is. */
   retireIfDue(at: number): void {
-    if (!this.isIdle() || this.isFresh) return
-    const isIdleForLong = at >= this.idleSince + this.owner.limits.idleMillis
-    const reason = this.owner.isClosed()
+    if (!this.isIdle()) return
+    const isIdleForLong = !this.isFresh && at >= this.idleSince + this.owner.limits.idleMillis
+    const mayWork = this.isFresh && this.messages === 0
+    const reason = this.owner.isClosed
       ? "closed"
-      : (this.reasonToEnd(at) ?? (isIdleForLong ? "idle" : undefined))
+      : ((mayWork ? undefined : this.reasonToEnd(at)) ?? (isIdleForLong ? "idle" : undefined))
     if (reason !== undefined) this.retire(reason)
   }
 
@@ -171,10 +171,10 @@ export class PooledSession<S, E> {
     this.pool.report()
     let isReleased = false
     return {
-      session: this.session,
+      session: this.opened.session,
       relay: this.pool.relay,
       isUsed,
-      isLimited: this.serverLimit < Infinity,
+      isLimited: this.opened.maxMessages !== undefined,
       release: (verdict) => {
         if (isReleased) return
         isReleased = true
@@ -206,7 +206,7 @@ export class PooledSession<S, E> {
 
   private reasonToEnd(at: number): Retirement | undefined {
     const { maxAgeMillis, maxMessages } = this.owner.limits
-    if (this.messages >= this.serverLimit) return "mailmax"
+    if (this.messages >= (this.opened.maxMessages ?? Infinity)) return "mailmax"
     if (this.messages >= maxMessages) return "messages"
     return at >= this.openedAt + maxAgeMillis ? "age" : undefined
   }
@@ -238,7 +238,7 @@ export class PooledSession<S, E> {
 
   private worked(): void {
     this.pool.health = Relays.afterWork(this.pool.health, this.failuresBefore)
-    this.aliveAt = this.owner.nextMoment()
+    this.aliveAt = ++this.owner.moment
     this.idleSince = this.owner.now()
   }
 
@@ -251,7 +251,7 @@ export class PooledSession<S, E> {
   }
 
   private doubt(proven: () => void): void {
-    const { conduct, fork, until } = this.owner
+    const { owner } = this
     if (this.phase === "Closing") {
       if (this.pool.sessions.has(this)) this.awaitingProof.add(proven)
       else proven()
@@ -259,17 +259,11 @@ export class PooledSession<S, E> {
     }
     this.doubts += 1
     this.awaitingProof.add(proven)
-    const proof = conduct.prove(
-      this.session,
-      until(() => this.leases === 0)
+    const alone = owner.until(() => this.leases === 0)
+    const proof = Effect.onExit(owner.conduct.prove(this.opened.session, alone), (exit) =>
+      Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
     )
-    fork(
-      Effect.asVoid(
-        Effect.onExit(proof, (exit) =>
-          Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
-        )
-      )
-    )
+    owner.fork(Effect.asVoid(proof))
   }
 
   // Others may still have their outcome from one that is unfit: it ends when the last of them has gone, or by itself.
@@ -391,15 +385,15 @@ export class RelayPool<S, E> implements Candidate {
   }
 
   failed(failuresBefore: number, cause: Cause.Cause<E> | undefined): void {
-    const { limits, now } = this.owner
+    const { owner } = this
     const isPermanent = cause !== undefined && this.relay.isPermanent(cause)
     this.health = Relays.afterFailure(
       this.health,
       failuresBefore,
       cause,
       isPermanent,
-      now(),
-      limits.longestPauseMillis
+      owner.now(),
+      owner.limits.longestPauseMillis
     )
   }
 
@@ -412,39 +406,34 @@ export class RelayPool<S, E> implements Candidate {
     scope: Scope.CloseableScope,
     failuresBefore: number
   ): Effect.Effect<void> {
-    const { isClosed, observer } = this.owner
+    const { owner } = this
     this.opening -= 1
-    if (Exit.isSuccess(exit) && !isClosed()) {
+    if (Exit.isSuccess(exit) && !owner.isClosed) {
       this.admit(exit.value, scope, failuresBefore)
       return Effect.void
     }
     // Its connection counts until it is closed, as that of a session does.
     this.failing += 1
-    if (Exit.isFailure(exit) && !isClosed()) {
+    if (Exit.isFailure(exit) && !owner.isClosed) {
       this.failed(failuresBefore, exit.cause)
-      observer.openingFailed(this.relay, exit.cause, this.health.notBefore - this.owner.now())
-      this.owner.openingFailed(this, exit.cause)
+      owner.observer.openingFailed(this.relay, exit.cause, this.health.notBefore - owner.now())
+      owner.openingFailed(this, exit.cause)
     }
     return Effect.map(Scope.close(scope, Exit.void), () => {
       this.failing -= 1
-      this.owner.changed()
+      owner.changed()
     })
   }
 
-  private admit(
-    { maxMessages, session }: OpenedSession<S>,
-    scope: Scope.CloseableScope,
-    failuresBefore: number
-  ): void {
-    const { conduct, fork, now, observer } = this.owner
-    const limit = maxMessages ?? Infinity
-    const opened = new PooledSession(this, this.owner, session, scope, limit, failuresBefore, now())
+  private admit(opened: OpenedSession<S>, scope: Scope.CloseableScope, failuresBefore: number): void {
+    const { owner } = this
+    const session = new PooledSession(this, owner, opened, scope, failuresBefore, owner.now())
     this.health = Relays.afterOpening(this.health)
     this.live += 1
-    this.sessions.add(opened)
-    observer.opened(this.relay)
-    fork(Effect.map(conduct.awaitEnd(session), (reason) => opened.retire(reason)))
+    this.sessions.add(session)
+    owner.observer.opened(this.relay)
+    owner.fork(Effect.map(owner.conduct.awaitEnd(opened.session), (reason) => session.retire(reason)))
     this.report()
-    this.owner.changed()
+    owner.changed()
   }
 }

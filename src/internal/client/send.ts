@@ -448,7 +448,7 @@ export class ClientMessage<E, R> {
     if (this.isOver || this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
     else if (lease.isUsed && !isRepeated && state === "Closed" && Outcomes.hadNotBegun(receipt))
-      this.attempt(positions, this.parts.queue.moment())
+      this.attempt(positions, this.parts.queue.moment)
     else this.elsewhere(positions, receipt, lease.relay)
   }
 
@@ -476,7 +476,7 @@ export class ClientMessage<E, R> {
     this.tried.add(not)
     const left = this.remaining()
     const isLate = left !== undefined && left <= 0
-    if (worth.length === 0 || !isForAll || this.tried.size === relays.size || isLate || queue.isClosed()) {
+    if (worth.length === 0 || !isForAll || this.tried.size === relays.size || isLate || queue.isClosed) {
       this.conclude()
       return
     }

@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { State } from "../../../src/SmtpClient.js"
 import type { ClientUnavailable } from "../../../src/SmtpError.js"
 import type { Lease, Retirement, SessionConduct } from "../../../src/internal/client/pool.js"
 import type { Bounds, LeaseRequest, QueueObserver } from "../../../src/internal/client/queue.js"
@@ -37,7 +38,7 @@ export interface FakePool {
     body: (lease: FakeLease) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, Refused | ClientUnavailable | E, R>
   readonly moment: () => number
-  readonly count: () => Queues.Count & { readonly waiting: number }
+  readonly count: () => State
   readonly close: (limitMillis: number) => Effect.Effect<void>
 }
 
@@ -159,18 +160,10 @@ export const makePool = (
       observer
     )
     yield* Effect.addFinalizer(() => queue.close(0))
-    const counts = () => relays.map(({ source }) => queue.countOf(source))
-    const sum = (of: "open" | "idle" | "opening"): number =>
-      counts().reduce((total, count) => total + count[of], 0)
     const pool: FakePool = {
       use: (request, limitMillis, body) => Queues.withLease(queue, request, limitMillis, body),
-      moment: () => queue.moment(),
-      count: () => ({
-        open: sum("open"),
-        idle: sum("idle"),
-        opening: sum("opening"),
-        waiting: queue.countWaiting()
-      }),
+      moment: () => queue.moment,
+      count: () => queue.state(),
       close: (limitMillis) => queue.close(limitMillis)
     }
     return { pool, events }
