@@ -4,6 +4,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
@@ -27,11 +28,11 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../session/receipt.js"
 import * as Elapsed from "../effect/elapsed.js"
+import type { AnyFiber } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
 import type { Established as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
-import * as Hooks from "./hooks.js"
 import type { RelaySettings, RetrySettings, Settings } from "../options/client.js"
 import { read as readOptions, readCount, readRetry } from "../options/client.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
@@ -53,11 +54,9 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
     const services = yield* sessionServices
     const fork = yield* makeFork()
     const relays = new Map(settings.relays.map((relay) => [relayOf(relay, services), relay]))
-    const observer = Telemetry.observe(relays, (line) => {
-      fork(line)
-    })
+    const observer = Telemetry.observe(relays, fork)
     const queue = yield* Queues.make([...relays.keys()], settings.bounds, conduct, observer)
-    const hooks = Hooks.make()
+    const hooks = new Set<AnyFiber>()
     const close = closing(queue, hooks, settings.shutdownMillis, yield* Effect.clock)
     yield* Effect.addFinalizer(() => close)
     const limit = Option.getOrUndefined(yield* Effect.serviceOption(SmtpRateLimit))
@@ -68,21 +67,23 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
 /** Hooks that are running may take what the sessions leave of the limit. */
 const closing = (
   queue: ClientParts["queue"],
-  hooks: Hooks.RunningHooks,
+  hooks: ReadonlySet<AnyFiber>,
   limitMillis: number,
   clock: Clock.Clock
 ): Effect.Effect<void> => {
   // A second call waits for the same end.
   let since: number | undefined
-  const awaitHooks = Effect.suspend(() => {
-    const now = Elapsed.millis(clock)
-    const left = Math.max(0, limitMillis - (now - (since ?? now)))
-    // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
-    return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(hooks.awaitNone), left))
-  })
+  const awaitHooks: Effect.Effect<void> = Effect.suspend(() =>
+    hooks.size === 0 ? Effect.void : Effect.zipRight(Fiber.awaitAll(hooks), awaitHooks)
+  )
   return Effect.suspend(() => {
-    since ??= Elapsed.millis(clock)
-    return Effect.zipRight(queue.close(limitMillis), awaitHooks)
+    const begun = (since ??= Elapsed.millis(clock))
+    const left = Effect.sync(() => Math.max(0, limitMillis - (Elapsed.millis(clock) - begun)))
+    // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
+    const inTime = Effect.flatMap(left, (millis) =>
+      Effect.timeoutOption(Effect.interruptible(awaitHooks), millis)
+    )
+    return Effect.asVoid(Effect.zipRight(queue.close(limitMillis), inTime))
   })
 }
 

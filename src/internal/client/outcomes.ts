@@ -7,7 +7,7 @@ import * as Receipts from "../../SmtpReceipt.js"
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
 
-export class OutcomeTable<Cause extends SmtpError> {
+export class AttemptOutcomes<Cause extends SmtpError> {
   /** The one receipt that there mostly is needs no copy. */
   private only: Receipt<Cause> | undefined
 
@@ -54,8 +54,8 @@ export class OutcomeTable<Cause extends SmtpError> {
   }
 
   /** The table as it is now, for what an attempt comes to that nobody waits for. */
-  copy(): OutcomeTable<SmtpError> {
-    return new OutcomeTable<SmtpError>(this.recipients, [...this.outcomes], this.content)
+  copy(): AttemptOutcomes<SmtpError> {
+    return new AttemptOutcomes<SmtpError>(this.recipients, [...this.outcomes], this.content)
   }
 
   private write(position: number, outcome: Outcome<Cause> | undefined): void {

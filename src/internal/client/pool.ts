@@ -74,6 +74,10 @@ export interface PoolObserver<S, E> {
   readonly openingFailed: (relay: Relay<S, E>, cause: Cause.Cause<E>, pauseMillis: number) => void
   readonly retired: (relay: Relay<S, E>, reason: Retirement) => void
   readonly counted: (relay: Relay<S, E>, open: number, idle: number) => void
+  /** A message that waited has a session. */
+  readonly waited: (millis: number) => void
+  /** How many messages wait. */
+  readonly waiting: (count: number) => void
 }
 
 /** What the pools of a client share. */

@@ -8,7 +8,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Queue } from "../../protocol/Queue.js"
@@ -18,8 +17,8 @@ import { ClientUnavailable } from "../../SmtpError.js"
 import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
+import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
-import * as Alarms from "./alarm.js"
 import type { Lease, PooledSession, PoolObserver, PoolOwner, SessionConduct, SessionLimits } from "./pool.js"
 import { RelayPool } from "./pool.js"
 import type { Relay } from "./relays.js"
@@ -30,11 +29,6 @@ export interface Bounds extends SessionLimits {
   readonly maxWaiting: number
 }
 
-export interface QueueObserver<S, E> extends PoolObserver<S, E> {
-  readonly waited: (millis: number) => void
-  readonly waiting: (count: number) => void
-}
-
 export interface LeaseRequest<S, E> {
   /** Relays that the message has been to. */
   readonly except: ReadonlySet<Relay<S, E>>
@@ -42,10 +36,8 @@ export interface LeaseRequest<S, E> {
   readonly aliveAfter: number | undefined
 }
 
-export type Answer<S, E> =
-  | { readonly _tag: "Leased"; readonly lease: Lease<S, E> }
-  /** What kept every acceptable relay from opening a session, or ClientUnavailable. */
-  | { readonly _tag: "Refused"; readonly cause: Cause.Cause<E | ClientUnavailable> }
+/** A lease; or what kept every acceptable relay from opening a session, or ClientUnavailable. */
+export type Answer<S, E> = Exit.Exit<Lease<S, E>, E | ClientUnavailable>
 
 interface Waiter<S, E> {
   readonly line: WaitingLine<S, E>
@@ -74,12 +66,12 @@ export const make = <S, E>(
   relays: ReadonlyArray<Relay<S, E>>,
   bounds: Bounds,
   conduct: SessionConduct<S>,
-  observer: QueueObserver<S, E>
+  observer: PoolObserver<S, E>
 ): Effect.Effect<SessionQueue<S, E>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const fork = yield* makeFork()
     const clock = yield* Effect.clock
-    const work = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+    const work = yield* forkScope(yield* Effect.scope, "parallel")
     return new SessionQueue(
       relays,
       bounds,
@@ -100,9 +92,9 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   moment = 0
   private readonly pools: ReadonlyArray<RelayPool<S, E>>
   private readonly lines = new Map<string, WaitingLine<S, E>>()
-  private readonly alarm: Alarms.Alarm
   private readonly changes = Wakeup.make()
   private readonly closing = Wakeup.make()
+  private alarm: { readonly at: number; readonly fiber: AnyFiber } | undefined
   private waiting = 0
   private asked = 0
   private rounds = 0
@@ -118,13 +110,12 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     relays: ReadonlyArray<Relay<S, E>>,
     readonly limits: Bounds,
     readonly conduct: SessionConduct<S>,
-    readonly observer: QueueObserver<S, E>,
+    readonly observer: PoolObserver<S, E>,
     readonly now: () => number,
     readonly fork: (effect: Effect.Effect<void>) => AnyFiber,
     private readonly endWork: Effect.Effect<void>
   ) {
     this.pools = relays.map((relay) => new RelayPool(relay, this))
-    this.alarm = Alarms.make(now, fork, () => this.serve())
   }
 
   /**
@@ -138,9 +129,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   ): () => void {
     const line = this.lineOf(request)
     const since = this.now()
-    const refusal = this.isClosed ? unavailable("Closed") : hopeless(line.pools, since)
+    const refusal: Cause.Cause<E | ClientUnavailable> | undefined = this.isClosed
+      ? unavailable("Closed")
+      : hopeless(line.pools, since)
     if (refusal !== undefined) {
-      hear({ _tag: "Refused", cause: refusal })
+      hear(Exit.failCause(refusal))
       return () => undefined
     }
     const waiter: Waiter<S, E> = { line, order: ++this.asked, since, hear, timer: undefined }
@@ -287,7 +280,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   private refuse(waiter: Waiter<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void {
-    this.dequeue(waiter)?.({ _tag: "Refused", cause })
+    this.dequeue(waiter)?.(Exit.failCause(cause))
   }
 
   private refuseAll(line: WaitingLine<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void {
@@ -317,6 +310,19 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     }
   }
 
+  /** Serves again at that time, unless it does before. */
+  private serveAt(at: number): void {
+    if (at === Infinity || (this.alarm !== undefined && this.alarm.at <= at)) return
+    if (this.alarm !== undefined) interrupt(this.alarm.fiber)
+    const ring = Effect.sync(() => {
+      this.alarm = undefined
+      this.serve()
+    })
+    // Whole milliseconds: after a fraction that is lost in between, the alarm would ring too early, forever.
+    const pause = Math.max(0, Math.ceil(at - this.now()))
+    this.alarm = { at, fiber: this.fork(Effect.delay(ring, pause)) }
+  }
+
   private round(at: number): void {
     for (const pool of this.pools) pool.retireDue(at)
     this.yielding = undefined
@@ -326,7 +332,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       for (const session of sessions) {
         session.wasOffered()
         session.retireIfDue(at)
-        if (session.isIdle()) this.alarm.set(session.dueAt())
+        if (session.isIdle()) this.serveAt(session.dueAt())
       }
     }
   }
@@ -346,7 +352,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       // Sessions in use are shared once there are as many as there may be.
       if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
       this.observer.waited(at - waiter.since)
-      this.dequeue(waiter)?.({ _tag: "Leased", lease: session.lease() })
+      this.dequeue(waiter)?.(Exit.succeed(session.lease()))
     }
   }
 
@@ -379,7 +385,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       pool = lightest(pools, at)
     }
     if (pool === undefined) {
-      for (const { health } of pools) if (health.notBefore > at) this.alarm.set(health.notBefore)
+      for (const { health } of pools) if (health.notBefore > at) this.serveAt(health.notBefore)
       return wanted <= 0
     }
     wanted -= this.leaving()
@@ -477,8 +483,8 @@ export const withLease = <S, E, A, E2, R>(
     let lease: Lease<S, E> | undefined
     const leased = Effect.async<Lease<S, E>, E | ClientUnavailable>((resume) => {
       withdraw = queue.ask(request, limitMillis, (answer) => {
-        if (answer._tag === "Leased") lease = answer.lease
-        resume(answer._tag === "Leased" ? Effect.succeed(answer.lease) : Effect.failCause(answer.cause))
+        if (Exit.isSuccess(answer)) lease = answer.value
+        resume(answer)
       })
     })
     const giveBack = Effect.sync(() => {

@@ -21,7 +21,7 @@ import { inCallersFiber } from "../effect/callersFiber.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
 import { hookEffect } from "../effect/hook.js"
-import type { Fork } from "../effect/runtime.js"
+import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { clockOf, makeFork, withFiber } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
 import { deliverPrepared, launch } from "../session/deliver.js"
@@ -29,9 +29,8 @@ import type { Request } from "../session/request.js"
 import type { Established as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
-import type { RunningHooks } from "./hooks.js"
 import type { Positions } from "./outcomes.js"
-import { OutcomeTable } from "./outcomes.js"
+import { AttemptOutcomes } from "./outcomes.js"
 import type { Lease, Verdict } from "./pool.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
 import { forMessage } from "./preparedSubmission.js"
@@ -50,7 +49,8 @@ export interface ClientParts {
   readonly relays: ReadonlyMap<AnyRelay, RelaySettings>
   /** Absent: no limit. */
   readonly rateLimit: ReserveRate | undefined
-  readonly hooks: RunningHooks
+  /** Hooks that are running: closing the client waits for them. */
+  readonly hooks: Set<AnyFiber>
 }
 
 export interface SendSettings {
@@ -105,7 +105,7 @@ const nothing = (): void => undefined
 
 export class ClientMessage<E, R> {
   private readonly submission: PreparedSubmission<E, R>
-  private readonly table: OutcomeTable<NotSentCause>
+  private readonly table: AttemptOutcomes<NotSentCause>
   private readonly since: number
   private readonly limitMillis: number | undefined
   private isTraced = false
@@ -133,7 +133,7 @@ export class ClientMessage<E, R> {
     private readonly fork: Fork
   ) {
     this.submission = forMessage(submission)
-    this.table = new OutcomeTable(submission.recipients)
+    this.table = new AttemptOutcomes(submission.recipients)
     this.since = Elapsed.millis(clock)
     this.limitMillis = submission.timeoutMillis ?? settings.timeoutMillis
   }
@@ -189,8 +189,12 @@ export class ClientMessage<E, R> {
   private report(receipt: AnyReceipt): void {
     const { envelopeId, onOutcome } = this.submission
     this.count(receipt)
-    if (!this.isTold && onOutcome !== undefined)
-      this.parts.hooks.watch(this.fork(hookEffect(onOutcome, receipt, envelopeId)))
+    if (!this.isTold && onOutcome !== undefined) {
+      const { hooks } = this.parts
+      const hook = this.fork(hookEffect(onOutcome, receipt, envelopeId))
+      hooks.add(hook)
+      hook.addObserver(() => hooks.delete(hook))
+    }
     this.isTold = true
   }
 
@@ -351,12 +355,13 @@ export class ClientMessage<E, R> {
     }
     this.wait(() =>
       this.parts.queue.ask({ except: this.tried, aliveAfter }, left, (answer) => {
-        if (answer._tag === "Leased") this.deliver(positions, answer.lease, aliveAfter !== undefined)
-        else {
-          const failure = Cause.failureOption(answer.cause)
-          if (Option.isSome(failure)) this.notSent(positions, failure.value)
-          else this.fail(Cause.die(Cause.squash(answer.cause)))
+        if (Exit.isSuccess(answer)) {
+          this.deliver(positions, answer.value, aliveAfter !== undefined)
+          return
         }
+        const failure = Cause.failureOption(answer.cause)
+        if (Option.isSome(failure)) this.notSent(positions, failure.value)
+        else this.fail(Cause.die(Cause.squash(answer.cause)))
       })
     )
   }

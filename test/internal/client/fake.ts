@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { State } from "../../../src/SmtpClient.js"
 import type { ClientUnavailable } from "../../../src/SmtpError.js"
-import type { Lease, Retirement, SessionConduct } from "../../../src/internal/client/pool.js"
-import type { Bounds, LeaseRequest, QueueObserver } from "../../../src/internal/client/queue.js"
+import type { Lease, PoolObserver, Retirement, SessionConduct } from "../../../src/internal/client/pool.js"
+import type { Bounds, LeaseRequest } from "../../../src/internal/client/queue.js"
 import * as Queues from "../../../src/internal/client/queue.js"
 import type { Relay as PoolRelay } from "../../../src/internal/client/relays.js"
 
@@ -136,7 +136,7 @@ export const makePool = (
 ): Effect.Effect<Made, never, Scope.Scope> =>
   Effect.gen(function* () {
     const events: Events = { retired: [], pauses: [], waiting: 0, mostOpen: 0 }
-    const observer: QueueObserver<FakeSession, Refused> = {
+    const observer: PoolObserver<FakeSession, Refused> = {
       opened: () => {
         const open = relays.flatMap(({ sessions }) => sessions.filter(isOpen)).length
         events.mostOpen = Math.max(events.mostOpen, open)
