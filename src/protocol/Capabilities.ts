@@ -1,11 +1,8 @@
-/**
- * The answer to EHLO or LHLO (RFC 5321 section 4.1.1.1): the server's name and what it announced, read once and
- * never changed. It does not decide what a session does with an extension.
- */
+/** The reply to EHLO or LHLO (RFC 5321 section 4.1.1.1): the server's name, and the extensions that it announces. */
 import type { Reply } from "./Reply.js"
 import { isSuccess } from "./Reply.js"
 
-/** The announced limits (RFC 9422); one that is absent or malformed is `undefined`. */
+/** The limits that a server announces (RFC 9422); one that is absent or malformed is `undefined`. */
 export interface Limits {
   /** MAILMAX: MAIL commands of one session, refused ones included. */
   readonly mailMax: number | undefined
@@ -23,13 +20,13 @@ export interface FutureRelease {
   readonly maximumTime: number | undefined
 }
 
-/** What a server announced. All of it derives from `rawLines`: store those, and rebuild with `fromLines`. */
+/** What a server announces. To store it, store `rawLines`; `fromLines` makes equal capabilities of them. */
 export interface Capabilities {
   /** The lines of the reply as they were received, without code and separator; empty for `none`. */
   readonly rawLines: ReadonlyArray<string>
-  /** The name by which the server calls itself; empty when it gave none. */
+  /** The server's name for itself; empty if it gave none. */
   readonly domain: string
-  /** What follows the name on the first line. */
+  /** The rest of the first line. */
   readonly greeting: string
   /** Every keyword in upper case, in the order of the reply, each once. */
   readonly keywords: ReadonlyArray<string>
@@ -37,7 +34,7 @@ export interface Capabilities {
   readonly has: (keyword: string) => boolean
   /** The raw parameters of a keyword: `""` when it has none, `undefined` when it was not announced. */
   readonly parameters: (keyword: string) => string | undefined
-  /** Octets of the largest message, or `undefined` when there is no fixed limit (RFC 1870 section 4). */
+  /** Bytes of the largest message, or `undefined` if there is no fixed limit (RFC 1870 section 4). */
   readonly size: number | undefined
   /** The mechanisms of AUTH, in upper case and each once, the old `AUTH=` form included (RFC 4954). */
   readonly authMechanisms: ReadonlyArray<string>
@@ -75,7 +72,7 @@ const noLimits: Limits = { mailMax: undefined, rcptMax: undefined, rcptDomainMax
 // RFC 9422 section 3: 1*(ALPHA / DIGIT / "-" / "_") "=" 1*(VCHAR except ";"), separated by single spaces.
 const limitsPattern = /^[A-Za-z0-9_-]+=[!-:<-~]+(?: [A-Za-z0-9_-]+=[!-:<-~]+)*$/
 
-/** Of a limit that is announced twice the stricter value counts. */
+/** The stricter value counts if a limit is announced twice. */
 const readLimits = (parameters: string | undefined): Limits => {
   if (parameters === undefined || !limitsPattern.test(parameters)) return noLimits
   const items = parameters.split(" ").map((item) => {
@@ -101,7 +98,7 @@ const readFutureRelease = (parameters: string | undefined): FutureRelease | unde
   return { maximumInterval: readSeconds(interval), maximumTime: Number.isNaN(time) ? undefined : time }
 }
 
-// Keywords are ASCII (RFC 5321 section 4.1.1.1): Unicode case mapping would make SIZE of a word with a long s.
+// Keywords are ASCII (RFC 5321 section 4.1.1.1): toUpperCase alone would turn a long s into S.
 const upperCase = (text: string): string => text.replaceAll(/[a-z]+/g, (letters) => letters.toUpperCase())
 
 const words = (text: string): ReadonlyArray<string> => text.split(/[ \t]+/).filter((word) => word !== "")
@@ -116,8 +113,8 @@ const readLine = (line: string): { readonly keyword: string; readonly parameters
 }
 
 /**
- * Reads the lines of an EHLO reply, the first of which names the server. Of a keyword that comes twice the first
- * counts, but for AUTH, whose mechanisms are joined. Unknown keywords are kept.
+ * Reads the lines of an EHLO reply, the first of which names the server. If a keyword comes twice the first one counts,
+ * except for AUTH, whose mechanisms are joined. Unknown keywords are kept.
  */
 export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   const extensions = new Map<string, string>()
@@ -155,18 +152,12 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   }
 }
 
-/** What is known before EHLO, after HELO and after STARTTLS: nothing. */
+/** The capabilities before EHLO, after HELO and after STARTTLS. */
 export const none: Capabilities = fromLines([])
 
 /** Reads the reply to EHLO or LHLO; a refusal announces nothing. */
 export const fromReply = (reply: Reply): Capabilities => (isSuccess(reply) ? fromLines(reply.lines) : none)
 
-/** The lines to store in a cache, from which `fromLines` makes equal capabilities. */
-export const toLines = (capabilities: Capabilities): ReadonlyArray<string> => capabilities.rawLines
-
-/**
- * Whether a message of so many octets is larger than the server's fixed limit (RFC 1870 section 6.3); never
- * where it announced none.
- */
+/** Whether a message of so many bytes is larger than the server's fixed limit, if any (RFC 1870 section 6.3). */
 export const exceedsSize = (capabilities: Capabilities, octets: number): boolean =>
   capabilities.size !== undefined && octets > capabilities.size

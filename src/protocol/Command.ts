@@ -1,40 +1,43 @@
 /**
- * Every command as a value: its line, its place in a group (RFC 2920 section 3.1), and which replies mean
- * success (RFC 5321 section 4.3.2). Arguments arrive here already checked and encoded; this module only looks
- * once more that a line is one line.
+ * Every command as a value: its line, its place in a group (RFC 2920 section 3.1), and which replies mean success (RFC
+ * 5321 section 4.3.2). Arguments are already checked and encoded; `custom` alone checks what a program wrote.
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import type { Reply } from "./Reply.js"
 import { octetLength } from "./Utf8.js"
 
-/**
- * Where in the dialogue something happens. `content` is the message on its way, `final` the wait for the reply
- * that takes responsibility for it, `idle` the time between commands.
- */
-export type Phase =
-  | "greeting"
-  | "ehlo"
-  | "starttls"
-  | "auth"
-  | "mail"
-  | "rcpt"
-  | "data"
-  | "content"
-  | "bdat"
-  | "final"
-  | "rset"
-  | "noop"
-  | "vrfy"
-  | "expn"
-  | "help"
-  | "quit"
-  | "command"
-  | "idle"
+/** The list from which the type, the time limits, the errors and their Schema come. */
+export const phases = [
+  "greeting",
+  "ehlo",
+  "starttls",
+  "auth",
+  "mail",
+  "rcpt",
+  "data",
+  "content",
+  "bdat",
+  "final",
+  "rset",
+  "noop",
+  "vrfy",
+  "expn",
+  "help",
+  "quit",
+  "command",
+  "idle"
+] as const
 
 /**
- * What a command is, which decides everything about its reply. `Greeting` and `Final` are replies that no
- * command line asks for: the server's first words, and its verdict on the content.
+ * Where in the dialogue something happens. `content` is the message in transit, `final` the wait for the reply that
+ * takes responsibility for it, `idle` the time between commands.
+ */
+export type Phase = (typeof phases)[number]
+
+/**
+ * Decides what a reply to the command means. `Greeting` and `Final` are replies without a command line: the server's
+ * first, and the one to the content.
  */
 export type Kind =
   | "Greeting"
@@ -57,10 +60,7 @@ export type Kind =
   | "Quit"
   | "Other"
 
-/**
- * Whether more commands may follow in the same group. `Last` commands change what may come next, so nothing is
- * written behind them before their reply was read.
- */
+/** Whether more commands may follow in the same group; nothing is sent after `Last` before its reply. */
 export type Place = "Anywhere" | "Last"
 
 /** A command, ready for the wire. */
@@ -73,7 +73,7 @@ export interface Command {
   readonly phase: Phase
   /** Whether the line, and a challenge in reply to it, must never be shown. */
   readonly secret: boolean
-  /** Octets that follow the line: the chunk of BDAT. */
+  /** The chunk of BDAT, which follows the line. */
   readonly octets: ReadonlyArray<Uint8Array>
 }
 
@@ -96,10 +96,10 @@ const make = (
   octets: noOctets
 })
 
-/** The wait for the server's first words. */
+/** The wait for the greeting. */
 export const greeting: Command = make("Greeting", "", "", "Last", "greeting")
 
-/** The wait for the verdict on the content that followed DATA. */
+/** The wait for the reply to the content after DATA. */
 export const final: Command = make("Final", "", "", "Anywhere", "final")
 
 /** EHLO, or LHLO in the LMTP dialect (RFC 5321 section 4.1.1.1, RFC 2033 section 4.1). */
@@ -109,10 +109,7 @@ export const ehlo = (clientName: string, verb: "EHLO" | "LHLO" = "EHLO"): Comman
 export const helo = (clientName: string): Command =>
   make("Helo", "HELO", `HELO ${clientName}`, "Last", "ehlo")
 
-/**
- * XCLIENT, as its whole line. Like HELO it begins the session anew: what was announced before is forgotten, and EHLO
- * has to be said again.
- */
+/** XCLIENT, as its whole line. Like HELO it resets the session, so that EHLO has to follow. */
 export const xclient = (line: string): Command => make("Helo", "XCLIENT", line, "Last", "command")
 
 /** STARTTLS (RFC 3207). */
@@ -134,7 +131,7 @@ export const rcpt = (line: string): Command => make("Rcpt", "RCPT", line, "Anywh
 
 export const data: Command = make("Data", "DATA", "DATA", "Last", "data")
 
-/** A chunk of BDAT with its octets (RFC 3030 section 2): the count is taken from the octets at hand. */
+/** A chunk of BDAT (RFC 3030 section 2). */
 export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command => {
   let count = 0
   for (const part of octets) count += part.length
@@ -142,9 +139,7 @@ export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command 
   return { ...make(last ? "BdatLast" : "Bdat", "BDAT", line, "Anywhere", last ? "final" : "bdat"), octets }
 }
 
-/**
- * The command as it is remembered once it has left: without its chunk, which takes the memory of a whole message.
- */
+/** A command that was sent, without the memory of its chunk. */
 export const withoutOctets = (command: Command): Command =>
   command.octets.length === 0 ? command : { ...command, octets: noOctets }
 
@@ -166,15 +161,15 @@ export const expn = (argument: string): Command =>
 export const help = (argument: string): Command =>
   make("Help", "HELP", withArgument("HELP", argument), "Last", "help")
 
-// What a program may send by its own words keeps the meaning it has for the state of the session. DATA, BDAT,
-// STARTTLS and AUTH are missing: a bare line of those leaves the connection between two protocols.
+// A command that a program writes keeps its meaning for the state of the session. A bare line of DATA, BDAT, STARTTLS or
+// AUTH would leave the connection between two protocols.
 const known: Readonly<Record<string, (line: string) => Command>> = {
   EHLO: (line) => make("Ehlo", "EHLO", line, "Last", "ehlo"),
   LHLO: (line) => make("Ehlo", "LHLO", line, "Last", "ehlo"),
   HELO: (line) => make("Helo", "HELO", line, "Last", "ehlo"),
   MAIL: mail,
   RCPT: rcpt,
-  XCLIENT: (line) => xclient(line),
+  XCLIENT: xclient,
   RSET: (line) => make("Rset", "RSET", line, "Anywhere", "rset"),
   QUIT: (line) => make("Quit", "QUIT", line, "Last", "quit")
 }
@@ -186,7 +181,7 @@ const ownMethod: Readonly<Record<string, string>> = {
   AUTH: "authenticate"
 }
 
-/** A command in the program's own words (smtplib's docmd). DATA, BDAT, STARTTLS and AUTH are refused. */
+/** A command as the program writes it (smtplib's docmd), but not DATA, BDAT, STARTTLS and AUTH. */
 export const custom = (verb: string, argument: string): Command | Invalid => {
   if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(verb)) {
     return invalid("verb", "is not a command verb: letters, digits and hyphens, beginning with a letter")
@@ -201,14 +196,11 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
   return overlong ?? known[upper]?.(line) ?? make("Other", upper, line, "Last", "command")
 }
 
-/**
- * A line, given without its CRLF, over the 512 octets of RFC 5321 section 4.5.3.1.4; `field` is what made it so
- * long.
- */
+/** Checks a line, given without its CRLF, against RFC 5321 section 4.5.3.1.4; `field` is what made it long. */
 export const overlongLine = (field: string, line: string): Invalid | undefined =>
-  octetLength(line) > 510 ? invalid(field, "makes the line longer than 512 octets") : undefined
+  octetLength(line) > 510 ? invalid(field, "makes the line longer than 512 bytes") : undefined
 
-/** Text that cannot stand in a command line: it holds CR, LF or NUL, or is not well-formed Unicode. */
+/** Checks that a text can stand in a command line: no CR, LF or NUL, and well-formed Unicode. */
 export const unsafeText = (field: string, text: string): Invalid | undefined => {
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index)
@@ -223,7 +215,7 @@ export const unsafeText = (field: string, text: string): Invalid | undefined => 
   return undefined
 }
 
-/** A group in which a command stands that others may not follow (RFC 2920 section 3.1). */
+/** Checks that only the last command of a group has the place `Last` (RFC 2920 section 3.1). */
 export const misplaced = (commands: ReadonlyArray<Command>): Invalid | undefined => {
   const command = commands.slice(0, -1).find(({ place }) => place === "Last")
   return command === undefined
@@ -231,7 +223,7 @@ export const misplaced = (commands: ReadonlyArray<Command>): Invalid | undefined
     : invalid("group", `has ${command.verb} before its end, where only the last command may stand`)
 }
 
-/** What a reply means for the command it answers. `Violation`: the server may not say this here. */
+/** What a reply means for its command. `Violation`: the server must not send it here. */
 export type Meaning = "Success" | "Intermediate" | "Refusal" | "Violation"
 
 type Meanings = (code: number) => Meaning
@@ -239,38 +231,31 @@ type Meanings = (code: number) => Meaning
 const completion: Meanings = (code) =>
   code >= 400 ? "Refusal" : code >= 200 && code < 300 ? "Success" : "Violation"
 
-const meanings: Readonly<Record<Kind, Meanings>> = {
-  // RFC 5321 section 3.1: 220 opens the session; whatever else is said, it is not open.
+const only =
+  (success: number): Meanings =>
+  (code) =>
+    code === success ? "Success" : code >= 400 ? "Refusal" : "Violation"
+
+const challenge: Meanings = (code) => (code === 334 ? "Intermediate" : completion(code))
+
+// RFC 3030 section 2: a server that does not know BDAT has taken the chunk for commands.
+const chunk: Meanings = (code) => (code === 500 || code === 502 ? "Violation" : completion(code))
+
+const meanings: Readonly<Partial<Record<Kind, Meanings>>> = {
+  // RFC 5321 section 3.1: no code but 220 opens the session.
   Greeting: (code) => (code === 220 ? "Success" : "Refusal"),
-  Ehlo: completion,
-  Helo: completion,
-  // RFC 3207 section 4: 220 alone begins the handshake.
-  StartTls: (code) => (code === 220 ? "Success" : code >= 400 ? "Refusal" : "Violation"),
-  Auth: (code) => (code === 334 ? "Intermediate" : completion(code)),
-  AuthResponse: (code) => (code === 334 ? "Intermediate" : completion(code)),
-  Mail: completion,
-  Rcpt: completion,
-  // RFC 5321 section 4.3.2: 354 alone opens DATA.
-  Data: (code) => (code === 354 ? "Success" : code >= 400 ? "Refusal" : "Violation"),
-  // RFC 3030 section 2: a server that does not know BDAT has taken the chunk for commands.
-  Bdat: (code) => (code === 500 || code === 502 ? "Violation" : completion(code)),
-  BdatLast: (code) => (code === 500 || code === 502 ? "Violation" : completion(code)),
-  Final: completion,
-  Rset: completion,
-  Noop: completion,
-  Vrfy: completion,
-  Expn: completion,
-  Help: completion,
-  Quit: completion,
-  Other: completion
+  // RFC 3207 section 4.
+  StartTls: only(220),
+  Auth: challenge,
+  AuthResponse: challenge,
+  // RFC 5321 section 4.3.2.
+  Data: only(354),
+  Bdat: chunk,
+  BdatLast: chunk
 }
 
-/**
- * What the reply means in answer to a command of this kind (RFC 5321 section 4.3.2); decided by the code alone.
- */
-export const meaning = (kind: Kind, reply: Reply): Meaning => meanings[kind](reply.code)
+/** What a reply to a command of this kind means (RFC 5321 section 4.3.2); the code alone decides. */
+export const meaning = (kind: Kind, { code }: Reply): Meaning => (meanings[kind] ?? completion)(code)
 
-/**
- * Whether a 334 in reply is a challenge, for a mechanism octet for octet: it is not after `*` (RFC 4954 section 4).
- */
+/** Whether a 334 in reply is a challenge for the mechanism; it is not after `*` (RFC 4954 section 4). */
 export const mayBeChallenged = ({ line, secret }: Command): boolean => secret && line !== "*"

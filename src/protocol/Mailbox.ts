@@ -1,7 +1,7 @@
 /**
- * Addresses as an envelope holds them, and the paths that carry them (RFC 5321 sections 4.1.2 and 4.1.3, RFC
- * 6531). It reads bare addresses only: display names, comments and lists belong to the message, not here. An
- * address is never rewritten, but for a domain beyond ASCII, which travels as A-labels.
+ * The addresses of an envelope, and the paths that carry them (RFC 5321 sections 4.1.2 and 4.1.3, RFC 6531). It reads
+ * bare addresses, without display names and comments. An address is never rewritten, except for a domain beyond ASCII,
+ * which is sent as A-labels.
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
@@ -12,23 +12,14 @@ export interface Mailbox {
   readonly _tag: "Mailbox"
   /** The address as it was given. */
   readonly source: string
-  /** The local part as it was given, quotes included: so it goes on the wire. */
+  /** The local part as it was given and is sent, quotes included. */
   readonly localPart: string
   /** The domain or address literal as it was given; empty for the bare `postmaster`. */
   readonly domain: string
-  /** The domain as it goes on the wire: A-labels where it is not ASCII, else as it was given. */
+  /** The domain as it is sent: A-labels where it is not ASCII, else as it was given. */
   readonly asciiDomain: string
-  /** Whether the local part is beyond ASCII, so that SMTPUTF8 is needed. A domain alone never needs it. */
+  /** Whether the local part is beyond ASCII. A domain never requires SMTPUTF8. */
   readonly needsSmtpUtf8: boolean
-}
-
-/** How addresses are read. */
-export interface Options {
-  /**
-   * Turns a domain beyond ASCII into A-labels, or returns `undefined` when it cannot. The default is the UTS 46
-   * processing of the global `URL`.
-   */
-  readonly toAscii?: ((domain: string) => string | undefined) | undefined
 }
 
 // RFC 5321 section 4.5.3.1; octets, a path with its angle brackets.
@@ -51,32 +42,23 @@ const quotedStringPattern = /^"(?:[ !#-[\]-~]|\P{ASCII}|\\[ -~])*"/u
 const codePoint = (character: string): string =>
   `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`
 
-const controlName = (character: string): string => {
-  switch (character) {
-    case "\r":
-      return "a CR"
-    case "\n":
-      return "an LF"
-    case "\0":
-      return "a NUL"
-    default:
-      return `the control character ${codePoint(character)}`
-  }
-}
+const controlNames: ReadonlyMap<string, string> = new Map([
+  ["\r", "a CR"],
+  ["\n", "an LF"],
+  ["\0", "a NUL"]
+])
 
 const findForbidden = (text: string): string | undefined => {
   const control = controlPattern.exec(text)
-  if (control !== null) return `holds ${controlName(control[0])}`
-  if (loneSurrogatePattern.test(text)) return "holds half a surrogate pair, which is no character"
+  if (control !== null) {
+    return `holds ${controlNames.get(control[0]) ?? `the control character ${codePoint(control[0])}`}`
+  }
+  if (loneSurrogatePattern.test(text)) return "holds half a surrogate pair, which is not a character"
   const invisible = invisiblePattern.exec(text)
-  if (invisible !== null) return `holds the invisible character ${codePoint(invisible[0])}`
-  return undefined
+  return invisible === null ? undefined : `holds the invisible character ${codePoint(invisible[0])}`
 }
 
-/**
- * RFC 5321's sub-domain, and the underscore beside it: host names with underscores exist in the DNS and receive
- * mail, servers accept them, and refusing them here would lose that mail. What DNS itself cannot hold is refused.
- */
+// The sub-domain of RFC 5321, and the underscore: hosts with one in their names exist and receive mail.
 const subDomainPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?$/
 
 const findDomainFault = (domain: string): string | undefined => {
@@ -124,41 +106,31 @@ const findLiteralFault = (literal: string): string | undefined => {
     : "has an address literal that is neither [1.2.3.4] nor [IPv6:...] nor [tag:...]"
 }
 
-const urlToAscii = (domain: string): string | undefined => {
-  try {
-    return new URL(`http://${domain}`).hostname
-  } catch {
-    return undefined
-  }
-}
-
-// URL would take a port, a path, a user or %41 for its own, and "1.2" in full-width digits for an IPv4 address.
+// URL would read a port, a path, a user or %41, and "1.2" in full-width digits as an IPv4 address.
 const foreignDomainPattern = /^(?:[A-Za-z0-9._-]|\P{ASCII})+$/u
 const numericEndPattern = /(?:^|\.)\d+$/
 
-const toAsciiDomain = (domain: string, options: Options | undefined): string | undefined => {
-  if (!foreignDomainPattern.test(domain)) return undefined
-  const ascii = (options?.toAscii ?? urlToAscii)(domain)
-  if (ascii === undefined || findDomainFault(ascii) !== undefined) return undefined
-  return numericEndPattern.test(ascii) ? undefined : ascii
+/** A-labels by the UTS 46 processing of URL. */
+const toAsciiDomain = (domain: string): string | undefined => {
+  if (!foreignDomainPattern.test(domain) || !URL.canParse(`http://${domain}`)) return undefined
+  const ascii = new URL(`http://${domain}`).hostname
+  return findDomainFault(ascii) === undefined && !numericEndPattern.test(ascii) ? ascii : undefined
 }
 
-const parseDomain = (domain: string, field: string, options: Options | undefined): string | Invalid => {
+const parseDomain = (domain: string, field: string): string | Invalid => {
   if (domain === "") return invalid(field, "has no domain after the @")
-  if (domain.startsWith("[")) {
-    const fault = findLiteralFault(domain)
-    return fault === undefined ? domain : invalid(field, fault)
-  }
-  if (domain.includes("@"))
+  const isLiteral = domain.startsWith("[")
+  if (!isLiteral && domain.includes("@")) {
     return invalid(field, "holds more than one @ outside quotes; give each address on its own")
-  if (!nonAsciiPattern.test(domain)) {
-    const fault = findDomainFault(domain)
-    return fault === undefined ? domain : invalid(field, fault)
   }
-  return (
-    toAsciiDomain(domain, options) ??
-    invalid(field, "has an internationalised domain that cannot be turned into A-labels")
-  )
+  if (!isLiteral && nonAsciiPattern.test(domain)) {
+    return (
+      toAsciiDomain(domain) ??
+      invalid(field, "has an internationalised domain that cannot be turned into A-labels")
+    )
+  }
+  const fault = isLiteral ? findLiteralFault(domain) : findDomainFault(domain)
+  return fault === undefined ? domain : invalid(field, fault)
 }
 
 const bareAddressAdvice = "holds a display name or angle brackets; give the bare address"
@@ -186,25 +158,33 @@ const splitLocalPart = (address: string, field: string): number | Invalid => {
   return invalid(field, "has a local part that must be put in double quotes")
 }
 
-/** Reads `local@domain`. */
-export const parse = (address: string, field: string, options?: Options): Mailbox | Invalid =>
-  parsePlain(address) ?? parseAny(address, field, options)
+const mailbox = (
+  source: string,
+  localPart: string,
+  domain: string,
+  asciiDomain: string,
+  needsSmtpUtf8: boolean
+): Mailbox => ({ _tag: "Mailbox", source, localPart, domain, asciiDomain, needsSmtpUtf8 })
 
-// What nearly every address is: letters, digits and the rest of atext around dots, and a domain of ASCII labels.
+/** Reads `local@domain`. */
+export const parse = (address: string, field: string): Mailbox | Invalid =>
+  parsePlain(address) ?? parseAny(address, field)
+
+// Nearly every address: a dot-string of ASCII, and a domain of ASCII labels.
 const plainPattern =
   /^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*@(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/
 
-/** An address of the plain kind that nothing is wrong with; `undefined` is for `parse` to say more of. */
+/** Reads a valid address of the plain kind; any other is `undefined`. */
 export const parsePlain = (address: string): Mailbox | undefined => {
   if (address.length + 2 > pathLimit || !plainPattern.test(address)) return undefined
   const at = address.indexOf("@")
   if (at > localPartLimit) return undefined
   const domain = address.slice(at + 1)
   const localPart = address.slice(0, at)
-  return { _tag: "Mailbox", source: address, localPart, domain, asciiDomain: domain, needsSmtpUtf8: false }
+  return mailbox(address, localPart, domain, domain, false)
 }
 
-const parseAny = (address: string, field: string, options: Options | undefined): Mailbox | Invalid => {
+const parseAny = (address: string, field: string): Mailbox | Invalid => {
   if (address === "") return invalid(field, "is empty")
   const forbidden = findForbidden(address)
   if (forbidden !== undefined) return invalid(field, forbidden)
@@ -215,52 +195,27 @@ const parseAny = (address: string, field: string, options: Options | undefined):
     return invalid(field, `has a local part of more than ${localPartLimit} octets`)
   }
   const domain = address.slice(at + 1)
-  const asciiDomain = parseDomain(domain, field, options)
+  const asciiDomain = parseDomain(domain, field)
   if (isInvalid(asciiDomain)) return asciiDomain
   if (octetLength(localPart) + asciiDomain.length + 3 > pathLimit) {
     return invalid(field, `is a path of more than ${pathLimit} octets`)
   }
-  return {
-    _tag: "Mailbox",
-    source: address,
-    localPart,
-    domain,
-    asciiDomain,
-    needsSmtpUtf8: nonAsciiPattern.test(localPart)
-  }
+  return mailbox(address, localPart, domain, asciiDomain, nonAsciiPattern.test(localPart))
 }
 
-/**
- * Reads what MAIL takes: an address, or `""` for the null reverse-path (RFC 5321 section 4.5.5), which is `null`.
- */
-export const parseReversePath = (
-  address: string,
-  field: string,
-  options?: Options
-): Mailbox | null | Invalid => {
+/** Reads the address of MAIL; `""` is the null reverse-path (RFC 5321 section 4.5.5) and becomes `null`. */
+export const parseReversePath = (address: string, field: string): Mailbox | null | Invalid => {
   if (address === "<>") return invalid(field, 'holds angle brackets; give "" for the null reverse-path')
-  return address === "" ? null : parse(address, field, options)
+  return address === "" ? null : parse(address, field)
 }
 
-/**
- * Reads what RCPT takes: an address, or `postmaster` without a domain in any letter case (RFC 5321 section
- * 4.1.1.3).
- */
-export const parseForwardPath = (address: string, field: string, options?: Options): Mailbox | Invalid =>
-  /^postmaster$/i.test(address)
-    ? {
-        _tag: "Mailbox",
-        source: address,
-        localPart: address,
-        domain: "",
-        asciiDomain: "",
-        needsSmtpUtf8: false
-      }
-    : parse(address, field, options)
+/** Reads the address of RCPT, or `postmaster` without a domain in any letter case (RFC 5321 section 4.1.1.3). */
+export const parseForwardPath = (address: string, field: string): Mailbox | Invalid =>
+  /^postmaster$/i.test(address) ? mailbox(address, address, "", "", false) : parse(address, field)
 
 /**
- * The path as it goes on the wire, angle brackets included; `null` is the null reverse-path. The domain is always
- * ASCII, since A-labels serve with and without SMTPUTF8 (RFC 6531 section 3.2).
+ * The path of MAIL and RCPT, angle brackets included; `null` is the null reverse-path. The domain is always ASCII, since
+ * A-labels serve with and without SMTPUTF8 (RFC 6531 section 3.2).
  */
 export const toPath = (mailbox: Mailbox | null): string => {
   if (mailbox === null) return "<>"
@@ -276,9 +231,8 @@ const canonicalLocalPart = (localPart: string): string => {
 }
 
 /**
- * Equal for two addresses that name the same mailbox as far as a client may know: local parts equal octet for
- * octet once needless quotes are gone, never case-folded (RFC 5321 section 2.4), domains equal as lower-case
- * A-labels.
+ * Equal for two addresses of the same mailbox as far as a client can know: local parts that are equal without needless
+ * quotes, and never case-folded (RFC 5321 section 2.4), and domains that are equal as lower-case A-labels.
  */
 export const identity = ({ asciiDomain, domain, localPart, source }: Mailbox): string => {
   if (domain === "") return localPart.toLowerCase()
@@ -289,8 +243,8 @@ export const identity = ({ asciiDomain, domain, localPart, source }: Mailbox): s
 }
 
 /**
- * Reads the argument of EHLO, HELO or LHLO: a domain name, a single label included, or an address literal, in
- * ASCII (RFC 5321 section 4.1.1.1, RFC 6531 section 3.7.1).
+ * Reads the argument of EHLO, HELO or LHLO: a domain name, even of one label, or an address literal, in ASCII (RFC 5321
+ * section 4.1.1.1, RFC 6531 section 3.7.1).
  */
 export const parseClientName = (name: string, field: string): string | Invalid => {
   if (name === "") return invalid(field, "is empty")
@@ -303,8 +257,8 @@ export const parseClientName = (name: string, field: string): string | Invalid =
 }
 
 /**
- * The address literal of an IP address (RFC 5321 section 4.1.3): `[192.0.2.1]`, `[IPv6:2001:db8::1]`. A zone is
- * left out, and an IPv4 address mapped into IPv6 is given as IPv4. `undefined` for what is no IP address.
+ * The address literal of an IP address (RFC 5321 section 4.1.3): `[192.0.2.1]`, `[IPv6:2001:db8::1]`. A zone is left
+ * out, and an IPv4 address mapped into IPv6 becomes IPv4. `undefined` if the text is not an IP address.
  */
 export const addressLiteral = (ip: string): string | undefined => {
   const mapped = /^::ffff:(\d[\d.]+)$/i.exec(ip)?.[1]

@@ -1,12 +1,6 @@
-/**
- * xtext (RFC 3461 section 4), the encoding of free text in an esmtp-value, and its sibling for addresses beyond
- * ASCII (RFC 6533 section 3). It decides nothing about which texts a parameter may hold.
- */
+/** xtext (RFC 3461 section 4), which encodes free text in an esmtp-value, and its form for addresses (RFC 6533). */
 
-/**
- * Encodes a text, taken as UTF-8, as xtext: every octet outside `!` to `~`, and `+` and `=`, becomes `+` and two
- * hexadecimal digits.
- */
+/** Encodes a text as xtext: each byte of its UTF-8 outside `!` to `~`, and `+` and `=`, as `+` and two hex digits. */
 export const encode = (text: string): string => {
   let encoded = ""
   for (const octet of new TextEncoder().encode(text)) {
@@ -20,28 +14,22 @@ export const encode = (text: string): string => {
 
 const xtextPattern = /^(?:[!-*,-<>-~]|\+[0-9A-F]{2})*$/
 
-/** Decodes xtext; `undefined` when the text is not xtext or its octets are not UTF-8. */
+/** Decodes xtext; `undefined` if the text is not xtext or its bytes are not UTF-8. */
 export const decode = (xtext: string): string | undefined => {
   if (!xtextPattern.test(xtext)) return undefined
-  const octets: Array<number> = []
-  for (let index = 0; index < xtext.length; index++) {
-    if (xtext.charCodeAt(index) !== 0x2b) {
-      octets.push(xtext.charCodeAt(index))
-      continue
-    }
-    octets.push(Number.parseInt(xtext.slice(index + 1, index + 3), 16))
-    index += 2
-  }
+  const bytes = Array.from(xtext.matchAll(/\+(..)|./g), ([character, digits]) =>
+    digits === undefined ? character.charCodeAt(0) : Number.parseInt(digits, 16)
+  )
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(octets))
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes))
   } catch {
     return undefined
   }
 }
 
 /**
- * Encodes an address as utf-8-addr-xtext, the form of RFC 6533 section 3 that is ASCII and therefore safe with
- * and without SMTPUTF8: whatever is not a QCHAR becomes `\x{...}`.
+ * Encodes an address as utf-8-addr-xtext (RFC 6533 section 3), which is ASCII and so safe with and without SMTPUTF8: a
+ * character that is not a QCHAR becomes `\x{...}`.
  */
 export const encodeUtf8Address = (address: string): string => {
   let encoded = ""
@@ -53,7 +41,7 @@ export const encodeUtf8Address = (address: string): string => {
   return encoded
 }
 
-/** Decodes utf-8-addr-xtext; `undefined` when the text is not that. */
+/** Decodes utf-8-addr-xtext; `undefined` if the text is something else. */
 export const decodeUtf8Address = (text: string): string | undefined => {
   if (!/^(?:[!-*,-<>-[\]-~]|\\x\{[0-9A-F]{2,6}\})*$/.test(text)) return undefined
   const points = [...text.matchAll(/\\x\{([0-9A-F]+)\}/g)].map((match) => Number.parseInt(match[1] ?? "", 16))

@@ -218,9 +218,9 @@ describe("storing", () => {
         ),
         (lines) => {
           const capabilities = Capabilities.fromLines(lines)
-          const stored: unknown = JSON.parse(JSON.stringify(Capabilities.toLines(capabilities)))
+          const stored: unknown = JSON.parse(JSON.stringify(capabilities.rawLines))
           expect(stored).toStrictEqual(lines)
-          expect(dataOf(Capabilities.fromLines(Capabilities.toLines(capabilities)))).toStrictEqual(
+          expect(dataOf(Capabilities.fromLines(capabilities.rawLines))).toStrictEqual(
             dataOf(capabilities)
           )
         }

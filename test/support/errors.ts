@@ -3,6 +3,7 @@
  */
 import * as FastCheck from "effect/FastCheck"
 import type { Reply } from "../../src/protocol/Reply.js"
+import { phases } from "../../src/protocol/Command.js"
 import { make } from "../../src/protocol/Reply.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpReceipt from "../../src/SmtpReceipt.js"
@@ -34,26 +35,7 @@ export const reply: FastCheck.Arbitrary<Reply> = FastCheck.record({
 /** A refusal, for now or for good. */
 const refusal = reply.filter(({ code }) => code >= 400)
 
-const phase: FastCheck.Arbitrary<SmtpError.Phase> = oneOf(
-  "greeting",
-  "ehlo",
-  "starttls",
-  "auth",
-  "mail",
-  "rcpt",
-  "data",
-  "content",
-  "bdat",
-  "final",
-  "rset",
-  "noop",
-  "vrfy",
-  "expn",
-  "help",
-  "quit",
-  "command",
-  "idle"
-)
+const phase: FastCheck.Arbitrary<SmtpError.Phase> = oneOf(...phases)
 
 const refusedRecipient = FastCheck.record({ address: word, reply: refusal })
 const recipients = FastCheck.array(refusedRecipient, { minLength: 1, maxLength: 8 })
