@@ -1,15 +1,16 @@
 /**
- * Schema codecs for what the library gives to a program: replies, errors and receipts, so that they can cross a process
- * (Rpc, HttpApi, Workflow, cluster). They encode to plain JSON and decode to the same classes and models. It is a
- * module of its own, outside the barrel, because importing Schema costs over 100 ms.
+ * Schema codecs for replies, errors and receipts, which carry them between processes (Rpc, HttpApi, Workflow, cluster).
+ * They encode to plain JSON and decode to the same classes and models. Importing Schema costs over 100 ms, so this module
+ * is not part of the barrel.
  *
- * A cause is the program's or the platform's own value: it may hold secrets and may have no JSON. So its sentence
- * is encoded, and decoded to an Error with that message.
+ * The cause of an error may hold secrets or have no JSON, so only its message is encoded. It decodes to an Error with
+ * that message.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { describeCause } from "./internal/effect/cause.js"
+import { phases } from "./protocol/Command.js"
 import type { Reply as ReplyModel } from "./protocol/Reply.js"
 import * as Errors from "./SmtpError.js"
 import type { Outcome as OutcomeModel, Receipt as ReceiptModel } from "./SmtpReceipt.js"
@@ -43,8 +44,8 @@ export interface ReplyEncoded {
 }
 
 /**
- * A reply of the server. An absent enhanced status code is left out of the JSON. Decoding fails with a ParseError
- * on a code outside 100 to 599.
+ * Encodes and decodes a reply of the server. The JSON has no enhanced status code if the reply has none. Decoding fails
+ * with a ParseError on a code outside 100 to 599.
  *
  * @since 0.1.0
  * @category codecs
@@ -83,33 +84,14 @@ const Cause = Schema.transform(Schema.String, Schema.Unknown, {
 
 const RefusedRecipient = Schema.Struct({ address: Schema.String, reply: Reply })
 
-const Phase = Schema.Literal(
-  "greeting",
-  "ehlo",
-  "starttls",
-  "auth",
-  "mail",
-  "rcpt",
-  "data",
-  "content",
-  "bdat",
-  "final",
-  "rset",
-  "noop",
-  "vrfy",
-  "expn",
-  "help",
-  "quit",
-  "command",
-  "idle"
-)
-
+const Phase = Schema.Literal(...phases)
 const optionalReply = Schema.optional(Reply)
 const optionalCause = Schema.optional(Cause)
+const optionalText = Schema.optional(Schema.String)
 const optionalRefused = Schema.optional(Schema.Array(RefusedRecipient))
 const optionalTranscript = Schema.optional(Schema.Array(Schema.String))
 
-// What is `undefined` is left out, so that the encoded value is its own JSON, and an absent cause stays absent.
+// Fields that are `undefined` are left out, so that the encoded value is its own JSON, and an absent cause stays absent.
 const pick = (error: object, keys: ReadonlyArray<string>): Record<string, unknown> =>
   Object.fromEntries(
     keys.flatMap((key) => {
@@ -118,8 +100,8 @@ const pick = (error: object, keys: ReadonlyArray<string>): Record<string, unknow
     })
   )
 
-// The classes' constructors do not validate: what is checked is the JSON, once, by `from`. The two functions are
-// not `strict` because `pick` is untyped; `A extends Fields` says that the class has what `from` wants.
+// Decoding checks the JSON once, by `from`; the constructors of the classes check nothing. The two functions are not
+// `strict` because `pick` is untyped; `A extends Fields` says that the class has these fields.
 const codec = <Fields extends object, Encoded, A extends Errors.SmtpError & Fields>(
   errorClass: new (fields: Fields) => A,
   from: Schema.Schema<Fields, Encoded> & { readonly fields: Schema.Struct.Fields }
@@ -132,264 +114,165 @@ const codec = <Fields extends object, Encoded, A extends Errors.SmtpError & Fiel
   ).annotations({ identifier: errorClass.name })
 }
 
+/** The fields of each error. A required field or a reason that is missing here does not compile. */
+const codecs = {
+  ConnectError: codec(
+    Errors.ConnectError,
+    Schema.TaggedStruct("ConnectError", {
+      endpoint: Schema.String,
+      reason: Schema.Literal("Unreachable", "Timeout", "Greeting"),
+      reply: optionalReply,
+      cause: optionalCause
+    })
+  ),
+  TlsError: codec(
+    Errors.TlsError,
+    Schema.TaggedStruct("TlsError", {
+      endpoint: Schema.String,
+      reason: Schema.Literal(
+        "Handshake",
+        "Disconnected",
+        "Certificate",
+        "Timeout",
+        "Injection",
+        "OfferVanished",
+        "Configuration"
+      ),
+      cause: optionalCause
+    })
+  ),
+  ServerDisconnected: codec(
+    Errors.ServerDisconnected,
+    Schema.TaggedStruct("ServerDisconnected", {
+      phase: Phase,
+      reply: optionalReply,
+      refused: optionalRefused,
+      cause: optionalCause,
+      transcript: optionalTranscript
+    })
+  ),
+  ReplyTimeout: codec(
+    Errors.ReplyTimeout,
+    Schema.TaggedStruct("ReplyTimeout", {
+      phase: Phase,
+      limitMillis: Schema.Number,
+      isOfSend: Schema.optional(Schema.Boolean),
+      refused: optionalRefused,
+      transcript: optionalTranscript
+    })
+  ),
+  ProtocolError: codec(
+    Errors.ProtocolError,
+    Schema.TaggedStruct("ProtocolError", {
+      phase: Phase,
+      reason: Schema.String,
+      reply: optionalReply,
+      refused: optionalRefused,
+      transcript: optionalTranscript
+    })
+  ),
+  HeloError: codec(
+    Errors.HeloError,
+    Schema.TaggedStruct("HeloError", { command: Schema.Literal("EHLO", "HELO", "LHLO"), reply: Reply })
+  ),
+  CommandRefused: codec(
+    Errors.CommandRefused,
+    Schema.TaggedStruct("CommandRefused", { command: Schema.String, phase: Phase, reply: Reply })
+  ),
+  AuthenticationError: codec(
+    Errors.AuthenticationError,
+    Schema.TaggedStruct("AuthenticationError", {
+      reason: Schema.Literal(
+        "Rejected",
+        "Temporary",
+        "NoCommonMechanism",
+        "NotOffered",
+        "Insecure",
+        "Token",
+        "TokenUnavailable",
+        "Challenge",
+        "ServerNotVerified"
+      ),
+      mechanism: optionalText,
+      reply: optionalReply,
+      detail: optionalText,
+      cause: optionalCause
+    })
+  ),
+  NotSupported: codec(
+    Errors.NotSupported,
+    Schema.TaggedStruct("NotSupported", { extension: Schema.String, reason: Schema.String })
+  ),
+  SenderRefused: codec(
+    Errors.SenderRefused,
+    Schema.TaggedStruct("SenderRefused", { sender: Schema.String, reply: Reply })
+  ),
+  RecipientsRefused: codec(
+    Errors.RecipientsRefused,
+    Schema.TaggedStruct("RecipientsRefused", {
+      recipients: Schema.Array(RefusedRecipient),
+      policy: Schema.Literal("any", "all")
+    })
+  ),
+  DataError: codec(Errors.DataError, Schema.TaggedStruct("DataError", { phase: Phase, reply: Reply })),
+  ContentError: codec(
+    Errors.ContentError,
+    Schema.TaggedStruct("ContentError", {
+      reason: Schema.Literal(
+        "Nul",
+        "LineEnds",
+        "LineTooLong",
+        "TooLarge",
+        "Changed",
+        "NotAscii",
+        "UsedTwice",
+        "Stalled",
+        "Failed"
+      ),
+      detail: Schema.String
+    })
+  ),
+  InvalidArgument: codec(
+    Errors.InvalidArgument,
+    Schema.TaggedStruct("InvalidArgument", { field: Schema.String, reason: Schema.String })
+  ),
+  ClientUnavailable: codec(
+    Errors.ClientUnavailable,
+    Schema.TaggedStruct("ClientUnavailable", {
+      reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
+      cause: optionalCause
+    })
+  )
+}
+
 /**
- * Decodes to `SmtpError.ConnectError`.
+ * The codec of each error: it decodes to the class of `SmtpError` with the same name.
  *
  * @since 0.1.0
  * @category errors
  */
-export const ConnectError = codec(
-  Errors.ConnectError,
-  Schema.TaggedStruct("ConnectError", {
-    endpoint: Schema.String,
-    reason: Schema.Literal("Unreachable", "Timeout", "Greeting"),
-    reply: optionalReply,
-    cause: optionalCause
-  })
-)
+export const {
+  AuthenticationError,
+  ClientUnavailable,
+  CommandRefused,
+  ConnectError,
+  ContentError,
+  DataError,
+  HeloError,
+  InvalidArgument,
+  NotSupported,
+  ProtocolError,
+  RecipientsRefused,
+  ReplyTimeout,
+  SenderRefused,
+  ServerDisconnected,
+  TlsError
+} = codecs
 
 /**
- * Decodes to `SmtpError.TlsError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const TlsError = codec(
-  Errors.TlsError,
-  Schema.TaggedStruct("TlsError", {
-    endpoint: Schema.String,
-    reason: Schema.Literal(
-      "Handshake",
-      "Disconnected",
-      "Certificate",
-      "Timeout",
-      "Injection",
-      "OfferVanished",
-      "Configuration"
-    ),
-    cause: optionalCause
-  })
-)
-
-/**
- * Decodes to `SmtpError.ServerDisconnected`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const ServerDisconnected = codec(
-  Errors.ServerDisconnected,
-  Schema.TaggedStruct("ServerDisconnected", {
-    phase: Phase,
-    reply: optionalReply,
-    refused: optionalRefused,
-    cause: optionalCause,
-    transcript: optionalTranscript
-  })
-)
-
-/**
- * Decodes to `SmtpError.ReplyTimeout`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const ReplyTimeout = codec(
-  Errors.ReplyTimeout,
-  Schema.TaggedStruct("ReplyTimeout", {
-    phase: Phase,
-    limitMillis: Schema.Number,
-    isOfSend: Schema.optional(Schema.Boolean),
-    refused: optionalRefused,
-    transcript: optionalTranscript
-  })
-)
-
-/**
- * Decodes to `SmtpError.ProtocolError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const ProtocolError = codec(
-  Errors.ProtocolError,
-  Schema.TaggedStruct("ProtocolError", {
-    phase: Phase,
-    reason: Schema.String,
-    reply: optionalReply,
-    refused: optionalRefused,
-    transcript: optionalTranscript
-  })
-)
-
-/**
- * Decodes to `SmtpError.HeloError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const HeloError = codec(
-  Errors.HeloError,
-  Schema.TaggedStruct("HeloError", {
-    command: Schema.Literal("EHLO", "HELO", "LHLO"),
-    reply: Reply
-  })
-)
-
-/**
- * Decodes to `SmtpError.CommandRefused`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const CommandRefused = codec(
-  Errors.CommandRefused,
-  Schema.TaggedStruct("CommandRefused", {
-    command: Schema.String,
-    phase: Phase,
-    reply: Reply
-  })
-)
-
-/**
- * Decodes to `SmtpError.AuthenticationError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const AuthenticationError = codec(
-  Errors.AuthenticationError,
-  Schema.TaggedStruct("AuthenticationError", {
-    reason: Schema.Literal(
-      "Rejected",
-      "Temporary",
-      "NoCommonMechanism",
-      "NotOffered",
-      "Insecure",
-      "Token",
-      "TokenUnavailable",
-      "Challenge",
-      "ServerNotVerified"
-    ),
-    mechanism: Schema.optional(Schema.String),
-    reply: optionalReply,
-    detail: Schema.optional(Schema.String),
-    cause: optionalCause
-  })
-)
-
-/**
- * Decodes to `SmtpError.NotSupported`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const NotSupported = codec(
-  Errors.NotSupported,
-  Schema.TaggedStruct("NotSupported", {
-    extension: Schema.String,
-    reason: Schema.String
-  })
-)
-
-/**
- * Decodes to `SmtpError.SenderRefused`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const SenderRefused = codec(
-  Errors.SenderRefused,
-  Schema.TaggedStruct("SenderRefused", {
-    sender: Schema.String,
-    reply: Reply
-  })
-)
-
-/**
- * Decodes to `SmtpError.RecipientsRefused`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const RecipientsRefused = codec(
-  Errors.RecipientsRefused,
-  Schema.TaggedStruct("RecipientsRefused", {
-    recipients: Schema.Array(RefusedRecipient),
-    policy: Schema.Literal("any", "all")
-  })
-)
-
-/**
- * Decodes to `SmtpError.DataError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const DataError = codec(
-  Errors.DataError,
-  Schema.TaggedStruct("DataError", {
-    phase: Phase,
-    reply: Reply
-  })
-)
-
-/**
- * Decodes to `SmtpError.ContentError`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const ContentError = codec(
-  Errors.ContentError,
-  Schema.TaggedStruct("ContentError", {
-    reason: Schema.Literal(
-      "Nul",
-      "LineEnds",
-      "LineTooLong",
-      "TooLarge",
-      "Changed",
-      "NotAscii",
-      "UsedTwice",
-      "Stalled",
-      "Failed"
-    ),
-    detail: Schema.String
-  })
-)
-
-/**
- * Decodes to `SmtpError.InvalidArgument`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const InvalidArgument = codec(
-  Errors.InvalidArgument,
-  Schema.TaggedStruct("InvalidArgument", {
-    field: Schema.String,
-    reason: Schema.String
-  })
-)
-
-/**
- * Decodes to `SmtpError.ClientUnavailable`.
- *
- * @since 0.1.0
- * @category errors
- */
-export const ClientUnavailable = codec(
-  Errors.ClientUnavailable,
-  Schema.TaggedStruct("ClientUnavailable", {
-    reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
-    cause: optionalCause
-  })
-)
-
-/**
- * Every error of the library, told apart by `_tag`: the error schema of an Rpc or an HttpApi endpoint that sends
- * mail. What comes out at the other end is an instance of the same class, so that `SmtpError.delivery`,
- * `SmtpError.isTransient` and `Effect.catchTag` work there too.
+ * Encodes and decodes any error of the library, by its `_tag`: the error schema of an Rpc or an HttpApi endpoint that
+ * sends mail. It decodes to an instance of the same class, so `SmtpError.delivery`, `SmtpError.isTransient` and
+ * `Effect.catchTag` work on the other side too.
  *
  * @since 0.1.0
  * @category codecs
@@ -427,7 +310,7 @@ export const SmtpError = Schema.Union(
 ).annotations({ identifier: "SmtpError" })
 
 /**
- * A failure that ended the session in the middle of a dialogue.
+ * Encodes and decodes an error that ended the session in the middle of a dialogue.
  *
  * @since 0.1.0
  * @category codecs
@@ -473,7 +356,7 @@ const isOutcome = (value: unknown): value is OutcomeModel =>
     value._tag === "Unknown")
 
 /**
- * What became of one recipient. A queue id that is not known is left out of the JSON.
+ * Encodes and decodes the outcome of one recipient. The JSON has no queue id if it is not known.
  *
  * @since 0.1.0
  * @category codecs
@@ -498,7 +381,7 @@ const ContentReport = Schema.Struct({
 })
 
 /**
- * The JSON form of a receipt: the outcomes in the caller's order, and what was seen of the content.
+ * The JSON form of a receipt: the outcomes in the caller's order, and the report of the content.
  *
  * @since 0.1.0
  * @category models
@@ -509,8 +392,8 @@ export interface ReceiptEncoded {
 }
 
 /**
- * The account of one message. The lists of accepted, refused, unsent and unknown recipients are not part of the
- * JSON; decoding makes them anew from the outcomes.
+ * Encodes and decodes the receipt of one message. The JSON holds the outcomes alone; decoding makes the lists of
+ * accepted, refused, unsent and unknown recipients of them.
  *
  * @since 0.1.0
  * @category codecs
