@@ -1,16 +1,14 @@
 /**
- * Every error of the library, as tagged classes with a message a person can act on, and the predicates that
- * decide what to do next. The classes import no Schema (SmtpSchema holds the codecs), and no secret is ever one
- * of their fields.
+ * Every error of the library, as tagged classes whose message says what to do next, and predicates for programs. No field
+ * holds a secret. SmtpSchema has the codecs.
  *
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import { describeCause } from "./internal/effect/cause.js"
+import { messages, toPlain } from "./internal/errorMessages.js"
 import type { Phase } from "./protocol/Command.js"
 import { deliveryOf, isTransient as isTransientError } from "./protocol/Outcome.js"
 import type { Reply } from "./protocol/Reply.js"
-import { format, isTransient as isTransientReply } from "./protocol/Reply.js"
 
 export type {
   /**
@@ -23,7 +21,7 @@ export type {
 } from "./protocol/Command.js"
 
 /**
- * What is known of the message behind an error.
+ * The outcome of the message behind an error.
  *
  * @since 0.1.0
  * @category models
@@ -31,7 +29,7 @@ export type {
 export type Delivery = "NotSent" | "Refused" | "Unknown"
 
 /**
- * A recipient that the server refused, and its words.
+ * A recipient that the server refused, with its reply.
  *
  * @since 0.1.0
  * @category models
@@ -42,47 +40,8 @@ export interface RefusedRecipient {
   readonly reply: Reply
 }
 
-const during: Record<Phase, string> = {
-  greeting: "while waiting for the greeting",
-  ehlo: "during EHLO",
-  starttls: "during STARTTLS",
-  auth: "during authentication",
-  mail: "in reply to MAIL",
-  rcpt: "in reply to RCPT",
-  data: "in reply to DATA",
-  content: "while the message was being sent",
-  bdat: "in reply to BDAT",
-  final: "after the whole message was sent",
-  rset: "in reply to RSET",
-  noop: "in reply to NOOP",
-  vrfy: "in reply to VRFY",
-  expn: "in reply to EXPN",
-  help: "in reply to HELP",
-  quit: "in reply to QUIT",
-  command: "in reply to a command",
-  idle: "while the session was idle"
-}
-
-const causeText = (cause: unknown): string => (cause === undefined ? "" : `: ${describeCause(cause)}`)
-
-const refusalAdvice = (reply: Reply): string =>
-  isTransientReply(reply)
-    ? "; the refusal is temporary, so try again later"
-    : "; trying the same again will not help"
-
-// JSON of an error goes to logs and other processes: a cause is the program's own value, so only its sentence goes.
-const toPlain = (error: Error): unknown =>
-  Object.assign(
-    {},
-    error,
-    { message: error.message },
-    error.cause === undefined ? undefined : { cause: describeCause(error.cause) }
-  )
-
-const unknownAdvice = "; the server may or may not have accepted it, so sending it again may deliver it twice"
-
 /**
- * No connection in time, or a greeting other than 220 (421 included; its reply is carried).
+ * No connection, or a greeting other than 220, which is in `reply`.
  *
  * @since 0.1.0
  * @category errors
@@ -95,14 +54,7 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    switch (this.reason) {
-      case "Unreachable":
-        return `Could not connect to ${this.endpoint}${causeText(this.cause)}; check host and port, and that the server accepts connections`
-      case "Timeout":
-        return `No connection to ${this.endpoint} within the time limit${causeText(this.cause)}; check host, port and firewall`
-      case "Greeting":
-        return `${this.endpoint} did not welcome the session${this.reply === undefined ? "; check that it is an SMTP server" : `: ${format(this.reply)}${refusalAdvice(this.reply)}`}`
-    }
+    return messages.ConnectError(this)
   }
 
   override toJSON(): unknown {
@@ -110,29 +62,15 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
   }
 }
 
-// The codes are those of Node's and OpenSSL's verification.
-const certificateAdvice = (cause: unknown): string => {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
-  switch (code) {
-    case "CERT_HAS_EXPIRED":
-    case "CERT_NOT_YET_VALID":
-      return "whoever runs the server has to renew it, unless this machine's clock is wrong"
-    case "ERR_TLS_CERT_ALTNAME_INVALID":
-      return "connect to a name that it is for, or give that name in tlsOptions.servername"
-    default:
-      return "give the authority in tlsOptions.ca or the name in tlsOptions.servername"
-  }
-}
-
 /**
  * The session could not be secured, and is closed.
  *
- * - `Handshake`: what the server sent is no handshake that can succeed, or it refused ours
- * - `Disconnected`: the connection was lost in the middle of the handshake, without a reason of TLS
+ * - `Handshake`: the handshake failed on either side
+ * - `Disconnected`: the connection was lost during the handshake, without a TLS alert
  * - `Certificate`: the certificate or its name was not accepted
- * - `Timeout`: the handshake did not end within its time limit
- * - `Injection`: plaintext came behind the 220 of STARTTLS
- * - `OfferVanished`: this endpoint has offered STARTTLS before, and does not now
+ * - `Timeout`: the handshake took longer than `timeouts.tls`
+ * - `Injection`: plaintext came after the 220 of STARTTLS
+ * - `OfferVanished`: this endpoint offered STARTTLS before, and does not now
  * - `Configuration`: `tlsOptions` cannot be used
  *
  * @since 0.1.0
@@ -145,23 +83,7 @@ export class TlsError extends Data.TaggedError("TlsError")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    const cause = causeText(this.cause)
-    switch (this.reason) {
-      case "Handshake":
-        return `The TLS handshake with ${this.endpoint} failed${cause}; check that this port speaks TLS in the chosen way ("implicit" usually is port 465, "starttls" 587)`
-      case "Disconnected":
-        return `The connection to ${this.endpoint} was lost in the middle of the TLS handshake${cause}; try again later, and if it goes on, check that this port speaks TLS in the chosen way`
-      case "Certificate":
-        return `The certificate of ${this.endpoint} was not accepted${cause}; ${certificateAdvice(this.cause)}`
-      case "Timeout":
-        return `The TLS handshake with ${this.endpoint} did not end within the time limit${cause}; check that this port speaks TLS in the chosen way`
-      case "Injection":
-        return `${this.endpoint} sent plaintext behind its reply to STARTTLS; someone may be tampering with the connection, so it was closed`
-      case "OfferVanished":
-        return `${this.endpoint} has offered STARTTLS before and does not now; someone may be stripping it, so nothing was sent in clear`
-      case "Configuration":
-        return `The TLS options for ${this.endpoint} cannot be used${cause}; check ca, cert, key and passphrase in tlsOptions`
-    }
+    return messages.TlsError(this)
   }
 
   override toJSON(): unknown {
@@ -177,7 +99,7 @@ export class TlsError extends Data.TaggedError("TlsError")<{
  */
 export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
   readonly phase: Phase
-  /** The server's last words, where it said goodbye. */
+  /** The reply with which the server closed the connection, if any. */
   readonly reply?: Reply | undefined
   /** Recipients that had been refused before the connection was lost. */
   readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
@@ -186,12 +108,7 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
   readonly transcript?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
-    const words =
-      this.reply === undefined ? causeText(this.cause) : `: ${format(this.reply)}${refusalAdvice(this.reply)}`
-    const advice =
-      this.reply !== undefined ? "" : this.phase === "final" ? unknownAdvice : "; connect again to go on"
-    const what = this.reply === undefined ? "The connection was lost" : "The server closed the connection"
-    return `${what} ${during[this.phase]}${words}${advice}`
+    return messages.ServerDisconnected(this)
   }
 
   override toJSON(): unknown {
@@ -200,8 +117,8 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
 }
 
 /**
- * No reply, or no progress of a write, within the limit of the phase: the session is closed. Or the limit of a whole
- * send has run out.
+ * No reply, or no progress of a write, within the limit of the phase, or the `timeout` of a whole send ran out. The
+ * session is closed.
  *
  * @since 0.1.0
  * @category errors
@@ -210,31 +127,18 @@ export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
   readonly phase: Phase
   /** The limit that ran out, in milliseconds. */
   readonly limitMillis: number
-  /** Whether it is the send's own limit, over all that the send does: it is not tried again, nor elsewhere. */
+  /** Whether the `timeout` of the send ran out. The client does not retry such a send. */
   readonly isOfSend?: boolean | undefined
   readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
   readonly transcript?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
-    if (this.isOfSend === true) {
-      const advice =
-        this.phase === "final" ? unknownAdvice : "; nothing was delivered: raise the timeout of the send"
-      return `The send's own limit of ${this.limitMillis} ms has run out ${during[this.phase]}${advice}`
-    }
-    const what = this.phase === "content" ? "made no progress" : "did not answer"
-    const advice =
-      this.phase === "final"
-        ? unknownAdvice
-        : this.phase === "greeting"
-          ? `; check that this is an SMTP server and that it speaks first: a port for TLS from the first octet, usually 465, needs tls "implicit"`
-          : "; try again later, or raise the time limit of this phase"
-    return `The server ${what} within ${this.limitMillis} ms ${during[this.phase]}${advice}`
+    return messages.ReplyTimeout(this)
   }
 }
 
 /**
- * A malformed, oversized, mismatched or unexpected reply: the session is closed, since nothing that the server
- * says can be matched to a command any more.
+ * A malformed, oversized or unexpected reply. The session is closed, since later replies cannot be matched to commands.
  *
  * @since 0.1.0
  * @category errors
@@ -247,19 +151,12 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
   readonly transcript?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
-    const words = this.reply === undefined ? "" : ` (${format(this.reply)})`
-    const advice =
-      delivery(this) === "Unknown"
-        ? unknownAdvice
-        : this.phase === "greeting"
-          ? "; check that host and port are those of an SMTP server"
-          : "; report it to whoever runs the server or stands between"
-    return `The server broke the protocol ${during[this.phase]}: ${this.reason}${words}${advice}`
+    return messages.ProtocolError(this)
   }
 }
 
 /**
- * EHLO and HELO (or LHLO) were refused; the session is open.
+ * The server refused EHLO and HELO, or LHLO. The session stays open.
  *
  * @since 0.1.0
  * @category errors
@@ -269,12 +166,12 @@ export class HeloError extends Data.TaggedError("HeloError")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused ${this.command}: ${format(this.reply)}${refusalAdvice(this.reply)}; clientName has to be a name or address that the server believes`
+    return messages.HeloError(this)
   }
 }
 
 /**
- * NOOP, RSET, STARTTLS or QUIT was refused; the session is open.
+ * The server refused NOOP, RSET, STARTTLS, XCLIENT or QUIT. The session stays open.
  *
  * @since 0.1.0
  * @category errors
@@ -285,23 +182,23 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused ${this.command}: ${format(this.reply)}${refusalAdvice(this.reply)}`
+    return messages.CommandRefused(this)
   }
 }
 
 /**
- * Authentication did not succeed; the session is open.
+ * Authentication failed. The session stays open.
  *
  * - `Rejected`: the server refused the credentials (535)
- * - `Temporary`: the server cannot decide now (454, 432)
+ * - `Temporary`: the server cannot decide at the moment (454, 432)
  * - `NoCommonMechanism`: the server offers none of the mechanisms that the credentials allow
  * - `NotOffered`: the server offers no AUTH at all, or only before TLS
- * - `Insecure`: the session has no TLS, or opportunistic TLS that verified nobody, and `allowInsecureAuth` is not
- *   set; nothing was sent
+ * - `Insecure`: the session has no TLS, or opportunistic TLS without a verified certificate, and `allowInsecureAuth` is
+ *   not set; nothing was sent
  * - `Token`: the program's token effect failed
  * - `TokenUnavailable`: it failed with an error whose property `isTransient` is `true`, or took longer than
- *   `timeouts.auth`: the token may be had later
- * - `Challenge`: the server's challenge could not be understood
+ *   `timeouts.auth`; a later attempt may succeed
+ * - `Challenge`: the mechanism could not answer the server's challenge
  * - `ServerNotVerified`: the server did not prove that it knows the password (SCRAM)
  *
  * @since 0.1.0
@@ -325,29 +222,7 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
   readonly cause?: unknown
 }> {
   override get message(): string {
-    const how = this.mechanism === undefined ? "" : ` with ${this.mechanism}`
-    const detail = this.detail === undefined ? "" : `: ${this.detail}`
-    const words = this.reply === undefined ? detail : `: ${format(this.reply)}${detail}`
-    switch (this.reason) {
-      case "Rejected":
-        return `The server rejected the credentials${how}${words}; check the user name and the password or token`
-      case "Temporary":
-        return `The server could not authenticate${how} for now${words}; try again later`
-      case "NoCommonMechanism":
-        return `The server offers no mechanism that these credentials can use${detail}; give credentials of another kind, or check that TLS is on`
-      case "NotOffered":
-        return `The server does not offer AUTH${detail}; check that this is the submission port, and that TLS is on`
-      case "Insecure":
-        return `Credentials are not sent without TLS, nor over opportunistic TLS that verified nobody: choose tls "starttls" or "implicit", or set allowInsecureAuth`
-      case "Token":
-        return `The access token could not be obtained${causeText(this.cause)}${detail}; check the effect that gives it`
-      case "TokenUnavailable":
-        return `The access token could not be obtained for now${causeText(this.cause)}${detail}; try again later`
-      case "Challenge":
-        return `The server's challenge could not be used${how}${words}; try another mechanism`
-      case "ServerNotVerified":
-        return `The server did not prove its identity${how}${words}; do not trust this connection`
-    }
+    return messages.AuthenticationError(this)
   }
 
   override toJSON(): unknown {
@@ -356,7 +231,7 @@ export class AuthenticationError extends Data.TaggedError("AuthenticationError")
 }
 
 /**
- * The program asked for what the server does not offer. Nothing of the message was sent; the session is open.
+ * The program requested something that the server does not offer. Nothing was sent, and the session stays open.
  *
  * @since 0.1.0
  * @category errors
@@ -367,12 +242,12 @@ export class NotSupported extends Data.TaggedError("NotSupported")<{
   readonly reason: string
 }> {
   override get message(): string {
-    return `The server cannot do what was asked (${this.extension}): ${this.reason}`
+    return messages.NotSupported(this)
   }
 }
 
 /**
- * MAIL was refused; the session is open and was reset.
+ * The server refused MAIL. The session stays open and was reset.
  *
  * @since 0.1.0
  * @category errors
@@ -383,12 +258,12 @@ export class SenderRefused extends Data.TaggedError("SenderRefused")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused the sender <${this.sender}>: ${format(this.reply)}${refusalAdvice(this.reply)}`
+    return messages.SenderRefused(this)
   }
 }
 
 /**
- * Every recipient was refused, or any under `recipients: "all"`, or the one of `rcpt`. The session is open and
+ * The server refused every recipient, or one under `recipients: "all"`, or the one of `rcpt`. The session stays open and
  * was reset.
  *
  * @since 0.1.0
@@ -397,21 +272,17 @@ export class SenderRefused extends Data.TaggedError("SenderRefused")<{
 export class RecipientsRefused extends Data.TaggedError("RecipientsRefused")<{
   /** Each refused recipient with its reply. */
   readonly recipients: ReadonlyArray<RefusedRecipient>
-  /** Under `"all"` one refusal is enough; under `"any"` nobody was accepted. */
+  /** Under `"all"` one refusal is enough; under `"any"` no recipient was accepted. */
   readonly policy: "any" | "all"
 }> {
   override get message(): string {
-    const shown = this.recipients.slice(0, 5).map(({ address, reply }) => `<${address}>: ${format(reply)}`)
-    const more =
-      this.recipients.length > shown.length ? `; and ${this.recipients.length - shown.length} more` : ""
-    const what = this.policy === "all" ? "A recipient was refused" : "No recipient was accepted"
-    return `${what}: ${shown.join("; ")}${more}`
+    return messages.RecipientsRefused(this)
   }
 }
 
 /**
- * DATA or BDAT was refused, or the message was refused after its content. The session is open and was reset; it
- * is closed if the refusal came in the middle of the content.
+ * The server refused DATA, BDAT or the whole message. The session stays open and was reset; it is closed if the refusal
+ * came while the content was being sent.
  *
  * @since 0.1.0
  * @category errors
@@ -421,23 +292,23 @@ export class DataError extends Data.TaggedError("DataError")<{
   readonly reply: Reply
 }> {
   override get message(): string {
-    return `The server refused the message ${during[this.phase]}: ${format(this.reply)}${refusalAdvice(this.reply)}`
+    return messages.DataError(this)
   }
 }
 
 /**
  * The content cannot be sent as it is. The message was not delivered.
  *
- * - `Nul`: it holds a NUL octet, and `allowNul` is not set
- * - `LineEnds`: bare CR or LF, under `lineEnds: "refuse"`
- * - `LineTooLong`: a line over 998 octets, under `longLines: "refuse"`
- * - `TooLarge`: it outgrew the server's SIZE in mid-stream
- * - `Changed`: a second run gave other octets than the first, or than the declared size
- * - `NotAscii`: 8-bit octets where 7-bit was promised or required
+ * - `Nul`: it holds a NUL byte, and `allowNul` is not set
+ * - `LineEnds`: it holds a bare CR or LF, under `lineEnds: "refuse"`
+ * - `LineTooLong`: it holds a line over 998 bytes, under `longLines: "refuse"`
+ * - `TooLarge`: the stream is larger than the server's SIZE
+ * - `Changed`: a second run of the stream gave other bytes than the first, or than the declared size
+ * - `NotAscii`: it holds 8-bit bytes where 7-bit was promised or required
  * - `UsedTwice`: `SmtpContent.once` was needed a second time
- * - `Stalled`: the stream gave nothing within its time limit
- * - `Failed`: the stream failed on a later run, after somebody had been accepted on an earlier one; or it gave what is
- *   no Uint8Array
+ * - `Stalled`: the stream gave nothing within `timeouts.stall`
+ * - `Failed`: the stream failed on a later run, when an earlier one had reached a recipient; or it gave something other
+ *   than a Uint8Array
  *
  * @since 0.1.0
  * @category errors
@@ -456,13 +327,12 @@ export class ContentError extends Data.TaggedError("ContentError")<{
   readonly detail: string
 }> {
   override get message(): string {
-    return `The content cannot be sent: ${this.detail}`
+    return messages.ContentError(this)
   }
 }
 
 /**
- * A local mistake: CR, LF, NUL or an impossible value in what reaches a command line, or a call that the state
- * of the session forbids. Nothing was sent.
+ * An invalid option or argument, or a call that the state of the session forbids. Nothing was sent.
  *
  * @since 0.1.0
  * @category errors
@@ -473,41 +343,30 @@ export class InvalidArgument extends Data.TaggedError("InvalidArgument")<{
   readonly reason: string
 }> {
   override get message(): string {
-    return `Invalid ${this.field}: it ${this.reason}`
+    return messages.InvalidArgument(this)
   }
 }
 
 /**
- * SmtpClient has no session to give. Nothing was sent.
+ * The client has no session for the message. Nothing was sent.
  *
- * - `QueueFull`: as many messages wait as may
- * - `Timeout`: no session was free in time
- * - `RateLimit`: the rate limit has no place in time
- * - `RateLimitStore`: the rate limit could not be asked. Nothing goes past a limit of which nobody knows; the client asks
- *   again by its `retry`
- * - `Closed`: the client has come to its end
+ * - `QueueFull`: `maxWaiting` messages are waiting
+ * - `Timeout`: no session was free within the timeout of the send
+ * - `RateLimit`: the rate limit has no place within the timeout of the send
+ * - `RateLimitStore`: the store of the rate limit failed. Nothing is sent without a place; the client tries again as
+ *   `retry` says
+ * - `Closed`: the client is closed
  *
  * @since 0.1.0
  * @category errors
  */
 export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
   readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "RateLimitStore" | "Closed"
-  /** What the rate limit had to say. */
+  /** The error of the rate limit. */
   readonly cause?: unknown
 }> {
   override get message(): string {
-    switch (this.reason) {
-      case "QueueFull":
-        return "The client's queue of waiting messages is full; send less at once, or allow a longer queue"
-      case "Timeout":
-        return "No session was free within the time limit; allow more sessions, or a longer wait"
-      case "RateLimit":
-        return `The rate limit leaves no room for the message in time${causeText(this.cause)}; send more slowly, or raise the limit`
-      case "RateLimitStore":
-        return `The rate limit could not be asked${causeText(this.cause)}; check its store, and try again later`
-      case "Closed":
-        return "The client is closed: the scope that it was made in has ended"
-    }
+    return messages.ClientUnavailable(this)
   }
 
   override toJSON(): unknown {
@@ -516,7 +375,7 @@ export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
 }
 
 /**
- * A failure that ended the session in the middle of a dialogue.
+ * An error that ended the session in the middle of a dialogue.
  *
  * @since 0.1.0
  * @category models
@@ -545,9 +404,9 @@ export type SmtpError =
   | ClientUnavailable
 
 /**
- * What became of the message: `NotSent` (nothing of it can have been accepted), `Refused` (the server said no),
- * or `Unknown` (the connection was lost after the last octet and before the reply, or the server said yes before it
- * had the whole message).
+ * Tells the outcome of the message: `NotSent` (nothing of it can have been accepted), `Refused` (the server refused it),
+ * or `Unknown` (the connection was lost after the last byte and before the reply, or the server accepted the message
+ * before it had all of it).
  *
  * @example
  * ```ts
@@ -563,8 +422,8 @@ export type SmtpError =
 export const delivery = (error: SmtpError): Delivery => deliveryOf(error)
 
 /**
- * Whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`: a retry there may
- * deliver the message twice.
+ * Tells whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`, since a retry may deliver
+ * the message twice.
  *
  * @example
  * ```ts
@@ -581,7 +440,7 @@ export const delivery = (error: SmtpError): Delivery => deliveryOf(error)
 export const isTransient = (error: SmtpError): boolean => isTransientError(error)
 
 /**
- * Whether the error is one of this library's, for unions with a program's own errors.
+ * Tells whether an error is one of this library, for unions with a program's own errors.
  *
  * @example
  * ```ts

@@ -152,7 +152,7 @@ describe("NodeSmtpHttpProxy with credentials", () => {
       const error = yield* Effect.flip(dialThrough(service, 25))
       expect(error).toMatchObject({ cause: { _tag: "ProxyError", reason: "Authentication", status: 407 } })
       expect(error.message).toBe(
-        `Could not connect to 127.0.0.1:25: the proxy 127.0.0.1:${proxy.port} did not accept the credentials: 407 Proxy Authentication Required; check host and port, and that the server accepts connections`
+        `Cannot connect to 127.0.0.1:25: the proxy 127.0.0.1:${proxy.port} did not accept the credentials: 407 Proxy Authentication Required. Check host and port.`
       )
       expect(printed(error)).not.toMatch(secrets)
     })

@@ -214,7 +214,7 @@ describe("SmtpRateLimitStore", () => {
       const error = yield* Fiber.join(sending)
       expect(error).toMatchObject({ _tag: "ClientUnavailable", reason: "RateLimitStore" })
       expect(error.message).toBe(
-        "The rate limit could not be asked: The rate limit store failed for mx.test: connection refused; check the store, since nothing is sent without it; check its store, and try again later"
+        "Cannot check the rate limit: The rate limit store failed for mx.test: connection refused; check the store, since nothing is sent without it. Try again later."
       )
       expect(yield* server.messages).toEqual([])
     })

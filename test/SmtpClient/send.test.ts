@@ -729,7 +729,7 @@ describe("the limit of a whole send", () => {
       const receipt = yield* Fiber.join(fiber)
       expect(outcomes(receipt)).toEqual(["b@y.test NotSent ReplyTimeout rcpt"])
       expect(receipt.notSent.map(({ cause }) => cause.message)).toEqual([
-        expect.stringContaining("The send's own limit of 61 ms has run out")
+        expect.stringContaining("The timeout of the send, 61 ms, ran out after RCPT")
       ])
       expect(yield* entries).toEqual([])
       yield* TestClock.adjust("5 seconds")

@@ -159,7 +159,7 @@ describe("npm run demo -- --url", () => {
         )
         expect(stdout).toContain("  S: 535 5.7.8 Authentication credentials invalid")
         expect(stderr).toMatch(
-          /^The server rejected the credentials .*; check the user name and the password/
+          /^The server rejected the credentials .*\. Check the user name and the password/
         )
         expect(stderr.trimEnd().split("\n")).toHaveLength(1)
         for (const trace of traces("ann@example.net", "mistyped")) {
@@ -196,7 +196,7 @@ describe("npm run demo -- --url", () => {
         const port = yield* closedPort
         const url = `smtp://127.0.0.1:${port}`
         const { code, stderr } = yield* runExample("demo", ["--url", url, "--from", "a@b.c", "--to", "d@e.f"])
-        expect(stderr).toMatch(/^Could not connect to 127\.0\.0\.1:\d+: .*; check host and port.*\n$/)
+        expect(stderr).toMatch(/^Cannot connect to 127\.0\.0\.1:\d+: .*\. Check host and port\.\n$/)
         expect(code).toBe(1)
       }),
     seconds(60)

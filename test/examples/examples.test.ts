@@ -7,7 +7,7 @@ import { runExample } from "./run.js"
 /** Each program, and lines that show it has done its work. */
 const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
   commands: [
-    "A recipient was refused: <bob@example.org>: 550 5.1.1 No such user here",
+    "The server refused a recipient: <bob@example.org>: 550 5.1.1 No such user here. Check the addresses.",
     "A group: 250, 250, 550",
     "  C: QUIT"
   ],
@@ -41,7 +41,7 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
   sigterm: ["SIGTERM", "  200 of 200 are accounted for"],
   testing: [
     '  captured: "Subject: Disk full\\r\\n\\r\\nPlease look.\\r\\n"',
-    expect.stringMatching(/^ {2}ann@example\.net {5}unknown: .*sending it again may deliver it twice$/)
+    expect.stringMatching(/^ {2}ann@example\.net {5}unknown: .*sending it again may deliver it twice\.$/)
   ]
 }
 

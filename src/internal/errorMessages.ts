@@ -1,0 +1,268 @@
+/** The messages of errors, in one form: what happened, its detail, and what to do next. */
+import type { Phase } from "../protocol/Command.js"
+import { deliveryOf } from "../protocol/Outcome.js"
+import type { Reply } from "../protocol/Reply.js"
+import { format, isTransient } from "../protocol/Reply.js"
+import type { SmtpError } from "../SmtpError.js"
+import { describeCause } from "./effect/cause.js"
+
+type Messages = { readonly [Tag in SmtpError["_tag"]]: (error: Extract<SmtpError, { _tag: Tag }>) => string }
+
+/** `what: detail. advice`, without the details that are absent. */
+const say = (what: string, advice: string, ...details: ReadonlyArray<string | undefined>): string => {
+  const given = details.filter((detail) => detail !== undefined && detail !== "")
+  return `${[what, ...given].join(": ").replace(/[.\s]+$/, "")}. ${advice}`
+}
+
+const textOf = (cause: unknown): string | undefined =>
+  cause === undefined ? undefined : describeCause(cause)
+
+const refused = (what: string, reply: Reply, advice = ""): string => {
+  const temporary = isTransient(reply)
+    ? "The refusal is temporary: try again later."
+    : "The refusal is permanent: trying again does not help."
+  return say(what, `${temporary}${advice}`, format(reply))
+}
+
+/** When it happened. */
+const during: Readonly<Record<Phase, string>> = {
+  greeting: "while waiting for the greeting",
+  ehlo: "during EHLO",
+  starttls: "during STARTTLS",
+  auth: "during authentication",
+  mail: "after MAIL",
+  rcpt: "after RCPT",
+  data: "after DATA",
+  content: "while the message was being sent",
+  bdat: "after BDAT",
+  final: "after the whole message was sent",
+  rset: "after RSET",
+  noop: "after NOOP",
+  vrfy: "after VRFY",
+  expn: "after EXPN",
+  help: "after HELP",
+  quit: "after QUIT",
+  command: "after a command",
+  idle: "while the session was idle"
+}
+
+const unknown = "The server may have accepted the message: sending it again may deliver it twice."
+
+const checkTls = 'Check that the option tls suits the port: "implicit" usually is 465, "starttls" 587.'
+
+const checkTraffic = "Someone may be tampering with the traffic."
+
+/** The codes are those of Node's and OpenSSL's verification. */
+const certificateAdvice = (cause: unknown): string => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+    case "CERT_NOT_YET_VALID":
+      return "Ask the operator of the server to renew it, or correct the clock of this machine."
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return "Connect to a name that it is valid for, or set tlsOptions.servername to one."
+    default:
+      return "Set tlsOptions.ca to its authority, or tlsOptions.servername to its name."
+  }
+}
+
+export const messages: Messages = {
+  ConnectError: ({ cause, endpoint, reason, reply }) => {
+    switch (reason) {
+      case "Unreachable":
+        return say(`Cannot connect to ${endpoint}`, "Check host and port.", textOf(cause))
+      case "Timeout":
+        return say(
+          `Cannot connect to ${endpoint} within timeouts.connect`,
+          "Check host, port and firewall.",
+          textOf(cause)
+        )
+      case "Greeting":
+        return reply === undefined
+          ? say(`${endpoint} refused the session`, "Check that it is an SMTP server.")
+          : refused(`${endpoint} refused the session`, reply)
+    }
+  },
+
+  TlsError: ({ cause, endpoint, reason }) => {
+    const detail = textOf(cause)
+    switch (reason) {
+      case "Handshake":
+        return say(`The TLS handshake with ${endpoint} failed`, checkTls, detail)
+      case "Disconnected":
+        return say(
+          `The connection to ${endpoint} was lost during the TLS handshake`,
+          `Try again later. ${checkTls}`,
+          detail
+        )
+      case "Certificate":
+        return say(`The certificate of ${endpoint} is not accepted`, certificateAdvice(cause), detail)
+      case "Timeout":
+        return say(`The TLS handshake with ${endpoint} took longer than timeouts.tls`, checkTls, detail)
+      case "Injection":
+        return say(
+          `${endpoint} sent plaintext after its reply to STARTTLS: the session is closed`,
+          checkTraffic
+        )
+      case "OfferVanished":
+        return say(
+          `${endpoint} offered STARTTLS before and does not now: nothing was sent in clear`,
+          checkTraffic
+        )
+      case "Configuration":
+        return say(`Cannot use the TLS options for ${endpoint}`, "Check tlsOptions.", detail)
+    }
+  },
+
+  ServerDisconnected: (error) => {
+    const { cause, phase, reply } = error
+    if (reply !== undefined) return refused(`The server closed the connection ${during[phase]}`, reply)
+    const advice = deliveryOf(error) === "Unknown" ? unknown : "Connect again."
+    return say(`The connection was lost ${during[phase]}`, advice, textOf(cause))
+  },
+
+  ReplyTimeout: (error) => {
+    const { isOfSend, limitMillis, phase } = error
+    const isUnknown = deliveryOf(error) === "Unknown"
+    if (isOfSend === true) {
+      return say(
+        `The timeout of the send, ${limitMillis} ms, ran out ${during[phase]}`,
+        isUnknown ? unknown : "Nothing was delivered: raise the timeout."
+      )
+    }
+    const what = phase === "content" ? "made no progress" : "did not answer"
+    const advice =
+      phase === "greeting"
+        ? 'Check that it is an SMTP server. A port with TLS from the first byte, usually 465, requires tls "implicit".'
+        : `Try again later, or raise timeouts.${phase}.`
+    return say(`The server ${what} within ${limitMillis} ms ${during[phase]}`, isUnknown ? unknown : advice)
+  },
+
+  ProtocolError: (error) => {
+    const { phase, reason, reply } = error
+    const advice =
+      phase === "greeting"
+        ? "Check that host and port are those of an SMTP server."
+        : "Report it to the operator of the server."
+    return say(
+      `The server broke the protocol ${during[phase]}`,
+      deliveryOf(error) === "Unknown" ? unknown : advice,
+      reply === undefined ? reason : `${reason} (${format(reply)})`
+    )
+  },
+
+  HeloError: ({ command, reply }) =>
+    refused(`The server refused ${command}`, reply, " Set clientName to a name that it accepts."),
+
+  CommandRefused: ({ command, reply }) => refused(`The server refused ${command}`, reply),
+
+  AuthenticationError: ({ cause, detail, mechanism, reason, reply }) => {
+    const how = mechanism === undefined ? "" : ` with ${mechanism}`
+    const words = reply === undefined ? undefined : format(reply)
+    switch (reason) {
+      case "Rejected":
+        return say(
+          `The server rejected the credentials${how}`,
+          "Check the user name and the password or token.",
+          words,
+          detail
+        )
+      case "Temporary":
+        return say(`The server temporarily cannot authenticate${how}`, "Try again later.", words, detail)
+      case "NoCommonMechanism":
+        return say(
+          "The server offers no mechanism that suits these credentials",
+          "Use credentials of another kind, or check that TLS is on.",
+          detail
+        )
+      case "NotOffered":
+        return say(
+          "The server does not offer AUTH",
+          "Check that this is the submission port, and that TLS is on.",
+          detail
+        )
+      case "Insecure":
+        return say(
+          "Credentials were not sent: the session has no TLS with a verified certificate",
+          'Set tls to "starttls" or "implicit", or set allowInsecureAuth.'
+        )
+      case "Token":
+        return say(
+          "Cannot obtain the access token",
+          "Check the effect that obtains it.",
+          textOf(cause),
+          detail
+        )
+      case "TokenUnavailable":
+        return say("Cannot obtain the access token at the moment", "Try again later.", textOf(cause), detail)
+      case "Challenge":
+        return say(`Cannot answer the server's challenge${how}`, "Use another mechanism.", words, detail)
+      case "ServerNotVerified":
+        return say(
+          `The server did not prove its identity${how}`,
+          "Do not trust this connection.",
+          words,
+          detail
+        )
+    }
+  },
+
+  NotSupported: ({ extension, reason }) =>
+    say(
+      `The server cannot do what was requested (${extension})`,
+      "Request less, or use another server.",
+      reason
+    ),
+
+  SenderRefused: ({ reply, sender }) => refused(`The server refused the sender <${sender}>`, reply),
+
+  RecipientsRefused: ({ policy, recipients }) => {
+    const shown = recipients.slice(0, 5).map(({ address, reply }) => `<${address}>: ${format(reply)}`)
+    const rest = recipients.length - shown.length
+    return say(
+      policy === "all" ? "The server refused a recipient" : "The server refused every recipient",
+      recipients.some(({ reply }) => isTransient(reply)) ? "Try again later." : "Check the addresses.",
+      [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join("; ")
+    )
+  },
+
+  DataError: ({ phase, reply }) => refused(`The server refused the message ${during[phase]}`, reply),
+
+  ContentError: ({ detail }) => `Cannot send the content: ${detail}`,
+
+  InvalidArgument: ({ field, reason }) => `Invalid ${field}: it ${reason}`,
+
+  ClientUnavailable: ({ cause, reason }) => {
+    switch (reason) {
+      case "QueueFull":
+        return say(
+          "The client's queue of waiting messages is full",
+          "Send fewer at once, or raise maxWaiting."
+        )
+      case "Timeout":
+        return say("No session was free within the timeout of the send", "Raise maxSessions or the timeout.")
+      case "RateLimit":
+        return say(
+          "The rate limit has no place for the message within the timeout of the send",
+          "Send more slowly, or raise the limit.",
+          textOf(cause)
+        )
+      case "RateLimitStore":
+        return say("Cannot check the rate limit", "Try again later.", textOf(cause))
+      case "Closed":
+        return say("The client is closed", "Send before its scope ends.")
+    }
+  }
+}
+
+/**
+ * An error as plain data for JSON, which goes to logs and other processes: of a cause, which may be any value of the
+ * program, only the message.
+ */
+export const toPlain = (error: Error): unknown =>
+  Object.assign(
+    {},
+    error,
+    { message: error.message },
+    error.cause === undefined ? undefined : { cause: describeCause(error.cause) }
+  )
