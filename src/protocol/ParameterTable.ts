@@ -7,7 +7,6 @@ import { invalid, isInvalid } from "./Invalid.js"
 import type {
   Context,
   DeliverBy,
-  ExtraParameter,
   MailParameters,
   NotifyCondition,
   OriginalRecipient,
@@ -82,9 +81,6 @@ export const extraShape: Shape = {
     ),
   reason: "is not a list of objects whose keyword, value and extension are strings"
 }
-
-export const copyExtra = (extra: ReadonlyArray<ExtraParameter>): ReadonlyArray<ExtraParameter> =>
-  extra.map((each) => ({ ...each }))
 
 const flag: ValueKind<boolean> = {
   shape: { fits: (value) => typeof value === "boolean", reason: "is neither true nor false" },

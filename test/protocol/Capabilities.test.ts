@@ -220,9 +220,7 @@ describe("storing", () => {
           const capabilities = Capabilities.fromLines(lines)
           const stored: unknown = JSON.parse(JSON.stringify(capabilities.rawLines))
           expect(stored).toStrictEqual(lines)
-          expect(dataOf(Capabilities.fromLines(capabilities.rawLines))).toStrictEqual(
-            dataOf(capabilities)
-          )
+          expect(dataOf(Capabilities.fromLines(capabilities.rawLines))).toStrictEqual(dataOf(capabilities))
         }
       )
     )
