@@ -148,7 +148,7 @@ export interface Options {
 }
 
 /**
- * The options that a preset leaves to you.
+ * The options that a preset does not set.
  *
  * @since 0.1.0
  * @category models
@@ -345,14 +345,6 @@ export const layerConfig = (
  * - `_SCOPE`, `_REFRESH_BEFORE`, `_LIFETIME`, `_TIMEOUT`
  *
  * A missing or invalid value is a ConfigError that names the key.
- *
- * @example
- * ```ts
- * import * as Effect from "effect/Effect"
- * import * as SmtpOAuth from "effect-smtplib/SmtpOAuth"
- *
- * const credentials = Effect.flatMap(SmtpOAuth.config("SMTP_OAUTH"), SmtpOAuth.make)
- * ```
  *
  * @since 0.1.0
  * @category config

@@ -10,11 +10,11 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type { RateWindow } from "./internal/rateLimit/limits.js"
+import { timeLimit } from "./internal/options/fields.js"
 import { readLimits, whyNever } from "./internal/rateLimit/limits.js"
 import { invalidArgument } from "./internal/session/failure.js"
-import { invalid, isInvalid } from "./protocol/Invalid.js"
+import { isInvalid } from "./protocol/Invalid.js"
 import type { InvalidArgument } from "./SmtpError.js"
 import type { Limits, Request, Service } from "./SmtpRateLimit.js"
 import { RateLimitError, SmtpRateLimit } from "./SmtpRateLimit.js"
@@ -53,12 +53,10 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
   Effect.gen(function* () {
     const windows = readLimits(options)
     if (isInvalid(windows)) return yield* invalidArgument(windows)
-    const timeout = Duration.decodeUnknown(options.timeout ?? "2 seconds")
-    if (Option.isNone(timeout) || Duration.toMillis(timeout.value) === 0) {
-      return yield* invalidArgument(invalid("timeout", `is not a duration above zero, such as "2 seconds"`))
-    }
+    const { prefix = "effect-smtplib/", timeout = "2 seconds" } = options
+    const problem = timeLimit.problemOf(timeout, "timeout")
+    if (problem !== undefined) return yield* invalidArgument(problem)
     const limiter = yield* RateLimiter.make
-    const prefix = options.prefix ?? "effect-smtplib/"
     const consume: Consume = ({ key }, { interval, limit, of }, tokens) =>
       limiter
         .consume({
@@ -70,7 +68,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
           tokens
         })
         .pipe(
-          Effect.timeout(timeout.value),
+          Effect.timeout(timeout),
           Effect.catchAllCause((cause) =>
             Cause.isInterruptedOnly(cause)
               ? Effect.interrupt

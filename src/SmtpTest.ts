@@ -20,7 +20,7 @@ import type {
 } from "./internal/testing/model.js"
 import * as pretended from "./internal/testing/pretendedTls.js"
 import { makeScripted } from "./internal/testing/scriptedServer.js"
-import { drain, readCount } from "./internal/testing/serverWire.js"
+import { drain, readCount } from "./internal/testing/recordedConnection.js"
 import * as steps from "./internal/testing/steps.js"
 import type { TlsUpgrade } from "./TlsUpgrade.js"
 
@@ -152,7 +152,7 @@ export const silence: Script = steps.step("silence", drain)
  * @since 0.1.0
  * @category server
  */
-export const stopReading: Script = steps.step("stopReading", (wire) => wire.stopReading)
+export const stopReading: Script = steps.step("stopReading", (connection) => connection.stopReading)
 
 /**
  * Ends the server's stream and goes on reading.
@@ -160,7 +160,7 @@ export const stopReading: Script = steps.step("stopReading", (wire) => wire.stop
  * @since 0.1.0
  * @category server
  */
-export const halfClose: Script = steps.step("halfClose", (wire) => wire.halfClose)
+export const halfClose: Script = steps.step("halfClose", (connection) => connection.halfClose)
 
 /**
  * Closes the connection after what was written.
@@ -168,7 +168,7 @@ export const halfClose: Script = steps.step("halfClose", (wire) => wire.halfClos
  * @since 0.1.0
  * @category server
  */
-export const close: Script = steps.step("close", (wire) => wire.close)
+export const close: Script = steps.step("close", (connection) => connection.close)
 
 /**
  * Resets the connection, like a server that crashes.
@@ -176,7 +176,7 @@ export const close: Script = steps.step("close", (wire) => wire.close)
  * @since 0.1.0
  * @category server
  */
-export const reset: Script = steps.step("reset", (wire) => wire.reset)
+export const reset: Script = steps.step("reset", (connection) => connection.reset)
 
 /**
  * Performs the server's side of the TLS handshake, after the 220 to STARTTLS or at the start. Bytes that the client
@@ -185,7 +185,7 @@ export const reset: Script = steps.step("reset", (wire) => wire.reset)
  * @since 0.1.0
  * @category server
  */
-export const upgrade: Script = steps.step("upgrade", (wire) => wire.upgrade)
+export const upgrade: Script = steps.step("upgrade", (connection) => connection.upgrade)
 
 /**
  * Reads one command line and compares it, without its CRLF, with a string or a pattern. Bytes are compared exactly, as
@@ -225,18 +225,13 @@ export const expectContent = steps.expectContent
 /**
  * Reads a number of bytes, such as a chunk after BDAT. To compare them, use `expect` with bytes.
  *
- * @example
- * ```ts
- * import * as SmtpTest from "effect-smtplib/SmtpTest"
- *
- * export const chunk = SmtpTest.script(SmtpTest.expect("BDAT 86 LAST"), SmtpTest.expectOctets(86))
- * ```
- *
  * @since 0.1.0
  * @category client
  */
 export const expectOctets = (count: number): Script =>
-  steps.step(`expectOctets ${count}`, (wire) => Effect.asVoid(readCount(wire, count, `${count} bytes`)))
+  steps.step(`expectOctets ${count}`, (connection) =>
+    Effect.asVoid(readCount(connection, count, `${count} bytes`))
+  )
 
 /**
  * Fails if the client has sent bytes or sends some within the duration. The client may leave.
@@ -257,16 +252,6 @@ export const expectEnd = steps.expectEnd
 /**
  * Repeats a script a number of times. Without a number, repeats it whenever the client sends something, until the
  * client leaves or the server stops reading.
- *
- * @example
- * ```ts
- * import * as SmtpTest from "effect-smtplib/SmtpTest"
- *
- * export const recipients = SmtpTest.repeat(
- *   SmtpTest.script(SmtpTest.expect(/^RCPT TO:/), SmtpTest.reply("250 ok")),
- *   100
- * )
- * ```
  *
  * @since 0.1.0
  * @category combinators
@@ -352,15 +337,6 @@ export class SmtpTest extends Context.Tag("effect-smtplib/SmtpTest")<SmtpTest, S
 
 /**
  * The default capabilities of a capturing server.
- *
- * @example
- * ```ts
- * import * as SmtpTest from "effect-smtplib/SmtpTest"
- *
- * export const withoutPipelining = SmtpTest.server({
- *   capabilities: SmtpTest.defaultCapabilities.filter((capability) => capability !== "PIPELINING")
- * })
- * ```
  *
  * @since 0.1.0
  * @category constants

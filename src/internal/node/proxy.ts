@@ -14,6 +14,7 @@ import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSock
 import type { Service as TlsService, TlsOptions } from "../../TlsUpgrade.js"
 import { withOwnLimit } from "../effect/ownLimit.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
+import { int } from "../options/fields.js"
 import { formatEndpoint } from "../transport/connection.js"
 import type { NodeConnection } from "./connection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
@@ -55,9 +56,7 @@ export const checkAddress = ({ host, port }: ProxyAddress): Invalid | undefined 
   if (host === "" || /[\s\p{Cc}\p{Cs}/@<>[\]]/u.test(host)) {
     return invalid("host", "is neither a name nor an address; do not give a URL")
   }
-  return Number.isInteger(port) && port >= 1 && port <= 65_535
-    ? undefined
-    : invalid("port", "is not a port: a whole number from 1 to 65535")
+  return int(1, 65_535).problemOf(port, "port")
 }
 
 export const nameOfProxy = ({ host, port }: ProxyAddress): string =>

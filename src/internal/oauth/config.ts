@@ -49,66 +49,35 @@ const valuesOf = (key: (name: string) => string) => {
 
 type Values = Config.Config.Success<ReturnType<typeof valuesOf>>
 
-const optionsOf = (values: Values, present: Present): Checked<Options> => {
-  switch (values.provider) {
-    case "gmail":
-      return gmailOf(values, present)
-    case "microsoft365":
-      return microsoft365Of(values, present)
-    case undefined:
-      return checks(function* () {
-        return {
-          ...values.common,
-          tokenUrl: yield* present(values.tokenUrl, "TOKEN_URL", "without PROVIDER"),
-          grant: yield* grantOf(values, present)
-        }
-      })
-  }
-}
-
-const gmailOf = (values: Values, present: Present): Checked<Options> =>
+const optionsOf = (values: Values, present: Present): Checked<Options> =>
   checks(function* () {
-    const { clientId, clientSecret, common, issuer, keyId, privateKey, refreshToken } = values
-    if (privateKey !== undefined) {
-      const clientEmail = yield* present(issuer, "ISSUER", "with PRIVATE_KEY")
-      return gmailServiceAccount({ ...common, clientEmail, privateKey, privateKeyId: keyId })
-    }
-    return gmail({
-      ...common,
-      clientId: yield* present(clientId, "CLIENT_ID", "for gmail"),
-      clientSecret: yield* present(clientSecret, "CLIENT_SECRET", "for gmail"),
-      refreshToken: yield* present(refreshToken, "REFRESH_TOKEN", "for gmail")
-    })
-  })
-
-const microsoft365Of = (values: Values, present: Present): Checked<Options> =>
-  checks(function* () {
-    const { id, secret } = yield* clientOf(values, present)
-    return microsoft365({
-      ...values.common,
-      tenant: yield* present(values.tenant, "TENANT", "for microsoft365"),
-      clientId: id,
-      clientSecret: secret,
-      refreshToken: values.refreshToken
-    })
-  })
-
-const clientOf = ({ authentication, clientId, clientSecret, refreshToken }: Values, present: Present) =>
-  checks(function* () {
-    const id = yield* present(clientId, "CLIENT_ID", "for this grant")
-    if (refreshToken === undefined) yield* present(clientSecret, "CLIENT_SECRET", "without REFRESH_TOKEN")
-    return { id, secret: clientSecret, authentication }
-  })
-
-const grantOf = (values: Values, present: Present): Checked<Grant> =>
-  checks(function* () {
-    const { keyId, privateKey, refreshToken, subject } = values
-    if (privateKey !== undefined) {
+    const { clientSecret, common, keyId, privateKey, provider, refreshToken, subject } = values
+    const tokenUrl =
+      provider === undefined ? yield* present(values.tokenUrl, "TOKEN_URL", "without PROVIDER") : ""
+    if (privateKey !== undefined && provider !== "microsoft365") {
       const issuer = yield* present(values.issuer, "ISSUER", "with PRIVATE_KEY")
-      return { _tag: "ServiceAccount", issuer, privateKey, keyId, subject }
+      return provider === "gmail"
+        ? gmailServiceAccount({ ...common, clientEmail: issuer, privateKey, privateKeyId: keyId })
+        : { ...common, tokenUrl, grant: { _tag: "ServiceAccount", issuer, privateKey, keyId, subject } }
     }
-    const client = yield* clientOf(values, present)
-    return refreshToken === undefined
-      ? { _tag: "ClientCredentials", client }
-      : { _tag: "RefreshToken", refreshToken, client }
+    const clientId = yield* present(values.clientId, "CLIENT_ID", "for this grant")
+    if (provider === "gmail") {
+      return gmail({
+        ...common,
+        clientId,
+        clientSecret: yield* present(clientSecret, "CLIENT_SECRET", "for gmail"),
+        refreshToken: yield* present(refreshToken, "REFRESH_TOKEN", "for gmail")
+      })
+    }
+    if (refreshToken === undefined) yield* present(clientSecret, "CLIENT_SECRET", "without REFRESH_TOKEN")
+    if (provider === "microsoft365") {
+      const tenant = yield* present(values.tenant, "TENANT", "for microsoft365")
+      return microsoft365({ ...common, tenant, clientId, clientSecret, refreshToken })
+    }
+    const client = { id: clientId, secret: clientSecret, authentication: values.authentication }
+    const grant: Grant =
+      refreshToken === undefined
+        ? { _tag: "ClientCredentials", client }
+        : { _tag: "RefreshToken", refreshToken, client }
+    return { ...common, tokenUrl, grant }
   })

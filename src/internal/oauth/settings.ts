@@ -1,11 +1,11 @@
 /** Validates the options of SmtpOAuth. */
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, invalidChoice, isInvalid } from "../../protocol/Invalid.js"
 import { checkIdentity } from "../../protocol/sasl/Values.js"
 import type { Grant, Options } from "../../SmtpOAuth.js"
+import { duration, timeLimit } from "../options/fields.js"
 
 export interface OAuthSettings {
   readonly options: Options
@@ -20,22 +20,19 @@ export interface OAuthSettings {
 export const readOAuthOptions = (options: Options): OAuthSettings | Invalid => {
   const url = readTokenUrl(options.tokenUrl)
   if (isInvalid(url)) return url
-  const refreshBefore = readDuration("refreshBefore", options.refreshBefore ?? "1 minute")
-  if (isInvalid(refreshBefore)) return refreshBefore
-  const lifetime = readDuration("lifetime", options.lifetime ?? "1 hour")
-  if (isInvalid(lifetime)) return lifetime
-  const timeout = readDuration("timeout", options.timeout ?? "10 seconds")
-  if (isInvalid(timeout)) return timeout
-  if (Duration.toMillis(timeout) === 0) return invalid("timeout", "is zero; give the endpoint time to answer")
+  const { grant, lifetime = "1 hour", refreshBefore = "1 minute", timeout = "10 seconds", username } = options
   return (
-    checkIdentity("username", options.username) ??
-    checkGrant(options.grant) ?? {
+    duration.problemOf(refreshBefore, "refreshBefore") ??
+    duration.problemOf(lifetime, "lifetime") ??
+    timeLimit.problemOf(timeout, "timeout") ??
+    checkIdentity("username", username) ??
+    checkGrant(grant) ?? {
       options,
       url,
       endpoint: url.origin + url.pathname,
       refreshBeforeMillis: Duration.toMillis(refreshBefore),
       lifetimeMillis: Duration.toMillis(lifetime),
-      timeout
+      timeout: Duration.decode(timeout)
     }
   )
 }
@@ -51,11 +48,6 @@ export const readTokenUrl = (tokenUrl: string): URL | Invalid => {
   if (url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname))) return url
   return invalid("tokenUrl", "is not https; http is for loopback addresses only")
 }
-
-const readDuration = (field: string, value: Duration.DurationInput): Duration.Duration | Invalid =>
-  Option.getOrElse(Duration.decodeUnknown(value), () =>
-    invalid(field, `is not a duration, such as "30 seconds"`)
-  )
 
 const checkGrant = (grant: Grant): Invalid | undefined => {
   if (grant._tag === "ServiceAccount") return grant.issuer === "" ? empty("grant.issuer") : undefined

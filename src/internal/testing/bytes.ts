@@ -88,7 +88,7 @@ export class ByteBuffer {
   }
 }
 
-/** The index behind the first CRLF, or -1. */
+/** The index after the first CRLF, or -1. */
 export const lineEnd = (bytes: Uint8Array, from: number): number => {
   for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {
     if (at > 0 && bytes[at - 1] === CR) return at + 1
@@ -96,7 +96,7 @@ export const lineEnd = (bytes: Uint8Array, from: number): number => {
   return -1
 }
 
-/** The index behind the first line that is a single dot, or -1. */
+/** The index after the first line that is a single dot, or -1. */
 export const contentEnd = (bytes: Uint8Array, from: number): number => {
   for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {
     if (bytes[at - 1] !== CR || bytes[at - 2] !== DOT) continue

@@ -8,8 +8,8 @@ import type * as Scope from "effect/Scope"
 import type { Credentials, Message, Path, ServerOptions, Service } from "./model.js"
 import { concat, toBytes, toText } from "./bytes.js"
 import { makeScripted } from "./scriptedServer.js"
-import type { ServerWire, StepFailure } from "./serverWire.js"
-import { readContent, readCount, readLine } from "./serverWire.js"
+import type { RecordedConnection, StepFailure } from "./recordedConnection.js"
+import { readContent, readCount, readLine } from "./recordedConnection.js"
 import { unflushedStep } from "./steps.js"
 
 export const defaultCapabilities: ReadonlyArray<string> = [
@@ -33,7 +33,7 @@ export const makeCapturing = (options: ServerOptions = {}): Effect.Effect<Servic
     return String(accepted)
   }
   const scripts = (index: number) =>
-    unflushedStep("serve", (wire) => serve(new MailSession(wire, options, keep, index + 1)))
+    unflushedStep("serve", (connection) => serve(new MailSession(connection, options, keep, index + 1)))
   return Effect.map(makeScripted(scripts, options), ({ accept, connections, layer, socket, transcript }) => ({
     socket,
     layer,
@@ -54,10 +54,10 @@ type Run = Effect.Effect<void, StepFailure>
 /** Replies leave once there is nothing more to read, so that a pipelined group gets one write (RFC 2920). */
 const serve = (session: MailSession): Run =>
   Effect.gen(function* () {
-    const { wire } = session
+    const { connection } = session
     yield* session.greet()
-    while (wire.isReading) {
-      const line = yield* readLine(wire, "a command")
+    while (connection.isReading) {
+      const line = yield* readLine(connection, "a command")
       if (line === undefined) return
       yield* session.command(toText(line))
     }
@@ -125,11 +125,11 @@ class MailSession {
   private readonly sizeLimit: number
 
   constructor(
-    readonly wire: ServerWire,
+    readonly connection: RecordedConnection,
     private readonly options: ServerOptions,
     /** Keeps an accepted message and returns its queue id. */
     private readonly keep: (message: Message) => string,
-    private readonly connection: number
+    private readonly connectionNumber: number
   ) {
     this.hostname = options.hostname ?? "mx.test"
     this.isLmtp = options.protocol === "lmtp"
@@ -167,15 +167,15 @@ class MailSession {
         this.transaction = undefined
         return this.answer("250 2.0.0 ok")
       case "QUIT":
-        return Effect.zipRight(this.answer("221 2.0.0 bye"), this.wire.close)
+        return Effect.zipRight(this.answer("221 2.0.0 bye"), this.connection.close)
       default:
         return this.answer(fixedReplies.get(verb) ?? replies.unknown)
     }
   }
 
   private answer(reply: string): Run {
-    this.wire.queue(toBytes(`${reply}\r\n`))
-    return reply.startsWith("421") ? this.wire.close : Effect.void
+    this.connection.queue(toBytes(`${reply}\r\n`))
+    return reply.startsWith("421") ? this.connection.close : Effect.void
   }
 
   private offers(name: string): boolean {
@@ -201,7 +201,7 @@ class MailSession {
 
   private startTls(): Run {
     if (!this.offers("STARTTLS")) return this.answer("502 5.5.1 STARTTLS is not offered")
-    return Effect.zipRight(this.answer("220 2.0.0 ready to start TLS"), this.wire.upgrade).pipe(
+    return Effect.zipRight(this.answer("220 2.0.0 ready to start TLS"), this.connection.upgrade).pipe(
       Effect.map(() => {
         this.isGreeted = false
         this.isSecured = true
@@ -211,7 +211,7 @@ class MailSession {
       // The client may refuse the certificate.
       Effect.catchIf(
         ({ reason }) => reason === "Effect",
-        () => this.wire.close
+        () => this.connection.close
       )
     )
   }
@@ -225,7 +225,7 @@ class MailSession {
     if (mechanism.toUpperCase() !== "PLAIN") return this.answer("504 5.5.4 only PLAIN is understood")
     if (initialResponse !== undefined) return this.authPlain(initialResponse)
     return this.answer("334 ").pipe(
-      Effect.zipRight(readLine(this.wire, "a response to the challenge")),
+      Effect.zipRight(readLine(this.connection, "a response to the challenge")),
       Effect.flatMap((line) => this.authPlain(line === undefined ? "*" : toText(line)))
     )
   }
@@ -267,7 +267,7 @@ class MailSession {
     if (transaction === undefined || transaction.chunks.length > 0) return this.answer(replies.badSequence)
     if (transaction.recipients.length === 0) return this.answer(replies.noRecipients)
     return this.answer("354 end with a dot on a line of its own").pipe(
-      Effect.zipRight(readContent(this.wire)),
+      Effect.zipRight(readContent(this.connection)),
       Effect.flatMap(({ octets }) => this.finish(transaction, octets))
     )
   }
@@ -277,22 +277,25 @@ class MailSession {
     const match = /^(\d{1,15})( LAST)?$/i.exec(argument)
     if (match === null) return this.answer(replies.syntax)
     const [, count = "", last] = match
-    return Effect.flatMap(readCount(this.wire, Number(count), `${count} bytes behind BDAT`), (octets) => {
-      const { transaction } = this
-      if (!this.offers("CHUNKING")) return this.answer(replies.unknown)
-      if (transaction === undefined) return this.answer(replies.badSequence)
-      if (transaction.recipients.length === 0) return this.answer(replies.noRecipients)
-      transaction.chunks.push(octets)
-      return last === undefined
-        ? this.answer(`250 2.0.0 ${octets.length} octets received`)
-        : this.finish(transaction, concat(transaction.chunks))
-    })
+    return Effect.flatMap(
+      readCount(this.connection, Number(count), `${count} bytes behind BDAT`),
+      (octets) => {
+        const { transaction } = this
+        if (!this.offers("CHUNKING")) return this.answer(replies.unknown)
+        if (transaction === undefined) return this.answer(replies.badSequence)
+        if (transaction.recipients.length === 0) return this.answer(replies.noRecipients)
+        transaction.chunks.push(octets)
+        return last === undefined
+          ? this.answer(`250 2.0.0 ${octets.length} octets received`)
+          : this.finish(transaction, concat(transaction.chunks))
+      }
+    )
   }
 
   private finish({ recipients, sender }: OpenTransaction, content: Uint8Array): Run {
     this.transaction = undefined
     const message: Message = {
-      connection: this.connection,
+      connection: this.connectionNumber,
       sender,
       recipients: [...recipients],
       content,

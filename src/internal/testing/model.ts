@@ -14,7 +14,7 @@ import type {
 } from "../../SmtpSocket.js"
 import type { TlsUpgrade } from "../../TlsUpgrade.js"
 import type { ScriptFailure } from "./scriptFailure.js"
-import type { ScriptStep } from "./serverWire.js"
+import type { ScriptStep } from "./recordedConnection.js"
 
 /**
  * The server side of a dialogue. Build it with `script` and the steps of this module, each of which is a script itself.

@@ -25,7 +25,7 @@ import { concat, toText } from "./bytes.js"
 import { makePair } from "./memoryConnection.js"
 import { layerTls } from "./pretendedTls.js"
 import { ScriptFailure } from "./scriptFailure.js"
-import { drain, runSteps, ServerWire, transcriptOf } from "./serverWire.js"
+import { drain, runSteps, RecordedConnection, transcriptOf } from "./recordedConnection.js"
 
 interface ConnectionScript {
   readonly script: Script
@@ -108,15 +108,20 @@ const makeVerdict = (awaited: ScriptQueue["awaited"]) =>
   })
 
 /** Stays, once the script has ended, until the client leaves. */
-const linger = (wire: ServerWire) =>
+const linger = (connection: RecordedConnection) =>
   Effect.suspend(() => {
-    if (wire.isReading) return Effect.ignore(drain(wire))
-    return wire.isClosed ? Effect.void : Effect.never
+    if (connection.isReading) return Effect.ignore(drain(connection))
+    return connection.isClosed ? Effect.void : Effect.never
   })
 
-const recordOf = (wire: ServerWire): ConnectionRecord => {
-  const chunks = wire.entries.flatMap((entry) => (entry._tag === "Client" ? [entry.octets] : []))
-  return { received: concat(chunks), chunks, contents: [...wire.contents], transcript: transcriptOf(wire) }
+const recordOf = (connection: RecordedConnection): ConnectionRecord => {
+  const chunks = connection.entries.flatMap((entry) => (entry._tag === "Client" ? [entry.bytes] : []))
+  return {
+    received: concat(chunks),
+    chunks,
+    contents: [...connection.contents],
+    transcript: transcriptOf(connection)
+  }
 }
 
 /** Fails a dial that the script does not accept. */
@@ -143,25 +148,35 @@ export const makeScripted = (
     const scope = yield* Effect.scope
     const queue = yield* makeQueue(scripts)
     const { done, fail, verify } = yield* makeVerdict(queue.awaited)
-    const wires: Array<ServerWire> = []
+    const recorded: Array<RecordedConnection> = []
     const dialled: Array<Endpoint> = []
 
-    const serve = (script: ConnectionScript, connection: ServerConnection) =>
+    const serve = (script: ConnectionScript, accepted: ServerConnection) =>
       Effect.gen(function* () {
-        const wire = new ServerWire(connection, options.upgrade ?? Effect.succeed, yield* Effect.scope)
-        wires.push(wire)
-        yield* runSteps(wire, script.script.steps).pipe(
-          Effect.zipRight(wire.flush),
-          Effect.catchAllDefect((defect) => wire.fail("Effect", `the script died: ${describeCause(defect)}`)),
+        const connection = new RecordedConnection(
+          accepted,
+          options.upgrade ?? Effect.succeed,
+          yield* Effect.scope
+        )
+        recorded.push(connection)
+        yield* runSteps(connection, script.script.steps).pipe(
+          Effect.zipRight(connection.flush),
+          Effect.catchAllDefect((defect) =>
+            connection.fail("Effect", `the script died: ${describeCause(defect)}`)
+          ),
           Effect.matchEffect({
             onFailure: (failure) =>
               fail(
                 script,
-                new ScriptFailure({ ...failure, connection: script.number, transcript: transcriptOf(wire) })
+                new ScriptFailure({
+                  ...failure,
+                  connection: script.number,
+                  transcript: transcriptOf(connection)
+                })
               ),
-            onSuccess: () => Effect.zipRight(Deferred.succeed(script.settled, undefined), linger(wire))
+            onSuccess: () => Effect.zipRight(Deferred.succeed(script.settled, undefined), linger(connection))
           }),
-          Effect.ensuring(wire.destroy)
+          Effect.ensuring(connection.destroy)
         )
       }).pipe(Effect.scoped)
 
@@ -184,7 +199,7 @@ export const makeScripted = (
         return pair.client
       })
 
-    const connections = Effect.sync(() => wires.map(recordOf))
+    const connections = Effect.sync(() => recorded.map(recordOf))
     const received = Effect.map(connections, (records) => concat(records.map((record) => record.received)))
     const socket = withOwnLimit({ dial })
     return {

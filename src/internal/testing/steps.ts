@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import type { Handler, ReplyOptions, Script } from "./model.js"
 import { describeCause } from "../effect/cause.js"
 import { concat, showBytes, toBytes, toText } from "./bytes.js"
-import type { ScriptStep, ServerWire } from "./serverWire.js"
-import { readContent, readExactly, readLine, runSteps } from "./serverWire.js"
+import type { ScriptStep, RecordedConnection } from "./recordedConnection.js"
+import { readContent, readExactly, readLine, runSteps } from "./recordedConnection.js"
 
 export const unflushedStep = (label: string, run: ScriptStep["run"]): Script => ({
   dial: "Accepts",
@@ -14,7 +14,7 @@ export const unflushedStep = (label: string, run: ScriptStep["run"]): Script => 
 
 /** Sends the replies before it, so that no step waits for a client that waits for them. */
 export const step = (label: string, run: ScriptStep["run"]): Script =>
-  unflushedStep(label, (wire) => Effect.zipRight(wire.flush, run(wire)))
+  unflushedStep(label, (connection) => Effect.zipRight(connection.flush, run(connection)))
 
 export const formatDuration = (duration: Duration.DurationInput): string =>
   Duration.format(Duration.decode(duration))
@@ -31,19 +31,19 @@ const split = (bytes: Uint8Array, at: ReplyOptions["split"]): ReadonlyArray<Uint
 
 const send = (label: string, bytes: Uint8Array, options: ReplyOptions): Script => {
   const pause = options.pause === undefined ? Effect.yieldNow() : Effect.sleep(options.pause)
-  return unflushedStep(label, (wire) =>
+  return unflushedStep(label, (connection) =>
     Effect.gen(function* () {
       if (options.delay !== undefined) {
-        yield* wire.flush
+        yield* connection.flush
         yield* Effect.sleep(options.delay)
       }
       if (options.split === undefined && options.separate !== true) {
-        wire.queue(bytes)
+        connection.queue(bytes)
         return
       }
       for (const [index, piece] of split(bytes, options.split).entries()) {
         if (index > 0) yield* pause
-        yield* wire.write(piece)
+        yield* connection.write(piece)
       }
     })
   )
@@ -72,54 +72,54 @@ export const inject = (bytes: string | Uint8Array, options: ReplyOptions = {}): 
 
 export const expect = (line: string | RegExp | Uint8Array): Script => {
   if (line instanceof Uint8Array) {
-    return step(`expect ${showBytes(line, 60)}`, (wire) => readExactly(wire, line))
+    return step(`expect ${showBytes(line, 60)}`, (connection) => readExactly(connection, line))
   }
   const expected = typeof line === "string" ? showBytes(toBytes(line)) : String(line)
-  return step(`expect ${expected}`, (wire) =>
-    Effect.flatMap(readLine(wire, expected), (received) => {
-      if (received === undefined) return wire.clientLeft(expected)
-      if (typeof line === "string") return wire.compare(toBytes(line), received)
+  return step(`expect ${expected}`, (connection) =>
+    Effect.flatMap(readLine(connection, expected), (received) => {
+      if (received === undefined) return connection.clientLeft(expected)
+      if (typeof line === "string") return connection.compare(toBytes(line), received)
       return line.test(toText(received))
         ? Effect.void
-        : wire.fail("Mismatch", "the line does not match", expected, showBytes(received))
+        : connection.fail("Mismatch", "the line does not match", expected, showBytes(received))
     })
   )
 }
 
 export const expectContent = (content?: string | Uint8Array): Script =>
-  step("expectContent", (wire) =>
-    Effect.flatMap(readContent(wire), ({ octets }) =>
-      content === undefined ? Effect.void : wire.compare(toBytes(content), octets)
+  step("expectContent", (connection) =>
+    Effect.flatMap(readContent(connection), ({ octets }) =>
+      content === undefined ? Effect.void : connection.compare(toBytes(content), octets)
     )
   )
 
-const failIfSome = (wire: ServerWire, some: boolean, detail: string, expected: string) =>
-  some ? wire.fail("Mismatch", detail, expected, showBytes(wire.unread.view())) : Effect.void
+const failIfSome = (connection: RecordedConnection, some: boolean, detail: string, expected: string) =>
+  some ? connection.fail("Mismatch", detail, expected, showBytes(connection.unread.view())) : Effect.void
 
 export const expectNothing = (duration: Duration.DurationInput): Script =>
-  step(`expectNothing ${formatDuration(duration)}`, (wire) =>
+  step(`expectNothing ${formatDuration(duration)}`, (connection) =>
     Effect.flatMap(
-      Effect.timeoutTo(wire.more, { duration, onTimeout: () => false, onSuccess: (some) => some }),
-      (some) => failIfSome(wire, some, "the client sent bytes", "nothing")
+      Effect.timeoutTo(connection.more, { duration, onTimeout: () => false, onSuccess: (some) => some }),
+      (some) => failIfSome(connection, some, "the client sent bytes", "nothing")
     )
   )
 
-export const expectEnd = step("expectEnd", (wire) =>
-  Effect.flatMap(wire.more, (some) =>
-    failIfSome(wire, some, "the client sent more", "the client's end of the connection")
+export const expectEnd = step("expectEnd", (connection) =>
+  Effect.flatMap(connection.more, (some) =>
+    failIfSome(connection, some, "the client sent more", "the client's end of the connection")
   )
 )
 
 export const repeat = (piece: Script, times?: number): Script =>
   times === undefined
-    ? step("repeat", (wire) =>
+    ? step("repeat", (connection) =>
         Effect.gen(function* () {
-          while (wire.isReading && (yield* wire.more)) yield* runSteps(wire, piece.steps)
+          while (connection.isReading && (yield* connection.more)) yield* runSteps(connection, piece.steps)
         })
       )
-    : unflushedStep(`repeat ${times}`, (wire) =>
+    : unflushedStep(`repeat ${times}`, (connection) =>
         Effect.gen(function* () {
-          for (let round = 0; round < times; round++) yield* runSteps(wire, piece.steps)
+          for (let round = 0; round < times; round++) yield* runSteps(connection, piece.steps)
         })
       )
 
@@ -138,22 +138,22 @@ const handlerFor = (handlers: Readonly<Record<string, Handler>>, line: string): 
 export const branch = (handlers: Readonly<Record<string, Handler>>, otherwise?: Handler): Script => {
   const keys = Object.keys(handlers).join(", ")
   const expected = `one of ${keys}`
-  return step(`branch on ${keys}`, (wire) =>
-    Effect.flatMap(readLine(wire, expected), (received) => {
-      if (received === undefined) return wire.clientLeft(expected)
+  return step(`branch on ${keys}`, (connection) =>
+    Effect.flatMap(readLine(connection, expected), (received) => {
+      if (received === undefined) return connection.clientLeft(expected)
       const line = toText(received)
       const handler = handlerFor(handlers, line) ?? otherwise
       if (handler === undefined) {
-        return wire.fail("Mismatch", "no handler for the line", expected, showBytes(received))
+        return connection.fail("Mismatch", "no handler for the line", expected, showBytes(received))
       }
-      return runSteps(wire, (typeof handler === "function" ? handler(line) : handler).steps)
+      return runSteps(connection, (typeof handler === "function" ? handler(line) : handler).steps)
     })
   )
 }
 
 export const effect = (run: Effect.Effect<unknown, unknown>): Script =>
-  step("effect", (wire) =>
+  step("effect", (connection) =>
     Effect.catchAll(Effect.asVoid(run), (cause) =>
-      wire.fail("Effect", `the effect failed: ${describeCause(cause)}`)
+      connection.fail("Effect", `the effect failed: ${describeCause(cause)}`)
     )
   )

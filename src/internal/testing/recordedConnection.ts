@@ -26,14 +26,14 @@ type Run<A = void> = Effect.Effect<A, StepFailure>
 
 export interface ScriptStep {
   readonly label: string
-  readonly run: (wire: ServerWire) => Run
+  readonly run: (connection: RecordedConnection) => Run
 }
 
 type Recorded =
-  | { readonly _tag: "Client" | "Server"; readonly octets: Uint8Array }
+  | { readonly _tag: "Client" | "Server"; readonly bytes: Uint8Array }
   | { readonly _tag: "Event"; readonly text: string }
 
-export class ServerWire {
+export class RecordedConnection {
   readonly entries: Array<Recorded> = []
   readonly contents: Array<Content> = []
   /** Bytes of the client that no step has read. */
@@ -103,9 +103,9 @@ export class ServerWire {
         onFailure: (lost) => this.end(`the connection was lost: ${describeCause(lost.cause)}`),
         onSuccess: (bytes) => {
           if (bytes === undefined) return this.end("the client ended its stream")
-          const octets = bytes.slice()
-          this.entries.push({ _tag: "Client", octets })
-          this.unread.append(octets)
+          const copy = bytes.slice()
+          this.entries.push({ _tag: "Client", bytes: copy })
+          this.unread.append(copy)
           return true
         }
       })
@@ -173,11 +173,11 @@ export class ServerWire {
     return false
   }
 
-  private send(octets: Uint8Array): Run {
-    if (octets.length === 0) return Effect.void
+  private send(bytes: Uint8Array): Run {
+    if (bytes.length === 0) return Effect.void
     if (!this.isWritable) return this.fail("Effect", "the script writes after it has closed its side")
-    this.entries.push({ _tag: "Server", octets })
-    return Effect.catchAll(this.connection.write([octets]), (lost) =>
+    this.entries.push({ _tag: "Server", bytes })
+    return Effect.catchAll(this.connection.write([bytes]), (lost) =>
       this.clientLeft(undefined, `the client was gone when the server wrote: ${describeCause(lost.cause)}`)
     )
   }
@@ -200,69 +200,69 @@ export class ServerWire {
 }
 
 const readUntil = (
-  wire: ServerWire,
+  connection: RecordedConnection,
   endOf: (bytes: Uint8Array, from: number) => number,
   expected: string
 ): Run<Uint8Array> =>
   Effect.gen(function* () {
     for (let searched = 0; ;) {
-      const end = endOf(wire.unread.view(), searched)
-      if (end !== -1) return wire.unread.take(end)
-      searched = wire.unread.length
-      if (!(yield* wire.fill)) return yield* wire.clientLeft(expected)
+      const end = endOf(connection.unread.view(), searched)
+      if (end !== -1) return connection.unread.take(end)
+      searched = connection.unread.length
+      if (!(yield* connection.fill)) return yield* connection.clientLeft(expected)
     }
   })
 
 /** The next line without CRLF, or `undefined` if the client has ended at the start of a line. */
-export const readLine = (wire: ServerWire, expected: string): Run<Uint8Array | undefined> =>
-  Effect.flatMap(wire.more, (some) =>
+export const readLine = (connection: RecordedConnection, expected: string): Run<Uint8Array | undefined> =>
+  Effect.flatMap(connection.more, (some) =>
     some
-      ? Effect.map(readUntil(wire, lineEnd, expected), (line) => line.subarray(0, -2))
+      ? Effect.map(readUntil(connection, lineEnd, expected), (line) => line.subarray(0, -2))
       : Effect.succeed(undefined)
   )
 
 /** Reads up to and with CRLF `.` CRLF. */
-export const readContent = (wire: ServerWire): Run<Content> =>
-  Effect.map(readUntil(wire, contentEnd, "a content that ends in CRLF . CRLF"), (raw) => {
+export const readContent = (connection: RecordedConnection): Run<Content> =>
+  Effect.map(readUntil(connection, contentEnd, "a content that ends in CRLF . CRLF"), (raw) => {
     const content = { octets: unstuff(raw), raw }
-    wire.contents.push(content)
+    connection.contents.push(content)
     return content
   })
 
-export const readCount = (wire: ServerWire, count: number, expected: string): Run<Uint8Array> =>
+export const readCount = (connection: RecordedConnection, count: number, expected: string): Run<Uint8Array> =>
   Effect.gen(function* () {
-    while (wire.unread.length < count) {
-      if (!(yield* wire.fill)) return yield* wire.clientLeft(expected)
+    while (connection.unread.length < count) {
+      if (!(yield* connection.fill)) return yield* connection.clientLeft(expected)
     }
-    return wire.unread.take(count)
+    return connection.unread.take(count)
   })
 
 /** Compares bytes as they arrive, and fails at the first that differs. */
-export const readExactly = (wire: ServerWire, expected: Uint8Array): Run =>
+export const readExactly = (connection: RecordedConnection, expected: Uint8Array): Run =>
   Effect.gen(function* () {
     for (;;) {
-      const received = wire.unread.view().subarray(0, expected.length)
+      const received = connection.unread.view().subarray(0, expected.length)
       const at = firstDifference(expected, received)
       if (at === -1) break
-      if (at < received.length) return yield* wire.compare(expected, received)
-      if (!(yield* wire.fill)) return yield* wire.clientLeft(showBytes(expected))
+      if (at < received.length) return yield* connection.compare(expected, received)
+      if (!(yield* connection.fill)) return yield* connection.clientLeft(showBytes(expected))
     }
-    wire.unread.take(expected.length)
+    connection.unread.take(expected.length)
   })
 
 /** Reads and discards until the client's end. */
-export const drain = (wire: ServerWire): Run =>
+export const drain = (connection: RecordedConnection): Run =>
   Effect.gen(function* () {
-    do wire.unread.clear()
-    while (yield* wire.fill)
+    do connection.unread.clear()
+    while (yield* connection.fill)
   })
 
-export const runSteps = (wire: ServerWire, steps: ReadonlyArray<ScriptStep>): Run =>
+export const runSteps = (connection: RecordedConnection, steps: ReadonlyArray<ScriptStep>): Run =>
   Effect.forEach(
     steps,
     (step) => {
-      wire.step = step.label
-      return step.run(wire)
+      connection.step = step.label
+      return step.run(connection)
     },
     { discard: true }
   )
@@ -279,7 +279,7 @@ const linesOf = (bytes: Uint8Array): ReadonlyArray<string> => {
 }
 
 /** One line each: `C: ` for the client, `S: ` for the server, `-- ` for events. Writes in a row are joined. */
-export const transcriptOf = ({ entries }: ServerWire): ReadonlyArray<string> => {
+export const transcriptOf = ({ entries }: RecordedConnection): ReadonlyArray<string> => {
   const transcript: Array<string> = []
   let run: Array<Uint8Array> = []
   for (const [index, entry] of entries.entries()) {
@@ -287,7 +287,7 @@ export const transcriptOf = ({ entries }: ServerWire): ReadonlyArray<string> => 
       transcript.push(`-- ${entry.text}`)
       continue
     }
-    run.push(entry.octets)
+    run.push(entry.bytes)
     if (entries[index + 1]?._tag === entry._tag) continue
     const prefix = entry._tag === "Client" ? "C: " : "S: "
     for (const line of linesOf(concat(run))) transcript.push(prefix + line)
