@@ -42,7 +42,7 @@ import * as RateLimits from "./rateLimit.js"
 import type { Relay } from "./relays.js"
 import type { ClientParts } from "./send.js"
 import * as Sends from "./send.js"
-import type { Terms } from "./sendAll.js"
+import type { SendAllSettings } from "./sendAll.js"
 import * as Telemetry from "./telemetry.js"
 
 type Services = SmtpSocket | TlsUpgrade | CapabilityCache
@@ -158,7 +158,7 @@ const makeService = (parts: ClientParts, settings: Settings, close: Effect.Effec
     sendAll: (submissions, options = {}) =>
       Effect.map(
         Effect.promise(() => import("./sendAll.js")),
-        ({ sendAll }) => sendAll(parts, submissions, termsOf(settings, options))
+        ({ sendAll }) => sendAll(parts, submissions, sendAllSettings(settings, options))
       ),
     check: check(parts),
     state: Effect.sync(() => parts.queue.state()),
@@ -170,7 +170,7 @@ const retryOf = ({ retry }: Settings, options: SendOptions): RetrySettings | Inv
   invalidRecord("options", options) ?? (options.retry === undefined ? retry : readRetry(options.retry))
 
 // Twice as much as sessions take at once: while half of it is under way the rest waits, so that no session does.
-const termsOf = (settings: Settings, options: SendAllOptions): Terms => {
+const sendAllSettings = (settings: Settings, options: SendAllOptions): SendAllSettings => {
   const { bounds, relays, timeoutMillis } = settings
   const sessions = Math.min(bounds.maxSessions, 1000)
   const most = 2 * sessions * Math.max(...relays.map(({ slots }) => slots))
@@ -179,8 +179,8 @@ const termsOf = (settings: Settings, options: SendAllOptions): Terms => {
   return {
     retry: isInvalid(messages) ? messages : own,
     timeoutMillis,
-    messages: isInvalid(messages) ? most : messages,
-    octets: 2 * sessions * Math.max(...relays.map(({ windowOctets }) => windowOctets))
+    maxMessages: isInvalid(messages) ? most : messages,
+    maxBytes: 2 * sessions * Math.max(...relays.map(({ windowOctets }) => windowOctets))
   }
 }
 

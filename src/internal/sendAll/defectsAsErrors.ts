@@ -1,6 +1,6 @@
 /**
  * One of many submissions: what breaks its content from within is its own outcome, and not the end of the others. It is
- * loaded by whoever has loaded effect/Stream.
+ * loaded only with effect/Stream.
  */
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
@@ -15,27 +15,19 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { describeCause } from "../effect/cause.js"
 import { addressesOf } from "../session/request.js"
 
-/** The submission with content that ends in `ContentError` where it would die, or interrupt itself. */
-export const contained = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
+/** The submission with content that fails with `ContentError` where it would die, or interrupt itself. */
+export const defectsAsErrors = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
   try {
-    return isObject(submission) && mayBreak(submission.content)
-      ? { ...submission, content: containedContent(submission.content) }
-      : submission
+    const { content } = submission
+    // First, because looking for a property in an array takes long.
+    if (typeof content === "string" || Predicate.isUint8Array(content)) return submission
+    if (isStream(content)) return { ...submission, content: failing(content) }
+    if (!isStreamed(content)) return submission
+    return { ...submission, content: { ...content, stream: failing(content.stream) } }
   } catch {
     // What cannot be read is refused by whoever reads it next.
     return submission
   }
-}
-
-// Octets first: to look for a property in them takes long.
-const mayBreak = <E, R>(content: Content<E, R>): boolean =>
-  isObject(content) && !Predicate.isUint8Array(content) && (isStream(content) || isStreamed(content))
-
-const isObject = (value: unknown): value is object => Predicate.isObject(value)
-
-const containedContent = <E, R>(content: Content<E, R>): Content<E | ContentError, R> => {
-  if (isStream(content)) return containedStream(content)
-  return isStreamed(content) ? { ...content, stream: containedStream(content.stream) } : content
 }
 
 const isStream = <E, R>(content: Content<E, R>): content is Stream.Stream<Uint8Array, E, R> =>
@@ -44,8 +36,8 @@ const isStream = <E, R>(content: Content<E, R>): content is Stream.Stream<Uint8A
 const isStreamed = <E, R>(content: Content<E, R>): content is Streamed<E, R> =>
   Predicate.isTagged(content, "Streamed") && Predicate.hasProperty(content, "stream")
 
-// Whoever is interrupted from without runs no handler: what comes here is the stream's own.
-const containedStream = <E, R>(
+// An interruption from without runs no handler: what comes here is the stream's own.
+const failing = <E, R>(
   stream: Stream.Stream<Uint8Array, E, R>
 ): Stream.Stream<Uint8Array, E | ContentError, R> =>
   Stream.StreamTypeId in stream
@@ -55,17 +47,17 @@ const containedStream = <E, R>(
 const failureOf = <E>(cause: Cause.Cause<E>): E | ContentError =>
   Option.getOrElse(
     Cause.failureOption(cause),
-    () => new ContentError({ reason: "Failed", detail: describeBreak(cause) })
+    () => new ContentError({ reason: "Failed", detail: describeEnd(cause) })
   )
 
-const describeBreak = (cause: Cause.Cause<unknown>): string =>
+const describeEnd = (cause: Cause.Cause<unknown>): string =>
   Option.match(Cause.dieOption(cause), {
     onNone: () => "the stream was interrupted from within",
     onSome: (defect) => `the stream ended in a defect: ${describeCause(defect)}`
   })
 
 /** The receipt of a submission of which nothing was sent. */
-export const unsent = <E, R>(
+export const unsentReceipt = <E, R>(
   submission: Submission<E, R>,
   error: unknown
 ): Receipt<InvalidArgument | ContentError> => {
@@ -77,10 +69,10 @@ export const unsent = <E, R>(
 }
 
 /**
- * The receipt of a submission whose send ended in a defect of something other than its content: what the server has
- * made of it nobody can say.
+ * The receipt of a submission whose send ended in a defect of something other than its content: nobody can say what the
+ * server has made of it.
  */
-export const inDoubt = <E, R>(
+export const unknownReceipt = <E, R>(
   submission: Submission<E, R>,
   cause: Cause.Cause<unknown>
 ): Receipt<Disconnection> => {
