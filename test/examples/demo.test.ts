@@ -7,7 +7,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { startServer } from "../../examples/support/server.js"
 import { root } from "../../.ci/modules.js"
-import { runExample } from "./run.js"
+import { compiledExamples } from "./run.js"
+
+const runExample = compiledExamples()
 
 const seconds = (count: number) => count * 1_000
 

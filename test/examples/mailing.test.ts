@@ -6,7 +6,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { root } from "../../.ci/modules.js"
 import { fields } from "../../examples/support/csv.js"
-import { runExample } from "./run.js"
+import { compiledExamples } from "./run.js"
+
+const runExample = compiledExamples()
 
 const folder = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "effect-smtplib-mailing-"))),
