@@ -115,134 +115,99 @@ const codec = <Fields extends object, Encoded, A extends Errors.SmtpError & Fiel
 }
 
 /** The fields of each error. A required field or a reason that is missing here does not compile. */
-const codecs = {
-  ConnectError: codec(
-    Errors.ConnectError,
-    Schema.TaggedStruct("ConnectError", {
-      endpoint: Schema.String,
-      reason: Schema.Literal("Unreachable", "Timeout", "Greeting"),
-      reply: optionalReply,
-      cause: optionalCause
-    })
-  ),
-  TlsError: codec(
-    Errors.TlsError,
-    Schema.TaggedStruct("TlsError", {
-      endpoint: Schema.String,
-      reason: Schema.Literal(
-        "Handshake",
-        "Disconnected",
-        "Certificate",
-        "Timeout",
-        "Injection",
-        "OfferVanished",
-        "Configuration"
-      ),
-      cause: optionalCause
-    })
-  ),
-  ServerDisconnected: codec(
-    Errors.ServerDisconnected,
-    Schema.TaggedStruct("ServerDisconnected", {
-      phase: Phase,
-      reply: optionalReply,
-      refused: optionalRefused,
-      cause: optionalCause,
-      transcript: optionalTranscript
-    })
-  ),
-  ReplyTimeout: codec(
-    Errors.ReplyTimeout,
-    Schema.TaggedStruct("ReplyTimeout", {
-      phase: Phase,
-      limitMillis: Schema.Number,
-      isOfSend: Schema.optional(Schema.Boolean),
-      refused: optionalRefused,
-      transcript: optionalTranscript
-    })
-  ),
-  ProtocolError: codec(
-    Errors.ProtocolError,
-    Schema.TaggedStruct("ProtocolError", {
-      phase: Phase,
-      reason: Schema.String,
-      reply: optionalReply,
-      refused: optionalRefused,
-      transcript: optionalTranscript
-    })
-  ),
-  HeloError: codec(
-    Errors.HeloError,
-    Schema.TaggedStruct("HeloError", { command: Schema.Literal("EHLO", "HELO", "LHLO"), reply: Reply })
-  ),
-  CommandRefused: codec(
-    Errors.CommandRefused,
-    Schema.TaggedStruct("CommandRefused", { command: Schema.String, phase: Phase, reply: Reply })
-  ),
-  AuthenticationError: codec(
-    Errors.AuthenticationError,
-    Schema.TaggedStruct("AuthenticationError", {
-      reason: Schema.Literal(
-        "Rejected",
-        "Temporary",
-        "NoCommonMechanism",
-        "NotOffered",
-        "Insecure",
-        "Token",
-        "TokenUnavailable",
-        "Challenge",
-        "ServerNotVerified"
-      ),
-      mechanism: optionalText,
-      reply: optionalReply,
-      detail: optionalText,
-      cause: optionalCause
-    })
-  ),
-  NotSupported: codec(
-    Errors.NotSupported,
-    Schema.TaggedStruct("NotSupported", { extension: Schema.String, reason: Schema.String })
-  ),
-  SenderRefused: codec(
-    Errors.SenderRefused,
-    Schema.TaggedStruct("SenderRefused", { sender: Schema.String, reply: Reply })
-  ),
-  RecipientsRefused: codec(
-    Errors.RecipientsRefused,
-    Schema.TaggedStruct("RecipientsRefused", {
-      recipients: Schema.Array(RefusedRecipient),
-      policy: Schema.Literal("any", "all")
-    })
-  ),
-  DataError: codec(Errors.DataError, Schema.TaggedStruct("DataError", { phase: Phase, reply: Reply })),
-  ContentError: codec(
-    Errors.ContentError,
-    Schema.TaggedStruct("ContentError", {
-      reason: Schema.Literal(
-        "Nul",
-        "LineEnds",
-        "LineTooLong",
-        "TooLarge",
-        "Changed",
-        "NotAscii",
-        "UsedTwice",
-        "Stalled",
-        "Failed"
-      ),
-      detail: Schema.String
-    })
-  ),
-  InvalidArgument: codec(
-    Errors.InvalidArgument,
-    Schema.TaggedStruct("InvalidArgument", { field: Schema.String, reason: Schema.String })
-  ),
-  ClientUnavailable: codec(
-    Errors.ClientUnavailable,
-    Schema.TaggedStruct("ClientUnavailable", {
-      reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
-      cause: optionalCause
-    })
-  )
+const fields = {
+  ConnectError: Schema.TaggedStruct("ConnectError", {
+    endpoint: Schema.String,
+    reason: Schema.Literal("Unreachable", "Timeout", "Greeting"),
+    reply: optionalReply,
+    cause: optionalCause
+  }),
+  TlsError: Schema.TaggedStruct("TlsError", {
+    endpoint: Schema.String,
+    reason: Schema.Literal(
+      "Handshake",
+      "Disconnected",
+      "Certificate",
+      "Timeout",
+      "Injection",
+      "OfferVanished",
+      "Configuration"
+    ),
+    cause: optionalCause
+  }),
+  ServerDisconnected: Schema.TaggedStruct("ServerDisconnected", {
+    phase: Phase,
+    reply: optionalReply,
+    refused: optionalRefused,
+    cause: optionalCause,
+    transcript: optionalTranscript
+  }),
+  ReplyTimeout: Schema.TaggedStruct("ReplyTimeout", {
+    phase: Phase,
+    limitMillis: Schema.Number,
+    isOfSend: Schema.optional(Schema.Boolean),
+    refused: optionalRefused,
+    transcript: optionalTranscript
+  }),
+  ProtocolError: Schema.TaggedStruct("ProtocolError", {
+    phase: Phase,
+    reason: Schema.String,
+    reply: optionalReply,
+    refused: optionalRefused,
+    transcript: optionalTranscript
+  }),
+  HeloError: Schema.TaggedStruct("HeloError", {
+    command: Schema.Literal("EHLO", "HELO", "LHLO"),
+    reply: Reply
+  }),
+  CommandRefused: Schema.TaggedStruct("CommandRefused", {
+    command: Schema.String,
+    phase: Phase,
+    reply: Reply
+  }),
+  AuthenticationError: Schema.TaggedStruct("AuthenticationError", {
+    reason: Schema.Literal(
+      "Rejected",
+      "Temporary",
+      "NoCommonMechanism",
+      "NotOffered",
+      "Insecure",
+      "Token",
+      "TokenUnavailable",
+      "Challenge",
+      "ServerNotVerified"
+    ),
+    mechanism: optionalText,
+    reply: optionalReply,
+    detail: optionalText,
+    cause: optionalCause
+  }),
+  NotSupported: Schema.TaggedStruct("NotSupported", { extension: Schema.String, reason: Schema.String }),
+  SenderRefused: Schema.TaggedStruct("SenderRefused", { sender: Schema.String, reply: Reply }),
+  RecipientsRefused: Schema.TaggedStruct("RecipientsRefused", {
+    recipients: Schema.Array(RefusedRecipient),
+    policy: Schema.Literal("any", "all")
+  }),
+  DataError: Schema.TaggedStruct("DataError", { phase: Phase, reply: Reply }),
+  ContentError: Schema.TaggedStruct("ContentError", {
+    reason: Schema.Literal(
+      "Nul",
+      "LineEnds",
+      "LineTooLong",
+      "TooLarge",
+      "Changed",
+      "NotAscii",
+      "UsedTwice",
+      "Stalled",
+      "Failed"
+    ),
+    detail: Schema.String
+  }),
+  InvalidArgument: Schema.TaggedStruct("InvalidArgument", { field: Schema.String, reason: Schema.String }),
+  ClientUnavailable: Schema.TaggedStruct("ClientUnavailable", {
+    reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
+    cause: optionalCause
+  })
 }
 
 /**
@@ -251,23 +216,21 @@ const codecs = {
  * @since 0.1.0
  * @category errors
  */
-export const {
-  AuthenticationError,
-  ClientUnavailable,
-  CommandRefused,
-  ConnectError,
-  ContentError,
-  DataError,
-  HeloError,
-  InvalidArgument,
-  NotSupported,
-  ProtocolError,
-  RecipientsRefused,
-  ReplyTimeout,
-  SenderRefused,
-  ServerDisconnected,
-  TlsError
-} = codecs
+export const ConnectError = codec(Errors.ConnectError, fields.ConnectError),
+  TlsError = codec(Errors.TlsError, fields.TlsError),
+  ServerDisconnected = codec(Errors.ServerDisconnected, fields.ServerDisconnected),
+  ReplyTimeout = codec(Errors.ReplyTimeout, fields.ReplyTimeout),
+  ProtocolError = codec(Errors.ProtocolError, fields.ProtocolError),
+  HeloError = codec(Errors.HeloError, fields.HeloError),
+  CommandRefused = codec(Errors.CommandRefused, fields.CommandRefused),
+  AuthenticationError = codec(Errors.AuthenticationError, fields.AuthenticationError),
+  NotSupported = codec(Errors.NotSupported, fields.NotSupported),
+  SenderRefused = codec(Errors.SenderRefused, fields.SenderRefused),
+  RecipientsRefused = codec(Errors.RecipientsRefused, fields.RecipientsRefused),
+  DataError = codec(Errors.DataError, fields.DataError),
+  ContentError = codec(Errors.ContentError, fields.ContentError),
+  InvalidArgument = codec(Errors.InvalidArgument, fields.InvalidArgument),
+  ClientUnavailable = codec(Errors.ClientUnavailable, fields.ClientUnavailable)
 
 /**
  * Encodes and decodes any error of the library, by its `_tag`: the error schema of an Rpc or an HttpApi endpoint that
@@ -346,14 +309,10 @@ const OutcomeFields = Schema.Union(Accepted, Refused, NotSent, Unknown)
  */
 export type OutcomeEncoded = typeof OutcomeFields.Encoded
 
+const outcomeTags: ReadonlyArray<unknown> = ["Accepted", "Refused", "NotSent", "Unknown"]
+
 const isOutcome = (value: unknown): value is OutcomeModel =>
-  typeof value === "object" &&
-  value !== null &&
-  "_tag" in value &&
-  (value._tag === "Accepted" ||
-    value._tag === "Refused" ||
-    value._tag === "NotSent" ||
-    value._tag === "Unknown")
+  typeof value === "object" && value !== null && "_tag" in value && outcomeTags.includes(value._tag)
 
 /**
  * Encodes and decodes the outcome of one recipient. The JSON has no queue id if it is not known.

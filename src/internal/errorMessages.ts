@@ -3,26 +3,43 @@ import type { Phase } from "../protocol/Command.js"
 import { deliveryOf } from "../protocol/Outcome.js"
 import type { Reply } from "../protocol/Reply.js"
 import { format, isTransient } from "../protocol/Reply.js"
-import type { SmtpError } from "../SmtpError.js"
+import type {
+  AuthenticationError,
+  ClientUnavailable,
+  ConnectError,
+  SmtpError,
+  TlsError
+} from "../SmtpError.js"
 import { describeCause } from "./effect/cause.js"
 
 type Messages = { readonly [Tag in SmtpError["_tag"]]: (error: Extract<SmtpError, { _tag: Tag }>) => string }
 
+/** What happened, and what to do next, for each reason of an error. */
+type Reasons<E extends { readonly reason: string }> = Readonly<
+  Record<E["reason"], readonly [what: string, advice: string]>
+>
+
 /** `what: detail. advice`, without the details that are absent. */
-const say = (what: string, advice: string, ...details: ReadonlyArray<string | undefined>): string => {
+const say = (
+  [what, advice]: readonly [what: string, advice: string],
+  ...details: ReadonlyArray<string | undefined>
+): string => {
   const given = details.filter((detail) => detail !== undefined && detail !== "")
   return `${[what, ...given].join(": ").replace(/[.\s]+$/, "")}. ${advice}`
 }
 
-const textOf = (cause: unknown): string | undefined =>
+const causeOf = (cause: unknown): string | undefined =>
   cause === undefined ? undefined : describeCause(cause)
 
-const refused = (what: string, reply: Reply, advice = ""): string => {
-  const temporary = isTransient(reply)
+const replyOf = (reply: Reply | undefined): string | undefined =>
+  reply === undefined ? undefined : format(reply)
+
+const refusal = (reply: Reply): string =>
+  isTransient(reply)
     ? "The refusal is temporary: try again later."
     : "The refusal is permanent: trying again does not help."
-  return say(what, `${temporary}${advice}`, format(reply))
-}
+
+const refused = (what: string, reply: Reply): string => say([what, refusal(reply)], format(reply))
 
 /** When it happened. */
 const during: Readonly<Record<Phase, string>> = {
@@ -66,76 +83,89 @@ const certificateAdvice = (cause: unknown): string => {
   }
 }
 
-export const messages: Messages = {
-  ConnectError: ({ cause, endpoint, reason, reply }) => {
-    switch (reason) {
-      case "Unreachable":
-        return say(`Cannot connect to ${endpoint}`, "Check host and port.", textOf(cause))
-      case "Timeout":
-        return say(
-          `Cannot connect to ${endpoint} within timeouts.connect`,
-          "Check host, port and firewall.",
-          textOf(cause)
-        )
-      case "Greeting":
-        return reply === undefined
-          ? say(`${endpoint} refused the session`, "Check that it is an SMTP server.")
-          : refused(`${endpoint} refused the session`, reply)
-    }
-  },
+const connect = (endpoint: string, reply: Reply | undefined): Reasons<ConnectError> => ({
+  Unreachable: [`Cannot connect to ${endpoint}`, "Check host and port."],
+  Timeout: [`Cannot connect to ${endpoint} within timeouts.connect`, "Check host, port and firewall."],
+  Greeting: [
+    `${endpoint} refused the session`,
+    reply === undefined ? "Check that it is an SMTP server." : refusal(reply)
+  ]
+})
 
-  TlsError: ({ cause, endpoint, reason }) => {
-    const detail = textOf(cause)
-    switch (reason) {
-      case "Handshake":
-        return say(`The TLS handshake with ${endpoint} failed`, checkTls, detail)
-      case "Disconnected":
-        return say(
-          `The connection to ${endpoint} was lost during the TLS handshake`,
-          `Try again later. ${checkTls}`,
-          detail
-        )
-      case "Certificate":
-        return say(`The certificate of ${endpoint} is not accepted`, certificateAdvice(cause), detail)
-      case "Timeout":
-        return say(`The TLS handshake with ${endpoint} took longer than timeouts.tls`, checkTls, detail)
-      case "Injection":
-        return say(
-          `${endpoint} sent plaintext after its reply to STARTTLS: the session is closed`,
-          checkTraffic
-        )
-      case "OfferVanished":
-        return say(
-          `${endpoint} offered STARTTLS before and does not now: nothing was sent in clear`,
-          checkTraffic
-        )
-      case "Configuration":
-        return say(`Cannot use the TLS options for ${endpoint}`, "Check tlsOptions.", detail)
-    }
-  },
+const tls = (endpoint: string, cause: unknown): Reasons<TlsError> => ({
+  Handshake: [`The TLS handshake with ${endpoint} failed`, checkTls],
+  Disconnected: [
+    `The connection to ${endpoint} was lost during the TLS handshake`,
+    `Try again later. ${checkTls}`
+  ],
+  Certificate: [`The certificate of ${endpoint} is not accepted`, certificateAdvice(cause)],
+  Timeout: [`The TLS handshake with ${endpoint} took longer than timeouts.tls`, checkTls],
+  Injection: [`${endpoint} sent plaintext after its reply to STARTTLS: the session is closed`, checkTraffic],
+  OfferVanished: [
+    `${endpoint} offered STARTTLS before and does not now: nothing was sent in clear`,
+    checkTraffic
+  ],
+  Configuration: [`Cannot use the TLS options for ${endpoint}`, "Check tlsOptions."]
+})
+
+const authentication = (how: string): Reasons<AuthenticationError> => ({
+  Rejected: [`The server rejected the credentials${how}`, "Check the user name and the password or token."],
+  Temporary: [`The server temporarily cannot authenticate${how}`, "Try again later."],
+  NoCommonMechanism: [
+    "The server offers no mechanism that suits these credentials",
+    "Use credentials of another kind, or check that TLS is on."
+  ],
+  NotOffered: [
+    "The server does not offer AUTH",
+    "Check that this is the submission port, and that TLS is on."
+  ],
+  Insecure: [
+    "Credentials were not sent: the session has no TLS with a verified certificate",
+    'Set tls to "starttls" or "implicit", or set allowInsecureAuth.'
+  ],
+  Token: ["Cannot obtain the access token", "Check the effect that obtains it."],
+  TokenUnavailable: ["Cannot obtain the access token at the moment", "Try again later."],
+  Challenge: [`Cannot answer the server's challenge${how}`, "Use another mechanism."],
+  ServerNotVerified: [`The server did not prove its identity${how}`, "Do not trust this connection."]
+})
+
+const unavailable: Reasons<ClientUnavailable> = {
+  QueueFull: ["The client's queue of waiting messages is full", "Send fewer at once, or raise maxWaiting."],
+  Timeout: ["No session was free within the timeout of the send", "Raise maxSessions or the timeout."],
+  RateLimit: [
+    "The rate limit has no place for the message within the timeout of the send",
+    "Send more slowly, or raise the limit."
+  ],
+  RateLimitStore: ["Cannot check the rate limit", "Try again later."],
+  Closed: ["The client is closed", "Send before its scope ends."]
+}
+
+export const messages: Messages = {
+  ConnectError: ({ cause, endpoint, reason, reply }) =>
+    say(connect(endpoint, reply)[reason], replyOf(reply), causeOf(cause)),
+
+  TlsError: ({ cause, endpoint, reason }) => say(tls(endpoint, cause)[reason], causeOf(cause)),
 
   ServerDisconnected: (error) => {
     const { cause, phase, reply } = error
     if (reply !== undefined) return refused(`The server closed the connection ${during[phase]}`, reply)
     const advice = deliveryOf(error) === "Unknown" ? unknown : "Connect again."
-    return say(`The connection was lost ${during[phase]}`, advice, textOf(cause))
+    return say([`The connection was lost ${during[phase]}`, advice], causeOf(cause))
   },
 
   ReplyTimeout: (error) => {
     const { isOfSend, limitMillis, phase } = error
     const isUnknown = deliveryOf(error) === "Unknown"
     if (isOfSend === true) {
-      return say(
-        `The timeout of the send, ${limitMillis} ms, ran out ${during[phase]}`,
-        isUnknown ? unknown : "Nothing was delivered: raise the timeout."
-      )
+      const advice = isUnknown ? unknown : "Nothing was delivered: raise the timeout."
+      return say([`The timeout of the send, ${limitMillis} ms, ran out ${during[phase]}`, advice])
     }
     const what = phase === "content" ? "made no progress" : "did not answer"
     const advice =
       phase === "greeting"
         ? 'Check that it is an SMTP server. A port with TLS from the first byte, usually 465, requires tls "implicit".'
         : `Try again later, or raise timeouts.${phase}.`
-    return say(`The server ${what} within ${limitMillis} ms ${during[phase]}`, isUnknown ? unknown : advice)
+    return say([`The server ${what} within ${limitMillis} ms ${during[phase]}`, isUnknown ? unknown : advice])
   },
 
   ProtocolError: (error) => {
@@ -145,72 +175,24 @@ export const messages: Messages = {
         ? "Check that host and port are those of an SMTP server."
         : "Report it to the operator of the server."
     return say(
-      `The server broke the protocol ${during[phase]}`,
-      deliveryOf(error) === "Unknown" ? unknown : advice,
+      [`The server broke the protocol ${during[phase]}`, deliveryOf(error) === "Unknown" ? unknown : advice],
       reply === undefined ? reason : `${reason} (${format(reply)})`
     )
   },
 
   HeloError: ({ command, reply }) =>
-    refused(`The server refused ${command}`, reply, " Set clientName to a name that it accepts."),
+    `${refused(`The server refused ${command}`, reply)} Set clientName to a name that it accepts.`,
 
   CommandRefused: ({ command, reply }) => refused(`The server refused ${command}`, reply),
 
   AuthenticationError: ({ cause, detail, mechanism, reason, reply }) => {
     const how = mechanism === undefined ? "" : ` with ${mechanism}`
-    const words = reply === undefined ? undefined : format(reply)
-    switch (reason) {
-      case "Rejected":
-        return say(
-          `The server rejected the credentials${how}`,
-          "Check the user name and the password or token.",
-          words,
-          detail
-        )
-      case "Temporary":
-        return say(`The server temporarily cannot authenticate${how}`, "Try again later.", words, detail)
-      case "NoCommonMechanism":
-        return say(
-          "The server offers no mechanism that suits these credentials",
-          "Use credentials of another kind, or check that TLS is on.",
-          detail
-        )
-      case "NotOffered":
-        return say(
-          "The server does not offer AUTH",
-          "Check that this is the submission port, and that TLS is on.",
-          detail
-        )
-      case "Insecure":
-        return say(
-          "Credentials were not sent: the session has no TLS with a verified certificate",
-          'Set tls to "starttls" or "implicit", or set allowInsecureAuth.'
-        )
-      case "Token":
-        return say(
-          "Cannot obtain the access token",
-          "Check the effect that obtains it.",
-          textOf(cause),
-          detail
-        )
-      case "TokenUnavailable":
-        return say("Cannot obtain the access token at the moment", "Try again later.", textOf(cause), detail)
-      case "Challenge":
-        return say(`Cannot answer the server's challenge${how}`, "Use another mechanism.", words, detail)
-      case "ServerNotVerified":
-        return say(
-          `The server did not prove its identity${how}`,
-          "Do not trust this connection.",
-          words,
-          detail
-        )
-    }
+    return say(authentication(how)[reason], replyOf(reply), causeOf(cause), detail)
   },
 
   NotSupported: ({ extension, reason }) =>
     say(
-      `The server cannot do what was requested (${extension})`,
-      "Request less, or use another server.",
+      [`The server cannot do what was requested (${extension})`, "Request less, or use another server."],
       reason
     ),
 
@@ -219,9 +201,10 @@ export const messages: Messages = {
   RecipientsRefused: ({ policy, recipients }) => {
     const shown = recipients.slice(0, 5).map(({ address, reply }) => `<${address}>: ${format(reply)}`)
     const rest = recipients.length - shown.length
+    const what = policy === "all" ? "The server refused a recipient" : "The server refused every recipient"
+    const isTemporary = recipients.some(({ reply }) => isTransient(reply))
     return say(
-      policy === "all" ? "The server refused a recipient" : "The server refused every recipient",
-      recipients.some(({ reply }) => isTransient(reply)) ? "Try again later." : "Check the addresses.",
+      [what, isTemporary ? "Try again later." : "Check the addresses."],
       [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join("; ")
     )
   },
@@ -232,27 +215,7 @@ export const messages: Messages = {
 
   InvalidArgument: ({ field, reason }) => `Invalid ${field}: it ${reason}`,
 
-  ClientUnavailable: ({ cause, reason }) => {
-    switch (reason) {
-      case "QueueFull":
-        return say(
-          "The client's queue of waiting messages is full",
-          "Send fewer at once, or raise maxWaiting."
-        )
-      case "Timeout":
-        return say("No session was free within the timeout of the send", "Raise maxSessions or the timeout.")
-      case "RateLimit":
-        return say(
-          "The rate limit has no place for the message within the timeout of the send",
-          "Send more slowly, or raise the limit.",
-          textOf(cause)
-        )
-      case "RateLimitStore":
-        return say("Cannot check the rate limit", "Try again later.", textOf(cause))
-      case "Closed":
-        return say("The client is closed", "Send before its scope ends.")
-    }
-  }
+  ClientUnavailable: ({ cause, reason }) => say(unavailable[reason], causeOf(cause))
 }
 
 /**
