@@ -36,20 +36,20 @@ import type { TlsUpgrade } from "./TlsUpgrade.js"
 export class SmtpClient extends Context.Tag("effect-smtplib/SmtpClient")<SmtpClient, Service>() {}
 
 /**
- * A server to send through, with whatever of its session differs from the client's options.
+ * A server to send through. Its options override those of the client.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Relay extends SmtpSession.Options {
-  /** The lowest goes first; equal ones share the load. Default 0. */
+  /** The lowest goes first; relays with equal priority share the load. Default 0. */
   readonly priority?: number | undefined
   /** How many sessions may be open at this relay. Default: as many as the client may have. */
   readonly maxSessions?: number | undefined
 }
 
 /**
- * How to try again what was refused for now or not sent.
+ * When the client retries recipients that were refused temporarily or not sent to.
  *
  * - `"off"`: never
  * - `"briefly"` (default): `retryBriefly`
@@ -61,63 +61,60 @@ export interface Relay extends SmtpSession.Options {
 export type Retry = "off" | "briefly" | "greylisted" | RetryOptions
 
 /**
+ * How the client retries.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface RetryOptions {
-  /** Its input is the receipt as it stands before the next attempt. Default `"briefly"`. */
+  /** When the next attempt is made, if any; its input is the receipt of the attempts so far. Default `"briefly"`. */
   readonly schedule?: "off" | "briefly" | "greylisted" | Schedule.Schedule<unknown, Receipt> | undefined
-  /**
-   * Tries again where the outcome is `Unknown` too, though the message may have been delivered: with this option
-   * recipients may get it twice. Default false.
-   */
+  /** Retries after `Unknown` too, so that recipients may get the message twice. Default false. */
   readonly mayDuplicate?: boolean | undefined
 }
 
 /**
- * Those of a session, for every relay, and those of the client.
+ * The options of a client, and those of its sessions.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends SmtpSession.Options {
-  /** Several relays, in place of `host` or `path`; the options of a session beside them are defaults for all. */
+  /** Several relays, instead of `host` or `path`. The other options are the defaults of every relay. */
   readonly relays?: ReadonlyArray<Relay> | undefined
-  /** How many sessions may be open at once, those that are being closed included. Default 5. */
+  /** Sessions open at once, those that are being closed included. Default 5. */
   readonly maxSessions?: number | undefined
-  /** How many messages may wait for a session; one more is `ClientUnavailable`. Default: no bound, senders wait. */
+  /** Messages that may wait for a session; one more fails with `ClientUnavailable`. Default: no bound, senders wait. */
   readonly maxWaiting?: number | undefined
-  /** How many messages a session carries before another takes its place. Default 1000. */
+  /** Messages that a session sends before it is replaced. Default 1000. */
   readonly maxMessages?: number | undefined
-  /** How long a session is used; zero is for one message each. Default 15 minutes. */
+  /** How long a session is used; with zero each message gets a session of its own. Default 15 minutes. */
   readonly maxAge?: Duration.DurationInput | undefined
   /**
-   * How long a session is kept that nobody uses; let it be shorter than the server's patience. Zero keeps none that nobody
-   * waits for. Default 30 seconds.
+   * How long an idle session is kept; choose less than the server does. With zero a session is closed as soon as no message
+   * waits for it. Default 30 seconds.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** The longest time for which a relay is left alone after it has failed, beginning at half a second. Default 30 seconds. */
+  /** Longest pause after a relay failed; pauses begin at half a second and double. Default 30 seconds. */
   readonly maxPause?: Duration.DurationInput | undefined
-  /** Default `"briefly"`. */
+  /** When the client retries. Default `"briefly"`. */
   readonly retry?: Retry | undefined
-  /**
-   * The key under which messages are counted where an SmtpRateLimit is provided. Default: the host of the first relay.
-   */
+  /** Key under which an SmtpRateLimit, if provided, counts messages. Default: the host of the first relay. */
   readonly rateLimitKey?: string | undefined
-  /** The limit of whole sends that give none of their own. Default: none. */
+  /** Time limit of a send without its own: waits, attempts and pauses together. Default: none. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** How long messages under way may take when the client is closed. Default 30 seconds. */
+  /** How long closing the client waits for messages in flight. Default 30 seconds. */
   readonly shutdownTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * What goes with a URL: options that cannot be written down, or outrank it.
+ * Options beside a URL, which override those in it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface UrlOptions extends Options {
-  /** Of the user that the URL names. */
+  /** Password of the user in the URL. */
   readonly password?: Redacted.Redacted | undefined
 }
 
@@ -365,12 +362,12 @@ export const layerConfig = (
 > => Layer.scoped(SmtpClient, Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * A client from one URL, or from one for each relay. The scheme says how: `smtp:` with STARTTLS, `smtps:` with TLS from
- * the first octet, `lmtp:` to a mail store, with `lmtp:///path` for a UNIX socket. User and password are percent-encoded;
- * the query holds any other option by its name: `smtps://user:password@host:465?maxSessions=10&timeouts.greeting=30 seconds`.
- * The options of the client are those of the first URL; `priority` and `maxSessions` of the others are their relay's.
+ * Makes a client from one URL, or from one for each relay. The scheme is `smtp:` with STARTTLS, `smtps:` with TLS from the
+ * first byte, or `lmtp:` for a mail store, with `lmtp:///path` for a UNIX socket. User and password are percent-encoded.
+ * The query holds the other options by name: `smtps://user:password@host:465?maxSessions=10&timeouts.greeting=30 seconds`.
+ * The first URL sets the options of the client; the others may set `priority` and `maxSessions` of their relay.
  *
- * Fails with a ConfigError that names the key, and never shows the password.
+ * Fails with a ConfigError that names the key and never shows the password.
  *
  * @example
  * ```ts
@@ -395,11 +392,11 @@ export const layerUrl = (
 > => Layer.scoped(SmtpClient, Effect.flatMap(Urls.read(url, own), make))
 
 /**
- * Every option that can be written down, under names that begin with the prefix: `config("SMTP")` reads `SMTP_HOST`,
- * `SMTP_PORT`, `SMTP_TLS`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on:
- * the names of the options in capitals. `SMTP_URL` stands for URLs as `layerUrl` takes them, separated by spaces; the
- * other names outrank what they say. A bad value is a ConfigError that names the key. Passwords and tokens are Redacted.
- * An empty prefix has no name for `path`: `PATH` is something else.
+ * Reads options from variables whose names begin with the prefix: `config("SMTP")` reads `SMTP_HOST`, `SMTP_PORT`,
+ * `SMTP_TLS`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING` and so on, the names of the
+ * options in capitals; docs/options.md lists them all. `SMTP_URL` holds URLs for `layerUrl`, separated by spaces; the
+ * other variables override them. An invalid value is a ConfigError that names the variable. Passwords and tokens are
+ * Redacted. With an empty prefix `path` cannot be set, since `PATH` is something else.
  *
  * @since 0.1.0
  * @category config

@@ -180,58 +180,59 @@ export interface AdvancedOptions {
  * @category models
  */
 export interface Options {
-  /** Host name or address of the server; `"host:port"` is taken too. */
+  /** Host name or address of the server; `"host:port"` is accepted. */
   readonly host?: string | undefined
-  /** Default: 587 with `"starttls"`, 465 with `"implicit"`, 25 with the others, 24 for LMTP. */
+  /** Port of the server. Default: 587 with `"starttls"`, 465 with `"implicit"`, 25 with the others, 24 for LMTP. */
   readonly port?: number | undefined
-  /** The path of a UNIX socket, instead of host and port. */
+  /** Path of a UNIX socket, instead of host and port. */
   readonly path?: string | undefined
-  /** The local address to connect from. */
+  /** Local IP address to connect from. */
   readonly localAddress?: string | undefined
+  /** Local port to connect from. */
   readonly localPort?: number | undefined
   /**
-   * The header of the PROXY protocol, written before all else, TLS included: it tells a server that expects one whom
-   * the program speaks for. A server that does not expect it takes it for commands.
+   * Header of the PROXY protocol, which tells the server whom the program speaks for. It is sent first, before TLS. Use it
+   * only with a server that expects it: any other reads it as a command.
    */
   readonly proxyHeader?: ProxyHeader | undefined
   /**
-   * Told by XCLIENT to a Postfix that trusts this client, in `make`: after TLS and before AUTH. A server that does not
-   * offer it ends `make` with `NotSupported`.
+   * Attributes that `make` sends by XCLIENT, after TLS and before AUTH, to a Postfix that trusts this client. If the server
+   * does not offer XCLIENT, `make` fails with `NotSupported`.
    */
   readonly xclient?: ClientAttributes | undefined
   /** `"lmtp"` for a mail store (RFC 2033): LHLO, and one reply per recipient after the content. */
   readonly dialect?: "smtp" | "lmtp" | undefined
   /**
-   * The name for EHLO: a fully qualified domain name or an address literal. Default: this host's name if it is
-   * qualified, else the literal of the local address.
+   * Name for EHLO: a fully qualified domain name or an address literal. Default: this host's name if it is qualified, else
+   * the literal of the local address.
    */
   readonly clientName?: string | undefined
-  /** Default `"starttls"`; for a UNIX socket `"none"`. */
+  /** When the session is on TLS. Default `"starttls"`; `"none"` for a UNIX socket. */
   readonly tls?: TlsPolicy | undefined
-  /** For this session; they outrank those of the layer. */
+  /** TLS options of this session, which override those of the layer. */
   readonly tlsOptions?: TlsOptions | undefined
-  /** Used by `make`. */
+  /** Credentials with which `make` authenticates. */
   readonly auth?: Credentials | undefined
-  /** Lets credentials pass on a connection without TLS. Default false. */
+  /** Sends credentials on a connection without TLS. Default false. */
   readonly allowInsecureAuth?: boolean | undefined
   /**
-   * How much leaves in one write, where the server offers PIPELINING (RFC 2920). Default `"data"`: MAIL, RCPT and DATA
-   * together. With `"overlap"` the content of a message is followed at once by the envelope of the next, if one waits:
-   * one round trip a message, from the second message of a session on.
+   * How much is sent in one write, if the server offers PIPELINING (RFC 2920). Default `"data"`: MAIL, RCPT and DATA
+   * together. With `"overlap"` the envelope of a waiting message directly follows the content of the one before: one round
+   * trip per message, from the second message of a session on.
    */
   readonly pipelining?: Pipelining | undefined
   /**
-   * Whether content goes by BDAT where the server offers CHUNKING (RFC 3030). Default `"off"`, which is DATA. With
-   * `"on"` the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole
-   * `advanced.window` of messages is in flight at once: only for endpoints known to read and drop the chunks of a transaction
-   * that they have refused, since RFC 3030 section 4 shows the other order. A server that takes a refused chunk for
-   * commands breaks the session, and could be made to obey what a message holds.
+   * Whether content is sent by BDAT, if the server offers CHUNKING (RFC 3030). Default `"off"`, which uses DATA. With `"on"`
+   * the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole `advanced.window` of
+   * messages is in flight at once. Use `"eager"` only with a server that is known to read and drop the chunks of a refused
+   * transaction, since RFC 3030 section 4 shows the other order. A server that reads a refused chunk as commands breaks the
+   * session, and would execute the text of a message.
    */
   readonly chunking?: Chunking | undefined
   /**
-   * Time limits by phase, with the defaults of RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and
-   * other commands, 2 for DATA, 3 for a block of content to be taken, 10 for the final reply; a minute each for the
-   * dial and the TLS handshake, 5 seconds for QUIT.
+   * Time limits by phase. Defaults, from RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and other
+   * commands, 2 for DATA, 3 for a block of content, 10 for the final reply; 1 minute each for the connection attempt and
+   * the TLS handshake, 5 seconds for QUIT.
    */
   readonly timeouts?: TimeLimitOptions | undefined
   /** Receives every line, redacted. */

@@ -1,6 +1,6 @@
 /**
- * What a program gives to `send` and `deliver`: an envelope, content, and how to treat both. It is plain data; it
- * is copied when it is given, and never changed.
+ * The argument of `send` and `deliver`: an envelope, content, and options for both. It is plain data, which is copied
+ * when it is passed and never changed.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ export type {
 
 export type {
   /**
-   * Whether the message goes to whoever is accepted, or to everybody or nobody.
+   * Whether the message goes to the recipients that the server accepts, or to all or none.
    *
    * @since 0.1.0
    * @category models
@@ -47,22 +47,22 @@ export type {
 export type Recipient = RecipientInput
 
 /**
- * How content is treated on its way to the wire.
+ * How content is sent.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ContentOptions {
   /**
-   * What becomes of a bare CR or bare LF: `"convert"` (default) makes it CRLF, `"refuse"` fails with `ContentError`.
-   * Left alone it could be read by a server as the end of the message (RFC 5321 section 2.3.8).
+   * How a bare CR or bare LF is sent: `"convert"` (default) makes it CRLF, `"refuse"` fails with `ContentError`. A server
+   * could read it as the end of the message (RFC 5321 section 2.3.8).
    */
   readonly lineEnds?: "convert" | "refuse" | undefined
-  /** Lines over 998 octets: `"send"` (default) or `"refuse"` (RFC 5321 section 4.5.3.1.6). */
+  /** Whether lines over 998 bytes are sent: `"send"` (default) or `"refuse"` (RFC 5321 section 4.5.3.1.6). */
   readonly longLines?: "send" | "refuse" | undefined
-  /** Lets NUL octets pass, which many servers do not (RFC 5321 section 4.5.2). Default false. */
+  /** Sends NUL bytes, which many servers refuse (RFC 5321 section 4.5.2). Default false. */
   readonly allowNul?: boolean | undefined
-  /** Lets an empty message pass, which hardly ever is meant. Default false. */
+  /** Sends an empty message, which is usually a mistake. Default false. */
   readonly allowEmpty?: boolean | undefined
 }
 
@@ -109,26 +109,23 @@ export interface Submission<E = never, R = never> extends ContentOptions {
   readonly to: string | Recipient | ReadonlyArray<string | Recipient>
   readonly content: Content<E, R>
   /**
-   * Parameters of MAIL, typed or as they are written (`["RET=HDRS"]`). SIZE, BODY and SMTPUTF8 are added by need;
-   * what the server does not offer is `NotSupported`, before anything is sent.
+   * Parameters of MAIL, typed or as on the wire (`["RET=HDRS"]`). SIZE, BODY and SMTPUTF8 are added if needed. A parameter
+   * that the server does not offer fails with `NotSupported`, before anything is sent.
    */
   readonly parameters?: MailParameters | ReadonlyArray<string> | undefined
-  /** Parameters of every RCPT; those of a recipient outrank them. */
+  /** Parameters of every RCPT; those of a recipient override them. */
   readonly recipientParameters?: RecipientParameters | ReadonlyArray<string> | undefined
-  /**
-   * `"any"` (default) sends to whoever is accepted; `"all"` sends only if everybody is.
-   */
+  /** `"any"` (default) sends to the recipients that the server accepts; `"all"` sends only if it accepts all. */
   readonly recipients?: RecipientsPolicy | undefined
   /**
-   * The limit of the whole send, from asking for the session to the final reply. When it runs out the outcomes
-   * say which recipients the message may have reached, which `Effect.timeout` around the send could not.
+   * Time limit of the whole send, from the wait for a session to the final reply. When it runs out, the outcomes say which
+   * recipients the message may have reached; `Effect.timeout` around the send could not.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * Called once with what became of a send that was interrupted, as soon as that is known: at once, with `NotSent`, if
-   * nothing of it had left, and with the server's verdict if all of it had. The same after `timeout`, if it ran out with
-   * something under way. And called with each receipt of `sendAll` that its reader left unread: of all that had begun,
-   * and of nothing that was only pulled.
+   * Called once with the receipt of a send that was interrupted, or whose `timeout` ran out with something in flight, as
+   * soon as the outcome is known: at once with `NotSent` if nothing was sent, else with the server's reply. Also called with
+   * each receipt of `sendAll` that was not read, if the message had begun.
    */
   readonly onOutcome?: ((receipt: Receipt) => Effect.Effect<void>) | undefined
   /** Settings whose defaults suit nearly every message. */
@@ -136,7 +133,7 @@ export interface Submission<E = never, R = never> extends ContentOptions {
 }
 
 /**
- * A submission of many, and the key by which its receipt is known.
+ * A submission of `sendAll`, and the key of its receipt.
  *
  * @since 0.1.0
  * @category models
