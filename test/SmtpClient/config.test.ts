@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { read as readOptions } from "../../src/internal/options/client.js"
+import { readClientOptions } from "../../src/internal/options/client.js"
 import { fields } from "../../src/internal/options/text.js"
 import * as Urls from "../../src/internal/options/url.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
@@ -419,7 +419,7 @@ describe("a URL", () => {
       const text = "smtp://mail.example.com?tlsOptions.verify=false&maxSessions=2"
       const own = { tls: "implicit", tlsOptions: { verify: true }, maxSessions: 7 } as const
       const settingsOf = (url: string | ReadonlyArray<string>) =>
-        Effect.map(Urls.read(url, own), (options) => readOptions(options))
+        Effect.map(Urls.read(url, own), (options) => readClientOptions(options))
       for (const url of [text, [text, text]]) {
         const settings = yield* settingsOf(url)
         if (isInvalid(settings)) return yield* Effect.dieMessage(settings.field)
@@ -443,7 +443,7 @@ describe("a URL", () => {
       expect((yield* Urls.read(url, own)).advanced).toEqual(expected)
       const { relays } = yield* Urls.read([url, url], own)
       expect(relays?.map(({ advanced }) => advanced)).toEqual([expected, expected])
-      const settings = readOptions({
+      const settings = readClientOptions({
         advanced: { resetBetween: false, eagerWithin: "5 seconds" },
         relays: [{ host: "a.test", advanced: { eagerWithin: "1 second" } }, { host: "b.test" }]
       })

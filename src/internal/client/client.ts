@@ -33,8 +33,8 @@ import { makeFork } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
 import type { Established as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
-import type { RelaySettings, RetrySettings, Settings } from "../options/client.js"
-import { read as readOptions, readCount, readRetry } from "../options/client.js"
+import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
+import { readClientOptions, readCount, readRetry } from "../options/client.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
 import type { Retirement, SessionConduct } from "./pool.js"
 import * as Queues from "./queue.js"
@@ -49,7 +49,7 @@ type Services = SmtpSocket | TlsUpgrade | CapabilityCache
 
 export const make = (options: Options): Effect.Effect<Service, InvalidArgument, Scope.Scope | Services> =>
   Effect.gen(function* () {
-    const settings = readOptions(options)
+    const settings = readClientOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
     const services = yield* sessionServices
     const fork = yield* makeFork()
@@ -134,7 +134,7 @@ const conduct: SessionConduct<Session> = {
     )
 }
 
-const makeService = (parts: ClientParts, settings: Settings, close: Effect.Effect<void>): Service => {
+const makeService = (parts: ClientParts, settings: ClientSettings, close: Effect.Effect<void>): Service => {
   const deliver = <E, R>(
     submission: Submission<E, R>,
     options: SendOptions = {}
@@ -166,11 +166,11 @@ const makeService = (parts: ClientParts, settings: Settings, close: Effect.Effec
   }
 }
 
-const retryOf = ({ retry }: Settings, options: SendOptions): RetrySettings | Invalid =>
+const retryOf = ({ retry }: ClientSettings, options: SendOptions): RetrySettings | Invalid =>
   invalidRecord("options", options) ?? (options.retry === undefined ? retry : readRetry(options.retry))
 
 // Twice as much as sessions take at once: while half of it is under way the rest waits, so that no session does.
-const sendAllSettings = (settings: Settings, options: SendAllOptions): SendAllSettings => {
+const sendAllSettings = (settings: ClientSettings, options: SendAllOptions): SendAllSettings => {
   const { bounds, relays, timeoutMillis } = settings
   const sessions = Math.min(bounds.maxSessions, 1000)
   const most = 2 * sessions * Math.max(...relays.map(({ slots }) => slots))

@@ -12,7 +12,7 @@ import * as Credentials from "../session/credentials.js"
 import { formatEndpoint } from "../transport/connection.js"
 import type { Kind, Rows } from "./fields.js"
 import { choice, duration, flag, int, number, opaque, option, optionWith, problemOf, text } from "./fields.js"
-import { read as readSession } from "./session.js"
+import { readSessionOptions } from "./session.js"
 
 // -- the table
 
@@ -102,7 +102,7 @@ export interface RetrySettings {
   readonly mayDuplicate: boolean
 }
 
-export interface Settings {
+export interface ClientSettings {
   readonly relays: ReadonlyArray<RelaySettings>
   readonly bounds: Bounds
   readonly retry: RetrySettings
@@ -111,7 +111,7 @@ export interface Settings {
   readonly rateLimitKey: string
 }
 
-export const read = (options: Options): Settings | Invalid => {
+export const readClientOptions = (options: Options): ClientSettings | Invalid => {
   const wrong = invalidRecord("options", options) ?? problemOf(clientRows, options)
   if (wrong !== undefined) return wrong
   const relays = readRelays(options)
@@ -159,7 +159,7 @@ const readRelays = (options: Options): ReadonlyArray<RelaySettings> | Invalid =>
 }
 
 const readRelay = (relay: Relay): RelaySettings | Invalid => {
-  const settings = readSession(relay)
+  const settings = readSessionOptions(relay)
   if (isInvalid(settings)) return settings
   const wrong =
     (relay.auth === undefined ? undefined : Credentials.problemOf(relay.auth)) ?? problemOf(relayRows, relay)

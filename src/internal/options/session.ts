@@ -151,7 +151,7 @@ export const sessionRows = {
 
 // -- reading
 
-export interface Settings {
+export interface SessionSettings {
   readonly endpoint: Endpoint
   /** The host whose name the certificate must carry. */
   readonly host: string
@@ -178,7 +178,7 @@ const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
   none: 25
 }
 
-export const read = (options: Options): Settings | Invalid => {
+export const readSessionOptions = (options: Options): SessionSettings | Invalid => {
   const wrong = invalidRecord("options", options) ?? problemOf(sessionRows, options)
   if (wrong !== undefined) return wrong
   const { advanced = {}, dialect = sessionRows.dialect.default } = options
@@ -217,7 +217,7 @@ export const read = (options: Options): Settings | Invalid => {
   }
 }
 
-type Target = Pick<Settings, "endpoint" | "host" | "port">
+type Target = Pick<SessionSettings, "endpoint" | "host" | "port">
 
 const readEndpoint = (options: Options, defaultPort: number): Target | Invalid => {
   const { host, localAddress, localPort, path } = options

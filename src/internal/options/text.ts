@@ -5,7 +5,7 @@
 import type { Invalid } from "../../protocol/Invalid.js"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { Options, Relay } from "../../SmtpClient.js"
-import { clientRows, read as readOptions, relayRows } from "./client.js"
+import { clientRows, readClientOptions, relayRows } from "./client.js"
 import type { WrittenCredentials } from "./credentials.js"
 import { credentialRows, readCredentials } from "./credentials.js"
 import type { Leaf, Rows } from "./fields.js"
@@ -94,6 +94,6 @@ export const read = (texts: ReadonlyMap<string, string>): Options | Invalid => {
 
 /** The options, if they make sense together; else a problem that names the option. */
 export const checkOptions = (options: Options | Invalid): Options | Invalid => {
-  const settings = isInvalid(options) ? options : readOptions(options)
+  const settings = isInvalid(options) ? options : readClientOptions(options)
   return isInvalid(settings) ? settings : options
 }

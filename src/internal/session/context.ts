@@ -11,7 +11,7 @@ import type { Driver } from "./driver.js"
 import type { CommandRunner } from "./commands.js"
 import { makeCommandRunner } from "./commands.js"
 import type { SendState } from "./messageContext.js"
-import type { Settings } from "../options/session.js"
+import type { SessionSettings } from "../options/session.js"
 import type { Attributes } from "../telemetry/tracing.js"
 import { attributesOf } from "../telemetry/tracing.js"
 
@@ -19,7 +19,7 @@ export interface SessionContext {
   readonly driver: Driver
   readonly commands: CommandRunner
   readonly services: Services
-  readonly settings: Settings
+  readonly settings: SessionSettings
   readonly options: Options
   readonly clientName: string
   /** Holds the sockets and the fibers of the driver. */
@@ -37,7 +37,7 @@ export interface SessionState extends SendState {
 export const makeContext = (
   { driver, restrained, scope, tlsInfo }: Greeted,
   services: Services,
-  settings: Settings,
+  settings: SessionSettings,
   options: Options
 ): SessionContext => {
   const attributes = (): Attributes =>

@@ -8,7 +8,7 @@ import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.
 import { ContentError, NotSupported } from "../../SmtpError.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import type { Prepared } from "../content/content.js"
-import type { Settings } from "../options/session.js"
+import type { SessionSettings } from "../options/session.js"
 import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
 import type { Driver, Failure, Owner, Turn } from "./driver.js"
 import type { Request } from "./request.js"
@@ -16,7 +16,10 @@ import type { Request } from "./request.js"
 export interface MessageContext {
   readonly driver: Driver
   readonly dialect: "smtp" | "lmtp"
-  readonly settings: Pick<Settings, "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window">
+  readonly settings: Pick<
+    SessionSettings,
+    "pipelining" | "chunking" | "resetBetween" | "eagerWithin" | "window"
+  >
   readonly verifiedTls: () => boolean
   /** Whether EHLO or HELO was accepted. */
   readonly greeted: () => boolean

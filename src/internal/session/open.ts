@@ -21,7 +21,7 @@ import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../../TlsUpgrade.js
 import * as Elapsed from "../effect/elapsed.js"
 import { hasOwnLimit } from "../effect/ownLimit.js"
 import { forkScope } from "../effect/scope.js"
-import type { Settings } from "../options/session.js"
+import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
 import type { Driver, Failure } from "./driver.js"
 import * as Drivers from "./driver.js"
@@ -50,7 +50,7 @@ type OpenError = ConnectError | TlsError | Disconnection
 
 export const secure = (
   { tls }: Services,
-  settings: Settings,
+  settings: SessionSettings,
   options: Options,
   connection: Connection
 ): Effect.Effect<SecuredConnection, TlsError, Scope.Scope> =>
@@ -65,17 +65,17 @@ export const secure = (
 /**
  * RFC 7435: where clear text would do, TLS needs no verified certificate, unless there is a password to be sent.
  */
-export const takesAnybody = ({ tls }: Settings, { auth, tlsOptions }: Options): boolean =>
+export const takesAnybody = ({ tls }: SessionSettings, { auth, tlsOptions }: Options): boolean =>
   tls === "opportunistic" && auth === undefined && tlsOptions?.verify === undefined
 
 const connectError = (
-  { endpoint }: Settings,
+  { endpoint }: SessionSettings,
   reason: ConnectError["reason"],
   about: { readonly cause?: unknown; readonly reply?: Reply } = {}
 ): ConnectError => new ConnectError({ endpoint: formatEndpoint(endpoint), reason, ...about })
 
 const limitToConnect = <A, R>(
-  settings: Settings,
+  settings: SessionSettings,
   effect: Effect.Effect<A, ConnectError, R>
 ): Effect.Effect<A, ConnectError, R> =>
   Effect.timeoutFail(effect, {
@@ -86,7 +86,7 @@ const limitToConnect = <A, R>(
 // A socket of the program may exceed its limit. Interruptible, so that the limit holds in an uninterruptible region too.
 const dial = (
   { socket }: Services,
-  settings: Settings,
+  settings: SessionSettings,
   except: ReadonlyArray<string>
 ): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
   const dialling = socket.dial(settings.endpoint, { timeout: settings.limits.connect, except })
@@ -94,7 +94,10 @@ const dial = (
 }
 
 /** The PROXY header comes before all else: the server greets after it has read it. */
-const writeProxyHeader = (connection: Connection, settings: Settings): Effect.Effect<void, ConnectError> =>
+const writeProxyHeader = (
+  connection: Connection,
+  settings: SessionSettings
+): Effect.Effect<void, ConnectError> =>
   settings.proxyHeader === undefined
     ? Effect.void
     : limitToConnect(
@@ -107,7 +110,7 @@ const writeProxyHeader = (connection: Connection, settings: Settings): Effect.Ef
 const readGreeting = (
   { cache }: Services,
   connection: Connection,
-  settings: Settings,
+  settings: SessionSettings,
   options: Options
 ): Effect.Effect<Pick<Greeted, "driver" | "greeting">, ConnectError | Disconnection, Scope.Scope> =>
   Effect.gen(function* () {
@@ -145,7 +148,7 @@ const quit = (driver: Driver): Effect.Effect<void> =>
 /** One address of the host. */
 const openAddress = (
   services: Services,
-  settings: Settings,
+  settings: SessionSettings,
   options: Options,
   parent: Scope.Scope,
   except: Array<string>
@@ -176,7 +179,7 @@ const isTemporaryRefusal = (error: OpenError): boolean =>
 
 export const open = (
   services: Services,
-  settings: Settings,
+  settings: SessionSettings,
   options: Options,
   scope: Scope.Scope
 ): Effect.Effect<Greeted, OpenError> =>

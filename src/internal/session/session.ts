@@ -15,7 +15,7 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import * as Caches from "../cache/limitedCache.js"
 import { withFiber } from "../effect/runtime.js"
-import { read as readOptions } from "../options/session.js"
+import { readSessionOptions } from "../options/session.js"
 import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified, makeContext } from "./context.js"
 import * as Delivery from "./deliver.js"
@@ -88,7 +88,7 @@ const establish = (
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > =>
   Effect.gen(function* () {
-    const settings = readOptions(options)
+    const settings = readSessionOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
     const services = {
       socket: yield* SmtpSocket,
