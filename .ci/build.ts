@@ -4,7 +4,7 @@
  */
 import { build } from "esbuild"
 import { execFileSync } from "node:child_process"
-import { rmSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { argv, execPath } from "node:process"
 import { fileURLToPath } from "node:url"
@@ -28,15 +28,27 @@ export const bundle = async (folder: string): Promise<void> => {
   })
 }
 
-const declare = (): void => {
+// The constructors of Data.TaggedError name a type that Effect has since 3.20; before that it was written out.
+const withoutNewTypes = (declarations: string): string =>
+  declarations.replace(
+    /import\("effect\/Types"\)\.VoidIfEmpty<(\{[^{}]*\})>/g,
+    'import("effect/Types").Equals<A, {}> extends true ? void : $1'
+  )
+
+const declare = (folder: string): void => {
   execFileSync(execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
     cwd: root,
     stdio: "inherit"
   })
+  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+    if (!name.endsWith(".d.ts")) continue
+    const file = join(folder, name)
+    writeFileSync(file, withoutNewTypes(readFileSync(file, "utf8")))
+  }
 }
 
 if (argv[1] === fileURLToPath(import.meta.url)) {
   rmSync(join(root, "dist"), { recursive: true, force: true })
-  declare()
+  declare(join(root, "dist"))
   await bundle(join(root, "dist"))
 }

@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { env, execPath } from "node:process"
 import { promisify } from "node:util"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
+import { startSmtpServer } from "../support/smtpServer.js"
 import { exportsMap, manifestText, optionalPeers, publicModules, root } from "../../.ci/modules.js"
 
 // What a user gets: the tarball, unpacked into a project that has the required peers and no optional one.
@@ -189,6 +191,73 @@ describe("in a project without the optional peers", () => {
       expect(loaded.filter((path) => /^effect\/dist\/esm\/(Stream|Schema)\.js$/.test(path))).toStrictEqual([])
     }
   )
+})
+
+/** The lowest version that a range allows: `^3.17.0` and `>=0.90.0 <1` begin with theirs. */
+const lowest = (name: string): string => {
+  const range = String(get(get(manifest, "peerDependencies"), name))
+  return `${name}@${/\d+\.\d+\.\d+/.exec(range)?.[0] ?? range}`
+}
+
+/** Projects with packages from the registry, each in a folder of its own. */
+const folders: Array<string> = []
+
+const installFromRegistry = async (...packages: ReadonlyArray<string>): Promise<string> => {
+  const folder = await mkdtemp(join(tmpdir(), "effect-smtplib-peers-"))
+  folders.push(folder)
+  await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  const quietly = ["--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"]
+  await run("npm", ["install", ...quietly, tarball, ...packages], { cwd: folder }).catch(fail)
+  return folder
+}
+
+const compile = async (folder: string, files: ReadonlyArray<string>): Promise<void> => {
+  const compilerOptions = {
+    module: "NodeNext",
+    target: "ES2022",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    types: ["node"],
+    typeRoots: [join(root, "node_modules", "@types")]
+  }
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files }))
+  await run(execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder]).catch(fail)
+}
+
+describe("with the lowest versions of its peers", () => {
+  afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))))
+
+  // Two installs from the registry and two runs of the compiler: half a minute, on a machine that does nothing else.
+  const timeout = 300_000
+
+  it.scopedLive(
+    "every module has sound types, and a message is sent",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* startSmtpServer()
+        const { stdout } = yield* Effect.promise(async () => {
+          const names = ["effect", "@effect/platform", "nodemailer", "socks"]
+          const folder = await installFromRegistry(...names.map(lowest))
+          const others = modules.filter((name) => name !== "SmtpRateLimitStore")
+          const imports = others.map((name) => `export * as ${name} from "effect-smtplib/${name}"`)
+          await writeFile(join(folder, "all.ts"), imports.join("\n"))
+          await cp(join(root, "test/package/sendOnce.ts"), join(folder, "sendOnce.ts"))
+          await compile(folder, ["all.ts", "sendOnce.ts"])
+          await run(execPath, ["all.js"], { cwd: folder }).catch(fail)
+          return run(execPath, ["sendOnce.js", String(server.port)], { cwd: folder }).catch(fail)
+        })
+        expect(stdout.trim()).toBe("Accepted Accepted")
+        expect(yield* server.accepted).toHaveLength(2)
+      }),
+    timeout
+  )
+
+  it("SmtpRateLimitStore has sound types, and loads", { timeout }, async () => {
+    const folder = await installFromRegistry(lowest("@effect/experimental"))
+    await writeFile(join(folder, "store.ts"), 'export * as Store from "effect-smtplib/SmtpRateLimitStore"')
+    await compile(folder, ["store.ts"])
+    await run(execPath, ["store.js"], { cwd: folder }).catch(fail)
+  })
 })
 
 describe("CHANGELOG.md", () => {

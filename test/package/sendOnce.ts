@@ -1,0 +1,31 @@
+/**
+ * A program of a user, for package.test.ts: composes a message, stores it and reads it back, and sends it over a session
+ * and a client to the port of its argument. Prints the outcomes.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { NodeSmtp, SmtpClient, SmtpSession } from "effect-smtplib"
+import * as MailMessage from "effect-smtplib/MailMessage"
+import * as MailMessageSchema from "effect-smtplib/MailMessageSchema"
+
+const options = { host: "127.0.0.1", port: Number(process.argv[2]), tls: "none" } as const
+const Json = Schema.parseJson(MailMessageSchema.MailMessage)
+
+const program = Effect.gen(function* () {
+  const message = yield* MailMessage.make({
+    from: "app@example.com",
+    to: "ann@example.net",
+    subject: "Grüße",
+    text: "Hello.\n"
+  })
+  const restored = yield* Effect.flatMap(Schema.encode(Json)(message), Schema.decode(Json))
+  const zeros = MailMessage.streamed(Stream.make(new Uint8Array(100_000)), { filename: "zeros.bin" })
+  const session = yield* SmtpSession.make(options)
+  const first = yield* session.deliver(yield* MailMessage.submission(restored, { attachments: [zeros] }))
+  const client = yield* SmtpClient.make(options)
+  const second = yield* client.deliver(yield* MailMessage.submission(restored))
+  return [...first.outcomes, ...second.outcomes].map((outcome) => outcome._tag)
+}).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+
+console.log((await Effect.runPromise(program)).join(" "))
