@@ -1,18 +1,9 @@
 /**
- * Memory for octets on their way to the socket, used again in turn. Fresh memory for every block would be given back
- * by the garbage collector long after it was written, hundreds of megabytes later; and it is slower.
+ * Buffers for content on its way to the socket, used in turn. Fresh memory for every block would be collected long
+ * after it was written, hundreds of megabytes later; and it is slower.
  */
 
-export interface MemoryTurns {
-  /** An array of exactly this length, of any octets, until its turn comes again. */
-  readonly allocate: (length: number) => Uint8Array
-  /** Takes back what was allocated in this turn: nobody was given it. */
-  readonly again: () => void
-  /** Begins the next turn, in the memory of three turns ago. */
-  readonly next: () => void
-}
-
-interface Turn {
+interface Slot {
   readonly arrays: Array<Uint8Array>
   used: number
 }
@@ -20,36 +11,38 @@ interface Turn {
 // Arrays grow by this much at once, so that one that is a little longer than the last does not cost a new one.
 const grain = 16_384
 
-const allocateIn = (turn: Turn, length: number): Uint8Array => {
-  const array = turn.arrays[turn.used]
-  if (array !== undefined && array.length >= length) {
-    turn.used++
-    return array.subarray(0, length)
-  }
-  const grown = Buffer.allocUnsafeSlow(Math.ceil(length / grain) * grain)
-  turn.arrays[turn.used++] = grown
-  return grown.subarray(0, length)
-}
+const emptySlot = (): Slot => ({ arrays: [], used: 0 })
 
 /**
- * One turn is what one call of a sink is given. Three are enough where a call of the sink ends once what the calls
- * before it were given is needed no more: one is on its way to the socket, one waits to follow it, one is filled.
+ * A slot is what one call of a sink is given. Three are enough, since a call ends once the buffers of the calls before
+ * are free: one is on its way to the socket, one waits to follow it, one is filled.
  */
-export const make = (): MemoryTurns => {
-  let now: Turn = { arrays: [], used: 0 }
-  let following: Turn = { arrays: [], used: 0 }
-  let last: Turn = { arrays: [], used: 0 }
-  return {
-    allocate: (length) => allocateIn(now, length),
-    again: () => {
-      now.used = 0
-    },
-    next: () => {
-      const oldest = following
-      following = last
-      last = now
-      now = oldest
-      now.used = 0
-    }
+export class BufferRing {
+  private current = emptySlot()
+  private following = emptySlot()
+  private last = emptySlot()
+
+  /** An array of exactly this length, of any octets, which is used again three slots later. */
+  readonly allocate = (length: number): Uint8Array => {
+    const { arrays, used } = this.current
+    const array = arrays[used]
+    this.current.used++
+    if (array !== undefined && array.length >= length) return array.subarray(0, length)
+    const grown = Buffer.allocUnsafeSlow(Math.ceil(length / grain) * grain)
+    arrays[used] = grown
+    return grown.subarray(0, length)
+  }
+
+  /** Takes back what was allocated in this slot and not given to anybody. */
+  reuse(): void {
+    this.current.used = 0
+  }
+
+  next(): void {
+    const oldest = this.following
+    this.following = this.last
+    this.last = this.current
+    this.current = oldest
+    oldest.used = 0
   }
 }

@@ -15,10 +15,10 @@ import { ContentError, InvalidArgument } from "../../SmtpError.js"
 import type { ContentReport } from "../../SmtpReceipt.js"
 import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./model.js"
 import { empty, encodingOptions, notContent, violated, isOctets } from "./model.js"
-import type { Past } from "./pass.js"
-import { noPast } from "./pass.js"
 import { prepareStream } from "./stream.js"
-import * as MemoryTurns from "./bufferRing.js"
+import type { Past } from "./runRecord.js"
+import { noPast } from "./runRecord.js"
+import { BufferRing } from "./bufferRing.js"
 
 export type {
   Peek,
@@ -187,7 +187,7 @@ const writeTransparent = <E, R>(
 ): Effect.Effect<void, E | ContentError, R> =>
   Effect.gen(function* () {
     const { octets } = prepared.content
-    const memory = MemoryTurns.make()
+    const memory = new BufferRing()
     const encoder = Encoding.makeEncoder(
       "data",
       encodingOptions(prepared.options, { framing: "data" }),

@@ -1,21 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as MemoryTurns from "effect-smtplib/internal/content/bufferRing"
+import { BufferRing } from "effect-smtplib/internal/content/bufferRing"
 
-describe("memoryTurns", () => {
+describe("BufferRing", () => {
   it("gives arrays of exactly the length asked for", () => {
-    const { allocate } = MemoryTurns.make()
+    const { allocate } = new BufferRing()
     expect([0, 1, 16_384, 16_385, 70_000].map((length) => allocate(length).length)).toEqual([
       0, 1, 16_384, 16_385, 70_000
     ])
   })
 
-  it("never gives the same memory twice in one turn", () => {
-    const { allocate } = MemoryTurns.make()
+  it("never gives the same memory twice in one slot", () => {
+    const { allocate } = new BufferRing()
     expect(allocate(10).buffer).not.toBe(allocate(10).buffer)
   })
 
-  it("gives the memory of a turn again in the third turn after it, and not before", () => {
-    const memory = MemoryTurns.make()
+  it("gives the memory of a slot again three slots later, and not before", () => {
+    const memory = new BufferRing()
     const turns = Array.from({ length: 8 }, () => {
       const { buffer } = memory.allocate(100)
       memory.next()
@@ -27,7 +27,7 @@ describe("memoryTurns", () => {
   })
 
   it("takes larger memory where more is asked for, and keeps that", () => {
-    const memory = MemoryTurns.make()
+    const memory = new BufferRing()
     const turn = (length: number) => {
       const { buffer } = memory.allocate(length)
       for (let next = 0; next < 3; next++) memory.next()
@@ -39,10 +39,10 @@ describe("memoryTurns", () => {
     expect([turn(30_000), turn(100)]).toEqual([large, large])
   })
 
-  it("takes back what a turn has given, if nobody else was given it", () => {
-    const memory = MemoryTurns.make()
+  it("takes back what a slot has given, if nobody else was given it", () => {
+    const memory = new BufferRing()
     const first = memory.allocate(100)
-    memory.again()
+    memory.reuse()
     expect(memory.allocate(100).buffer).toBe(first.buffer)
   })
 })
