@@ -53,14 +53,6 @@ export const layerSocket: Layer.Layer<SmtpSocket> = layerSocketWith({})
  * Provides TLS over node:tls, with defaults for every session. TLS sessions are resumed for the same endpoint, name and
  * options. It also works over connections of other transports, at some cost.
  *
- * @example
- * ```ts
- * import { NodeSmtp } from "effect-smtplib"
- *
- * declare const authority: string
- * const layer = NodeSmtp.layerTlsWith({ ca: authority, minVersion: "TLSv1.3" })
- * ```
- *
  * @since 0.1.0
  * @category layers
  */

@@ -176,13 +176,6 @@ export const layerMemory = (limits: Limits): Layer.Layer<SmtpRateLimit, InvalidA
 /**
  * Provides limits in memory, read from configuration.
  *
- * @example
- * ```ts
- * import { SmtpRateLimit } from "effect-smtplib"
- *
- * const layer = SmtpRateLimit.layerMemoryConfig(SmtpRateLimit.config("SMTP_RATE"))
- * ```
- *
  * @since 0.1.0
  * @category layers
  */

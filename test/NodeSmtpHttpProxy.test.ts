@@ -58,7 +58,7 @@ describe("NodeSmtpHttpProxy over TLS", () => {
       expect(error).toMatchObject({
         cause: { reason: "Unreachable", cause: { _tag: "TlsError", reason: "Certificate" } }
       })
-      expect(proxy.asked).toEqual([])
+      expect(proxy.requests).toEqual([])
     })
   )
 })
@@ -141,7 +141,7 @@ describe("NodeSmtpHttpProxy with credentials", () => {
       const proxy = yield* httpProxy({ credentials: basic })
       const service = yield* NodeSmtpHttpProxy.make({ host, port: proxy.port, username: "app", password })
       expect(yield* pullText(yield* dialThrough(service, port))).toBe("220 ready\r\n")
-      expect(proxy.asked.map(({ credentials }) => credentials)).toEqual([basic])
+      expect(proxy.requests.map(({ credentials }) => credentials)).toEqual([basic])
     })
   )
 
@@ -281,16 +281,16 @@ describe("An HTTP proxy", () => {
     "gets CONNECT without any bytes after the request and without any field about the client",
     () =>
       Effect.gen(function* () {
-        let asked = ""
+        let request = ""
         const proxy = yield* hostileProxy((socket) =>
           socket.on("data", (octets) => {
-            asked += octets.toString("latin1")
+            request += octets.toString("latin1")
             socket.write(granted)
           })
         )
         const own = { host, port: proxy.port, username: "app", password }
         yield* dialThrough(yield* NodeSmtpHttpProxy.make(own), 587, { host: "mail.test" })
-        expect(asked).toBe(
+        expect(request).toBe(
           `CONNECT mail.test:587 HTTP/1.1\r\nhost: mail.test:587\r\nproxy-authorization: ${basic}\r\nConnection: close\r\n\r\n`
         )
       })
@@ -302,7 +302,7 @@ describe("An HTTP proxy", () => {
       yield* Effect.flip(
         dialThrough(yield* NodeSmtpHttpProxy.make({ host, port: proxy.port }), 25, { host: "2001:db8::1" })
       )
-      expect(proxy.asked).toMatchObject([{ host: "[2001:db8::1]", port: 25 }])
+      expect(proxy.requests).toMatchObject([{ host: "[2001:db8::1]", port: 25 }])
     })
   )
 

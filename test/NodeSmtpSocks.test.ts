@@ -47,7 +47,7 @@ describe("NodeSmtpSocks with credentials", () => {
       const four = yield* socksProxy({ credentials: "app" })
       const service = yield* NodeSmtpSocks.make({ host, port: four.port, version: 4, username: "app" })
       expect(yield* pullText(yield* dialThrough(service, port))).toBe("220 ready\r\n")
-      expect([...five.asked, ...four.asked].map(({ credentials }) => credentials)).toEqual([
+      expect([...five.requests, ...four.requests].map(({ credentials }) => credentials)).toEqual([
         "app:hunter2",
         "app"
       ])
@@ -76,7 +76,7 @@ describe("NodeSmtpSocks", () => {
       yield* Effect.flip(dialThrough(service, 25, { host: "2001:db8::1" }))
       yield* Effect.flip(dialThrough(service, 25, { host: "::ffff:192.0.2.1" }))
       yield* Effect.flip(dialThrough(service, 25, { host: "192.0.2.1" }))
-      expect(proxy.asked).toMatchObject([
+      expect(proxy.requests).toMatchObject([
         { host: "20010db8000000000000000000000001", port: 25 },
         { host: "00000000000000000000ffffc0000201", port: 25 },
         { host: "192.0.2.1", port: 25 }

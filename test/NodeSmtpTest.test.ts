@@ -25,17 +25,17 @@ const dial = (server: Listening) =>
     Effect.provide(NodeSmtp.layerSocket)
   )
 
-const say = (client: Connection, text: string) => client.write([encoder.encode(text)])
+const send = (client: Connection, text: string) => client.write([encoder.encode(text)])
 
-const hearUntil = (client: Connection, end: string): Effect.Effect<string, unknown> =>
+const receiveUntil = (client: Connection, end: string): Effect.Effect<string, unknown> =>
   Effect.gen(function* () {
-    let heard = ""
-    while (!heard.endsWith(end)) {
+    let replies = ""
+    while (!replies.endsWith(end)) {
       const octets = yield* client.pull
-      if (octets === undefined) return `${heard}(end)`
-      heard += decoder.decode(octets)
+      if (octets === undefined) return `${replies}(end)`
+      replies += decoder.decode(octets)
     }
-    return heard
+    return replies
   })
 
 const connectTls = (client: Connection | undefined, server: Listening, ca: string) =>
@@ -67,9 +67,9 @@ describe("a script over TCP", () => {
         )
       )
       const client = yield* dial(listening)
-      expect(yield* hearUntil(client, "\r\n")).toBe("220 mx.test ESMTP\r\n")
-      yield* say(client, "EHLO c\r\nQUIT\r\n")
-      expect(yield* hearUntil(client, "bye\r\n")).toBe("250 mx.test\r\n221 bye\r\n")
+      expect(yield* receiveUntil(client, "\r\n")).toBe("220 mx.test ESMTP\r\n")
+      yield* send(client, "EHLO c\r\nQUIT\r\n")
+      expect(yield* receiveUntil(client, "bye\r\n")).toBe("250 mx.test\r\n221 bye\r\n")
       yield* client.destroy
       yield* listening.server.done
       expect(yield* listening.server.receivedText).toBe("EHLO c\r\nQUIT\r\n")
@@ -83,7 +83,7 @@ describe("a script over TCP", () => {
         (path) => Effect.promise(() => rm(path, { recursive: true }))
       )
       const listening = yield* listen(SmtpTest.reply("220 lmtp"), { path: join(directory, "lmtp") })
-      expect(yield* hearUntil(yield* dial(listening), "\r\n")).toBe("220 lmtp\r\n")
+      expect(yield* receiveUntil(yield* dial(listening), "\r\n")).toBe("220 lmtp\r\n")
     })
   )
 
@@ -91,7 +91,7 @@ describe("a script over TCP", () => {
     Effect.gen(function* () {
       const listening = yield* listen(SmtpTest.expect("EHLO c"))
       const client = yield* dial(listening)
-      yield* say(client, "HELO c\r\n")
+      yield* send(client, "HELO c\r\n")
       expect(yield* Effect.flip(listening.server.done)).toMatchObject({ received: "HELO c" })
     })
   )
@@ -134,8 +134,8 @@ describe("a script over TCP", () => {
         SmtpTest.script(SmtpTest.reply("221 bye"), SmtpTest.halfClose, SmtpTest.expect("NOOP"))
       )
       const client = yield* dial(listening)
-      expect(yield* hearUntil(client, "never")).toBe("221 bye\r\n(end)")
-      yield* say(client, "NOOP\r\n")
+      expect(yield* receiveUntil(client, "never")).toBe("221 bye\r\n(end)")
+      yield* send(client, "NOOP\r\n")
       yield* listening.server.done
     })
   )
@@ -144,7 +144,7 @@ describe("a script over TCP", () => {
     Effect.gen(function* () {
       const listening = yield* listen(SmtpTest.script(SmtpTest.expect("NOOP"), SmtpTest.reset))
       const client = yield* dial(listening)
-      yield* say(client, "NOOP\r\n")
+      yield* send(client, "NOOP\r\n")
       const lost = yield* Effect.flip(client.pull)
       expect(lost.cause).toMatchObject({ code: "ECONNRESET" })
     })
@@ -153,10 +153,10 @@ describe("a script over TCP", () => {
   it.scopedLive("runs a script for each connection", () =>
     Effect.gen(function* () {
       const listening = yield* listen((index) => SmtpTest.reply(`220 ${index}`))
-      const heard = yield* Effect.forEach([0, 1, 2], () =>
-        Effect.flatMap(dial(listening), (client) => hearUntil(client, "\r\n"))
+      const replies = yield* Effect.forEach([0, 1, 2], () =>
+        Effect.flatMap(dial(listening), (client) => receiveUntil(client, "\r\n"))
       )
-      expect(heard).toEqual(["220 0\r\n", "220 1\r\n", "220 2\r\n"])
+      expect(replies).toEqual(["220 0\r\n", "220 1\r\n", "220 2\r\n"])
     })
   )
 })
@@ -171,8 +171,8 @@ describe("a script over TLS", () => {
         { mode: "implicit", tls }
       )
       const client = yield* secureClient(undefined, listening, made.ca)
-      expect(yield* hearUntil(client, "\r\n")).toBe("220 secret\r\n")
-      yield* say(client, "QUIT\r\n")
+      expect(yield* receiveUntil(client, "\r\n")).toBe("220 secret\r\n")
+      yield* send(client, "QUIT\r\n")
       yield* client.destroy
       yield* listening.server.done
       expect(yield* listening.handshakes).toMatchObject([{ servername: "localhost", resumed: false }])
@@ -196,11 +196,11 @@ describe("a script over TLS", () => {
         { tls }
       )
       const plain = yield* dial(listening)
-      yield* say(plain, "STARTTLS\r\n")
-      expect(yield* hearUntil(plain, "\r\n")).toBe("220 go\r\n")
+      yield* send(plain, "STARTTLS\r\n")
+      expect(yield* receiveUntil(plain, "\r\n")).toBe("220 go\r\n")
       const client = yield* secureClient(plain, listening, made.ca)
-      yield* say(client, "EHLO c\r\n")
-      expect(yield* hearUntil(client, "never")).toBe("250 mx.test\r\n(end)")
+      yield* send(client, "EHLO c\r\n")
+      expect(yield* receiveUntil(client, "never")).toBe("250 mx.test\r\n(end)")
       yield* client.destroy
       yield* listening.server.done
       expect(yield* listening.server.receivedText).toBe("STARTTLS\r\nEHLO c\r\n")
@@ -216,7 +216,7 @@ describe("a script over TLS", () => {
         tls
       })
       const client = yield* secureClient(undefined, listening, made.ca)
-      expect(yield* hearUntil(client, "\r\n")).toBe("220 hi\r\n")
+      expect(yield* receiveUntil(client, "\r\n")).toBe("220 hi\r\n")
       const end = yield* Effect.either(client.pull)
       expect(end._tag === "Left" || end.right === undefined).toBe(true)
       yield* listening.server.done
@@ -335,11 +335,11 @@ describe("resources", () => {
       const tls = { cert: made.certificate, key: made.key }
       const use = Effect.gen(function* () {
         const silent = yield* listen(SmtpTest.silence)
-        yield* say(yield* dial(silent), "hello")
+        yield* send(yield* dial(silent), "hello")
         const stalled = yield* listen(SmtpTest.stopReading)
-        yield* say(yield* dial(stalled), "hello")
+        yield* send(yield* dial(stalled), "hello")
         const secured = yield* listen(SmtpTest.reply("220 hi"), { mode: "implicit", tls })
-        yield* hearUntil(yield* secureClient(undefined, secured, made.ca), "\r\n")
+        yield* receiveUntil(yield* secureClient(undefined, secured, made.ca), "\r\n")
       })
       expect(yield* resourcesLeftBy(Effect.scoped(use))).toEqual({})
     })

@@ -20,10 +20,10 @@ const dial = (server: SmtpTest.Scripted) => server.socket.dial(endpoint, { timeo
 
 type Client = Effect.Effect.Success<ReturnType<typeof dial>>
 
-const say = (client: Client, ...texts: ReadonlyArray<string>) =>
+const send = (client: Client, ...texts: ReadonlyArray<string>) =>
   client.write(texts.map((text) => encoder.encode(text)))
 
-const hear = (client: Client) =>
+const receive = (client: Client) =>
   Effect.map(client.pull, (octets) => (octets === undefined ? "(end)" : decoder.decode(octets)))
 
 describe("a scripted dialogue", () => {
@@ -46,15 +46,15 @@ describe("a scripted dialogue", () => {
         )
       )
       const client = yield* dial(server)
-      expect(yield* hear(client)).toBe("220 mx.test ESMTP\r\n")
-      yield* say(client, "EHLO client.test\r\n")
-      expect(yield* hear(client)).toBe("250-mx.test\r\n250 PIPELINING\r\n")
-      yield* say(client, "MAIL FROM:<a@x.test>\r\nRCPT TO:", "<b@y.test>\r\nDATA\r\n")
-      expect(yield* hear(client)).toBe("250 ok\r\n250 ok\r\n354 go\r\n")
-      yield* say(client, "Subject: hi\r\n\r\n..hello\r\n.\r\n")
-      expect(yield* hear(client)).toBe("250 2.0.0 queued as 42\r\n")
-      yield* say(client, "QUIT\r\n")
-      expect(yield* hear(client)).toBe("221 bye\r\n")
+      expect(yield* receive(client)).toBe("220 mx.test ESMTP\r\n")
+      yield* send(client, "EHLO client.test\r\n")
+      expect(yield* receive(client)).toBe("250-mx.test\r\n250 PIPELINING\r\n")
+      yield* send(client, "MAIL FROM:<a@x.test>\r\nRCPT TO:", "<b@y.test>\r\nDATA\r\n")
+      expect(yield* receive(client)).toBe("250 ok\r\n250 ok\r\n354 go\r\n")
+      yield* send(client, "Subject: hi\r\n\r\n..hello\r\n.\r\n")
+      expect(yield* receive(client)).toBe("250 2.0.0 queued as 42\r\n")
+      yield* send(client, "QUIT\r\n")
+      expect(yield* receive(client)).toBe("221 bye\r\n")
       yield* client.destroy
       yield* server.done
       expect((yield* server.transcript).split("\n")).toEqual([
@@ -86,8 +86,8 @@ describe("a scripted dialogue", () => {
         SmtpTest.script(SmtpTest.reply("220 mx.test ESMTP"), SmtpTest.expect("EHLO client.test"))
       )
       const client = yield* dial(server)
-      yield* hear(client)
-      yield* say(client, "EHLO other.test\r\n")
+      yield* receive(client)
+      yield* send(client, "EHLO other.test\r\n")
       const failure = yield* Effect.flip(server.done)
       expect(failure.message).toBe(
         [
@@ -106,7 +106,7 @@ describe("a scripted dialogue", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expectContent("Subject: hi\r\n\r\nhello\r\n"))
       const client = yield* dial(server)
-      yield* say(client, "Subject: hi\r\n\r\nhullo\r\n.\r\n")
+      yield* send(client, "Subject: hi\r\n\r\nhullo\r\n.\r\n")
       const failure = yield* Effect.flip(server.done)
       expect(failure.reason).toBe("Mismatch")
       expect(failure.detail).toBe("the client sent something else, from byte 17 on")
@@ -118,7 +118,7 @@ describe("a scripted dialogue", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expectGroup("NOOP", "QUIT"))
       const client = yield* dial(server)
-      yield* say(client, "NOOP\r\nQU")
+      yield* send(client, "NOOP\r\nQU")
       yield* client.destroy
       const failure = yield* Effect.flip(server.done)
       expect(failure).toMatchObject({ reason: "ClientLeft", expected: "QUIT", received: "QU" })
@@ -129,8 +129,8 @@ describe("a scripted dialogue", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
       const client = yield* dial(server)
-      yield* say(client, "RSET\r\n")
-      expect(yield* hear(client)).toBe("(end)")
+      yield* send(client, "RSET\r\n")
+      expect(yield* receive(client)).toBe("(end)")
       yield* Effect.flip(server.done)
     })
   )
@@ -140,13 +140,13 @@ describe("a scripted dialogue", () => {
   > = {
     "a mismatch": [
       SmtpTest.expect("NOOP"),
-      (client) => Effect.zipRight(say(client, "RSET\r\n"), client.pull),
+      (client) => Effect.zipRight(send(client, "RSET\r\n"), client.pull),
       "expected: NOOP"
     ],
     "a client that left": [SmtpTest.expect("NOOP"), (client) => client.destroy, "the client left"],
     "a client that ended its stream half-way": [
       SmtpTest.expectGroup("NOOP", "QUIT"),
-      (client) => Effect.zipRight(say(client, "NOOP\r\n"), client.destroy),
+      (client) => Effect.zipRight(send(client, "NOOP\r\n"), client.destroy),
       "expected: QUIT"
     ],
     "an effect that failed": [
@@ -160,7 +160,7 @@ describe("a scripted dialogue", () => {
           throw new Error("the handler is wrong")
         }
       }),
-      (client) => Effect.zipRight(say(client, "NOOP\r\n"), client.pull),
+      (client) => Effect.zipRight(send(client, "NOOP\r\n"), client.pull),
       "the handler is wrong"
     ]
   }
@@ -189,7 +189,7 @@ describe("a scripted dialogue", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
       const client = Effect.gen(function* () {
-        yield* say(yield* dial(server), "RSET\r\n")
+        yield* send(yield* dial(server), "RSET\r\n")
         return yield* Effect.never
       })
       expect(yield* Effect.flip(server.verify(client))).toMatchObject({ _tag: "ScriptFailure" })
@@ -207,7 +207,7 @@ describe("a scripted dialogue", () => {
         )
       )
       const client = yield* dial(server)
-      yield* say(client, "MAIL FROM:<a@x.test> SIZE=12\r\n")
+      yield* send(client, "MAIL FROM:<a@x.test> SIZE=12\r\n")
       yield* client.write([Uint8Array.of(0xff, 0x0d), Uint8Array.of(0x0a, 0x00, 1, 2, 3)])
       yield* client.destroy
       yield* server.done
@@ -218,7 +218,7 @@ describe("a scripted dialogue", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.expect("QUIT"), SmtpTest.expectEnd))
       const client = yield* dial(server)
-      yield* say(client, "QUIT\r\nNOOP\r\n")
+      yield* send(client, "QUIT\r\nNOOP\r\n")
       expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", received: "NOOP\\r\\n" })
     })
   )
@@ -246,7 +246,7 @@ describe("the record", () => {
         SmtpTest.script(SmtpTest.expectContent(), SmtpTest.expectContent(), SmtpTest.expectEnd)
       )
       const client = yield* dial(server)
-      yield* say(client, "..a\r\n.\n.\r", "\n..\r\n", "\r\n.", "\r\n.\r\n")
+      yield* send(client, "..a\r\n.\n.\r", "\n..\r\n", "\r\n.", "\r\n.\r\n")
       yield* client.destroy
       yield* server.done
       const [connection] = yield* server.connections
@@ -265,9 +265,9 @@ describe("the record", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.expect("NOOP"))
       const client = yield* dial(server)
-      yield* say(client, "NOOP\r\n")
+      yield* send(client, "NOOP\r\n")
       yield* server.done
-      yield* say(client, "QUIT\r\n")
+      yield* send(client, "QUIT\r\n")
       yield* client.destroy
       yield* Effect.yieldNow()
       expect(yield* server.receivedText).toBe("NOOP\r\nQUIT\r\n")
@@ -296,7 +296,7 @@ describe("any split of the same bytes", () => {
         const client = yield* dial(server)
         const offsets = [0, ...cuts.sort((left, right) => left - right), text.length]
         yield* Effect.forEach(offsets.slice(1), (offset, index) =>
-          say(client, text.slice(offsets[index], offset))
+          send(client, text.slice(offsets[index], offset))
         )
         yield* client.destroy
         yield* server.done
@@ -320,7 +320,7 @@ describe("replies", () => {
       )
       const client = yield* dial(server)
       yield* server.done
-      const pieces = yield* Effect.replicateEffect(hear(client), 11)
+      const pieces = yield* Effect.replicateEffect(receive(client), 11)
       expect(pieces).toEqual([
         "250",
         " ok\r",
@@ -343,8 +343,8 @@ describe("replies", () => {
         SmtpTest.script(SmtpTest.reply("220-now"), SmtpTest.reply("220 later", { delay: "5 minutes" }))
       )
       const client = yield* dial(server)
-      expect(yield* hear(client)).toBe("220-now\r\n")
-      const later = yield* Effect.fork(hear(client))
+      expect(yield* receive(client)).toBe("220-now\r\n")
+      const later = yield* Effect.fork(receive(client))
       yield* TestClock.adjust("299 seconds")
       expect(yield* Fiber.poll(later)).toMatchObject({ _tag: "None" })
       yield* TestClock.adjust("1 second")
@@ -356,8 +356,8 @@ describe("replies", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.reply("220", { split: [1], pause: "1 second" }))
       const client = yield* dial(server)
-      expect(yield* hear(client)).toBe("2")
-      const rest = yield* Effect.fork(hear(client))
+      expect(yield* receive(client)).toBe("2")
+      const rest = yield* Effect.fork(receive(client))
       yield* TestClock.adjust("1 second")
       expect(yield* Fiber.join(rest)).toBe("20\r\n")
     })
@@ -374,7 +374,7 @@ describe("a server that misbehaves", () => {
         }
       )
       const client = yield* dial(server)
-      yield* say(client, "DATA\r\n")
+      yield* send(client, "DATA\r\n")
       yield* server.done
       yield* client.write([new Uint8Array(1000)])
       const blocked = yield* Effect.fork(client.write([new Uint8Array(1)]))
@@ -399,9 +399,9 @@ describe("a server that misbehaves", () => {
         SmtpTest.script(SmtpTest.reply("221 bye"), SmtpTest.halfClose, SmtpTest.expect("NOOP"))
       )
       const client = yield* dial(server)
-      expect(yield* hear(client)).toBe("221 bye\r\n")
-      expect(yield* hear(client)).toBe("(end)")
-      yield* say(client, "NOOP\r\n")
+      expect(yield* receive(client)).toBe("221 bye\r\n")
+      expect(yield* receive(client)).toBe("(end)")
+      yield* send(client, "NOOP\r\n")
       yield* server.done
     })
   )
@@ -410,9 +410,9 @@ describe("a server that misbehaves", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("220 hi"), SmtpTest.reset))
       const client = yield* dial(server)
-      expect(yield* hear(client)).toBe("220 hi\r\n")
-      expect(yield* Effect.flip(hear(client))).toMatchObject({ _tag: "ConnectionLost", operation: "read" })
-      expect(yield* Effect.flip(say(client, "x"))).toMatchObject({
+      expect(yield* receive(client)).toBe("220 hi\r\n")
+      expect(yield* Effect.flip(receive(client))).toMatchObject({ _tag: "ConnectionLost", operation: "read" })
+      expect(yield* Effect.flip(send(client, "x"))).toMatchObject({
         _tag: "ConnectionLost",
         operation: "write"
       })
@@ -424,7 +424,7 @@ describe("a server that misbehaves", () => {
       const server = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("554 no"), SmtpTest.close))
       const client = yield* dial(server)
       yield* server.done
-      expect([yield* hear(client), yield* hear(client)]).toEqual(["554 no\r\n", "(end)"])
+      expect([yield* receive(client), yield* receive(client)]).toEqual(["554 no\r\n", "(end)"])
     })
   )
 
@@ -463,7 +463,7 @@ describe("combinators", () => {
         )
       )
       const client = yield* dial(server)
-      const ask = (line: string) => Effect.zipRight(say(client, `${line}\r\n`), hear(client))
+      const ask = (line: string) => Effect.zipRight(send(client, `${line}\r\n`), receive(client))
       expect(yield* ask("rcpt to:<a@y.test>")).toBe("250 ok\r\n")
       expect(yield* ask("RCPT TO:<b@y.test> NOTIFY=NEVER")).toBe("550 no\r\n")
       expect(yield* ask("VRFY ann")).toBe("252 ann\r\n")
@@ -477,7 +477,7 @@ describe("combinators", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(SmtpTest.branch({ NOOP: SmtpTest.reply("250 ok") }))
       const client = yield* dial(server)
-      yield* say(client, "EXPN list\r\n")
+      yield* send(client, "EXPN list\r\n")
       expect(yield* Effect.flip(server.done)).toMatchObject({
         expected: "one of NOOP",
         received: "EXPN list"
@@ -491,7 +491,7 @@ describe("combinators", () => {
         SmtpTest.script(SmtpTest.repeat(SmtpTest.expect("NOOP"), 2), SmtpTest.repeat(SmtpTest.reset, 0))
       )
       const client = yield* dial(server)
-      yield* say(client, "NOOP\r\nNOOP\r\n")
+      yield* send(client, "NOOP\r\nNOOP\r\n")
       yield* server.done
     })
   )
@@ -509,10 +509,10 @@ describe("combinators", () => {
         )
       )
       const client = yield* dial(server)
-      yield* say(client, "NOOP\r\n")
+      yield* send(client, "NOOP\r\n")
       expect(yield* Deferred.await(arrived)).toBe("arrived")
       yield* Deferred.succeed(release, "released")
-      expect(yield* hear(client)).toBe("250 ok\r\n")
+      expect(yield* receive(client)).toBe("250 ok\r\n")
     })
   )
 
@@ -525,7 +525,7 @@ describe("combinators", () => {
       yield* dial(failing)
       expect((yield* Effect.flip(failing.done)).detail).toContain("no database")
       const throwing = yield* SmtpTest.scripted(SmtpTest.branch({ NOOP: thrower }))
-      yield* say(yield* dial(throwing), "NOOP\r\n")
+      yield* send(yield* dial(throwing), "NOOP\r\n")
       expect((yield* Effect.flip(throwing.done)).detail).toContain("a mistake")
     })
   )
@@ -540,7 +540,7 @@ describe("combinators", () => {
         )
       )
       const client = yield* dial(server)
-      yield* say(client, "EHLO c\r\nMAIL")
+      yield* send(client, "EHLO c\r\nMAIL")
       expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", received: "MAIL" })
     })
   )
@@ -555,10 +555,10 @@ describe("combinators", () => {
         )
       )
       const client = yield* dial(server)
-      yield* say(client, "EHLO c\r\n")
-      const heard = yield* Effect.fork(hear(client))
+      yield* send(client, "EHLO c\r\n")
+      const replies = yield* Effect.fork(receive(client))
       yield* TestClock.adjust("1 second")
-      expect(yield* Fiber.join(heard)).toBe("250 mx\r\n")
+      expect(yield* Fiber.join(replies)).toBe("250 mx\r\n")
     })
   )
 })
@@ -572,7 +572,7 @@ describe("many connections", () => {
         SmtpTest.reply("220 third")
       ])
       const clients = yield* Effect.all([dial(server), dial(server), dial(server)])
-      expect(yield* Effect.forEach(clients, hear)).toEqual([
+      expect(yield* Effect.forEach(clients, receive)).toEqual([
         "220 first\r\n",
         "220 second\r\n",
         "220 third\r\n"
@@ -585,8 +585,8 @@ describe("many connections", () => {
   it.scoped("are unlimited when the scripts are a function", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted((index) => SmtpTest.reply(`220 ${index}`))
-      const heard = yield* Effect.replicateEffect(Effect.scoped(Effect.flatMap(dial(server), hear)), 20)
-      expect(heard.at(-1)).toBe("220 19\r\n")
+      const replies = yield* Effect.replicateEffect(Effect.scoped(Effect.flatMap(dial(server), receive)), 20)
+      expect(replies.at(-1)).toBe("220 19\r\n")
       yield* server.done
       expect(yield* server.connections).toHaveLength(20)
     })
@@ -595,8 +595,8 @@ describe("many connections", () => {
   it.scoped("name the connection that failed", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(() => SmtpTest.expect("NOOP"))
-      yield* say(yield* dial(server), "NOOP\r\n")
-      yield* say(yield* dial(server), "RSET\r\n")
+      yield* send(yield* dial(server), "NOOP\r\n")
+      yield* send(yield* dial(server), "RSET\r\n")
       expect((yield* Effect.flip(server.done)).connection).toBe(2)
     })
   )
@@ -617,8 +617,8 @@ describe("TLS without cryptography", () => {
       const client = yield* Effect.flatMap(SmtpSocket, (socket) =>
         socket.dial(endpoint, { timeout: Duration.seconds(1) })
       )
-      yield* say(client, "STARTTLS\r\n")
-      expect(yield* hear(client)).toBe("220 go\r\n")
+      yield* send(client, "STARTTLS\r\n")
+      expect(yield* receive(client)).toBe("220 go\r\n")
       const secured = yield* tls.upgrade(client, {
         host: "mx.test",
         port: 25,
@@ -626,7 +626,7 @@ describe("TLS without cryptography", () => {
         tls: {}
       })
       expect(secured.tls).toMatchObject({ servername: "mx.test", verified: true })
-      yield* say(secured, "EHLO c\r\n")
+      yield* send(secured, "EHLO c\r\n")
       yield* server.done
     }).pipe(Effect.provide(SmtpTest.layerScript(startTls)))
   )
@@ -635,7 +635,7 @@ describe("TLS without cryptography", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted(startTls)
       const client = yield* dial(server)
-      yield* say(client, "STARTTLS\r\nEHLO c\r\n")
+      yield* send(client, "STARTTLS\r\nEHLO c\r\n")
       expect(yield* Effect.flip(server.done)).toMatchObject({ reason: "Mismatch", step: "upgrade" })
     })
   )
@@ -649,25 +649,25 @@ describe("a capturing server", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(options)
       const client = yield* dialServer(server)
-      const heard = [yield* hear(client)]
+      const replies = [yield* receive(client)]
       for (const text of texts) {
-        yield* say(client, text)
-        heard.push(yield* hear(client))
+        yield* send(client, text)
+        replies.push(yield* receive(client))
       }
-      return { server, heard, messages: yield* server.messages }
+      return { server, replies, messages: yield* server.messages }
     })
 
   const envelope = "MAIL FROM:<a@x.test> SIZE=4 BODY=8BITMIME\r\nRCPT TO:<b@y.test> NOTIFY=NEVER\r\n"
 
   it.scoped("captures envelope, parameters and content", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         { capabilities: ["PIPELINING", "SIZE 100"] },
         "EHLO c\r\n",
         `${envelope}DATA\r\n`,
         "..hi\r\n.\r\nQUIT\r\n"
       )
-      expect(heard).toEqual([
+      expect(replies).toEqual([
         "220 mx.test ESMTP\r\n",
         "250-mx.test\r\n250-PIPELINING\r\n250 SIZE 100\r\n",
         "250 2.1.0 sender ok\r\n250 2.1.5 recipient ok\r\n354 end with a dot on a line of its own\r\n",
@@ -689,26 +689,26 @@ describe("a capturing server", () => {
 
   it.scoped("joins the chunks of BDAT (RFC 3030)", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         {},
         "EHLO c\r\n",
         `${envelope}BDAT 3\r\n.\r\nBDAT 0\r\nBDAT 2 LAST\r\nhi`
       )
-      expect(heard[2]).toContain("250 2.0.0 queued as 1\r\n")
+      expect(replies[2]).toContain("250 2.0.0 queued as 1\r\n")
       expect(messages.map(({ text }) => text)).toEqual([".\r\nhi"])
     })
   )
 
   it.scoped("reads the bytes of a BDAT that it refuses", () =>
     Effect.gen(function* () {
-      const { heard } = yield* converse({}, "EHLO c\r\n", "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
-      expect(heard[2]).toBe("503 5.5.1 bad sequence of commands\r\n250 2.0.0 ok\r\n")
+      const { replies } = yield* converse({}, "EHLO c\r\n", "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
+      expect(replies[2]).toBe("503 5.5.1 bad sequence of commands\r\n250 2.0.0 ok\r\n")
     })
   )
 
   it.scoped("refuses as configured and delivers to the other recipients", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         {
           accept: ({ address }) => (address.startsWith("no") ? "550 5.1.1 no such user" : undefined),
           acceptMessage: ({ text }) => (text.includes("spam") ? "554 5.7.1 spam" : undefined)
@@ -719,15 +719,15 @@ describe("a capturing server", () => {
         "MAIL FROM:<>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",
         "spam\r\n.\r\n"
       )
-      expect(heard[2]).toContain("550 5.1.1 no such user\r\n250")
-      expect(heard[5]).toBe("554 5.7.1 spam\r\n")
+      expect(replies[2]).toContain("550 5.1.1 no such user\r\n250")
+      expect(replies[5]).toBe("554 5.7.1 spam\r\n")
       expect(messages).toMatchObject([{ sender: { address: "" }, recipients: [{ address: "b@y.test" }] }])
     })
   )
 
   it.scoped("refuses DATA without recipients, and a message over SIZE", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         { capabilities: ["SIZE 5"] },
         "EHLO c\r\n",
         "MAIL FROM:<a@x.test> SIZE=6\r\n",
@@ -735,25 +735,25 @@ describe("a capturing server", () => {
         "RCPT TO:<b@y.test>\r\nDATA\r\n",
         "too long\r\n.\r\n"
       )
-      expect(heard[2]).toBe("552 5.3.4 message too large\r\n")
-      expect(heard[3]).toContain("554 5.5.1 no valid recipients\r\n")
-      expect(heard[5]).toBe("552 5.3.4 message too large\r\n")
+      expect(replies[2]).toBe("552 5.3.4 message too large\r\n")
+      expect(replies[3]).toContain("554 5.5.1 no valid recipients\r\n")
+      expect(replies[5]).toBe("552 5.3.4 message too large\r\n")
       expect(messages).toEqual([])
     })
   )
 
   it.scoped("enforces the order of commands", () =>
     Effect.gen(function* () {
-      const { heard } = yield* converse(
+      const { replies } = yield* converse(
         {},
         "MAIL FROM:<a@x.test>\r\n",
         "EHLO c\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",
         "MAIL FROM:<a@x.test>\r\nMAIL FROM:<a@x.test>\r\nRSET\r\nRCPT TO:<b@y.test>\r\nconstructor\r\n"
       )
       const sequence = "503 5.5.1 bad sequence of commands\r\n"
-      expect(heard[1]).toBe(sequence)
-      expect(heard[2]).toContain(`250 AUTH PLAIN\r\n${sequence}${sequence}`)
-      expect(heard[3]).toBe(
+      expect(replies[1]).toBe(sequence)
+      expect(replies[2]).toContain(`250 AUTH PLAIN\r\n${sequence}${sequence}`)
+      expect(replies[3]).toBe(
         `250 2.1.0 sender ok\r\n${sequence}250 2.0.0 ok\r\n${sequence}500 5.5.2 command not recognised\r\n`
       )
     })
@@ -763,7 +763,7 @@ describe("a capturing server", () => {
 
   it.scoped("checks AUTH PLAIN with and without an initial response (RFC 4954)", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         {
           authenticate: ({ password, username }) => username === "ann" && Redacted.value(password) === "right"
         },
@@ -778,7 +778,7 @@ describe("a capturing server", () => {
         `${envelope}DATA\r\n`,
         "hi\r\n.\r\n"
       )
-      expect(heard.slice(2, 9).map((reply) => reply.slice(0, 4))).toEqual([
+      expect(replies.slice(2, 9).map((reply) => reply.slice(0, 4))).toEqual([
         "535 ",
         "334 ",
         "501 ",
@@ -793,14 +793,14 @@ describe("a capturing server", () => {
 
   it.scoped("withdraws STARTTLS and discards EHLO after TLS (RFC 3207 section 4.2)", () =>
     Effect.gen(function* () {
-      const { heard } = yield* converse(
+      const { replies } = yield* converse(
         { capabilities: ["STARTTLS", "SMTPUTF8"] },
         "EHLO c\r\n",
         "STARTTLS\r\n",
         "MAIL FROM:<a@x.test>\r\n",
         "EHLO c\r\n"
       )
-      expect(heard.slice(1)).toEqual([
+      expect(replies.slice(1)).toEqual([
         "250-mx.test\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n",
         "220 2.0.0 ready to start TLS\r\n",
         "503 5.5.1 bad sequence of commands\r\n",
@@ -811,7 +811,7 @@ describe("a capturing server", () => {
 
   it.scoped("replies for each recipient with LMTP (RFC 2033 section 4.2)", () =>
     Effect.gen(function* () {
-      const { heard, messages } = yield* converse(
+      const { replies, messages } = yield* converse(
         {
           protocol: "lmtp",
           acceptMessage: (_, recipient) => (recipient?.address === "c@y.test" ? "452 4.2.2 full" : undefined)
@@ -821,8 +821,8 @@ describe("a capturing server", () => {
         `${envelope}RCPT TO:<c@y.test>\r\nDATA\r\n`,
         "hi\r\n.\r\n"
       )
-      expect(heard[1]).toBe("500 5.5.2 command not recognised\r\n")
-      expect(heard[4]).toBe("250 2.0.0 queued as 1\r\n452 4.2.2 full\r\n")
+      expect(replies[1]).toBe("500 5.5.2 command not recognised\r\n")
+      expect(replies[4]).toBe("250 2.0.0 queued as 1\r\n452 4.2.2 full\r\n")
       expect(messages.map(({ recipients }) => recipients.map(({ address }) => address))).toEqual([
         ["b@y.test"]
       ])
@@ -835,7 +835,7 @@ describe("a capturing server", () => {
       Effect.gen(function* () {
         const server = yield* SmtpTest.server()
         const client = yield* dialServer(server)
-        yield* say(client, "EHLO c\r\n", words)
+        yield* send(client, "EHLO c\r\n", words)
         yield* client.destroy
       }).pipe(Effect.scoped)
   )
@@ -844,8 +844,8 @@ describe("a capturing server", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ upgrade: () => Effect.fail(new Error("unknown authority")) })
       const client = yield* dialServer(server)
-      yield* hear(client)
-      yield* say(client, "EHLO c\r\nSTARTTLS\r\n")
+      yield* receive(client)
+      yield* send(client, "EHLO c\r\nSTARTTLS\r\n")
       while ((yield* client.pull) !== undefined);
       expect(yield* server.transcript).toContain("-- the server's TLS handshake failed: unknown authority")
     })
@@ -860,7 +860,7 @@ describe("a capturing server", () => {
           }
         })
         const client = yield* dialServer(server)
-        yield* say(client, `EHLO c\r\n${envelope}`)
+        yield* send(client, `EHLO c\r\n${envelope}`)
         while ((yield* client.pull) !== undefined);
       }).pipe(Effect.scoped, Effect.exit)
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("the policy is wrong")
@@ -871,11 +871,14 @@ describe("a capturing server", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ acceptSender: () => "421 4.3.2 shutting down" })
       const client = yield* dialServer(server)
-      yield* hear(client)
-      yield* say(client, "EHLO c\r\n")
-      yield* hear(client)
-      yield* say(client, "MAIL FROM:<a@x.test>\r\nNOOP\r\n")
-      expect([yield* hear(client), yield* hear(client)]).toEqual(["421 4.3.2 shutting down\r\n", "(end)"])
+      yield* receive(client)
+      yield* send(client, "EHLO c\r\n")
+      yield* receive(client)
+      yield* send(client, "MAIL FROM:<a@x.test>\r\nNOOP\r\n")
+      expect([yield* receive(client), yield* receive(client)]).toEqual([
+        "421 4.3.2 shutting down\r\n",
+        "(end)"
+      ])
     })
   )
 
@@ -883,7 +886,7 @@ describe("a capturing server", () => {
     Effect.gen(function* () {
       const socket = yield* SmtpSocket
       const client = yield* socket.dial(endpoint, { timeout: Duration.seconds(1) })
-      yield* say(client, `EHLO c\r\n${envelope}DATA\r\nhi\r\n.\r\nQUIT\r\n`)
+      yield* send(client, `EHLO c\r\n${envelope}DATA\r\nhi\r\n.\r\nQUIT\r\n`)
       while ((yield* client.pull) !== undefined);
       const server = yield* SmtpTest.SmtpTest
       expect(yield* server.takeMessages).toHaveLength(1)

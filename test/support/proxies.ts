@@ -1,6 +1,6 @@
 /**
- * Proxies on loopback that share nothing with this library or with the packages it uses, and what every one of them
- * has to do for a session. They know the names that they are given, and no others.
+ * Proxies on loopback, independent of this library and of the packages it uses, and the tests that every proxy module
+ * must pass. They resolve the given names and no others.
  */
 import { expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
@@ -24,28 +24,28 @@ import { bytes, eventually, listen, openHandles, pullText } from "./loopback.js"
 import { resourcesLeftBy } from "./resources.js"
 import { startSmtpServer } from "./smtpServer.js"
 
-/** What a proxy was asked for. */
-export interface Asked {
+/** What a client asked the proxy for. */
+export interface ProxyRequest {
   readonly host: string
   readonly port: number
-  /** As it came: user and password, or the header. */
+  /** As received: user and password, or the header. */
   readonly credentials: string | undefined
 }
 
 export interface RunningProxy {
   readonly port: number
-  readonly asked: ReadonlyArray<Asked>
+  readonly requests: ReadonlyArray<ProxyRequest>
   /** The connections of clients. */
   readonly sockets: ReadonlyArray<Net.Socket>
 }
 
 export interface ProxyOptions {
-  /** The names that it knows, all of them on this host. */
+  /** The names that it resolves, all to this host. */
   readonly names?: ReadonlyArray<string> | undefined
-  /** As in `Asked`; others are turned away. */
+  /** The expected credentials, as in `ProxyRequest`. */
   readonly credentials?: string | undefined
-  /** Octets that the proxy sends in the same write as its answer. */
-  readonly glued?: string | undefined
+  /** Bytes that the proxy sends after its answer, in the same write. */
+  readonly afterAnswer?: string | undefined
 }
 
 const knows = ({ names = [] }: ProxyOptions, host: string): boolean =>
@@ -82,13 +82,17 @@ const takeUntilNul = async (socket: Net.Socket): Promise<string> => {
   }
 }
 
-const serveSocks4 = async (socket: Net.Socket, options: ProxyOptions, asked: Array<Asked>): Promise<void> => {
+const serveSocks4 = async (
+  socket: Net.Socket,
+  options: ProxyOptions,
+  requests: Array<ProxyRequest>
+): Promise<void> => {
   const head = await take(socket, 7)
   const userId = await takeUntilNul(socket)
   const port = head.readUInt16BE(1)
   const address = [...head.subarray(3, 7)].join(".")
   const host = address.startsWith("0.0.0.") ? await takeUntilNul(socket) : address
-  asked.push({ host, port, credentials: userId === "" ? undefined : userId })
+  requests.push({ host, port, credentials: userId === "" ? undefined : userId })
   const code = userId === (options.credentials ?? userId) ? (knows(options, host) ? 0x5a : 0x5b) : 0x5d
   const answer = Buffer.from([0, code, 0, 0, 0, 0, 0, 0])
   if (code === 0x5a) await connect(socket, port, answer, options)
@@ -99,11 +103,11 @@ const connect = (
   socket: Net.Socket,
   port: number,
   answer: Buffer,
-  { glued = "" }: ProxyOptions
+  { afterAnswer = "" }: ProxyOptions
 ): Promise<void> =>
   new Promise((resolve, reject) => {
     const server = Net.connect({ host: "127.0.0.1", port, allowHalfOpen: true }, () => {
-      socket.write(Buffer.concat([answer, bytes(glued)]))
+      socket.write(Buffer.concat([answer, bytes(afterAnswer)]))
       join(socket, server)
       resolve()
     })
@@ -126,7 +130,11 @@ const authenticateSocks5 = async (
   return given
 }
 
-const serveSocks5 = async (socket: Net.Socket, options: ProxyOptions, asked: Array<Asked>): Promise<void> => {
+const serveSocks5 = async (
+  socket: Net.Socket,
+  options: ProxyOptions,
+  requests: Array<ProxyRequest>
+): Promise<void> => {
   const credentials = await authenticateSocks5(socket, options)
   const [, , , type] = await take(socket, 4)
   const host =
@@ -136,7 +144,7 @@ const serveSocks5 = async (socket: Net.Socket, options: ProxyOptions, asked: Arr
         ? [...(await take(socket, 4))].join(".")
         : (await take(socket, 16)).toString("hex")
   const port = (await take(socket, 2)).readUInt16BE(0)
-  asked.push({ host, port, credentials })
+  requests.push({ host, port, credentials })
   if (knows(options, host))
     await connect(socket, port, Buffer.from([5, 0, 0, 1, 127, 0, 0, 1, 0, 1]), options)
   else socket.end(Buffer.from([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]))
@@ -145,14 +153,14 @@ const serveSocks5 = async (socket: Net.Socket, options: ProxyOptions, asked: Arr
 /** A SOCKS proxy that speaks the version that its client does. */
 export const socksProxy = (options: ProxyOptions = {}): Effect.Effect<RunningProxy, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const asked: Array<Asked> = []
+    const requests: Array<ProxyRequest> = []
     const serve = async (socket: Net.Socket): Promise<void> => {
       const [version] = await take(socket, 1)
-      await (version === 4 ? serveSocks4 : serveSocks5)(socket, options, asked)
+      await (version === 4 ? serveSocks4 : serveSocks5)(socket, options, requests)
     }
     return Effect.map(
       listen((socket) => void serve(socket).catch(() => socket.destroy())),
-      ({ port, sockets }) => ({ port, sockets, asked })
+      ({ port, sockets }) => ({ port, sockets, requests })
     )
   })
 
@@ -161,12 +169,12 @@ export const httpProxy = (
   options: ProxyOptions & { readonly tls?: Tls.TlsOptions | undefined } = {}
 ): Effect.Effect<RunningProxy, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const asked: Array<Asked> = []
+    const requests: Array<ProxyRequest> = []
     const http = Http.createServer()
     http.on("connect", (request, socket: Net.Socket) => {
       const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(request.url ?? "") ?? []
       const credentials = request.headers["proxy-authorization"]
-      asked.push({ host, port: Number(port), credentials })
+      requests.push({ host, port: Number(port), credentials })
       if (credentials !== options.credentials) {
         socket.end(
           "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 4\r\n\r\nno\r\n"
@@ -190,15 +198,15 @@ export const httpProxy = (
           http.emit("connection", secured)
         }
       }),
-      ({ port, sockets }) => ({ port, sockets, asked })
+      ({ port, sockets }) => ({ port, sockets, requests })
     )
   })
 
-/** A proxy that says what it is told, whatever it is asked: each part after so many octets of the client's. */
+/** A proxy that handles its connections as given. */
 export const hostileProxy = (onSocket: (socket: Net.Socket) => void) =>
-  Effect.map(listen(onSocket), ({ port, sockets }): RunningProxy => ({ port, sockets, asked: [] }))
+  Effect.map(listen(onSocket), ({ port, sockets }): RunningProxy => ({ port, sockets, requests: [] }))
 
-/** A proxy that gives each of its answers to the next octets of its client, and ends as it is told. */
+/** A proxy that sends its answers in turn, one for each read, and then ends the connection as given. */
 export const answering = (
   answers: ReadonlyArray<string | ReadonlyArray<number>>,
   end: (socket: Net.Socket) => void
@@ -214,7 +222,7 @@ export const answering = (
     })
   })
 
-/** The first octets of what was to be said, in as many answers as they take. */
+/** The first bytes of the answers, split as the answers are. */
 export const cutOff = (
   answers: ReadonlyArray<ReadonlyArray<number>>,
   length: number
@@ -224,11 +232,11 @@ export const cutOff = (
   return length < first.length ? [first.slice(0, length)] : [first, ...cutOff(others, length - first.length)]
 }
 
-/** Everything that a program could print of an error. */
+/** Everything that could be printed about an error. */
 export const printed = (error: Error): string =>
   `${inspect(error, { depth: Infinity, showHidden: true })} ${JSON.stringify(error)} ${String(error.stack)}`
 
-/** How a test makes a dialler of a proxy's port. */
+/** Makes a dialler from a proxy's port. */
 export type MakeDialler = (port: number) => Effect.Effect<Service, InvalidArgument>
 
 export const dialThrough = (
@@ -243,7 +251,7 @@ export const dialThrough = (
 const layerOf = (service: Service) =>
   Layer.mergeAll(Layer.succeed(SmtpSocket, service), NodeSmtp.layerTls, CapabilityCache.layerMemory)
 
-/** What holds for every kind of proxy. */
+/** The tests for every kind of proxy. */
 export const behavesAsADialler = (
   start: (options?: ProxyOptions) => Effect.Effect<RunningProxy, never, Scope.Scope>,
   make: MakeDialler
@@ -261,7 +269,7 @@ export const behavesAsADialler = (
           tlsOptions: { ca: server.certificates.ca, servername: "localhost" }
         }).pipe(Effect.provide(layerOf(yield* make(proxy.port))))
         yield* session.send({ from: "a@x.test", to: "ann@example.test", content: "Subject: x\r\n\r\nx\r\n" })
-        expect(proxy.asked).toMatchObject([
+        expect(proxy.requests).toMatchObject([
           { host: "mail.test", port: session.endpoint._tag === "Tcp" ? session.endpoint.port : 0 }
         ])
         expect(yield* server.accepted).toMatchObject([{ secure: tls !== "none" }])
@@ -273,7 +281,7 @@ export const behavesAsADialler = (
   it.scopedLive("loses no byte that follows the proxy's answer in the same write", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("250 later\r\n"))
-      const proxy = yield* start({ glued: "220 first\r\n" })
+      const proxy = yield* start({ afterAnswer: "220 first\r\n" })
       const connection = yield* dialThrough(yield* make(proxy.port), port)
       let text = ""
       while (!text.includes("later")) text += (yield* pullText(connection)) ?? ""
@@ -284,7 +292,7 @@ export const behavesAsADialler = (
   it.scopedLive("reads an answer that arrives byte by byte, and loses nothing after it", () =>
     Effect.gen(function* () {
       const { port } = yield* listen((socket) => socket.write("250 later\r\n"))
-      const proxy = yield* start({ glued: "220 first\r\n" })
+      const proxy = yield* start({ afterAnswer: "220 first\r\n" })
       const between = yield* listen((socket) => {
         const onward = Net.connect({ host: "127.0.0.1", port: proxy.port })
         onward.on("error", () => socket.destroy())
@@ -333,7 +341,7 @@ export const behavesAsADialler = (
       })
       yield* Effect.scoped(open).pipe(Effect.provide(layerOf(service)))
       expect(said).toBe("PROXY UNKNOWN\r\nEHLO client.test\r\nQUIT\r\n")
-      expect(proxy.asked).toMatchObject([{ host: "127.0.0.1", port }])
+      expect(proxy.requests).toMatchObject([{ host: "127.0.0.1", port }])
     })
   )
 
@@ -343,7 +351,7 @@ export const behavesAsADialler = (
       const proxy = yield* start({ names: ["xn--bcher-kva.test"] })
       const connection = yield* dialThrough(yield* make(proxy.port), port, { host: "b\u00fccher.test" })
       expect(yield* pullText(connection)).toBe("220 ready\r\n")
-      expect(proxy.asked).toMatchObject([{ host: "xn--bcher-kva.test", port }])
+      expect(proxy.requests).toMatchObject([{ host: "xn--bcher-kva.test", port }])
     })
   )
 
@@ -375,7 +383,7 @@ export const behavesAsADialler = (
   it.scopedLive("counts bytes that follow the answer as buffered, so that STARTTLS can refuse them", () =>
     Effect.gen(function* () {
       const { port } = yield* listen(() => undefined)
-      const proxy = yield* start({ glued: "220 first\r\n" })
+      const proxy = yield* start({ afterAnswer: "220 first\r\n" })
       const connection = yield* dialThrough(yield* make(proxy.port), port)
       yield* eventually(() => connection.buffered() === 11)
     })

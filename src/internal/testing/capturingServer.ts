@@ -5,11 +5,11 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { Credentials, Message, Path, ServerOptions, Service } from "./model.js"
 import { concat, toBytes, toText } from "./bytes.js"
-import { makeScripted } from "./scriptedServer.js"
+import type { Credentials, Message, Path, ServerOptions, Service } from "./model.js"
 import type { RecordedConnection, StepFailure } from "./recordedConnection.js"
 import { readContent, readCount, readLine } from "./recordedConnection.js"
+import { makeScripted } from "./scriptedServer.js"
 import { unflushedStep } from "./steps.js"
 
 export const defaultCapabilities: ReadonlyArray<string> = [

@@ -13,8 +13,8 @@ import type {
   SmtpSocket
 } from "../../SmtpSocket.js"
 import type { TlsUpgrade } from "../../TlsUpgrade.js"
-import type { ScriptFailure } from "./scriptFailure.js"
 import type { ScriptStep } from "./recordedConnection.js"
+import type { ScriptFailure } from "./scriptFailure.js"
 
 /**
  * The server side of a dialogue. Build it with `script` and the steps of this module, each of which is a script itself.

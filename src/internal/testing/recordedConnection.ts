@@ -1,7 +1,6 @@
 /** The server's end of a scripted connection: records both sides, and reads lines, contents and counted bytes. */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
-import type { Content, ServerConnection, ServerUpgrade } from "./model.js"
 import { describeCause } from "../effect/cause.js"
 import {
   ByteBuffer,
@@ -13,6 +12,7 @@ import {
   showBytes,
   unstuff
 } from "./bytes.js"
+import type { Content, ServerConnection, ServerUpgrade } from "./model.js"
 
 export interface StepFailure {
   readonly reason: "Mismatch" | "ClientLeft" | "Effect"

@@ -10,6 +10,11 @@ import * as CapabilityCache from "../../CapabilityCache.js"
 import { ConnectError } from "../../SmtpError.js"
 import type { Endpoint, Service as SocketService } from "../../SmtpSocket.js"
 import { formatEndpoint, SmtpSocket } from "../../SmtpSocket.js"
+import { describeCause } from "../effect/cause.js"
+import { withOwnLimit } from "../effect/ownLimit.js"
+import { forkScope } from "../effect/scope.js"
+import { concat, toText } from "./bytes.js"
+import { makePair } from "./memoryConnection.js"
 import type {
   ConnectionRecord,
   Script,
@@ -18,14 +23,9 @@ import type {
   Scripts,
   ServerConnection
 } from "./model.js"
-import { describeCause } from "../effect/cause.js"
-import { withOwnLimit } from "../effect/ownLimit.js"
-import { forkScope } from "../effect/scope.js"
-import { concat, toText } from "./bytes.js"
-import { makePair } from "./memoryConnection.js"
 import { layerTls } from "./pretendedTls.js"
+import { drain, RecordedConnection, runSteps, transcriptOf } from "./recordedConnection.js"
 import { ScriptFailure } from "./scriptFailure.js"
-import { drain, runSteps, RecordedConnection, transcriptOf } from "./recordedConnection.js"
 
 interface ConnectionScript {
   readonly script: Script

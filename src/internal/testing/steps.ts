@@ -1,9 +1,9 @@
 /** The steps of a script. SmtpTest documents them. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Handler, ReplyOptions, Script } from "./model.js"
 import { describeCause } from "../effect/cause.js"
 import { concat, showBytes, toBytes, toText } from "./bytes.js"
+import type { Handler, ReplyOptions, Script } from "./model.js"
 import type { ScriptStep, RecordedConnection } from "./recordedConnection.js"
 import { readContent, readExactly, readLine, runSteps } from "./recordedConnection.js"
 
