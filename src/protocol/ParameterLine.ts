@@ -38,6 +38,10 @@ export interface ParameterSet<P, Q = P> {
    * `["BODY=8BITMIME", "SMTPUTF8"]`. A text without a typed field becomes `extra`.
    */
   readonly read: (parameters: P | ReadonlyArray<string>, field: string) => Q | Invalid
+  /** Whether no parameter is given. */
+  readonly isEmpty: (parameters: P) => boolean
+  /** The parameters alone, of an object that holds more. */
+  readonly pick: (parameters: P) => Q
 }
 
 interface WithExtra {
@@ -118,7 +122,10 @@ const syntaxFault = (keyword: string, value: string | undefined): string | undef
     : "has a value with a space, =, or a character other than printable ASCII"
 }
 
-const renderExtra = ({ extension, keyword, value }: ExtraParameter, context: Context): Rendered => {
+const renderExtra = (
+  { extension, keyword, value }: ExtraParameter,
+  context: Context
+): string | Unsupported => {
   const required = extension ?? registered.get(keyword.toUpperCase())
   const missing = required === undefined ? undefined : lacking(context, [required], keyword)
   return missing ?? (value === undefined ? keyword : `${keyword}=${value}`)
@@ -145,9 +152,13 @@ const parameterSet = <T extends object>(
   conflict?: (parameters: T, field: string) => Invalid | undefined
 ): ParameterSet<T & WithExtra, Partial<T> & WithExtra> => {
   type P = T & WithExtra
-  type Into = Draft<T> & { extra?: ReadonlyArray<ExtraParameter> }
+  type Into = Draft<T> & { extra?: ReadonlyArray<ExtraParameter> | undefined }
   const applied: Array<AppliedRow<T>> = []
-  for (const name in rows) applied.push(applyRow(name, rows[name]))
+  const names: Array<keyof T> = []
+  for (const name in rows) {
+    applied.push(applyRow(name, rows[name]))
+    names.push(name)
+  }
   const byKeyword = new Map(applied.map((row) => [row.keyword, row]))
 
   const findFault = (extra: ReadonlyArray<ExtraParameter>, field: string): Invalid | undefined => {
@@ -165,23 +176,29 @@ const parameterSet = <T extends object>(
   }
 
   const render: ParameterSet<P>["render"] = (parameters, context, field) => {
-    const { extra } = parameters
     let text = ""
     let lacks: Unsupported | undefined
-    const add = (part: Rendered): Invalid | undefined => {
-      if (typeof part === "string") text += ` ${part}`
-      else if (part?._tag === "Invalid") return part
-      else lacks ??= part
-      return undefined
-    }
     for (const row of applied) {
-      const wrong = add(row.render(parameters, context, field))
-      if (wrong !== undefined) return wrong
+      const part = row.render(parameters, context, field)
+      if (part === undefined) continue
+      if (typeof part === "string") text += ` ${part}`
+      else if (part._tag === "Invalid") return part
+      else lacks ??= part
     }
+    const { extra } = parameters
     const wrong = conflict?.(parameters, field) ?? (extra && findFault(extra, field))
     if (wrong !== undefined) return wrong
-    for (const each of extra ?? []) add(renderExtra(each, context))
+    for (const each of extra ?? []) {
+      const part = renderExtra(each, context)
+      if (typeof part === "string") text += ` ${part}`
+      else lacks ??= part
+    }
     return lacks ?? text
+  }
+
+  const isEmpty = (parameters: P): boolean => {
+    for (const name of names) if (parameters[name] !== undefined) return false
+    return parameters.extra === undefined
   }
 
   const lineLimit = (parameters: P): number => {
@@ -195,7 +212,7 @@ const parameterSet = <T extends object>(
   }
 
   const line: ParameterSet<P>["line"] = (path, parameters, context, field) => {
-    const rendered = render(parameters, context, field)
+    const rendered = isEmpty(parameters) ? "" : render(parameters, context, field)
     if (typeof rendered !== "string") return rendered
     const text = `${command}:${path}${rendered}`
     // A UTF-16 unit is three bytes of UTF-8 at most.
@@ -245,6 +262,13 @@ const parameterSet = <T extends object>(
     render,
     lineLimit,
     line,
+    isEmpty,
+    pick: (parameters) => {
+      const picked: Into = {}
+      for (const name of names) picked[name] = parameters[name]
+      if (parameters.extra !== undefined) picked.extra = parameters.extra
+      return picked
+    },
     read: (parameters, field) => {
       const read: Into = {}
       return (isTexts(parameters) ? parse(parameters, read, field) : copy(parameters, read, field)) ?? read

@@ -72,6 +72,8 @@ const fingerprint = (value: unknown): string => {
     .join()}}`
 }
 
+const noParameters: RecipientParameters = {}
+
 const parseRecipient = (address: string, position: number): Mailbox | Invalid =>
   Mailboxes.parsePlain(address) ?? Mailboxes.parseForwardPath(address, `to[${position}]`)
 
@@ -88,9 +90,10 @@ export const readEnvelope = (
     string,
     { mailbox: Mailbox; parameters: RecipientParameters; positions: Array<number> }
   >()
-  for (const [position, { address, ...own }] of to.entries()) {
-    const mailbox = parseRecipient(address, position)
+  for (const [position, input] of to.entries()) {
+    const mailbox = parseRecipient(input.address, position)
     if (isInvalid(mailbox)) return mailbox
+    const own = recipientParameters.isEmpty(input) ? noParameters : recipientParameters.pick(input)
     const identity = Mailboxes.identity(mailbox)
     const known = byIdentity.get(identity)
     if (known === undefined) {
