@@ -79,19 +79,6 @@ export type { Envelope } from "./internal/mail/envelope.js"
  *
  * Use `make`. The constructor checks nothing; `content` and `submission` do.
  *
- * @example
- * ```ts
- * import * as Effect from "effect/Effect"
- * import * as MailMessage from "effect-smtplib/MailMessage"
- *
- * const withSubject = (message: MailMessage.MailMessage, subject: string) =>
- *   new MailMessage.MailMessage({ ...message, subject })
- *
- * const message = MailMessage.make({ from: "app@example.com", to: "ann@example.net", text: "Hello.\n" }).pipe(
- *   Effect.map((message) => withSubject(message, "Hello"))
- * )
- * ```
- *
  * @since 0.1.0
  * @category models
  */

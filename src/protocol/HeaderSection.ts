@@ -1,25 +1,24 @@
 /**
- * The header section of a message as octets: where it ends and which fields it has (RFC 5322 section 2.2), and
- * whether any header section of a message, those of its MIME parts included, goes beyond ASCII (RFC 6532). It decodes
- * no field, builds no tree of parts, and changes nothing.
+ * Finds the fields and the end of a header section (RFC 5322 section 2.2), and tells whether any header section of a
+ * message, those of its MIME parts included, goes beyond ASCII (RFC 6532). Decodes no field and changes nothing.
  */
 
 /** A field of the header section, folded lines included. */
 export interface Field {
-  /** The name as it is written, in ASCII; of a line without a colon, the line. */
+  /** The name as it is written; the whole line if it has no colon. */
   readonly name: string
-  /** What follows the colon, folds included, one character for each octet. */
+  /** What follows the colon, folds included, one character per octet. */
   readonly body: string
   /** Where the field begins. */
   readonly start: number
-  /** Where the next field begins: behind the last line end of this one. */
+  /** Where the next field begins. */
   readonly end: number
 }
 
 /** The header section at the beginning of a message. */
 export interface Section {
   readonly fields: ReadonlyArray<Field>
-  /** Octets up to the empty line that ends the section, which is not counted. */
+  /** Octets before the empty line that ends the section. */
   readonly length: number
 }
 
@@ -31,7 +30,7 @@ const colon = ":"
 
 const sliceLength = 8192
 
-/** A string with one character for each octet. */
+/** A string with one character per octet. */
 export const toLatin1 = (octets: Uint8Array): string => {
   let text = ""
   for (let start = 0; start < octets.length; start += sliceLength) {
@@ -40,14 +39,10 @@ export const toLatin1 = (octets: Uint8Array): string => {
   return text
 }
 
-/** The octets of a string that has one character for each. */
 export const fromLatin1 = (text: string): Uint8Array =>
   Uint8Array.from(text, (character) => character.charCodeAt(0))
 
-/**
- * The text without spaces and tabs at its end. A pattern would take a time that grows with the square of their number
- * where they are not at the end.
- */
+/** The text without spaces and tabs at its end. A regular expression would take quadratic time on runs inside. */
 export const trimEnd = (text: string): string => {
   let end = text.length
   while (end > 0 && isWhiteSpace(text.charCodeAt(end - 1))) end--
@@ -73,8 +68,8 @@ const makeField = (octets: Uint8Array, start: number, textEnd: number, end: numb
 }
 
 /**
- * Reads the header section. CRLF, bare CR and bare LF all end a line, as they will once the content is canonical.
- * `undefined` if the octets are not `complete` and the section may go on behind them.
+ * Reads the header section. CRLF, bare CR and bare LF all end a line, as they do once the content is canonical. Returns
+ * `undefined` if the section may continue after the octets, unless they are `complete`.
  */
 export const read = (octets: Uint8Array, complete: boolean): Section | undefined => {
   const fields: Array<Field> = []
@@ -86,7 +81,7 @@ export const read = (octets: Uint8Array, complete: boolean): Section | undefined
   }
   while (position < octets.length) {
     const { end, next } = lineAt(octets, position)
-    // The octet behind the line end says whether this was half of a CRLF, and whether the field is continued.
+    // The octet after the line end may be the second half of a CRLF, or continue the field.
     if (!complete && next >= octets.length) return undefined
     if (end === position) break
     if (!isWhiteSpace(octets[position]) || position === 0) {
@@ -111,7 +106,7 @@ export const unfold = (body: string): string => trimEnd(body.replace(/[\r\n]/g, 
 /** The header section of a message, with the octets that came with it. */
 export interface Gathered {
   readonly section: Section
-  /** From the beginning of the message; behind the section whatever the last piece brought. */
+  /** From the beginning of the message; after the section whatever the last piece brought. */
   readonly octets: Uint8Array
 }
 
@@ -121,47 +116,41 @@ export interface Gatherer {
   readonly push: (octets: Uint8Array) => Gathered | undefined
   /** The section of a message that has no more octets. */
   readonly end: () => Gathered
-  /** Octets that are held. */
+  /** How many octets are held. */
   readonly held: () => number
 }
 
 const firstCapacity = 4096
 
-/**
- * A gatherer that reads the section once, when the empty line that ends it has come, however small the pieces are.
- */
+const isLineEnd = (octet: number | undefined): boolean => octet === CR || octet === LF
+
+/** Whether an empty line begins after the octet at `from`, or is the first. */
+const hasEmptyLine = (octets: Uint8Array, from: number): boolean => {
+  if (from === 0 && isLineEnd(octets[0])) return true
+  for (let at = from; at + 1 < octets.length; at++) {
+    const pair = octets[at] === CR && octets[at + 1] === LF
+    if (isLineEnd(octets[at]) && isLineEnd(octets[at + 1]) && !pair) return true
+  }
+  return false
+}
+
+/** A gatherer that reads the section once, when its empty line has come, so that small pieces cost no more. */
 export const makeGatherer = (): Gatherer => {
   let buffer = new Uint8Array(firstCapacity)
   let length = 0
-  let lineIsEmpty = true
-  let behindCarriageReturn = false
   let emptyLineSeen = false
-
-  const append = (octets: Uint8Array): void => {
-    if (length + octets.length > buffer.length) {
-      const larger = new Uint8Array(2 * (length + octets.length))
-      larger.set(buffer.subarray(0, length))
-      buffer = larger
-    }
-    buffer.set(octets, length)
-    length += octets.length
-  }
-
-  const look = (octet: number): void => {
-    const secondHalf = octet === LF && behindCarriageReturn
-    behindCarriageReturn = octet === CR
-    if (secondHalf) return
-    const endsLine = octet === CR || octet === LF
-    if (endsLine && lineIsEmpty) emptyLineSeen = true
-    lineIsEmpty = endsLine
-  }
-
   const held = (): Uint8Array => buffer.subarray(0, length)
-
   return {
     push: (octets) => {
-      append(octets)
-      for (let index = 0; index < octets.length && !emptyLineSeen; index++) look(octets[index] ?? 0)
+      const from = Math.max(0, length - 1)
+      if (length + octets.length > buffer.length) {
+        const larger = new Uint8Array(2 * (length + octets.length))
+        larger.set(held())
+        buffer = larger
+      }
+      buffer.set(octets, length)
+      length += octets.length
+      emptyLineSeen ||= hasEmptyLine(held(), from)
       const section = emptyLineSeen ? read(held(), false) : undefined
       return section === undefined ? undefined : { section, octets: held() }
     },
@@ -170,7 +159,7 @@ export const makeGatherer = (): Gatherer => {
   }
 }
 
-/** Looks at a message piece by piece, whatever the pieces are. */
+/** Looks at a message piece by piece. */
 export interface Inspector {
   /** Octets with canonical line ends. */
   readonly push: (octets: Uint8Array) => void
@@ -178,10 +167,10 @@ export interface Inspector {
   readonly nonAscii: () => boolean
 }
 
-// Nobody nests parts as deep, and each level costs time with each line that looks like a delimiter.
+// Each level costs time for each line that looks like a delimiter.
 const deepest = 100
 
-// Enough of a line to tell a delimiter (RFC 2046 section 5.1.1) and to read the parameter that names it.
+// Enough of a line to recognise a delimiter (RFC 2046 section 5.1.1) and to read the parameter that names it.
 const keptOfLine = 4096
 
 const boundaryOf = (contentType: string): string | undefined => {
@@ -191,9 +180,8 @@ const boundaryOf = (contentType: string): string | undefined => {
 }
 
 /**
- * An inspector of every header section of a message. It follows the delimiters of multipart types and enters
- * message/rfc822 and message/global, which may not be encoded; what is encoded is not looked into, nor are parts that
- * are nested more than a hundred deep.
+ * Inspects every header section of a message: follows the delimiters of multipart types, and enters message/rfc822 and
+ * message/global unless they are encoded. Ignores parts that are nested more than a hundred deep.
  */
 export const makeInspector = (): Inspector => {
   let inHeader = true
@@ -249,11 +237,6 @@ export const makeInspector = (): Inspector => {
     return true
   }
 
-  const line = (text: string): void => {
-    if (delimiterLine(text)) return
-    if (inHeader) headerLine(text)
-  }
-
   const keep = (octets: Uint8Array): void => {
     if (inHeader && !highBit) highBit = octets.some((octet) => octet > 127)
     if (kept.length < keptOfLine) kept += toLatin1(octets.subarray(0, keptOfLine - kept.length))
@@ -264,7 +247,8 @@ export const makeInspector = (): Inspector => {
       let start = 0
       for (let at = octets.indexOf(LF); at !== -1; at = octets.indexOf(LF, start)) {
         keep(octets.subarray(start, at))
-        line(kept.replace(/\r$/, ""))
+        const line = kept.replace(/\r$/, "")
+        if (!delimiterLine(line) && inHeader) headerLine(line)
         kept = ""
         highBit = false
         start = at + 1

@@ -6,18 +6,13 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Readable } from "node:stream"
+import { finished, Readable } from "node:stream"
 
 const close = (readable: Readable): Effect.Effect<void> =>
   Effect.async((resume) => {
-    if (readable.closed) {
-      resume(Effect.void)
-      return
-    }
-    readable.once("close", () => {
+    finished(readable.destroy(), () => {
       resume(Effect.void)
     })
-    readable.destroy()
   })
 
 /**
