@@ -9,7 +9,7 @@ import { makeInsertions, place, scan, sliceLength } from "./content/Scan.js"
 
 export type { ContentViolation, Facts, Options } from "./content/Facts.js"
 
-export { defaultOptions, isContentViolation, maximumLineLength } from "./content/Facts.js"
+export { defaultOptions } from "./content/Facts.js"
 
 export { sliceLength } from "./content/Scan.js"
 
@@ -99,17 +99,6 @@ export const makeEncoder = (
   return { push, end, facts: () => factsOf(state, options) }
 }
 
-/** Looks at content in memory once, without a copy of it. */
-export const inspect = (octets: Uint8Array, options: Options): Facts | ContentViolation => {
-  const state = makeState()
-  const insertions = makeInsertions()
-  for (let start = 0; start < octets.length; start += sliceLength) {
-    scan(state, octets, start, Math.min(start + sliceLength, octets.length), insertions, false)
-  }
-  finish(state)
-  return violationOf(state, options) ?? factsOf(state, options)
-}
-
 /** Canonical content in memory. */
 export interface Canonical {
   readonly facts: Facts
@@ -122,36 +111,20 @@ export interface Canonical {
   readonly withEndOfData: Uint8Array
 }
 
+/** What has to be free behind the content in memory that is given away. */
+export const ownedRoom = 5
+
 /**
  * A canonical copy of content in memory, made in one pass over small content and in two over large. `allocate` gives
- * an array of exactly the length asked for, whatever its octets; all are overwritten.
+ * an array of exactly the length asked for, whatever its octets; all are overwritten. `owned` is memory that begins with
+ * the octets, has `ownedRoom` octets behind them, and is not used again by the caller: then nothing is copied unless an
+ * octet has to be put in between.
  */
 export const canonicalise = (
   octets: Uint8Array,
   options: Options,
-  allocate: (length: number) => Uint8Array = allocateZeroed
-): Canonical | ContentViolation => canonicalCopy(octets, undefined, options, allocate)
-
-/** What has to be free behind content for `canonicaliseOwned`. */
-export const ownedRoom = 5
-
-/**
- * The same for the first `length` octets of memory that nobody else will use again, and that has `ownedRoom` octets
- * behind them: they are only copied where an octet has to be put in between them.
- */
-export const canonicaliseOwned = (
-  memory: Uint8Array,
-  length: number,
-  options: Options,
-  allocate: (length: number) => Uint8Array = allocateZeroed
-): Canonical | ContentViolation => canonicalCopy(memory.subarray(0, length), memory, options, allocate)
-
-/** `owned` is memory that may be given out, and begins with the octets. */
-const canonicalCopy = (
-  octets: Uint8Array,
-  owned: Uint8Array | undefined,
-  options: Options,
-  allocate: (length: number) => Uint8Array
+  allocate: (length: number) => Uint8Array = allocateZeroed,
+  owned?: Uint8Array
 ): Canonical | ContentViolation => {
   const state = makeState()
   const insertions = makeInsertions()

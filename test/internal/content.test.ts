@@ -713,7 +713,8 @@ describe("peek", () => {
     Effect.gen(function* () {
       const prepared = yield* prepareStream(Stream.make(octets("Subject: \xff\n"), octets("\n.b")))
       const peek = yield* prepared.peek(1024)
-      expect(peek).toEqual({ ended: true, facts: Encoding.inspect(octets("Subject: \xff\n\n.b"), options) })
+      const known = Encoding.canonicalise(octets("Subject: \xff\n\n.b"), options)
+      expect(peek).toEqual({ ended: true, facts: "_tag" in known ? known : known.facts })
       const { sink, wire } = recorder()
       yield* prepared.run(data, sink)
       expect(wire()).toBe(Buffer.from("Subject: \xff\r\n\r\n..b\r\n.\r\n", "latin1").toString("latin1"))

@@ -13,6 +13,13 @@ const join = (arrays: ReadonlyArray<Uint8Array>): Uint8Array =>
 
 const lenient: Content.Options = { ...Content.defaultOptions, allowNul: true }
 
+const isContentViolation = (value: object): value is Content.ContentViolation => "_tag" in value
+
+const inspect = (bytes: Uint8Array, options: Content.Options): Content.Facts | Content.ContentViolation => {
+  const result = Content.canonicalise(bytes, options)
+  return isContentViolation(result) ? result : result.facts
+}
+
 type Wire = { readonly wire: Uint8Array; readonly facts: Content.Facts }
 
 const encodePieces = (
@@ -24,11 +31,11 @@ const encodePieces = (
   const out: Array<Uint8Array> = []
   for (const piece of pieces) {
     const encoded = encoder.push(piece)
-    if (Content.isContentViolation(encoded)) return encoded
+    if (isContentViolation(encoded)) return encoded
     out.push(...encoded)
   }
   const end = encoder.end()
-  if (Content.isContentViolation(end)) return end
+  if (isContentViolation(end)) return end
   return { wire: join([...out, ...end]), facts: encoder.facts() }
 }
 
@@ -38,13 +45,13 @@ const encode = (framing: Content.Framing, input: string, options?: Content.Optio
 }
 
 const reasonOf = (input: string, options: Partial<Content.Options>): string | undefined => {
-  const result = Content.inspect(octets(input), { ...Content.defaultOptions, ...options })
-  return Content.isContentViolation(result) ? result.reason : undefined
+  const result = inspect(octets(input), { ...Content.defaultOptions, ...options })
+  return isContentViolation(result) ? result.reason : undefined
 }
 
 const factsOf = (input: string, options: Content.Options = lenient): Content.Facts => {
-  const result = Content.inspect(octets(input), options)
-  if (Content.isContentViolation(result)) throw new Error(result.detail)
+  const result = inspect(octets(input), options)
+  if (isContentViolation(result)) throw new Error(result.detail)
   return result
 }
 
@@ -193,9 +200,9 @@ describe("makeEncoder", () => {
   it("holds a CR at the end of a chunk until the next octet says what it is", () => {
     const encoder = Content.makeEncoder("bdat", lenient)
     const first = encoder.push(octets("a\r"))
-    expect(Content.isContentViolation(first) ? first : text(join(first))).toBe("a")
+    expect(isContentViolation(first) ? first : text(join(first))).toBe("a")
     const second = encoder.push(octets("\nb"))
-    expect(Content.isContentViolation(second) ? second : text(join(second))).toBe("\r\nb")
+    expect(isContentViolation(second) ? second : text(join(second))).toBe("\r\nb")
     expect(encoder.facts().changed).toBe(false)
   })
 
@@ -349,7 +356,7 @@ describe("inspect", () => {
         const memory = new Uint8Array(offset + input.length + 3).fill(LF)
         memory.set(input, offset)
         const view = memory.subarray(offset, offset + input.length)
-        expect(Content.inspect(view, lenient)).toEqual(naive(input).facts)
+        expect(inspect(view, lenient)).toEqual(naive(input).facts)
       }),
       { numRuns: 2000 }
     )
@@ -402,7 +409,7 @@ describe("inspect", () => {
   })
 
   it("says in which line the fault is", () => {
-    expect(Content.inspect(octets("a\r\nb\0\r\n"), Content.defaultOptions)).toMatchObject({
+    expect(inspect(octets("a\r\nb\0\r\n"), Content.defaultOptions)).toMatchObject({
       detail: "line 2 holds a NUL octet; encode it, or set allowNul"
     })
   })
@@ -469,7 +476,7 @@ describe("canonicalise", () => {
   })
 })
 
-describe("canonicaliseOwned", () => {
+describe("canonicalise with memory of its own", () => {
   it("gives what canonicalise gives, and touches no more than the room behind the content", () => {
     FastCheck.assert(
       FastCheck.property(anyInput, FastCheck.boolean(), (input, binary) => {
@@ -477,7 +484,7 @@ describe("canonicaliseOwned", () => {
         const memory = new Uint8Array(input.length + Content.ownedRoom + 4).fill(0xaa)
         memory.set(input)
         const owned = memory.subarray(0, input.length + Content.ownedRoom)
-        const result = Content.canonicaliseOwned(owned, input.length, options)
+        const result = Content.canonicalise(owned.subarray(0, input.length), options, undefined, owned)
         expect(result).toEqual(Content.canonicalise(Uint8Array.from(input), options))
         expect(Array.from(memory.subarray(-4))).toEqual([0xaa, 0xaa, 0xaa, 0xaa])
       }),
@@ -488,7 +495,7 @@ describe("canonicaliseOwned", () => {
   it("does not copy content that is canonical, or lacks nothing but its final CRLF", () => {
     for (const content of ["a\r\n", "a", "a\r\n".repeat(40_000)]) {
       const memory = octets(`${content}-----`)
-      const result = Content.canonicaliseOwned(memory, content.length, lenient)
+      const result = Content.canonicalise(memory.subarray(0, content.length), lenient, undefined, memory)
       expect("_tag" in result || result.withEndOfData.buffer === memory.buffer).toBe(true)
     }
   })

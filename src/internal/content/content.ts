@@ -111,7 +111,7 @@ const canonicaliseText = (text: string, options: PrepareOptions): Canonical | Co
   const length = Buffer.byteLength(text, "utf8")
   const memory = Buffer.allocUnsafe(length + Encoding.ownedRoom)
   memory.write(text, 0, "utf8")
-  return Encoding.canonicaliseOwned(memory, length, options, allocate)
+  return Encoding.canonicalise(memory.subarray(0, length), options, allocate, memory)
 }
 
 /**

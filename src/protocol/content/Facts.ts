@@ -60,9 +60,6 @@ export const defaultOptions: Options = {
   binary: false
 }
 
-export const isContentViolation = (value: unknown): value is ContentViolation =>
-  typeof value === "object" && value !== null && "_tag" in value && value._tag === "ContentViolation"
-
 /** Octets of the longest line that RFC 5321 lets a client rely on, without its CRLF. */
 export const maximumLineLength = 998
 
