@@ -1,7 +1,6 @@
 /**
- * Many messages, over sessions that it keeps: the service that a backend depends on. It bounds sessions and queue,
- * replaces sessions that end, goes to another relay, tries again what may be tried again, and accounts for every
- * recipient. What is on the wire is the business of SmtpSession.
+ * Sends many messages over a pool of sessions: the service that a backend depends on. A client bounds its sessions and
+ * its queue, replaces sessions that end, fails over to other relays, retries, and reports one outcome per recipient.
  *
  * @since 0.1.0
  */
@@ -28,7 +27,7 @@ import type { Keyed, Submission } from "./SmtpSubmission.js"
 import type { TlsUpgrade } from "./TlsUpgrade.js"
 
 /**
- * A client.
+ * The service of a client.
  *
  * @since 0.1.0
  * @category tags
@@ -36,7 +35,7 @@ import type { TlsUpgrade } from "./TlsUpgrade.js"
 export class SmtpClient extends Context.Tag("effect-smtplib/SmtpClient")<SmtpClient, Service>() {}
 
 /**
- * A server to send through. Its options override those of the client.
+ * A server to send through. Its session options override those of the client.
  *
  * @since 0.1.0
  * @category models
@@ -49,11 +48,7 @@ export interface Relay extends SmtpSession.Options {
 }
 
 /**
- * When the client retries recipients that were refused temporarily or not sent to.
- *
- * - `"off"`: never
- * - `"briefly"` (default): `retryBriefly`
- * - `"greylisted"`: `retryGreylisted`
+ * How to retry what was refused temporarily or not sent: never, as `retryBriefly` or `retryGreylisted`, or by options.
  *
  * @since 0.1.0
  * @category models
@@ -61,60 +56,55 @@ export interface Relay extends SmtpSession.Options {
 export type Retry = "off" | "briefly" | "greylisted" | RetryOptions
 
 /**
- * How the client retries.
- *
  * @since 0.1.0
  * @category models
  */
 export interface RetryOptions {
-  /** When the next attempt is made, if any; its input is the receipt of the attempts so far. Default `"briefly"`. */
+  /** Its input is the receipt before the next attempt. Default `"briefly"`. */
   readonly schedule?: "off" | "briefly" | "greylisted" | Schedule.Schedule<unknown, Receipt> | undefined
-  /** Retries after `Unknown` too, so that recipients may get the message twice. Default false. */
+  /** Retries after `Unknown` too, which can deliver a message twice. Default false. */
   readonly mayDuplicate?: boolean | undefined
 }
 
 /**
- * The options of a client, and those of its sessions.
+ * Options of the sessions at every relay, and of the client.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends SmtpSession.Options {
-  /** Several relays, instead of `host` or `path`. The other options are the defaults of every relay. */
+  /** Several relays, instead of `host` or `path`. The session options beside them are defaults for all relays. */
   readonly relays?: ReadonlyArray<Relay> | undefined
-  /** Sessions open at once, those that are being closed included. Default 5. */
+  /** How many sessions may be open at once, including those that are being closed. Default 5. */
   readonly maxSessions?: number | undefined
-  /** Messages that may wait for a session; one more fails with `ClientUnavailable`. Default: no bound, senders wait. */
+  /** How many messages may wait for a session; one more is `ClientUnavailable`. Default: no bound, senders wait. */
   readonly maxWaiting?: number | undefined
-  /** Messages that a session sends before it is replaced. Default 1000. */
+  /** How many messages a session carries before it is replaced. Default 1000. */
   readonly maxMessages?: number | undefined
-  /** How long a session is used; with zero each message gets a session of its own. Default 15 minutes. */
+  /** How long a session is used. Zero opens a session for each message. Default 15 minutes. */
   readonly maxAge?: Duration.DurationInput | undefined
-  /**
-   * How long an idle session is kept; choose less than the server does. With zero a session is closed as soon as no message
-   * waits for it. Default 30 seconds.
-   */
+  /** How long an idle session is kept; choose less than the server does. Default 30 seconds. */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** Longest pause after a relay failed; pauses begin at half a second and double. Default 30 seconds. */
+  /** The longest backoff after a relay has failed; the first is half a second. Default 30 seconds. */
   readonly maxPause?: Duration.DurationInput | undefined
-  /** When the client retries. Default `"briefly"`. */
+  /** Default `"briefly"`. */
   readonly retry?: Retry | undefined
-  /** Key under which an SmtpRateLimit, if provided, counts messages. Default: the host of the first relay. */
+  /** The key under which an SmtpRateLimit, if provided, counts messages. Default: the host of the first relay. */
   readonly rateLimitKey?: string | undefined
-  /** Time limit of a send without its own: waits, attempts and pauses together. Default: none. */
+  /** The limit of a send that gives none of its own. Default: none. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** How long closing the client waits for messages in flight. Default 30 seconds. */
+  /** How long messages in flight may take when the client closes. Default 30 seconds. */
   readonly shutdownTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * Options beside a URL, which override those in it.
+ * Options that override those of a URL.
  *
  * @since 0.1.0
  * @category models
  */
 export interface UrlOptions extends Options {
-  /** Password of the user in the URL. */
+  /** The password of the user that the URL names. */
   readonly password?: Redacted.Redacted | undefined
 }
 
@@ -127,7 +117,7 @@ export interface UrlOptions extends Options {
 export type NotSentCause = SmtpSession.NotSentCause | SmtpSession.SetupError | ClientUnavailable
 
 /**
- * The account of one message over all its attempts.
+ * The outcomes of one message after all its attempts.
  *
  * @since 0.1.0
  * @category models
@@ -143,7 +133,7 @@ export type Receipt = AnyReceipt<NotSentCause>
 export type Outcome = AnyOutcome<NotSentCause>
 
 /**
- * What a send can fail with, besides the content's own errors.
+ * What `send` can fail with, besides the errors of the content.
  *
  * @since 0.1.0
  * @category models
@@ -151,7 +141,7 @@ export type Outcome = AnyOutcome<NotSentCause>
 export type SendError = SmtpSession.SendError | SmtpSession.SetupError | ClientUnavailable
 
 /**
- * What a check can fail with.
+ * What `check` can fail with.
  *
  * @since 0.1.0
  * @category models
@@ -163,7 +153,7 @@ export type CheckError = SmtpSession.SetupError | CommandRefused | Disconnection
  * @category models
  */
 export interface SendOptions {
-  /** In place of the client's. */
+  /** Overrides that of the client. */
   readonly retry?: Retry | undefined
 }
 
@@ -173,22 +163,21 @@ export interface SendOptions {
  */
 export interface SendAllOptions extends SendOptions {
   /**
-   * How many messages may be under way at once, at least one, those that wait between attempts included. Default:
-   * twice as many as the client's sessions take. Whatever it is, were it `Infinity`, no message begins while twice the
-   * octets of the sessions' windows are under way. What is no whole number is `InvalidArgument` for every submission.
+   * How many messages may be in flight, including those that wait for a retry; at least 1. Default: twice as many as the
+   * sessions take at once. Content in flight is bounded as well, to twice the windows of the sessions.
    */
   readonly concurrency?: number | undefined
 }
 
 /**
- * What a client has at a moment.
+ * The sessions and the queue of a client at one moment.
  *
  * @since 0.1.0
  * @category models
  */
 export interface State {
   readonly isClosed: boolean
-  /** Sessions, those that are being closed included. */
+  /** Sessions, including those that are being closed. */
   readonly open: number
   readonly idle: number
   /** Sessions that are being opened. */
@@ -206,7 +195,7 @@ export interface RelayState {
   /** Host and port, or the path. */
   readonly name: string
   readonly priority: number
-  /** Whether sessions can be expected there: some are open, or nothing has failed lately. */
+  /** Whether the relay is in use: sessions are open, or nothing has failed lately. */
   readonly isTrusted: boolean
   readonly open: number
   readonly idle: number
@@ -214,58 +203,54 @@ export interface RelayState {
 }
 
 /**
- * A client, for any number of fibers at once.
+ * A client, for any number of concurrent fibers.
  *
- * Interruption: who waits gives up the place, and nothing was sent. Who is interrupted in the middle of a message does
- * not send it, if it was not complete; what became of a complete one is told to `onOutcome` as soon as it is known.
- * `onOutcome` hears of every message that was interrupted on its way, once. The session is used by nobody else before
- * it has proven clean, which takes a NOOP.
+ * Interruption: an interrupted waiter leaves the queue, and nothing is sent. A message that is interrupted in flight is
+ * not sent if it was not complete; if it was, `onOutcome` gets the outcome as soon as it is known. `onOutcome` runs
+ * once for every interrupted message. The session is used again after a NOOP has proven it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
   /**
-   * `deliver` that fails when nobody was accepted, with the cause behind the most doubtful outcome. What may be tried
-   * again was tried again, by `retry`: do not wrap it in `Effect.retry` or `Effect.timeout`, which cannot know what
-   * had left. `timeout` in the submission covers waiting, every attempt and the pauses between them.
+   * Sends a message, and fails if no recipient was accepted, with the cause behind the most doubtful outcome.
+   *
+   * `retry` retries what is safe to retry, and the submission's `timeout` covers waits, attempts and pauses. Do not wrap
+   * `send` in `Effect.retry` or `Effect.timeout`, which cannot tell what was sent already.
    */
   readonly send: <E = never, R = never>(
     submission: Submission<E, R>,
     options?: SendOptions
   ) => Effect.Effect<Receipt, SendError | NoInfer<E>, NoInfer<R>>
   /**
-   * Sends a message and accounts for every recipient: one outcome each, in the order given. It fails only for what is
-   * wrong locally (`InvalidArgument`) and for the content's own errors; all that relays, connections and the client
-   * itself can do is in the receipt.
+   * Sends a message and reports one outcome per recipient, in the order given. Fails only with `InvalidArgument` and with
+   * the errors of the content: what relays, connections and the client do is in the receipt.
    *
-   * The message is the same in every attempt: its octets are given once, or a stream is run again and compared.
-   * `SmtpContent.once` cannot be: its first attempt is its last.
+   * Every attempt sends the same message: bytes are copied, and a stream is run again and compared. The content of
+   * `SmtpContent.once` cannot run again, so its first attempt is its last.
    */
   readonly deliver: <E = never, R = never>(
     submission: Submission<E, R>,
     options?: SendOptions
   ) => Effect.Effect<Receipt, InvalidArgument | NoInfer<E>, NoInfer<R>>
   /**
-   * Delivers every submission of a stream, and gives their receipts as they are known. What is wrong with one of them
-   * is in its own receipt, and never ends the stream: not even a defect of its content, or an interruption from within
-   * it, which is `ContentError` there. However the source ends, the receipts of what is under way come first.
-   * Submissions are pulled no faster than they are sent and their receipts are read, so that any number of them flows
-   * through constant memory. An effect, since effect/Stream is loaded only when it is needed.
+   * Sends every submission of a stream and emits their receipts as they are known. A submission that fails never ends the
+   * stream: its error, or a defect or interruption within its content as `ContentError`, is in its receipt. When the
+   * source ends, the receipts of messages in flight come first. Backpressure keeps memory constant: the source is
+   * pulled as fast as messages are sent and receipts are read.
    *
    * @example
    * ```ts
    * import * as Effect from "effect/Effect"
    * import * as Stream from "effect/Stream"
-   * import type { SmtpSubmission } from "effect-smtplib"
-   * import { SmtpClient } from "effect-smtplib"
+   * import type { SmtpClient, SmtpSubmission } from "effect-smtplib"
    *
-   * const mailing = (submissions: Stream.Stream<SmtpSubmission.Keyed<string>>) =>
-   *   Effect.gen(function* () {
-   *     const client = yield* SmtpClient.SmtpClient
-   *     const receipts = yield* client.sendAll(submissions)
-   *     yield* Stream.runForEach(receipts, ({ key, receipt }) => Effect.log(key, receipt.outcomes))
-   *   })
+   * const mailing = (client: SmtpClient.Service, mails: Stream.Stream<SmtpSubmission.Keyed<string>>) =>
+   *   Effect.flatMap(
+   *     client.sendAll(mails),
+   *     Stream.runForEach(({ key, receipt }) => Effect.log(key, receipt.outcomes))
+   *   )
    * ```
    */
   readonly sendAll: <K, E = never, R = never, E2 = never, R2 = never>(
@@ -273,25 +258,25 @@ export interface Service {
     options?: SendAllOptions
   ) => Effect.Effect<Stream<KeyedReceipt<K, E, NotSentCause>, E2, R | R2>>
   /**
-   * Whether mail could be sent now: a session that is open or can be opened, authentication included, and NOOP. It
-   * waits for its turn as messages do, and has no limit of its own: `Effect.timeout` around it does no harm.
+   * Checks whether mail can be sent now: acquires a session, authenticated if so configured, and sends NOOP. It waits in
+   * the queue like a message and has no timeout; `Effect.timeout` around it is safe.
    */
   readonly check: Effect.Effect<void, CheckError>
   readonly state: Effect.Effect<State>
   /**
-   * Ends the client, as the end of its scope does: new sends are `ClientUnavailable`, and so are those that wait;
-   * those under way may finish within `shutdownTimeout`; then every session says QUIT. Who calls it again waits for
-   * the same end.
+   * Closes the client, as the end of its scope does. New and waiting messages are `ClientUnavailable`, those in flight
+   * may finish within `shutdownTimeout`, then every session sends QUIT. A second call waits for the same end.
    */
   readonly close: Effect.Effect<void>
 }
 
 /**
- * A client that lives as long as the scope. Nothing is opened before the first message. Where an SmtpRateLimit is
- * provided, the first attempt waits for its place, and so does each that `retry` makes; another session or relay in
- * between does not ask again.
+ * Makes a client that lives as long as the scope. The first message opens the first session.
  *
- * Fails with `InvalidArgument` for options that cannot be.
+ * If an SmtpRateLimit is provided, each message reserves its place there once, and again for each retry. Another session
+ * or relay within one attempt does not count.
+ *
+ * Fails with `InvalidArgument` if an option is invalid.
  *
  * @example
  * ```ts
@@ -300,11 +285,8 @@ export interface Service {
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* SmtpClient.make({ host: "mail.example.com", maxSessions: 10 })
- *   return yield* client.send({
- *     from: "app@example.com",
- *     to: "ann@example.net",
- *     content: "Subject: Hello\r\n\r\nHello.\r\n"
- *   })
+ *   const content = "Subject: Hello\r\n\r\nHello.\r\n"
+ *   return yield* client.send({ from: "app@example.com", to: "ann@example.net", content })
  * }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
  * ```
  *
@@ -317,7 +299,7 @@ export const make: (
   internal.make
 
 /**
- * A client as a layer.
+ * Provides a client as a layer.
  *
  * @example
  * ```ts
@@ -340,7 +322,7 @@ export const layer = (
   Layer.scoped(SmtpClient, make(options))
 
 /**
- * A client from configuration: a Config for each option, or one for all, such as `config` gives.
+ * Provides a client from configuration: one Config per option, or one for all, such as `config` returns.
  *
  * @example
  * ```ts
@@ -362,10 +344,12 @@ export const layerConfig = (
 > => Layer.scoped(SmtpClient, Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * Makes a client from one URL, or from one for each relay. The scheme is `smtp:` with STARTTLS, `smtps:` with TLS from the
- * first byte, or `lmtp:` for a mail store, with `lmtp:///path` for a UNIX socket. User and password are percent-encoded.
- * The query holds the other options by name: `smtps://user:password@host:465?maxSessions=10&timeouts.greeting=30 seconds`.
- * The first URL sets the options of the client; the others may set `priority` and `maxSessions` of their relay.
+ * Provides a client from one URL, or from one URL per relay.
+ *
+ * `smtp:` uses STARTTLS, `smtps:` TLS from the first byte, `lmtp:` talks to a mail store, and `lmtp:///path` to its UNIX
+ * socket. User and password are percent-encoded. The query holds any other option by its name, as in
+ * `smtps://user:password@host:465?maxSessions=10&timeouts.greeting=30 seconds`. The first URL has the options of the
+ * client; `priority` and `maxSessions` of the others are those of their relay.
  *
  * Fails with a ConfigError that names the key and never shows the password.
  *
@@ -392,11 +376,12 @@ export const layerUrl = (
 > => Layer.scoped(SmtpClient, Effect.flatMap(Urls.read(url, own), make))
 
 /**
- * Reads options from variables whose names begin with the prefix: `config("SMTP")` reads `SMTP_HOST`, `SMTP_PORT`,
- * `SMTP_TLS`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING` and so on, the names of the
- * options in capitals; docs/options.md lists them all. `SMTP_URL` holds URLs for `layerUrl`, separated by spaces; the
- * other variables override them. An invalid value is a ConfigError that names the variable. Passwords and tokens are
- * Redacted. With an empty prefix `path` cannot be set, since `PATH` is something else.
+ * Reads every option that can be written as text, under names that begin with the prefix: `config("SMTP")` reads
+ * `SMTP_HOST`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on.
+ *
+ * `SMTP_URL` holds URLs as in `layerUrl`, separated by spaces; the other names override them. An invalid value is a
+ * ConfigError that names the key. Passwords and tokens are Redacted. An empty prefix does not read `path`, because `PATH`
+ * has another meaning.
  *
  * @since 0.1.0
  * @category config
@@ -404,8 +389,7 @@ export const layerUrl = (
 export const config: (prefix: string) => Config.Config<Options> = Configs.config
 
 /**
- * Five more attempts within about half a minute, after pauses that double, with jitter: what a restart of the server
- * takes.
+ * Retries five times within about half a minute, with exponential backoff and jitter. That covers a restart of the server.
  *
  * @since 0.1.0
  * @category retry
@@ -413,8 +397,8 @@ export const config: (prefix: string) => Config.Config<Options> = Configs.config
 export const retryBriefly: Schedule.Schedule<unknown, Receipt> = Retries.briefly
 
 /**
- * For servers that refuse a stranger's first message for now (450, 451) and take a later one: more attempts after 1, 5,
- * 10, 15 and 30 minutes. What a process keeps in memory for an hour is lost with it: this is no queue.
+ * Retries after 1, 5, 10, 15 and 30 minutes, for servers that refuse a new sender's first message with 450 or 451. Retries
+ * are kept in memory and do not survive a restart.
  *
  * @since 0.1.0
  * @category retry

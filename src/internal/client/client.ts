@@ -51,7 +51,8 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
   Effect.gen(function* () {
     const settings = readClientOptions(options)
     if (isInvalid(settings)) return yield* invalidArgument(settings)
-    const services = yield* sessionServices
+    // A session has a scope of its own, and not the one that the client is made in.
+    const services = Context.pick(SmtpSocket, TlsUpgrade, CapabilityCache)(yield* Effect.context<Services>())
     const fork = yield* makeFork()
     const relays = new Map(settings.relays.map((relay) => [relayOf(relay, services), relay]))
     const observer = Telemetry.observe(relays, fork)
@@ -86,14 +87,6 @@ const closing = (
     return Effect.asVoid(Effect.zipRight(queue.close(limitMillis), inTime))
   })
 }
-
-// A session has a scope of its own, and not the one that the client is made in.
-const sessionServices = Effect.gen(function* () {
-  return Context.make(SmtpSocket, yield* SmtpSocket).pipe(
-    Context.add(TlsUpgrade, yield* TlsUpgrade),
-    Context.add(CapabilityCache, yield* CapabilityCache)
-  )
-})
 
 // Parts of the program open a session: a defect of theirs is a relay that cannot be reached.
 const relayOf = (
@@ -186,7 +179,7 @@ const sendAllSettings = (settings: ClientSettings, options: SendAllOptions): Sen
 
 const check = ({ queue }: ClientParts): Service["check"] => {
   const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>
-    Queues.withLease(queue, { except: new Set(), aliveAfter }, undefined, ({ isUsed, release, session }) =>
+    Queues.withLease(queue, { except: new Set(), aliveAfter }, Infinity, ({ isUsed, release, session }) =>
       Effect.map(session.service.noop, () => release({ _tag: "Clean" })).pipe(
         // One that had died while it was idle says nothing of the relay.
         Effect.catchAll((error) => {

@@ -1,8 +1,11 @@
 /** The outcomes of one message over all attempts: the one that stands for each recipient, in the caller's order. */
-import { later } from "../../protocol/Outcome.js"
+import { endOfSession, later, leaves, needsAnotherSession } from "../../protocol/Outcome.js"
 import type { SmtpError } from "../../SmtpError.js"
 import type { Outcome, Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
+import type { SetupError } from "../../SmtpSession.js"
+import type { Established as Session } from "../session/session.js"
+import type { Lease, Verdict } from "./pool.js"
 
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
@@ -64,5 +67,41 @@ export class AttemptOutcomes<Cause extends SmtpError> {
 
   private nameOf(position: number): string {
     return this.recipients[position] ?? ""
+  }
+}
+
+// -- what one attempt says
+
+/** The recipients that the condition holds for. */
+export const those = (
+  positions: Positions,
+  { outcomes }: Receipt,
+  holds: (outcome: Receipt["outcomes"][number]) => boolean
+): Positions =>
+  positions.filter((_, index) => {
+    const outcome = outcomes[index]
+    return outcome !== undefined && holds(outcome)
+  })
+
+/** Whether some recipients are left because the session may carry no more transactions (RFC 9422 MAILMAX). */
+export const hasUsedUp = (
+  { outcomes }: Receipt,
+  { isLimited, isUsed }: Lease<Session, SetupError>
+): boolean =>
+  isLimited && outcomes.some(needsAnotherSession) && (isUsed || !outcomes.every(needsAnotherSession))
+
+/** What the attempt says of its session. */
+export const verdictOn = (receipt: Receipt, { relay, session }: Lease<Session, SetupError>): Verdict => {
+  switch (leaves(receipt, session.state(), relay.slots > 1)) {
+    case "clean":
+      return { _tag: "Clean" }
+    case "prove":
+      return { _tag: "Doubtful" }
+    case "spent":
+      return {
+        _tag: "Spent",
+        reason: endOfSession(receipt),
+        didWork: receipt.accepted.length + receipt.refused.length > 0
+      }
   }
 }

@@ -50,7 +50,10 @@ export interface Lease<S, E> {
   readonly release: (verdict: Verdict) => void
 }
 
-export interface SessionLimits {
+/** The options that bound the sessions of a client. */
+export interface Bounds {
+  readonly maxSessions: number
+  readonly maxWaiting: number
   readonly maxMessages: number
   readonly maxAgeMillis: number
   readonly idleMillis: number
@@ -82,7 +85,7 @@ export interface PoolObserver<S, E> {
 
 /** What the pools of a client share. */
 export interface PoolOwner<S, E> {
-  readonly limits: SessionLimits
+  readonly limits: Bounds
   readonly conduct: SessionConduct<S>
   readonly observer: PoolObserver<S, E>
   readonly isClosed: boolean
@@ -96,7 +99,8 @@ export interface PoolOwner<S, E> {
   /** Whether a session of the pool that is given back has to be closed for another relay. */
   readonly mustMakeWay: (pool: RelayPool<S, E>) => boolean
   readonly openingFailed: (pool: RelayPool<S, E>, cause: Cause.Cause<E>) => void
-  readonly changed: () => void
+  /** Something has changed that those that wait, or that close the client, may go on by. */
+  readonly changed: (pool: RelayPool<S, E>) => void
 }
 
 export class PooledSession<S, E> {
@@ -107,13 +111,12 @@ export class PooledSession<S, E> {
   doubts = 0
   /** The moment at which it was last known to live. */
   aliveAt: number
+  /** Whether waiting messages have yet to be offered it, since it was opened or given back. */
+  isFresh = true
   private messages = 0
-  private isUsed = false
-  /** Whether it was not offered to waiting messages since it was opened, or given back. */
-  private isFresh = true
   private idleSince: number
-  private readonly awaitingProof = new Set<() => void>()
   private leavesFor: Retirement = "displaced"
+  private readonly afterClosing: Array<() => void> = []
 
   constructor(
     readonly pool: RelayPool<S, E>,
@@ -143,12 +146,6 @@ export class PooledSession<S, E> {
     )
   }
 
-  /** Those who wait have been offered it. */
-  wasOffered(): void {
-    this.isFresh = false
-    this.isUsed = true
-  }
-
   /** When it is to be retired, if it stays idle. */
   dueAt(): number {
     const { idleMillis, maxAgeMillis } = this.owner.limits
@@ -158,17 +155,16 @@ export class PooledSession<S, E> {
   /** Retires it if it is idle, and nobody is to use it any more: a fresh one may do its first work however late it is. */
   retireIfDue(at: number): void {
     if (!this.isIdle()) return
-    const isIdleForLong = !this.isFresh && at >= this.idleSince + this.owner.limits.idleMillis
-    const mayWork = this.isFresh && this.messages === 0
-    const reason = this.owner.isClosed
-      ? "closed"
-      : ((mayWork ? undefined : this.reasonToEnd(at)) ?? (isIdleForLong ? "idle" : undefined))
+    const { isClosed, limits } = this.owner
+    const isUnused = this.isFresh && this.messages === 0
+    const isIdleForLong = !this.isFresh && at >= this.idleSince + limits.idleMillis
+    const due = (isUnused ? undefined : this.reasonToEnd(at)) ?? (isIdleForLong ? "idle" : undefined)
+    const reason = isClosed ? "closed" : due
     if (reason !== undefined) this.retire(reason)
   }
 
   lease(): Lease<S, E> {
-    const { isUsed } = this
-    this.isUsed = true
+    const isUsed = this.messages > 0 || !this.isFresh
     this.leases += 1
     this.messages += 1
     this.pool.leases += 1
@@ -232,8 +228,7 @@ export class PooledSession<S, E> {
     if (this.phase === "Open" && this.doubts === 0 && this.owner.mustMakeWay(this.pool))
       this.leave("displaced")
     this.retireIfLeft()
-    this.pool.report()
-    this.owner.changed()
+    this.owner.changed(this.pool)
   }
 
   private retireIfLeft(): void {
@@ -257,12 +252,10 @@ export class PooledSession<S, E> {
   private doubt(proven: () => void): void {
     const { owner } = this
     if (this.phase === "Closing") {
-      if (this.pool.sessions.has(this)) this.awaitingProof.add(proven)
-      else proven()
+      this.onceClosed(proven)
       return
     }
     this.doubts += 1
-    this.awaitingProof.add(proven)
     const alone = owner.until(() => this.leases === 0)
     const proof = Effect.onExit(owner.conduct.prove(this.opened.session, alone), (exit) =>
       Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
@@ -274,23 +267,27 @@ export class PooledSession<S, E> {
   private tried(proven: () => void, isFit: boolean): void {
     this.doubts -= 1
     this.isFresh = true
-    if (!isFit) this.leave("interrupted")
-    else if (this.awaitingProof.delete(proven)) {
+    if (isFit) {
       proven()
       this.worked()
+    } else {
+      this.onceClosed(proven)
+      this.leave("interrupted")
     }
     this.retireIfLeft()
-    this.pool.report()
-    this.owner.changed()
+    this.owner.changed(this.pool)
   }
 
   // It counts as open until here: the server may be counting too.
   private closed(): void {
     this.pool.sessions.delete(this)
-    for (const proven of this.awaitingProof) proven()
-    this.awaitingProof.clear()
-    this.pool.report()
-    this.owner.changed()
+    for (const hear of this.afterClosing) hear()
+    this.owner.changed(this.pool)
+  }
+
+  private onceClosed(hear: () => void): void {
+    if (this.pool.sessions.has(this)) this.afterClosing.push(hear)
+    else hear()
   }
 }
 
@@ -357,16 +354,20 @@ export class RelayPool<S, E> implements Candidate {
 
   /** The session to lease: the one with the fewest users, of the idle ones that was used last. */
   best(aliveAfter: number, at: number): PooledSession<S, E> | undefined {
-    let best: PooledSession<S, E> | undefined
-    for (const session of this.sessions) {
-      if (!session.isLeasable(aliveAfter, at)) continue
-      const isBetter =
-        best === undefined ||
-        session.leases < best.leases ||
-        (session.leases === best.leases && session.aliveAt > best.aliveAt)
-      if (isBetter) best = session
-    }
-    return best
+    return pick(
+      this.sessions,
+      (session) => session.isLeasable(aliveAfter, at),
+      (one, other) =>
+        one.leases < other.leases || (one.leases === other.leases && one.aliveAt > other.aliveAt)
+    )
+  }
+
+  oldestIdle(): PooledSession<S, E> | undefined {
+    return pick(
+      this.sessions,
+      (session) => session.isIdle(),
+      (one, other) => one.aliveAt < other.aliveAt
+    )
   }
 
   retireDue(at: number): void {
@@ -425,7 +426,7 @@ export class RelayPool<S, E> implements Candidate {
     }
     return Effect.map(Scope.close(scope, Exit.void), () => {
       this.failing -= 1
-      owner.changed()
+      owner.changed(this)
     })
   }
 
@@ -437,7 +438,17 @@ export class RelayPool<S, E> implements Candidate {
     this.sessions.add(session)
     owner.observer.opened(this.relay)
     owner.fork(Effect.map(owner.conduct.awaitEnd(opened.session), (reason) => session.retire(reason)))
-    this.report()
-    owner.changed()
+    owner.changed(this)
   }
+}
+
+/** The best of those that the condition holds for; of equals, the first. */
+export const pick = <A>(
+  items: Iterable<A>,
+  holds: (item: A) => boolean,
+  isBetter: (one: A, other: A) => boolean
+): A | undefined => {
+  let best: A | undefined
+  for (const item of items) if (holds(item) && (best === undefined || isBetter(item, best))) best = item
+  return best
 }

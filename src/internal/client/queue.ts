@@ -19,15 +19,10 @@ import type { AnyFiber } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
 import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
-import type { Lease, PooledSession, PoolObserver, PoolOwner, SessionConduct, SessionLimits } from "./pool.js"
-import { RelayPool } from "./pool.js"
+import type { Bounds, Lease, PooledSession, PoolObserver, PoolOwner, SessionConduct } from "./pool.js"
+import { pick, RelayPool } from "./pool.js"
 import type { Relay } from "./relays.js"
 import * as Relays from "./relays.js"
-
-export interface Bounds extends SessionLimits {
-  readonly maxSessions: number
-  readonly maxWaiting: number
-}
 
 export interface LeaseRequest<S, E> {
   /** Relays that the message has been to. */
@@ -99,8 +94,6 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   private asked = 0
   private rounds = 0
   private hasEnded = false
-  /** Those that have asked since the last round: whether the queue has room for them shows at its end. */
-  private newcomers: Array<Waiter<S, E>> = []
   /** Where the next session that is given back makes way. */
   private yielding: { readonly pools: ReadonlyArray<RelayPool<S, E>>; readonly toBetter: boolean } | undefined
   /** Whether one has made way for a better relay, which is then tried even if nobody waits. */
@@ -119,14 +112,10 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   /**
-   * Asks for a lease, within the limit if there is one. Calls `hear` with the answer once, before it returns if
+   * Asks for a lease within the limit, which may be infinite. Calls `hear` with the answer once, before it returns if
    * possible. The function returned withdraws: `hear` is not called any more.
    */
-  ask(
-    request: LeaseRequest<S, E>,
-    limitMillis: number | undefined,
-    hear: (answer: Answer<S, E>) => void
-  ): () => void {
+  ask(request: LeaseRequest<S, E>, limitMillis: number, hear: (answer: Answer<S, E>) => void): () => void {
     const line = this.lineOf(request)
     const since = this.now()
     const refusal: Cause.Cause<E | ClientUnavailable> | undefined = this.isClosed
@@ -141,9 +130,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     line.size += 1
     this.lines.set(line.key, line)
     this.observer.waiting(++this.waiting)
-    this.newcomers.push(waiter)
     this.serve()
-    if (limitMillis !== undefined && waiter.hear !== undefined) {
+    // A message that has a session coming is not in the queue of those that wait for others.
+    const inQueue = this.waiting - openingAt(this.pools)
+    if (this.rounds === 0 && inQueue > this.limits.maxWaiting) this.refuse(waiter, unavailable("QueueFull"))
+    if (limitMillis < Infinity && waiter.hear !== undefined) {
       const expire = Effect.sync(() => this.refuse(waiter, unavailable("Timeout")))
       waiter.timer = this.fork(Effect.delay(expire, limitMillis))
     }
@@ -203,7 +194,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return Wakeup.until(this.changes, () => (holds() ? Effect.void : undefined))
   }
 
-  changed(): void {
+  changed(pool: RelayPool<S, E>): void {
+    pool.report()
     this.changes.wake()
     this.serve()
   }
@@ -300,14 +292,6 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       this.round(this.now())
     }
     this.rounds = 0
-    const asked = this.newcomers
-    this.newcomers = []
-    // A message that has a session coming is not in the queue of those that wait for others.
-    const coming = openingAt(this.pools)
-    for (const waiter of asked) {
-      const isTooMany = waiter.hear !== undefined && this.waiting - coming > this.limits.maxWaiting
-      if (isTooMany) this.refuse(waiter, unavailable("QueueFull"))
-    }
   }
 
   /** Serves again at that time, unless it does before. */
@@ -330,7 +314,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     this.serveLines(at)
     for (const { sessions } of this.pools) {
       for (const session of sessions) {
-        session.wasOffered()
+        session.isFresh = false
         session.retireIfDue(at)
         if (session.isIdle()) this.serveAt(session.dueAt())
       }
@@ -401,10 +385,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
 
   /** Closes the idle session that was used longest ago. */
   private displaceIdle(): boolean {
-    let oldest: PooledSession<S, E> | undefined
-    for (const session of this.sessions()) {
-      if (session.isIdle() && (oldest === undefined || session.aliveAt < oldest.aliveAt)) oldest = session
-    }
+    const oldest = pick(
+      this.pools.flatMap((pool) => pool.oldestIdle() ?? []),
+      () => true,
+      (one, other) => one.aliveAt < other.aliveAt
+    )
     oldest?.retire("displaced")
     return oldest !== undefined
   }
@@ -435,37 +420,30 @@ const openingAt = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>): number =>
   pools.reduce((sum, { opening }) => sum + opening, 0)
 
 /** The relay of the best priority where one may be opened; of equal ones, that with the fewest sessions. */
-const lightest = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): RelayPool<S, E> | undefined => {
-  let best: RelayPool<S, E> | undefined
-  for (const pool of pools) {
-    if (!pool.mayOpen(at)) continue
-    const isBetter =
-      best === undefined ||
-      pool.priority < best.priority ||
-      (pool.priority === best.priority && pool.live + pool.opening < best.live + best.opening)
-    if (isBetter) best = pool
-  }
-  return best
-}
+const lightest = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): RelayPool<S, E> | undefined =>
+  pick(
+    pools,
+    (pool) => pool.mayOpen(at),
+    (one, other) =>
+      one.priority < other.priority ||
+      (one.priority === other.priority && one.live + one.opening < other.live + other.opening)
+  )
 
 /** The session with the fewest users; of idle ones, that of the relay that was used least. */
 const bestOf = <S, E>(
   pools: ReadonlyArray<RelayPool<S, E>>,
   aliveAfter: number,
   at: number
-): PooledSession<S, E> | undefined => {
-  let best: PooledSession<S, E> | undefined
-  for (const pool of pools) {
-    const session = pool.best(aliveAfter, at)
-    if (session === undefined) continue
-    const isBetter =
-      best === undefined ||
-      session.leases < best.leases ||
-      (best.leases === 0 && session.leases === 0 && pool.leases < best.pool.leases)
-    if (isBetter) best = session
-  }
-  return best
-}
+): PooledSession<S, E> | undefined =>
+  pools.length === 1
+    ? pools[0]?.best(aliveAfter, at)
+    : pick(
+        pools.flatMap((pool) => pool.best(aliveAfter, at) ?? []),
+        () => true,
+        (one, other) =>
+          one.leases < other.leases ||
+          (one.leases + other.leases === 0 && one.pool.leases < other.pool.leases)
+      )
 
 /** Why waiting is useless, where it is. */
 const hopeless = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): Cause.Cause<E> | undefined =>
@@ -475,7 +453,7 @@ const hopeless = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): Caus
 export const withLease = <S, E, A, E2, R>(
   queue: SessionQueue<S, E>,
   request: LeaseRequest<S, E>,
-  limitMillis: number | undefined,
+  limitMillis: number,
   use: (lease: Lease<S, E>) => Effect.Effect<A, E2, R>
 ): Effect.Effect<A, E | E2 | ClientUnavailable, R> =>
   Effect.suspend(() => {

@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import { ClientUnavailable, InvalidArgument } from "../../SmtpError.js"
 import type { RateLimitError, Service } from "../../SmtpRateLimit.js"
 
-/** Reserves a place within the limit in milliseconds; succeeds with how long to wait for it. */
+/** Reserves a place within the limit in milliseconds, which may be infinite; succeeds with how long to wait for it. */
 export type ReserveRate = (
   recipients: number,
-  limitMillis: number | undefined
+  limitMillis: number
 ) => Effect.Effect<number, ClientUnavailable | InvalidArgument>
 
 export const make =
@@ -18,7 +18,7 @@ export const make =
         key,
         messages: 1,
         recipients,
-        ...(limitMillis === undefined ? {} : { within: Duration.millis(Math.max(0, limitMillis)) })
+        ...(limitMillis === Infinity ? {} : { within: Duration.millis(Math.max(0, limitMillis)) })
       })
       .pipe(Effect.mapBoth({ onFailure: unavailable, onSuccess: Duration.toMillis }))
 

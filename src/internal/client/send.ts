@@ -8,6 +8,7 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -22,18 +23,20 @@ import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
 import { hookEffect } from "../effect/hook.js"
 import type { AnyFiber, Fork } from "../effect/runtime.js"
-import { clockOf, makeFork, withFiber } from "../effect/runtime.js"
+import { clockOf, makeFork } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
+import type { Preparation } from "../session/deliver.js"
 import { deliverPrepared, launch } from "../session/deliver.js"
 import type { Request } from "../session/request.js"
+import { restricted } from "../session/request.js"
 import type { Established as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { Positions } from "./outcomes.js"
-import { AttemptOutcomes } from "./outcomes.js"
-import type { Lease, Verdict } from "./pool.js"
+import { AttemptOutcomes, hasUsedUp, those, verdictOn } from "./outcomes.js"
+import type { Lease } from "./pool.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
-import { forMessage } from "./preparedSubmission.js"
+import { comparedContent } from "./preparedSubmission.js"
 import type { SessionQueue } from "./queue.js"
 import type { ReserveRate } from "./rateLimit.js"
 import type { Relay } from "./relays.js"
@@ -58,8 +61,14 @@ export interface SendSettings {
   readonly timeoutMillis: number | undefined
 }
 
-/** What a fiber does for a message; it calls the message back before it ends. */
-export type RunStep<R> = (step: Effect.Effect<void, never, R>) => void
+/** Around a message. */
+export interface SendContext {
+  readonly clock: Clock.Clock
+  /** Runs what goes on when the caller has gone. */
+  readonly fork: Fork
+  /** The fiber that traces the message, if one does. */
+  readonly tracedBy: AnyFiber | undefined
+}
 
 type SendExit<E> = Exit.Exit<Receipt, InvalidArgument | E>
 
@@ -70,26 +79,12 @@ export const deliver = <E, R>(
   settings: SendSettings
 ): Effect.Effect<Receipt, InvalidArgument | E, R> =>
   Effect.flatMap(makeFork(), (fork) =>
-    withFiber((fiber) => {
-      const message = new ClientMessage(parts, submission, settings, clockOf(fiber), fork)
-      return Tracing.isTraced(fiber) ? deliverTraced(message) : deliverWithin(message, false)
+    Tracing.ofSend("SmtpClient send", nowhere, submission.request.recipients.length, (fiber) => {
+      const tracedBy = Tracing.isTraced(fiber) ? fiber : undefined
+      const context: SendContext = { clock: clockOf(fiber), fork, tracedBy }
+      const message = new ClientMessage(parts, submission, settings, context)
+      return inCallersFiber<Receipt, InvalidArgument | E, R>((run, done) => message.begin(run, done))
     })
-  )
-
-const deliverWithin = <E, R>(
-  message: ClientMessage<E, R>,
-  isTraced: boolean
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  inCallersFiber<Receipt, InvalidArgument | E, R>((run, done) => message.begin(isTraced, run, done))
-
-/** Delivers in a span. */
-export const deliverTraced = <E, R>(
-  message: ClientMessage<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
-  Tracing.ofSend("SmtpClient send", nowhere, message.recipients.length, (fiber) =>
-    Effect.tap(deliverWithin(message, true), (receipt) =>
-      Effect.sync(() => Tracing.tellReceipt(fiber, receipt))
-    )
   )
 
 // Which relay an attempt goes to is said by its own span.
@@ -103,19 +98,20 @@ const unavailable = (reason: ClientUnavailable["reason"]): ClientUnavailable =>
 
 const nothing = (): void => undefined
 
+const none: ReadonlySet<AnyRelay> = new Set()
+
 export class ClientMessage<E, R> {
-  private readonly submission: PreparedSubmission<E, R>
+  private readonly content: Preparation<E, R>
   private readonly table: AttemptOutcomes<NotSentCause>
   private readonly since: number
   private readonly limitMillis: number | undefined
-  private isTraced = false
-  private run: RunStep<R> = nothing
+  private run: (step: Effect.Effect<void, never, R>) => void = nothing
   private done: (exit: SendExit<E>) => void = nothing
   /** Gives up what the message waits for. */
   private leave: () => void = nothing
   private stages = 0
   /** Relays that this round has been to. */
-  private tried = new Set<AnyRelay>()
+  private tried: ReadonlySet<AnyRelay> = none
   private pauses: Pauses | undefined
   private isWithSession = false
   /** Nothing more is to be tried: the submission, or a part of the program, was found at fault. */
@@ -126,31 +122,25 @@ export class ClientMessage<E, R> {
 
   constructor(
     private readonly parts: ClientParts,
-    submission: PreparedSubmission<E, R>,
+    private readonly submission: PreparedSubmission<E, R>,
     private readonly settings: SendSettings,
-    private readonly clock: Clock.Clock,
-    /** Runs what goes on when the caller has gone. */
-    private readonly fork: Fork
+    private readonly context: SendContext
   ) {
-    this.submission = forMessage(submission)
-    this.table = new AttemptOutcomes(submission.recipients)
-    this.since = Elapsed.millis(clock)
-    this.limitMillis = submission.timeoutMillis ?? settings.timeoutMillis
-  }
-
-  get recipients(): ReadonlyArray<string> {
-    return this.submission.recipients
+    const { recipients, timeout } = submission.request
+    this.content = comparedContent(submission)
+    this.table = new AttemptOutcomes(recipients)
+    this.since = Elapsed.millis(context.clock)
+    this.limitMillis = timeout === undefined ? settings.timeoutMillis : Duration.toMillis(timeout)
   }
 
   /**
-   * Begins, and calls `done` at the end, before it returns where that can be. The function returned gives the message
-   * up, at whatever point it is: what becomes of it is then told to its hook alone.
+   * Begins. Has `run` perform what only a fiber can, and calls `done` at the end, before it returns if possible. The
+   * function returned gives the message up, at whatever point it is: only its hook is told what becomes of it.
    */
-  begin(isTraced: boolean, run: RunStep<R>, done: (exit: SendExit<E>) => void): () => void {
-    this.isTraced = isTraced
+  begin(run: (step: Effect.Effect<void, never, R>) => void, done: (exit: SendExit<E>) => void): () => void {
     this.run = run
     this.done = done
-    this.round(this.submission.recipients.map((_, position) => position))
+    this.round(this.submission.request.recipients.map((_, position) => position))
     return () => this.giveUp()
   }
 
@@ -166,6 +156,7 @@ export class ClientMessage<E, R> {
   private finish(): void {
     const receipt = this.receipt()
     this.count(receipt)
+    if (this.context.tracedBy !== undefined) Tracing.tellReceipt(this.context.tracedBy, receipt)
     this.done(Exit.succeed(receipt))
   }
 
@@ -181,17 +172,17 @@ export class ClientMessage<E, R> {
 
   /** Only once: what is told late was counted in doubt, when nobody wanted to wait any longer. */
   private count(receipt: AnyReceipt): void {
-    if (!this.isCounted) Meter.sent(receipt, Elapsed.millis(this.clock) - this.since)
+    if (!this.isCounted) Meter.sent(receipt, Elapsed.millis(this.context.clock) - this.since)
     this.isCounted = true
   }
 
   /** Tells the hook what became of a message that nobody waits for any more. */
   private report(receipt: AnyReceipt): void {
-    const { envelopeId, onOutcome } = this.submission
+    const { onOutcome, request } = this.submission
     this.count(receipt)
     if (!this.isTold && onOutcome !== undefined) {
       const { hooks } = this.parts
-      const hook = this.fork(hookEffect(onOutcome, receipt, envelopeId))
+      const hook = this.context.fork(hookEffect(onOutcome, receipt, request.envelope.parameters.envelopeId))
       hooks.add(hook)
       hook.addObserver(() => hooks.delete(hook))
     }
@@ -209,7 +200,11 @@ export class ClientMessage<E, R> {
   }
 
   /** Has a fiber perform the effect, and goes on with what it comes to. */
-  private perform<A>(effect: Effect.Effect<A, never, R>, goOn: (value: A) => void): void {
+  private perform<A>(
+    effect: Effect.Effect<A, never, R>,
+    goOn: (value: A) => void,
+    leave: () => void = nothing
+  ): void {
     this.wait(() => {
       this.run(
         Effect.matchCause(effect, {
@@ -221,7 +216,7 @@ export class ClientMessage<E, R> {
           }
         })
       )
-      return nothing
+      return leave
     })
   }
 
@@ -229,7 +224,7 @@ export class ClientMessage<E, R> {
 
   private round(positions: Positions): void {
     const { rateLimit } = this.parts
-    this.tried = new Set()
+    this.tried = none
     if (rateLimit === undefined) this.attempt(positions, undefined)
     else
       this.perform(this.reserve(rateLimit, positions), (mayGo) => {
@@ -244,7 +239,7 @@ export class ClientMessage<E, R> {
       Effect.suspend(() => rateLimit(positions.length, this.remaining())),
       (millis) => (millis === 0 ? Effect.succeed(true) : Effect.as(Effect.sleep(millis), true))
     )
-    return Effect.catchAll(this.sparing("rate limit", this.inTime(reservation), false), (error) =>
+    return Effect.catchAll(this.within("rate limit", reservation, false), (error) =>
       Effect.sync(() => {
         this.table.recordNotSent(positions, error)
         return false
@@ -270,7 +265,7 @@ export class ClientMessage<E, R> {
 
   /** For whom another round may end otherwise; under "all" it is for everybody or nobody. */
   private worthAnotherRound(): Positions {
-    const { recipients, policy } = this.submission
+    const { recipients, policy } = this.submission.request
     const { mayDuplicate, schedule } = this.settings.retry
     if (schedule === undefined || this.isOver) return []
     const worth = this.table.where((outcome) => Outcomes.retries(outcome, mayDuplicate).sameRelay)
@@ -282,11 +277,10 @@ export class ClientMessage<E, R> {
     const { schedule } = this.settings.retry
     if (schedule === undefined) return Effect.succeed(false)
     const steps = (this.pauses ??= pauses(schedule))
-    const step = this.inTime(Effect.suspend(() => steps(this.receipt())))
-    const next = Effect.orElseSucceed(this.sparing("schedule", step, undefined), () => undefined)
+    const step = Effect.suspend(() => steps(this.receipt()))
+    const next = Effect.orElseSucceed(this.within("schedule", step, undefined), () => undefined)
     return Effect.flatMap(next, (millis) => {
-      const left = this.remaining()
-      if (millis === undefined || (left !== undefined && millis >= left)) return Effect.succeed(false)
+      if (millis === undefined || millis >= this.remaining()) return Effect.succeed(false)
       const line = `A message is tried again in ${millis} ms, for ${positions.length} recipients`
       return Effect.zipRight(
         Effect.annotateLogs(Effect.logDebug(line), this.annotations()),
@@ -306,30 +300,28 @@ export class ClientMessage<E, R> {
     }
   }
 
-  /** Waits as long as the message may, and until the client ends. */
-  private inTime<A, E2, R2>(use: Effect.Effect<A, E2, R2>): Effect.Effect<A, E2 | ClientUnavailable, R2> {
+  /** Waits as long as the message may, and until the client closes. */
+  private inTime<A, E2>(use: Effect.Effect<A, E2>): Effect.Effect<A, E2 | ClientUnavailable> {
     return Effect.suspend(() => {
       const left = this.remaining()
       const closed = Effect.zipRight(this.parts.queue.awaitClosing, Effect.fail(unavailable("Closed")))
-      const ended =
-        left === undefined
-          ? closed
-          : Effect.raceFirst(closed, Effect.delay(Effect.fail(unavailable("Timeout")), Math.max(0, left)))
+      const expired = Effect.delay(Effect.fail(unavailable("Timeout")), Math.max(0, left))
+      const ended = left === Infinity ? closed : Effect.raceFirst(closed, expired)
       // A limit holds in uninterruptible regions too, such as finalizers.
       return Effect.raceFirst(Effect.interruptible(use), Effect.interruptible(ended))
     })
   }
 
   /**
-   * What is known of the message is worth more than a defect of a part of the program, which is logged. Where nothing
-   * is known, the defect is for the giver of the message.
+   * Lets a part of the program do its work in time. A defect of it is logged, since what is known of the message is worth
+   * more; only if nothing is known, it is for the caller.
    */
-  private sparing<A, B, E2>(
+  private within<A, B, E2>(
     part: "rate limit" | "schedule",
     use: Effect.Effect<A, E2>,
     otherwise: B
-  ): Effect.Effect<A | B, E2> {
-    return Effect.catchAllDefect(use, (defect) => {
+  ): Effect.Effect<A | B, E2 | ClientUnavailable> {
+    return Effect.catchAllDefect(this.inTime(use), (defect) => {
       if (this.table.isEmpty) return Effect.die(defect)
       this.isOver = true
       const line = `The ${part} ended in a defect, and a message is tried no more: ${describeCause(defect)}`
@@ -337,11 +329,10 @@ export class ClientMessage<E, R> {
     })
   }
 
-  // In whole milliseconds: a timer may go off a fraction too early, and nothing is to begin within that.
-  private remaining(): number | undefined {
-    return this.limitMillis === undefined
-      ? undefined
-      : Math.floor(this.since + this.limitMillis - Elapsed.millis(this.clock))
+  /** Of the limit, in whole milliseconds: a timer may go off a fraction too early, and nothing begins within that. */
+  private remaining(): number {
+    const passed = Elapsed.millis(this.context.clock) - this.since
+    return this.limitMillis === undefined ? Infinity : Math.floor(this.limitMillis - passed)
   }
 
   // -- attempts
@@ -349,7 +340,7 @@ export class ClientMessage<E, R> {
   /** `aliveAfter` is given where the last session had died while it was idle: the same relay is tried once more. */
   private attempt(positions: Positions, aliveAfter: number | undefined): void {
     const left = this.remaining()
-    if (left !== undefined && left <= 0) {
+    if (left <= 0) {
       this.notSent(positions, unavailable("Timeout"))
       return
     }
@@ -374,7 +365,8 @@ export class ClientMessage<E, R> {
   /** Delivers through a session. */
   private deliver(positions: Positions, lease: Lease<Session, SetupError>, isRepeated: boolean): void {
     const { session } = lease
-    const { content } = this.submission
+    const { content } = this
+    const { fork, tracedBy } = this.context
     const request = this.part(positions)
     const known = this.table.copy()
     let isHeard = false
@@ -390,9 +382,9 @@ export class ClientMessage<E, R> {
     const ended = (exit: SendExit<E>): void => this.attempted(positions, lease, exit, isRepeated)
     const leave = (): void => lease.release({ _tag: "Doubtful", proven })
     this.isWithSession = true
-    if (content._tag === "Bytes" && this.limitMillis === undefined && !this.isTraced) {
+    if (content._tag === "Bytes" && this.limitMillis === undefined && tracedBy === undefined) {
       this.wait(() => {
-        const abandon = launch(session.port, request, content, { fork: this.fork, report: hear, ended })
+        const abandon = launch(session.port, request, content, { fork, report: hear, ended })
         return () => {
           abandon()
           leave()
@@ -400,29 +392,28 @@ export class ClientMessage<E, R> {
       })
       return
     }
-    this.wait(() => {
-      this.run(
-        Effect.map(Effect.exit(deliverPrepared(session.port, request, content, hear)), (exit) => {
-          if (this.isGivenUp) return
-          if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) {
-            leave()
-            this.fail(exit.cause)
-          } else ended(exit)
-        })
-      )
-      return leave
-    })
+    const delivery = Effect.exit(deliverPrepared(session.port, request, content, hear))
+    const goOn = (exit: SendExit<E>): void => {
+      const hasInterruptedItself = Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)
+      if (hasInterruptedItself) {
+        leave()
+        this.fail(exit.cause)
+      } else ended(exit)
+    }
+    this.perform(delivery, goOn, leave)
   }
 
   private part(positions: Positions): Request {
-    const request = this.submission.part(positions, this.remaining())
-    return this.limitMillis === undefined ? request : { ...request, limitMillis: this.limitMillis }
+    const part = restricted(this.submission.request, positions)
+    return this.limitMillis === undefined
+      ? part
+      : { ...part, timeout: Duration.millis(this.remaining()), limitMillis: this.limitMillis }
   }
 
   /** Given up, and no session has said what became of it: nothing else can be said for sure. */
   private inDoubt(positions: Positions): AnyReceipt {
     const cause = new ServerDisconnected({ phase: "final", cause: "the send was interrupted" })
-    const { recipients } = this.submission
+    const { recipients } = this.submission.request
     return Receipts.make(positions.map((position) => Receipts.unknown(recipients[position] ?? "", cause)))
   }
 
@@ -445,11 +436,10 @@ export class ClientMessage<E, R> {
       return
     }
     const receipt = exit.value
-    const outcomes = receipt.outcomes
     this.table.record(positions, receipt)
     const isUsedUp = hasUsedUp(receipt, lease)
     lease.release(isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(receipt, lease))
-    this.isOver ||= outcomes.some(Outcomes.isEndOfSend)
+    this.isOver ||= receipt.outcomes.some(Outcomes.isEndOfSend)
     if (this.isOver || this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
     else if (lease.isUsed && !isRepeated && state === "Closed" && Outcomes.hadNotBegun(receipt))
@@ -477,11 +467,10 @@ export class ClientMessage<E, R> {
   private elsewhere(positions: Positions, receipt: Receipt, not: AnyRelay): void {
     const { queue, relays } = this.parts
     const worth = those(positions, receipt, (outcome) => Outcomes.retries(outcome, false).otherRelay)
-    const isForAll = this.submission.policy === "any" || worth.length === positions.length
-    this.tried.add(not)
-    const left = this.remaining()
-    const isLate = left !== undefined && left <= 0
-    if (worth.length === 0 || !isForAll || this.tried.size === relays.size || isLate || queue.isClosed) {
+    const isForAll = this.submission.request.policy === "any" || worth.length === positions.length
+    this.tried = new Set([...this.tried, not])
+    const mayGo = this.tried.size < relays.size && this.remaining() > 0 && !queue.isClosed
+    if (worth.length === 0 || !isForAll || !mayGo) {
       this.conclude()
       return
     }
@@ -493,38 +482,7 @@ export class ClientMessage<E, R> {
   }
 
   private annotations(): Record<string, unknown> {
-    const { envelopeId } = this.submission
+    const { envelopeId } = this.submission.request.envelope.parameters
     return envelopeId === undefined ? {} : { "smtp.envelope_id": envelopeId }
-  }
-}
-
-const those = (
-  positions: Positions,
-  { outcomes }: Receipt,
-  holds: (outcome: Receipt["outcomes"][number]) => boolean
-): Positions =>
-  positions.filter((_, index) => {
-    const outcome = outcomes[index]
-    return outcome !== undefined && holds(outcome)
-  })
-
-/** Whether some recipients are left because the session may carry no more transactions (RFC 9422 MAILMAX). */
-const hasUsedUp = ({ outcomes }: Receipt, { isLimited, isUsed }: Lease<Session, SetupError>): boolean =>
-  isLimited &&
-  outcomes.some(Outcomes.needsAnotherSession) &&
-  (isUsed || !outcomes.every(Outcomes.needsAnotherSession))
-
-const verdictOn = (receipt: Receipt, { relay, session }: Lease<Session, SetupError>): Verdict => {
-  switch (Outcomes.leaves(receipt, session.state(), relay.slots > 1)) {
-    case "clean":
-      return { _tag: "Clean" }
-    case "prove":
-      return { _tag: "Doubtful" }
-    case "spent":
-      return {
-        _tag: "Spent",
-        reason: Outcomes.endOfSession(receipt),
-        didWork: receipt.accepted.length + receipt.refused.length > 0
-      }
   }
 }

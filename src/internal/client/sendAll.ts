@@ -10,7 +10,7 @@ import { sendAllBy, weightOf } from "../sendAll/sendAll.js"
 import { invalidArgument } from "../session/failure.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
 import type { ClientParts } from "./send.js"
-import { ClientMessage, deliverTraced } from "./send.js"
+import { ClientMessage, deliver } from "./send.js"
 
 export interface SendAllSettings {
   /** How messages are retried; or what is wrong with the options, which is every message's own error. */
@@ -38,8 +38,9 @@ export const sendAll = <K, E, R, E2, R2>(
       const prepared = PreparedSubmissions.make(submission)
       if (isInvalid(prepared)) return slot.fail(invalidArgument(prepared))
       slot.weigh(weightOf(prepared.content))
-      const message = new ClientMessage(parts, prepared, { retry, timeoutMillis }, clock, forkBeyond)
-      if (isTraced) return slot.run(deliverTraced(message))
-      return message.begin(false, fork, (exit) => slot.end(exit))
+      if (isTraced) return slot.run(deliver(parts, prepared, { retry, timeoutMillis }))
+      const context = { clock, fork: forkBeyond, tracedBy: undefined }
+      const message = new ClientMessage(parts, prepared, { retry, timeoutMillis }, context)
+      return message.begin(fork, (exit) => slot.end(exit))
     }
   }))

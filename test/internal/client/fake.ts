@@ -9,8 +9,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { State } from "../../../src/SmtpClient.js"
 import type { ClientUnavailable } from "../../../src/SmtpError.js"
-import type { Lease, PoolObserver, Retirement, SessionConduct } from "../../../src/internal/client/pool.js"
-import type { Bounds, LeaseRequest } from "../../../src/internal/client/queue.js"
+import type {
+  Bounds,
+  Lease,
+  PoolObserver,
+  Retirement,
+  SessionConduct
+} from "../../../src/internal/client/pool.js"
+import type { LeaseRequest } from "../../../src/internal/client/queue.js"
 import * as Queues from "../../../src/internal/client/queue.js"
 import type { Relay as PoolRelay } from "../../../src/internal/client/relays.js"
 
@@ -34,7 +40,7 @@ export interface FakePool {
   /** Waits for a lease and runs `body`. */
   readonly use: <A, E, R>(
     request: FakeRequest,
-    limitMillis: number | undefined,
+    limitMillis: number,
     body: (lease: FakeLease) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, Refused | ClientUnavailable | E, R>
   readonly moment: () => number
@@ -176,7 +182,7 @@ export const useOne = <A, E, R>(
   pool: FakePool,
   work: (lease: FakeLease) => Effect.Effect<A, E, R>,
   wish: FakeRequest = anything,
-  limitMillis?: number
+  limitMillis = Infinity
 ) =>
   pool.use(wish, limitMillis, (lease) =>
     Effect.uninterruptibleMask((restore) =>

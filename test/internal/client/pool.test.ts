@@ -147,7 +147,7 @@ describe("a pool", () => {
         const a = relay("a", { behaviour: { opens: "succeeds", takes: 10 } })
         const { events, pool } = yield* makePool([a], { maxSessions: 1 })
         const ask = Effect.fork(
-          pool.use(anything, undefined, ({ isUsed, release }) =>
+          pool.use(anything, Infinity, ({ isUsed, release }) =>
             Effect.sync(() => {
               release({ _tag: "Spent", reason: "failed", didWork: false })
               return isUsed
@@ -461,7 +461,7 @@ describe("a pool whose source fails", () => {
     Effect.gen(function* () {
       const a = relay("a")
       const { pool } = yield* makePool([a], { maxSessions: 1 })
-      const failing = pool.use(anything, undefined, (lease) =>
+      const failing = pool.use(anything, Infinity, (lease) =>
         Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed", didWork: false }))
       )
       yield* failing
@@ -734,7 +734,7 @@ type Event =
   | {
       readonly _tag: "Use"
       readonly millis: number
-      readonly limit: number | undefined
+      readonly limit: number
       readonly except: boolean
     }
   | { readonly _tag: "Fail"; readonly millis: number }
@@ -757,7 +757,7 @@ const event: FastCheck.Arbitrary<Event> = FastCheck.oneof(
     arbitrary: FastCheck.record({
       _tag: FastCheck.constant("Use" as const),
       millis,
-      limit: FastCheck.option(millis, { nil: undefined }),
+      limit: FastCheck.option(millis, { nil: Infinity }),
       except: FastCheck.boolean()
     })
   },
@@ -816,7 +816,7 @@ describe("a pool under random schedules of users, interruptions and failures", (
               case "Fail":
                 fibers.push(
                   yield* Effect.fork(
-                    pool.use(anything, undefined, (lease) =>
+                    pool.use(anything, Infinity, (lease) =>
                       Effect.map(Effect.sleep(each.millis), () =>
                         lease.release({ _tag: "Spent", reason: "failed", didWork: false })
                       )
