@@ -21,9 +21,7 @@ export interface SetUpContext {
   readonly tls: "none" | "implicit" | "opportunistic" | "starttls"
   /** Whether the options of the session hold credentials. */
   readonly authenticates: boolean
-  readonly dialogue: Pick<Dialogue<never>, "capabilities" | "authenticated" | "inTransaction">
-  /** Whether EHLO or HELO was accepted, since TLS began. */
-  readonly greeted: () => boolean
+  readonly dialogue: Pick<Dialogue<never>, "greeted" | "capabilities" | "authenticated" | "inTransaction">
   /** Whether the session is on TLS. */
   readonly secured: () => boolean
 }
@@ -87,7 +85,7 @@ const mayFallBackToHelo = ({ authenticates, dialect, secured, tls }: SetUpContex
 
 /** EHLO if nothing was said yet; HELO if the server does not know EHLO. */
 export const ehloOrHelo = <A>(context: SetUpContext, then: () => Step<A>): Step<A> => {
-  if (context.greeted()) return then()
+  if (context.dialogue.greeted()) return then()
   return ehlo(context, then, (refusal, { code }) =>
     mayFallBackToHelo(context) && unknownEhlo.includes(code)
       ? { _tag: "Pinned", answered: (pinned) => (pinned ? refusal : helo(context, then)) }
@@ -96,7 +94,7 @@ export const ehloOrHelo = <A>(context: SetUpContext, then: () => Step<A>): Step<
 }
 
 const ehloIfNeeded = <A>(context: SetUpContext, then: () => Step<A>): Step<A> =>
-  context.greeted() ? then() : ehlo(context, then)
+  context.dialogue.greeted() ? then() : ehlo(context, then)
 
 const notOffered = unsupported(
   "STARTTLS",

@@ -826,6 +826,36 @@ describe("startTls by hand", () => {
     })
   )
 
+  it.live("does not go on after the reply to EHLO when it was interrupted before, and the session does", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<boolean>()
+      const interrupted = yield* Deferred.make<boolean>()
+      const met = yield* meet(
+        script(
+          greet,
+          says(`EHLO ${clientName}`),
+          SmtpTest.effect(Deferred.succeed(asked, true)),
+          SmtpTest.effect(Deferred.await(interrupted)),
+          reply("250-mx.test", "250 STARTTLS"),
+          says("NOOP"),
+          reply("250 ok"),
+          bye
+        ),
+        {},
+        (options) =>
+          Effect.gen(function* () {
+            const session = yield* SmtpSession.connect(options)
+            const fiber = yield* Effect.fork(session.startTls)
+            yield* Deferred.await(asked)
+            yield* Fiber.interrupt(fiber)
+            yield* Deferred.succeed(interrupted, true)
+            return yield* session.noop
+          })
+      )
+      expect(agreed(met)).toMatchObject({ code: 250 })
+    })
+  )
+
   it.live("is InvalidArgument on TLS, and nothing is sent", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()

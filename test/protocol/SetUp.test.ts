@@ -64,7 +64,6 @@ const showEnd = (event: Exclude<Event<string>, { readonly _tag: "Replied" }>): s
 const play = (options: Options, replies: ReadonlyArray<string>): Played => {
   const dialogue = Dialogues.make<string>("set-up", { dialect: options.dialect ?? "smtp" })
   const log: Array<string> = []
-  let greeted = false
   let secured = options.tls === "implicit"
   const context: SetUpContext = {
     dialect: options.dialect ?? "smtp",
@@ -72,7 +71,6 @@ const play = (options: Options, replies: ReadonlyArray<string>): Played => {
     tls: options.tls ?? "none",
     authenticates: options.credentials !== undefined,
     dialogue,
-    greeted: () => greeted,
     secured: () => secured
   }
   const { credentials } = options
@@ -113,8 +111,6 @@ const play = (options: Options, replies: ReadonlyArray<string>): Played => {
         const event = converse()
         if (event === undefined) return "no more replies"
         if (event._tag !== "Replied") return step.lost === undefined ? showEnd(event) : follow(step.lost)
-        const { kind } = event.command
-        if ((kind === "Ehlo" || kind === "Helo") && event.meaning === "Success") greeted = true
         return follow(step.replied(event.reply))
       }
       case "Secure":
@@ -122,7 +118,6 @@ const play = (options: Options, replies: ReadonlyArray<string>): Played => {
         expect(dialogue.state()).toBe("Upgrading")
         dialogue.upgraded()
         secured = true
-        greeted = false
         return follow(step.answered())
       case "Announced":
         return follow(step.answered())

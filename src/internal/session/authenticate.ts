@@ -115,42 +115,39 @@ const askForToken = (
   )
 }
 
-/** A mechanism of the program: what it makes of what happens. */
+/** What a mechanism of the program makes of events. */
 const makeProgramMechanism = (
   begin: Effect.Effect<Exchange, unknown>
 ): ((event: MechanismEvent) => Effect.Effect<Reaction>) => {
-  const failing = (cause: unknown): Reaction => ({
-    ...fail("Challenge", `the program's mechanism failed: ${describeCause(cause)}`),
-    cause
-  })
   let exchange: Exchange | undefined
-  const start = Effect.match(begin, {
-    onFailure: failing,
-    onSuccess: (begun): Reaction => {
-      exchange = begun
-      return begun.initialResponse === undefined ? wait : respond(Redacted.value(begun.initialResponse))
-    }
-  })
+  const toReaction = <A>(
+    effect: Effect.Effect<A, unknown>,
+    onSuccess: (value: A) => Reaction,
+    reason: "Challenge" | "ServerNotVerified" = "Challenge"
+  ): Effect.Effect<Reaction> =>
+    Effect.match(effect, {
+      onSuccess,
+      onFailure: (cause): Reaction => {
+        const what = reason === "Challenge" ? "the program's mechanism" : "the check"
+        return { ...fail(reason, `${what} failed: ${describeCause(cause)}`), cause }
+      }
+    })
+  const responded = (octets: Redacted.Redacted<Uint8Array> | undefined): Reaction =>
+    octets === undefined ? wait : respond(Redacted.value(octets))
   return (event) => {
-    switch (event._tag) {
-      case "Start":
-        return start
-      case "Challenge":
-        return exchange === undefined
-          ? Effect.succeed(wait)
-          : Effect.match(exchange.respond(event.octets), {
-              onFailure: failing,
-              onSuccess: (octets): Reaction => respond(Redacted.value(octets))
-            })
-      case "Success":
-        return Effect.match(exchange?.verified ?? Effect.succeed(true), {
-          onFailure: (cause): Reaction => ({
-            ...fail("ServerNotVerified", `the check failed: ${describeCause(cause)}`),
-            cause
-          }),
-          onSuccess: (verified): Reaction =>
-            verified ? wait : fail("ServerNotVerified", "the program's mechanism was not satisfied")
-        })
+    if (event._tag === "Start" || exchange === undefined) {
+      return toReaction(begin, (begun) => {
+        exchange = begun
+        return responded(begun.initialResponse)
+      })
     }
+    return event._tag === "Challenge"
+      ? toReaction(exchange.respond(event.octets), responded)
+      : toReaction(
+          exchange.verified ?? Effect.succeed(true),
+          (verified) =>
+            verified ? wait : fail("ServerNotVerified", "the program's mechanism was not satisfied"),
+          "ServerNotVerified"
+        )
   }
 }

@@ -21,7 +21,7 @@ import { withFiber } from "../effect/runtime.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { Authentication } from "./authenticate.js"
-import { submit } from "./commands.js"
+import { noReply, submit } from "./commands.js"
 import type { SessionContext } from "./context.js"
 import type { Failure } from "./driver.js"
 import { disconnection, invalidArgument, notSupported } from "./failure.js"
@@ -38,61 +38,51 @@ export interface SessionSetUp {
 
 export const makeSetUp = (session: SessionContext): SessionSetUp => {
   const { options, settings, state } = session
-  const { dialect } = settings
   const context: SetUp.SetUpContext = {
-    dialect,
+    dialect: settings.dialect,
     clientName: session.clientName,
     tls: settings.tls,
     authenticates: options.auth !== undefined,
     dialogue: session.driver.dialogue,
-    greeted: session.driver.dialogue.greeted,
     secured: () => state.tls !== undefined
   }
-  const wrongDialect = (command: string, needed: string) =>
+  const by = <Tag extends SetupError["_tag"], A>(
+    tags: ReadonlyArray<Tag>,
+    begin: () => Step<A>,
+    authentication?: Authentication
+  ) => only(tags, run(session, begin, authentication))
+  const ehlo = by(["HeloError"], () => SetUp.ehlo(context, done))
+  const helo = by(["HeloError"], () => SetUp.helo(context, done))
+  const ehloOrHelo = by(["HeloError"], () => SetUp.ehloOrHelo(context, () => done(undefined)))
+  const startTls = by(["TlsError", "CommandRefused", "NotSupported", "HeloError", "InvalidArgument"], () =>
+    SetUp.startTls(context, () => done(undefined))
+  )
+  const load = (credentials: Credentials) => loadAuthentication(session, credentials)
+  const belongsTo = (dialect: string, command: string) =>
     Effect.suspend(() => {
-      const reason = `is ${dialect}, and ${command} belongs to ${needed}`
+      const reason = `is ${settings.dialect}, and ${command} belongs to ${dialect}`
       return Effect.fail(new InvalidArgument({ field: "dialect", reason }))
     })
-  const ehlo = only(
-    ["HeloError"],
-    run(session, () => SetUp.ehlo(context, done))
-  )
-  const greet = only(
-    ["HeloError"],
-    run(session, () => SetUp.ehloOrHelo(context, () => done(undefined)))
-  )
   return {
     methods: {
       ehlo,
-      helo:
-        dialect === "lmtp"
-          ? wrongDialect("HELO", "smtp")
-          : only(
-              ["HeloError"],
-              run(session, () => SetUp.helo(context, done))
-            ),
-      lhlo: dialect === "smtp" ? wrongDialect("LHLO", "lmtp") : ehlo,
-      ehloOrHeloIfNeeded: Effect.suspend(() => (context.greeted() ? Effect.void : greet)),
-      startTls: only(
-        ["TlsError", "CommandRefused", "NotSupported", "HeloError", "InvalidArgument"],
-        Effect.flatMap(
-          run(session, () => SetUp.startTls(context, () => done(undefined))),
-          () => Effect.orDie(Effect.fromNullable(state.tls))
-        )
-      ),
+      helo: settings.dialect === "lmtp" ? belongsTo("smtp", "HELO") : helo,
+      lhlo: settings.dialect === "smtp" ? belongsTo("lmtp", "LHLO") : ehlo,
+      ehloOrHeloIfNeeded: Effect.suspend(() => (context.dialogue.greeted() ? Effect.void : ehloOrHelo)),
+      startTls: Effect.flatMap(startTls, () => Effect.orDie(Effect.fromNullable(state.tls))),
       authenticate: (credentials) =>
-        only(
-          ["AuthenticationError", "HeloError", "InvalidArgument"],
-          Effect.flatMap(loadAuthentication(session, credentials), (authentication) =>
-            run(session, () => SetUp.authenticate(context, authentication.begin), authentication)
+        Effect.flatMap(load(credentials), (authentication) =>
+          by(
+            ["AuthenticationError", "HeloError", "InvalidArgument"],
+            () => SetUp.authenticate(context, authentication.begin),
+            authentication
           )
         )
     },
     prepare: Effect.gen(function* () {
       const xclient = options.xclient === undefined ? undefined : Xclient.make(options.xclient, "xclient")
       if (isInvalid(xclient)) return yield* invalidArgument(xclient)
-      const authentication =
-        options.auth === undefined ? undefined : yield* loadAuthentication(session, options.auth)
+      const authentication = options.auth === undefined ? undefined : yield* load(options.auth)
       yield* run(session, () => SetUp.prepare(context, xclient, authentication?.begin), authentication)
     })
   }
@@ -151,6 +141,7 @@ type Resume<A> = (result: Effect.Effect<A, SetupError>) => void
 class Run<A> {
   private part: SetUp.IndivisiblePart | undefined
   private cancel: () => void = () => undefined
+  private abandoned = false
 
   constructor(
     private readonly session: SessionContext,
@@ -211,22 +202,28 @@ class Run<A> {
     exit: Exit.Exit<ReadonlyArray<Replies>, Disconnection>,
     resume: Resume<A>
   ): void {
-    const { driver, settings } = this.session
-    if (Exit.isFailure(exit)) {
-      const failure = driver.failure()
-      const injected = failure?._tag === "Violated" && failure.injection
-      if (step.lost !== undefined) resume(this.follow(step.lost))
-      else if (injected) resume(Effect.fail(tlsError(settings.endpoint, "Injection")))
-      else resume(Effect.failCause(exit.cause))
+    if (this.abandoned) return
+    const reply = Exit.isSuccess(exit) ? exit.value[0]?.[0] : undefined
+    if (reply === undefined) {
+      resume(step.lost === undefined ? this.lose(exit) : this.follow(step.lost))
       return
     }
-    const reply = exit.value[0]?.[0]
-    if (reply === undefined) return
     const next = step.replied(reply)
     if (next._tag === "Submit") {
       this.part = SetUp.indivisiblePart(next, this.part)
       this.submit(next, resume)
     } else resume(this.follow(next))
+  }
+
+  private lose(exit: Exit.Exit<unknown, Disconnection>): Effect.Effect<never, SetupError> {
+    const { driver, settings } = this.session
+    const failure = driver.failure()
+    if (failure?._tag === "Violated" && failure.injection) {
+      return Effect.fail(tlsError(settings.endpoint, "Injection"))
+    }
+    return Exit.isFailure(exit)
+      ? Effect.failCause(exit.cause)
+      : Effect.fail(disconnection(noReply, "idle", driver.recentLines))
   }
 
   // Nobody could go on from half an AUTH or a handshake: neither after an interruption, nor after a defect of a part of
@@ -238,6 +235,7 @@ class Run<A> {
       const how = isInterrupted ? "was interrupted" : "ended in a defect"
       this.session.driver.fail({ _tag: "Abandoned", reason: `${this.part} ${how}` })
     }
+    this.abandoned = true
     this.cancel()
   }
 }
