@@ -205,14 +205,14 @@ class Run<A> {
     if (this.abandoned) return
     const reply = Exit.isSuccess(exit) ? exit.value[0]?.[0] : undefined
     if (reply === undefined) {
-      resume(step.lost === undefined ? this.lose(exit) : this.follow(step.lost))
+      resume(Effect.suspend(() => (step.lost === undefined ? this.lose(exit) : this.follow(step.lost))))
       return
     }
     const next = step.replied(reply)
     if (next._tag === "Submit") {
       this.part = SetUp.indivisiblePart(next, this.part)
       this.submit(next, resume)
-    } else resume(this.follow(next))
+    } else resume(Effect.suspend(() => this.follow(next)))
   }
 
   private lose(exit: Exit.Exit<unknown, Disconnection>): Effect.Effect<never, SetupError> {
