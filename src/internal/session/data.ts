@@ -44,9 +44,9 @@ export const sendData = <E, R>(
       }
       const transaction = Transaction.byHand(dialogue.recipients(), session.dialect)
       const message = new Message(session, byHand, undefined, undefined)
-      yield* driveHere(session, byHand, prepared, message, () =>
-        message.startByHand(prepared, transaction)
-      ).pipe(Effect.onInterrupt(() => Effect.sync(() => message.abandon())))
+      yield* driveHere(message, prepared, () => message.startByHand(prepared, transaction)).pipe(
+        Effect.onInterrupt(() => Effect.sync(() => message.abandon()))
+      )
       if (message.contentError !== undefined) return yield* message.contentError
       if (transaction.progress() === "Declined") {
         return yield* new RecipientsRefused({ recipients: [], policy: "any" })

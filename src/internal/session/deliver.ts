@@ -13,7 +13,7 @@ import { ContentError } from "../../SmtpError.js"
 import type { ContentReport, Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import type { SendError } from "../../SmtpSession.js"
 import type { ContentOptions, Submission } from "../../SmtpSubmission.js"
-import type { Prepared, PreparedBytes, PreparedStream, PrepareOptions, Sink } from "../content/content.js"
+import type { Prepared, PreparedBytes, PrepareOptions, Sink } from "../content/content.js"
 import * as Contents from "../content/content.js"
 import type { Past } from "../content/runRecord.js"
 import { describeCause } from "../effect/cause.js"
@@ -81,10 +81,8 @@ const isContentError = (error: unknown): error is ContentError => error instance
  * fiber; `done` hears of the end if nothing needed one.
  */
 const drive = <E, R>(
-  session: MessageContext,
-  request: Request,
-  content: Prepared<E, R>,
   message: Message,
+  content: Prepared<E, R>,
   act: () => void,
   run: (rest: Effect.Effect<Settled, InvalidArgument | E, R>) => void,
   done: (exit: Exit.Exit<Settled, InvalidArgument>) => void
@@ -92,46 +90,37 @@ const drive = <E, R>(
   message.listen((progress) => {
     if (progress._tag === "Settled") done(Exit.succeed(progress))
     else if (progress._tag === "NotAllowed") done(Exit.fail(progress.error))
-    else
-      run(
-        Effect.flatMap(answer(session, request, content, message, progress), (next) =>
-          driveHere(session, request, content, message, next)
-        )
-      )
+    else run(Effect.flatMap(answer(message, content, progress), (next) => driveHere(message, content, next)))
   })
   act()
 }
 
 /** Drives a message in the fiber that runs the effect. */
 export const driveHere = <E, R>(
-  session: MessageContext,
-  request: Request,
-  content: Prepared<E, R>,
   message: Message,
+  content: Prepared<E, R>,
   act: () => void
 ): Effect.Effect<Settled, InvalidArgument | E, R> =>
   Effect.async((resume) => {
-    drive(session, request, content, message, act, resume, resume)
+    drive(message, content, act, resume, resume)
   })
 
 /** Does what is demanded; gives the answer, which lets the message go on. */
 const answer = <E, R>(
-  session: MessageContext,
-  request: Request,
-  content: Prepared<E, R>,
   message: Message,
+  content: Prepared<E, R>,
   demand: Demand
 ): Effect.Effect<() => void, E, R> => {
   switch (demand._tag) {
     case "Greet":
-      return Effect.match(session.greet(message), {
+      return Effect.match(message.session.greet(message), {
         onSuccess: () => () => message.greeted(undefined),
         onFailure: (error) => () => message.greeted(error)
       })
     case "Inspect":
-      return accounted(message, streamFacts(session, request, content), (facts) => message.inspected(facts))
+      return accounted(message, inspect(message, content), (facts) => message.inspected(facts))
     case "Send":
-      return accounted(message, sendContent(session, message, content, demand.require7bit), (report) =>
+      return accounted(message, sendContent(message, content, demand.require7bit), (report) =>
         message.settleTransaction(report)
       )
   }
@@ -166,38 +155,32 @@ const failedLater = (error: unknown, end: string): ContentError =>
   })
 
 /** What the plan has to know of a stream, which is looked at as far as the server makes it necessary. */
-const streamFacts = <E, R>(
-  { driver }: MessageContext,
-  { inspectionLimit }: Request,
+const inspect = <E, R>(
+  { request, session }: Message,
   content: Prepared<E, R>
 ): Effect.Effect<ContentFacts, ContentError | E, R> => {
   if (content._tag === "Bytes") return Effect.succeed(Contents.factsOf(content))
-  const octets = content.declaredSize
-  if (content.content7bit) return Effect.succeed({ octets, eightBit: false, utf8Header: false })
-  return peek(content, driver.dialogue.capabilities().eightBitMime ? 1 : inspectionLimit)
-}
-
-const peek = <E, R>(
-  content: PreparedStream<E, R>,
-  bound: number
-): Effect.Effect<ContentFacts, ContentError | E, R> =>
-  Effect.map(content.peek(bound), ({ ended, facts }) => ({
-    octets: ended ? facts.octets : content.declaredSize,
+  const { content7bit, declaredSize } = content
+  if (content7bit) return Effect.succeed({ octets: declaredSize, eightBit: false, utf8Header: false })
+  const bound = session.driver.dialogue.capabilities().eightBitMime ? 1 : request.inspectionLimit
+  return Effect.map(content.peek(bound), ({ ended, facts }) => ({
+    octets: ended ? facts.octets : declaredSize,
     eightBit: ended || facts.eightBit ? facts.eightBit : undefined,
     utf8Header: facts.headerNonAscii
   }))
+}
 
 /**
  * Sends the content until the transaction has ended, which may be before its end: then it gives `undefined`. What fails
  * or is interrupted stops the transaction, and waits for that.
  */
 const sendContent = <E, R>(
-  { driver }: MessageContext,
   message: Message,
   content: Prepared<E, R>,
   require7bit: boolean
 ): Effect.Effect<ContentReport | undefined, ContentError | E, R> =>
   Effect.suspend(() => {
+    const { driver } = message.session
     const ended = Wakeup.until(message.changes, () => (message.isRunning ? undefined : Effect.void))
     const maxSize = driver.dialogue.capabilities().size
     const put: Sink<never, never> = (octets, last) =>
@@ -222,12 +205,10 @@ const sendContent = <E, R>(
       Effect.interruptible(Effect.map(sending, Contents.reportOf)),
       Effect.as(ended, undefined)
     ).pipe(
-      Effect.tapErrorCause(() =>
-        Effect.zipRight(
-          Effect.sync(() => message.stop()),
-          ended
-        )
-      ),
+      Effect.tapErrorCause(() => {
+        message.stop()
+        return ended
+      }),
       Effect.zipLeft(ended)
     )
   })
@@ -291,7 +272,7 @@ export const deliverPrepared = <E, R, E2 = never>(
     if (session.isExcluded(fiber)) return Effect.fail(nested())
     const trace = Tracing.commandsOf(fiber, session.attributes, session.driver.now)
     const message = new Message(session, request, report, trace)
-    const settled = withinTimeout(opened(session, request, prepared, message), request, message)
+    const settled = withinTimeout(message, opened(message, prepared))
     return guarded(
       message,
       Effect.flatMap(settled, ({ receipt, warning }) => {
@@ -310,13 +291,12 @@ const guarded = <A, E, R>(message: Message, use: Effect.Effect<A, E, R>): Effect
 
 /** The message with its content opened, for as long as it is driven. */
 const opened = <E, R>(
-  session: MessageContext,
-  request: Request,
-  preparation: Preparation<E, R>,
-  message: Message
+  message: Message,
+  preparation: Preparation<E, R>
 ): Effect.Effect<Settled, InvalidArgument | E, R> => {
+  const { request, session } = message
   const driven = (content: Prepared<E, R>): Effect.Effect<Settled, InvalidArgument | E, R> =>
-    driveHere(session, request, content, message, () => message.start(content))
+    driveHere(message, content, () => message.start(content))
   const unsent = (error: ContentError): Effect.Effect<Settled> => Effect.sync(() => message.unsent(error))
   switch (preparation._tag) {
     case "Bytes":
@@ -334,10 +314,10 @@ const opened = <E, R>(
 }
 
 const withinTimeout = <E, R>(
-  sent: Effect.Effect<Settled, E, R>,
-  { limitMillis, timeout }: Request,
-  message: Message
+  message: Message,
+  sent: Effect.Effect<Settled, E, R>
 ): Effect.Effect<Settled, E, R> => {
+  const { limitMillis, timeout } = message.request
   if (timeout === undefined) return sent
   const limit = Math.ceil(limitMillis ?? Duration.toMillis(timeout))
   const expired = Effect.map(Effect.sleep(timeout), () =>
@@ -374,10 +354,8 @@ export const launch = (
   }
 
   drive<never, never>(
-    session,
-    request,
-    content,
     message,
+    content,
     () => message.start(content),
     (rest) => {
       fiber = fork(rest)

@@ -85,8 +85,8 @@ export class Message implements Turn, Owner {
 
   /** `report` hears once what became of a message that was given up, as soon as it is known. */
   constructor(
-    private readonly session: MessageContext,
-    private readonly request: Request,
+    readonly session: MessageContext,
+    readonly request: Request,
     private report: ((receipt: Receipt) => void) | undefined,
     readonly trace: CommandTrace | undefined
   ) {

@@ -1,7 +1,6 @@
 /**
- * Spans for whoever traces, under OpenTelemetry's names: one for each send, in a client and on a session, and one for each command from its line to
- * its reply. Where nobody has set a tracer nothing is made, not even an attribute. Spans hold neither credentials nor
- * content nor addresses.
+ * Spans under OpenTelemetry's names: one for each send, in a client and on a session, and one for each command, from its
+ * line to its reply. Nothing is made without a tracer. Spans hold neither credentials nor content nor addresses.
  */
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
@@ -54,66 +53,64 @@ export const commandsOf = (
   attributes: () => Attributes,
   now: () => number
 ): CommandTrace | undefined =>
-  isTraced(fiber) ? guarded(makeTrace(fiber.currentTracer, fiber.currentSpan, attributes(), now)) : undefined
+  isTraced(fiber) ? new CommandSpans(fiber.currentTracer, fiber.currentSpan, attributes(), now) : undefined
 
-/** A tracer that throws is heard of no more: mail is worth more than its spans. */
-const guarded = (trace: CommandTrace): CommandTrace => {
-  let broken = false
-  const attempt = (tell: () => void): void => {
-    if (broken) return
+class CommandSpans implements CommandTrace {
+  private readonly open: Array<Tracer.Span> = []
+  private isBroken = false
+
+  constructor(
+    private readonly tracer: Tracer.Tracer,
+    private readonly parent: Tracer.AnySpan | undefined,
+    private readonly attributes: Attributes,
+    private readonly now: () => number
+  ) {}
+
+  sent({ verb }: Command): void {
+    this.attempt(() => {
+      const parent = Option.fromNullable(this.parent)
+      const span = this.tracer.span(`SMTP ${verb}`, parent, Context.empty(), [], this.time(), "client")
+      for (const [name, value] of Object.entries(this.attributes)) span.attribute(name, value)
+      span.attribute("smtp.command", verb)
+      this.open.push(span)
+    })
+  }
+
+  replied({ kind }: Command, { code, enhancedCode }: Reply, more: boolean): void {
+    this.attempt(() => {
+      const [span] = this.open
+      if (span === undefined) return
+      span.attribute("smtp.reply.code", code)
+      if (enhancedCode !== undefined) {
+        span.attribute("smtp.reply.enhanced_code", formatEnhancedCode(enhancedCode))
+      }
+      // DATA lasts until the verdict on the content.
+      const goesOn = (kind === "Data" && code === 354) || more
+      if (!goesOn) this.end(code >= 400 ? Exit.fail(`the server answered ${code}`) : Exit.void)
+    })
+  }
+
+  failed(reason: string): void {
+    this.attempt(() => {
+      while (this.open.length > 0) this.end(Exit.fail(reason))
+    })
+  }
+
+  private time(): bigint {
+    return BigInt(Math.round(this.now() * 1_000_000))
+  }
+
+  private end(exit: Exit.Exit<unknown, unknown>): void {
+    this.open.shift()?.end(this.time(), exit)
+  }
+
+  /** A tracer that throws is not called again: mail is worth more than its spans. */
+  private attempt(tell: () => void): void {
+    if (this.isBroken) return
     try {
       tell()
     } catch {
-      broken = true
-    }
-  }
-  return {
-    sent: (command) => attempt(() => trace.sent(command)),
-    replied: (command, reply, more) => attempt(() => trace.replied(command, reply, more)),
-    failed: (reason) => attempt(() => trace.failed(reason))
-  }
-}
-
-const makeTrace = (
-  tracer: Tracer.Tracer,
-  parent: Tracer.AnySpan | undefined,
-  attributes: Attributes,
-  now: () => number
-): CommandTrace => {
-  const open: Array<Tracer.Span> = []
-  const time = (): bigint => BigInt(Math.round(now() * 1_000_000))
-
-  const end = (exit: Exit.Exit<unknown, unknown>): void => {
-    open.shift()?.end(time(), exit)
-  }
-
-  return {
-    sent: ({ verb }) => {
-      const span = tracer.span(
-        `SMTP ${verb}`,
-        Option.fromNullable(parent),
-        Context.empty(),
-        [],
-        time(),
-        "client"
-      )
-      for (const [name, value] of Object.entries(attributes)) span.attribute(name, value)
-      span.attribute("smtp.command", verb)
-      open.push(span)
-    },
-    replied: ({ kind }, reply, more) => {
-      const span = open[0]
-      if (span === undefined) return
-      span.attribute("smtp.reply.code", reply.code)
-      if (reply.enhancedCode !== undefined) {
-        span.attribute("smtp.reply.enhanced_code", formatEnhancedCode(reply.enhancedCode))
-      }
-      // DATA lasts until the verdict on the content.
-      const goesOn = (kind === "Data" && reply.code === 354) || more
-      if (!goesOn) end(reply.code >= 400 ? Exit.fail(`the server answered ${reply.code}`) : Exit.void)
-    },
-    failed: (reason) => {
-      while (open.length > 0) end(Exit.fail(reason))
+      this.isBroken = true
     }
   }
 }
