@@ -1,18 +1,17 @@
 /**
- * What can be sent as a message: octets, a string, or a stream. The content is a whole message, header section
- * included, in the octets that are to arrive; composing one is the business of MailMessage. How content is
- * encoded for the wire follows RFC 5321 sections 2.3.8 and 4.5.2.
+ * The content of a message: bytes, a string, or a stream. It is the whole message, header section included, as it is to
+ * arrive; MailMessage composes one. The encoding for the wire follows RFC 5321 sections 2.3.8 and 4.5.2.
  *
  * @since 0.1.0
  */
 import type * as Stream from "effect/Stream"
 
 /**
- * Anything that can be sent. Strings are sent as UTF-8. What a stream may fail with and needs stays in the type of
- * the send: content of octets or a string is `Content<never, never>`.
+ * Anything that can be sent as a message. Strings are sent as UTF-8. The errors and requirements of a stream appear in
+ * the type of the send; content of bytes or a string is `Content<never, never>`.
  *
- * A bare stream is as good as `replayable(stream)`: it is run once for each attempt and for each group of
- * recipients, and must give the same octets every time.
+ * A bare stream counts as `replayable(stream)`: it is run once for each attempt and for each group of recipients, and
+ * must give the same bytes every time.
  *
  * @example
  * ```ts
@@ -28,7 +27,7 @@ export type Content<E = never, R = never> =
   Uint8Array | string | Stream.Stream<Uint8Array, E, R> | Bytes | Text | Streamed<E, R>
 
 /**
- * Octets that were copied when they were given.
+ * Bytes that were copied by `bytes`.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +38,7 @@ export interface Bytes {
 }
 
 /**
- * A string, to be sent as UTF-8.
+ * A string that is sent as UTF-8.
  *
  * @since 0.1.0
  * @category models
@@ -50,7 +49,7 @@ export interface Text {
 }
 
 /**
- * A stream, and what its giver knows of it.
+ * A stream, and what is known of it.
  *
  * @since 0.1.0
  * @category models
@@ -66,27 +65,27 @@ export interface Streamed<E, R> {
 }
 
 /**
- * What the giver of a stream knows of it.
+ * What you know of a stream.
  *
  * @since 0.1.0
  * @category models
  */
 export interface StreamOptions {
   /**
-   * How many octets the stream gives, before any change of line ends. It is announced to servers that offer SIZE. A
-   * stream that gives more or fewer is not sent: it ends in `ContentError` with reason `Changed`.
+   * Bytes that the stream gives, before any conversion of line ends; announced to servers that offer SIZE. A stream that
+   * gives more or fewer is not sent, and fails with `ContentError`, reason `Changed`.
    */
   readonly size?: number | undefined
   /**
-   * The promise that no octet is over 127, so that the message can go to a server without 8BITMIME (RFC 6152) unseen.
-   * A broken promise ends in `ContentError` with reason `NotAscii`, before the message is complete.
+   * Promises that no byte is over 127, so that a server without 8BITMIME (RFC 6152) can be sent the stream without a look
+   * at it first. A broken promise fails with `ContentError`, reason `NotAscii`, before the message is complete.
    */
   readonly content7bit?: boolean | undefined
 }
 
 /**
- * A copy of the octets, taken now: later changes of the array do not reach the message. Octets given directly to a
- * send are copied when the send is called.
+ * Copies the bytes now: later changes of the array do not reach the message. Bytes given directly to a send are copied
+ * when the send is called.
  *
  * @example
  * ```ts
@@ -103,8 +102,7 @@ export interface StreamOptions {
 export const bytes = (octets: Uint8Array): Bytes => ({ _tag: "Bytes", octets: new Uint8Array(octets) })
 
 /**
- * A string, sent as UTF-8. A string that UTF-8 cannot express, because it holds half of a surrogate pair, is
- * refused with `InvalidArgument` when it is sent.
+ * Sends a string as UTF-8. A string with half of a surrogate pair fails with `InvalidArgument` when it is sent.
  *
  * @example
  * ```ts
@@ -119,8 +117,8 @@ export const bytes = (octets: Uint8Array): Bytes => ({ _tag: "Bytes", octets: ne
 export const string = (text: string): Text => ({ _tag: "Text", text })
 
 /**
- * A stream that gives the same octets every time it is run, such as the content of a file, with what is known of
- * it. A later run that differs from the first ends in `ContentError` with reason `Changed`, and delivers nothing.
+ * Sends a stream that gives the same bytes every time it is run, such as the content of a file. A later run that differs
+ * from the first fails with `ContentError`, reason `Changed`, and delivers nothing.
  *
  * @example
  * ```ts
@@ -150,9 +148,9 @@ export const replayable = <E = never, R = never>(
 })
 
 /**
- * A stream that can be run only once, such as one over a socket or a Node readable; a second run of those gives no
- * octets and no error. Where a second run is needed, by a retry or because the server takes fewer recipients at a
- * time, or where the same value is sent again, it ends in `ContentError` with reason `UsedTwice`.
+ * Sends a stream that can be run only once, such as one over a socket or a Node readable. If a second run is needed (a
+ * retry, a server that accepts fewer recipients at a time, the same value sent again), it fails with `ContentError`,
+ * reason `UsedTwice`.
  *
  * @example
  * ```ts

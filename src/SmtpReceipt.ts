@@ -1,6 +1,5 @@
 /**
- * What became of a message: one outcome for each recipient as the caller gave it. It is plain data, and says
- * nothing that a reply or the end of a connection did not show.
+ * The receipt of a message: plain data with one outcome for each recipient, as the caller gave it.
  *
  * @since 0.1.0
  */
@@ -11,7 +10,7 @@ import { queueId } from "./protocol/Transaction.js"
 import type { Disconnection, InvalidArgument, SmtpError } from "./SmtpError.js"
 
 /**
- * The server has taken responsibility for this recipient.
+ * The server has taken responsibility for the recipient.
  *
  * @since 0.1.0
  * @category models
@@ -22,12 +21,12 @@ export interface Accepted {
   readonly recipient: string
   /** The reply to the content. */
   readonly reply: Reply
-  /** The name under which the server keeps the message, where its reply tells. */
+  /** The server's id of the message, if its reply names one. */
   readonly queueId: string | undefined
 }
 
 /**
- * The server said no: for now, or for good.
+ * The server refused the recipient or the message, temporarily or permanently.
  *
  * @since 0.1.0
  * @category models
@@ -36,14 +35,14 @@ export interface Refused {
   readonly _tag: "Refused"
   readonly recipient: string
   readonly reply: Reply
-  /** A 5yz reply: the same message to the same recipient will be refused again. */
+  /** Whether the reply is 5yz: sending the same again will be refused again. */
   readonly permanent: boolean
   /** What was refused: the sender (`mail`), the recipient (`rcpt`), or the message (`data`, `content`, `final`). */
   readonly phase: Phase
 }
 
 /**
- * The message was not sent to this recipient, for sure: the cause came before its last octet.
+ * The message was certainly not sent to the recipient: the cause came before its last byte.
  *
  * @since 0.1.0
  * @category models
@@ -55,8 +54,8 @@ export interface NotSent<out Cause extends SmtpError = SmtpError> {
 }
 
 /**
- * The connection was lost after the last octet and before the reply: the message may have been accepted, and to
- * send it again may deliver it twice.
+ * The connection was lost after the last byte and before the reply: the message may have been accepted, and sending it
+ * again may deliver it twice.
  *
  * @since 0.1.0
  * @category models
@@ -68,7 +67,7 @@ export interface Unknown {
 }
 
 /**
- * What became of the message for one recipient. `Cause` is what can keep a message from being sent.
+ * The outcome of one recipient. `Cause` is what can keep a message from being sent.
  *
  * @since 0.1.0
  * @category models
@@ -76,22 +75,22 @@ export interface Unknown {
 export type Outcome<Cause extends SmtpError = SmtpError> = Accepted | Refused | NotSent<Cause> | Unknown
 
 /**
- * What was seen of the content while it was sent; absent when nothing of it was.
+ * Facts about the content that was sent; absent if none was.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ContentReport {
-  /** Octets with CRLF line ends and without stuffed dots, as SIZE counts them. */
+  /** Bytes with CRLF line ends and without stuffed dots, as SIZE counts them. */
   readonly octets: number
-  /** Whether a bare CR or bare LF was made CRLF, or a final CRLF added. */
+  /** Whether a bare CR or bare LF was converted to CRLF, or a final CRLF added. */
   readonly changed: boolean
-  /** Octets of the longest line without its CRLF; RFC 5321 section 4.5.3.1.6 promises room for 998. */
+  /** Bytes of the longest line without its CRLF; servers must accept 998 (RFC 5321 section 4.5.3.1.6). */
   readonly longestLine: number
 }
 
 /**
- * The account of one message.
+ * The receipt of one message.
  *
  * @since 0.1.0
  * @category models
@@ -107,7 +106,7 @@ export interface Receipt<out Cause extends SmtpError = SmtpError> {
 }
 
 /**
- * The receipt of one submission of many.
+ * The receipt of one submission of `sendAll`.
  *
  * @since 0.1.0
  * @category models
@@ -116,15 +115,12 @@ export interface Keyed<out K, out E = never, out Cause extends SmtpError = SmtpE
   /** The key of the submission. */
   readonly key: K
   readonly receipt: Receipt<Cause>
-  /**
-   * What is wrong with the submission itself, or what its content failed with. Every outcome is then `NotSent`, if
-   * there is a recipient at all.
-   */
+  /** What is wrong with the submission itself, or what its content failed with. Every outcome is then `NotSent`. */
   readonly error: InvalidArgument | E | undefined
 }
 
 /**
- * The outcome of a recipient that the server has taken responsibility for; the queue id is read from the reply.
+ * Makes the outcome of a recipient that the server has taken responsibility for; reads the queue id from the reply.
  *
  * @since 0.1.0
  * @category constructors
@@ -137,7 +133,7 @@ export const accepted = (recipient: string, reply: Reply): Accepted => ({
 })
 
 /**
- * The outcome of a recipient that the server refused in a phase; a 5yz reply makes it permanent.
+ * Makes the outcome of a recipient that the server refused in a phase; a 5yz reply makes it permanent.
  *
  * @since 0.1.0
  * @category constructors
@@ -151,7 +147,7 @@ export const refused = (recipient: string, reply: Reply, phase: Phase): Refused 
 })
 
 /**
- * The outcome of a recipient whose message did not leave.
+ * Makes the outcome of a recipient to which nothing was sent.
  *
  * @since 0.1.0
  * @category constructors
@@ -163,7 +159,7 @@ export const notSent = <Cause extends SmtpError>(recipient: string, cause: Cause
 })
 
 /**
- * The outcome of a recipient whose message left without an answer.
+ * Makes the outcome of a recipient whose message was sent and not answered.
  *
  * @since 0.1.0
  * @category constructors
@@ -175,7 +171,7 @@ export const unknown = (recipient: string, cause: Disconnection): Unknown => ({
 })
 
 /**
- * A receipt from the outcomes of its recipients.
+ * Makes a receipt from the outcomes of its recipients.
  *
  * @since 0.1.0
  * @category constructors

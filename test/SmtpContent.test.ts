@@ -1,5 +1,5 @@
 import { describe, expect, expectTypeOf, it } from "@effect/vitest"
-import type { Prepared } from "effect-smtplib/internal/content/content"
+import type { Prepared } from "effect-smtplib/internal/content/model"
 import { prepare } from "effect-smtplib/internal/content/content"
 import * as SmtpContent from "effect-smtplib/SmtpContent"
 import type { ContentError, InvalidArgument } from "effect-smtplib/SmtpError"

@@ -3,11 +3,11 @@
  * framing of BDAT (RFC 5321 sections 2.3.8 and 4.5.2, RFC 3030), and what is learned of the content on the way.
  * It parses no MIME and no header fields, and writes nothing anywhere: octets in, octets out.
  */
-import type { ContentViolation, Facts, Options } from "./content/Facts.js"
+import type { ContentViolation, Facts, EncodingOptions } from "./content/Facts.js"
 import { factsOf, finish, makeState, violationOf } from "./content/Facts.js"
 import { makeInsertions, place, scan, sliceLength } from "./content/Scan.js"
 
-export type { ContentViolation, Facts, Options } from "./content/Facts.js"
+export type { ContentViolation, Facts, EncodingOptions } from "./content/Facts.js"
 
 export { defaultOptions } from "./content/Facts.js"
 
@@ -53,7 +53,7 @@ const lineEndAndEndOfData: Uint8Array = Uint8Array.of(CR, LF, DOT, CR, LF)
  */
 export const makeEncoder = (
   framing: Framing,
-  options: Options,
+  options: EncodingOptions,
   allocate: (length: number) => Uint8Array = allocateZeroed
 ): Encoder => {
   const state = makeState()
@@ -122,7 +122,7 @@ export const ownedRoom = 5
  */
 export const canonicalise = (
   octets: Uint8Array,
-  options: Options,
+  options: EncodingOptions,
   allocate: (length: number) => Uint8Array = allocateZeroed,
   owned?: Uint8Array
 ): Canonical | ContentViolation => {

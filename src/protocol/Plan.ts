@@ -1,7 +1,6 @@
 /**
- * Envelopes, and what a server lets one do with them: reads the addresses that a program gave, and plans the commands
- * of its transactions from what the server offers and what the content needs. It sends nothing. RFC 5321 section 3.3,
- * RFC 1870, RFC 6152, RFC 6531, RFC 9422.
+ * Reads the envelope that a program gave, and plans the commands of its transactions from what the server offers and
+ * what the content needs. It sends nothing. RFC 5321 section 3.3, RFC 1870, RFC 6152, RFC 6531, RFC 9422.
  */
 import type { Capabilities } from "./Capabilities.js"
 import { exceedsSize } from "./Capabilities.js"
@@ -119,24 +118,18 @@ export interface ContentFacts {
   readonly utf8Header: boolean | undefined
 }
 
-/** The state of the session that a plan depends on. */
-export interface Circumstances {
+/** What a plan depends on besides the message. */
+export interface PlanContext {
   readonly capabilities: Capabilities
   readonly dialect: "smtp" | "lmtp"
   /** Whether the session runs over TLS with a verified certificate. */
   readonly verifiedTls: boolean
   /** How many MAIL commands the session has sent (RFC 9422 section 4). */
   readonly mails: number
-  /**
-   * Whether the server has just answered: on a connection that died while it was idle, content that had left with
-   * its envelope would be in doubt.
-   */
-  readonly awake: boolean
+  /** Whether the server has just answered: on a connection that died while idle, eager content would be Unknown. */
+  readonly isAwake: boolean
   /** The time in milliseconds since 1970, for parameters that are checked against it. */
   readonly now: number
-}
-
-export interface PlanOptions {
   readonly pipelining: Pipelining
   readonly chunking: Chunking
   readonly recipients: RecipientsPolicy
@@ -197,7 +190,7 @@ const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefi
 const parametersFor = (
   envelope: Envelope,
   facts: ContentFacts,
-  { capabilities }: Circumstances,
+  { capabilities }: PlanContext,
   framing: Framing
 ): MailParameters | Invalid | Unsupported => {
   const given = envelope.parameters
@@ -245,7 +238,7 @@ const splitByLimits = (
 
 const withinLimits = (
   plan: Plan,
-  { capabilities, dialect, mails }: Circumstances
+  { capabilities, dialect, mails }: PlanContext
 ): Plan | Invalid | Unsupported => {
   const recipients = plan.batches.reduce((sum, batch) => sum + batch.length, 0)
   if (plan.policy === "all" && dialect === "lmtp" && recipients > 1) {
@@ -272,20 +265,19 @@ export const mailMaxReached = (mailMax: number): string =>
   `this session has used up its ${mailMax} MAIL commands (MAILMAX); open another`
 
 // No RFC says how many replies a refused chunk has in LMTP.
-const framingOf = ({ capabilities, dialect }: Circumstances, { chunking }: PlanOptions): Framing =>
+const framingOf = ({ capabilities, chunking, dialect }: PlanContext): Framing =>
   chunking !== "off" && capabilities.chunking && dialect === "smtp" ? "bdat" : "data"
 
 const aheadOf = (
   recipients: number,
   framing: Framing,
-  { awake, capabilities }: Circumstances,
-  options: PlanOptions
+  { capabilities, chunking, isAwake, pipelining, recipients: policy }: PlanContext
 ): Ahead => {
-  if (options.pipelining === "off" || !capabilities.pipelining) return "command"
-  // Under "all" the server must not be given the chance to take the message before everybody is accepted.
-  if (options.recipients === "all" && recipients > 1) return "envelope"
-  if (framing === "bdat") return options.chunking === "eager" && awake ? "content" : "envelope"
-  return options.pipelining === "envelope" ? "envelope" : "data"
+  if (pipelining === "off" || !capabilities.pipelining) return "command"
+  // Under "all" the server must not be able to accept the message before it has accepted every recipient.
+  if (policy === "all" && recipients > 1) return "envelope"
+  if (framing === "bdat") return chunking === "eager" && isAwake ? "content" : "envelope"
+  return pipelining === "envelope" ? "envelope" : "data"
 }
 
 /**
@@ -295,19 +287,18 @@ const aheadOf = (
 export const plan = (
   envelope: Envelope,
   facts: ContentFacts,
-  circumstances: Circumstances,
-  options: PlanOptions
+  context: PlanContext
 ): Plan | Invalid | Unsupported => {
-  const { capabilities, now, verifiedTls } = circumstances
-  const framing = framingOf(circumstances, options)
-  const parameters = parametersFor(envelope, facts, circumstances, framing)
+  const { capabilities, now, verifiedTls } = context
+  const framing = framingOf(context)
+  const parameters = parametersFor(envelope, facts, context, framing)
   if ("_tag" in parameters) return parameters
-  const context = { capabilities, tls: verifiedTls, now }
-  const mail = mailParameters.line(Mailboxes.toPath(envelope.sender), parameters, context, "parameters")
+  const known = { capabilities, tls: verifiedTls, now }
+  const mail = mailParameters.line(Mailboxes.toPath(envelope.sender), parameters, known, "parameters")
   if (typeof mail !== "string") return mail
   const recipients: Array<PlannedRecipient> = []
   for (const { mailbox, parameters: own, positions } of envelope.recipients) {
-    const line = recipientParameters.line(Mailboxes.toPath(mailbox), own, context, `to[${positions[0] ?? 0}]`)
+    const line = recipientParameters.line(Mailboxes.toPath(mailbox), own, known, `to[${positions[0] ?? 0}]`)
     if (typeof line !== "string") return line
     recipients.push({ mailbox, parameters: own, positions, command: Commands.rcpt(line) })
   }
@@ -318,11 +309,11 @@ export const plan = (
       mail: Commands.mail(mail),
       batches: splitByLimits(recipients, capabilities),
       framing,
-      ahead: aheadOf(recipients.length, framing, circumstances, options),
-      policy: options.recipients,
+      ahead: aheadOf(recipients.length, framing, context),
+      policy: context.recipients,
       requires7bit:
         parameters.body === "7BIT" || (parameters.body === undefined && !capabilities.eightBitMime)
     },
-    circumstances
+    context
   )
 }

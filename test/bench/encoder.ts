@@ -5,6 +5,7 @@
  *   npx tsx test/bench/encoder.ts
  */
 import * as Content from "effect-smtplib/internal/content/content"
+import type { PrepareOptions } from "effect-smtplib/internal/content/model"
 import * as Encoding from "effect-smtplib/protocol/Content"
 import * as Duration from "effect/Duration"
 import { cpuUsage, stdout } from "node:process"
@@ -57,7 +58,7 @@ const encoderRate = (framing: Encoding.Framing, block: Uint8Array): number => {
   return (blocks * blockLength) / micros
 }
 
-const options: Content.PrepareOptions = {
+const options: PrepareOptions = {
   lineEnds: "convert",
   longLines: "send",
   allowNul: false,

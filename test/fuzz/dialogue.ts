@@ -45,15 +45,13 @@ const planOf = (
   const envelope = Plans.readEnvelope(random.pick(["s@x.test", ""]), to, {})
   if ("_tag" in envelope) return undefined
   const facts = { octets: 40, eightBit: false, utf8Header: false }
-  const circumstances = {
+  const plan = Plans.plan(envelope, facts, {
     capabilities: dialogue.capabilities(),
     dialect,
     verifiedTls: false,
     mails: dialogue.mails(),
-    awake: random.chance(0.8),
-    now: 0
-  }
-  const plan = Plans.plan(envelope, facts, circumstances, {
+    isAwake: random.chance(0.8),
+    now: 0,
     pipelining: random.pick(["off", "envelope", "data"]),
     chunking: random.pick(["off", "on", "eager"]),
     recipients: random.pick(["any", "any", "all"])

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Content from "effect-smtplib/internal/content/content"
+import type { PrepareOptions, RunOptions } from "effect-smtplib/internal/content/model"
 import * as Encoding from "effect-smtplib/protocol/Content"
 import * as SmtpContent from "effect-smtplib/SmtpContent"
 import type { ContentError } from "effect-smtplib/SmtpError"
@@ -16,7 +17,7 @@ import * as TestClock from "effect/TestClock"
 import { runInNewContext } from "node:vm"
 import { untyped } from "../support/untyped.js"
 
-const options: Content.PrepareOptions = {
+const options: PrepareOptions = {
   lineEnds: "convert",
   longLines: "send",
   allowNul: false,
@@ -57,7 +58,7 @@ const lateRecorder = () => {
   return { sink, memories, wire: () => read.join("") }
 }
 
-const data: Content.RunOptions = { framing: "data" }
+const data: RunOptions = { framing: "data" }
 
 /** A stream that gives the next of these texts each time it is run. */
 const runsOf = (...runs: ReadonlyArray<string>): Stream.Stream<Uint8Array> => {
@@ -65,10 +66,7 @@ const runsOf = (...runs: ReadonlyArray<string>): Stream.Stream<Uint8Array> => {
   return Stream.suspend(() => Stream.make(octets(runs[run++] ?? "")))
 }
 
-const prepareStream = <E, R>(
-  content: SmtpContent.Content<E, R>,
-  changes: Partial<Content.PrepareOptions> = {}
-) =>
+const prepareStream = <E, R>(content: SmtpContent.Content<E, R>, changes: Partial<PrepareOptions> = {}) =>
   Effect.flatMap(Content.prepare(content, { ...options, ...changes }), (prepared) =>
     prepared._tag === "Stream" ? Effect.succeed(prepared) : Effect.dieMessage("not a stream")
   )
@@ -585,7 +583,7 @@ describe("run, of a stream", () => {
 })
 
 describe("a second run of a stream", () => {
-  const twice = (content: SmtpContent.Content, changes: Partial<Content.PrepareOptions> = {}) =>
+  const twice = (content: SmtpContent.Content, changes: Partial<PrepareOptions> = {}) =>
     Effect.gen(function* () {
       const prepared = yield* prepareStream(content, changes)
       yield* prepared.run(data, recorder().sink)

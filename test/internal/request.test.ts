@@ -133,15 +133,17 @@ describe("whatever a submission holds", () => {
     onOutcome: mostly(undefined)
   })
   const facts = { octets: undefined, eightBit: undefined, utf8Header: undefined }
-  const circumstances: Plans.Circumstances = {
+  const context: Plans.PlanContext = {
     capabilities: Capabilities.none,
     dialect: "smtp",
     verifiedTls: false,
     mails: 0,
-    awake: true,
-    now: 0
+    isAwake: true,
+    now: 0,
+    pipelining: "data",
+    chunking: "off",
+    recipients: "any"
   }
-  const options: Plans.PlanOptions = { pipelining: "data", chunking: "off", recipients: "any" }
 
   it("it is read or refused, and what was read is planned or refused: nothing throws", () => {
     let planned = 0
@@ -154,7 +156,7 @@ describe("whatever a submission holds", () => {
           return
         }
         planned++
-        expect(Plans.plan(request.envelope, facts, circumstances, options)).toHaveProperty("_tag")
+        expect(Plans.plan(request.envelope, facts, context)).toHaveProperty("_tag")
       }),
       { numRuns: 2000 }
     )

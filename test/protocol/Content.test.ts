@@ -11,11 +11,14 @@ const text = (bytes: Uint8Array): string => Array.from(bytes, (octet) => String.
 const join = (arrays: ReadonlyArray<Uint8Array>): Uint8Array =>
   Uint8Array.from(arrays.flatMap((array) => Array.from(array)))
 
-const lenient: Content.Options = { ...Content.defaultOptions, allowNul: true }
+const lenient: Content.EncodingOptions = { ...Content.defaultOptions, allowNul: true }
 
 const isContentViolation = (value: object): value is Content.ContentViolation => "_tag" in value
 
-const inspect = (bytes: Uint8Array, options: Content.Options): Content.Facts | Content.ContentViolation => {
+const inspect = (
+  bytes: Uint8Array,
+  options: Content.EncodingOptions
+): Content.Facts | Content.ContentViolation => {
   const result = Content.canonicalise(bytes, options)
   return isContentViolation(result) ? result : result.facts
 }
@@ -25,7 +28,7 @@ type Wire = { readonly wire: Uint8Array; readonly facts: Content.Facts }
 const encodePieces = (
   framing: Content.Framing,
   pieces: ReadonlyArray<Uint8Array>,
-  options: Content.Options = lenient
+  options: Content.EncodingOptions = lenient
 ): Wire | Content.ContentViolation => {
   const encoder = Content.makeEncoder(framing, options)
   const out: Array<Uint8Array> = []
@@ -39,17 +42,17 @@ const encodePieces = (
   return { wire: join([...out, ...end]), facts: encoder.facts() }
 }
 
-const encode = (framing: Content.Framing, input: string, options?: Content.Options): string => {
+const encode = (framing: Content.Framing, input: string, options?: Content.EncodingOptions): string => {
   const result = encodePieces(framing, [octets(input)], options)
   return "_tag" in result ? result._tag : text(result.wire)
 }
 
-const reasonOf = (input: string, options: Partial<Content.Options>): string | undefined => {
+const reasonOf = (input: string, options: Partial<Content.EncodingOptions>): string | undefined => {
   const result = inspect(octets(input), { ...Content.defaultOptions, ...options })
   return isContentViolation(result) ? result.reason : undefined
 }
 
-const factsOf = (input: string, options: Content.Options = lenient): Content.Facts => {
+const factsOf = (input: string, options: Content.EncodingOptions = lenient): Content.Facts => {
   const result = inspect(octets(input), options)
   if (isContentViolation(result)) throw new Error(result.detail)
   return result

@@ -4,14 +4,7 @@ import * as Capabilities from "../../src/protocol/Capabilities.js"
 import type { Invalid } from "../../src/protocol/Invalid.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import type { MailParameters, Unsupported } from "../../src/protocol/Parameters.js"
-import type {
-  Circumstances,
-  ContentFacts,
-  Envelope,
-  Plan,
-  PlanOptions,
-  RecipientInput
-} from "../../src/protocol/Plan.js"
+import type { ContentFacts, Envelope, Plan, PlanContext, RecipientInput } from "../../src/protocol/Plan.js"
 import * as Plans from "../../src/protocol/Plan.js"
 
 const envelopeOf = (
@@ -139,8 +132,8 @@ interface Situation {
   readonly parameters?: MailParameters
   readonly facts?: Partial<ContentFacts>
   readonly announced?: ReadonlyArray<string>
-  readonly circumstances?: Partial<Circumstances>
-  readonly options?: Partial<PlanOptions>
+  readonly circumstances?: Partial<PlanContext>
+  readonly options?: Partial<PlanContext>
 }
 
 const planOf = (situation: Situation): Plan | Invalid | Unsupported =>
@@ -152,11 +145,14 @@ const planOf = (situation: Situation): Plan | Invalid | Unsupported =>
       dialect: "smtp",
       verifiedTls: false,
       mails: 0,
-      awake: true,
+      isAwake: true,
       now: 0,
-      ...situation.circumstances
-    },
-    { pipelining: "data", chunking: "off", recipients: "any", ...situation.options }
+      pipelining: "data",
+      chunking: "off",
+      recipients: "any",
+      ...situation.circumstances,
+      ...situation.options
+    }
   )
 
 const mailOf = (situation: Situation): string => {
@@ -397,7 +393,7 @@ describe('the plan: pipelining and "all"', () => {
 
   it("content is not eager towards a server that has been silent, nor where everybody has to be accepted", () => {
     const options = { chunking: "eager" } as const
-    expect(shapeOf({ announced, options, circumstances: { awake: false } })).toBe("envelope by bdat")
+    expect(shapeOf({ announced, options, circumstances: { isAwake: false } })).toBe("envelope by bdat")
     expect(shapeOf({ announced, to: two, options: { ...options, recipients: "all" } })).toBe(
       "envelope by bdat"
     )

@@ -20,16 +20,6 @@ import type { Past } from "./runRecord.js"
 import { noPast } from "./runRecord.js"
 import { BufferRing } from "./bufferRing.js"
 
-export type {
-  Peek,
-  Prepared,
-  PreparedBytes,
-  PreparedStream,
-  PrepareOptions,
-  RunOptions,
-  Sink
-} from "./model.js"
-
 /**
  * Runs the content once, in the fiber and with the errors and requirements of whoever gave it. The end of the
  * message is only handed to the sink once the stream has ended and is known to be what it was, or was declared to
@@ -182,27 +172,23 @@ const writeViews = <E, R>(octets: Uint8Array, sink: Sink<E, R>): Effect.Effect<v
   })
 
 const writeTransparent = <E, R>(
-  prepared: PreparedBytes,
+  { content: { octets }, options }: PreparedBytes,
   sink: Sink<E, R>
 ): Effect.Effect<void, E | ContentError, R> =>
   Effect.gen(function* () {
-    const { octets } = prepared.content
     const memory = new BufferRing()
     const encoder = Encoding.makeEncoder(
       "data",
-      encodingOptions(prepared.options, { framing: "data" }),
+      encodingOptions(options, { framing: "data" }),
       memory.allocate
     )
-    let start = 0
-    for (; octets.length - start > writeLength; start += writeLength) {
+    for (let start = 0; start < octets.length; start += writeLength) {
+      const isLast = start + writeLength >= octets.length
       const encoded = encoder.push(octets.subarray(start, start + writeLength))
+      const end = isLast ? encoder.end() : []
       if ("_tag" in encoded) return yield* violated(encoded)
-      yield* sink(encoded, false)
+      if ("_tag" in end) return yield* violated(end)
+      yield* sink(isLast ? [...encoded, ...end] : encoded, isLast)
       memory.next()
     }
-    const encoded = encoder.push(octets.subarray(start))
-    if ("_tag" in encoded) return yield* violated(encoded)
-    const end = encoder.end()
-    if ("_tag" in end) return yield* violated(end)
-    yield* sink([...encoded, ...end], true)
   })

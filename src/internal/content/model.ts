@@ -3,10 +3,13 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type { Canonical, ContentViolation, Facts, Framing, Options } from "../../protocol/Content.js"
+import type { Canonical, ContentViolation, Facts, Framing, EncodingOptions } from "../../protocol/Content.js"
 import { ContentError, InvalidArgument } from "../../SmtpError.js"
 
-export interface PrepareOptions extends Pick<Options, "lineEnds" | "longLines" | "allowNul" | "binary"> {
+export interface PrepareOptions extends Pick<
+  EncodingOptions,
+  "lineEnds" | "longLines" | "allowNul" | "binary"
+> {
   readonly allowEmpty: boolean
   /** How long a stream may give nothing while it is asked. Infinity is no limit. */
   readonly stallTimeout: Duration.Duration
@@ -66,11 +69,8 @@ export interface Peek {
   readonly facts: Facts
 }
 
-export const encodingOptions = (prepare: PrepareOptions, run: RunOptions): Options => ({
-  lineEnds: prepare.lineEnds,
-  longLines: prepare.longLines,
-  allowNul: prepare.allowNul,
-  binary: prepare.binary,
+export const encodingOptions = (prepare: PrepareOptions, run: RunOptions): EncodingOptions => ({
+  ...prepare,
   maxSize: run.maxSize,
   require7bit: run.require7bit
 })

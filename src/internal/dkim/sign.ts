@@ -36,7 +36,7 @@ export interface SigningOptions {
   /** Seconds since 1970. */
   readonly signedAt: number
   readonly expiresAt: number | undefined
-  readonly lineEnds: Encoding.Options["lineEnds"]
+  readonly lineEnds: Encoding.EncodingOptions["lineEnds"]
   /** The most bytes to hold of a stream that can run only once. */
   readonly bufferLimit: number
 }

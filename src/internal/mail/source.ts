@@ -54,7 +54,7 @@ export const headerTooLong = (): ContentError =>
   new ContentError({ reason: "TooLarge", detail: `its header section has more than ${headerLimit} bytes` })
 
 /** For an encoder that shows the message as servers get it. What may not be sent is left to the send. */
-export const lookOptions = (lineEnds: Encoding.Options["lineEnds"]): Encoding.Options => ({
+export const lookOptions = (lineEnds: Encoding.EncodingOptions["lineEnds"]): Encoding.EncodingOptions => ({
   ...Encoding.defaultOptions,
   lineEnds,
   allowNul: true

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Receipt } from "../../SmtpReceipt.js"
-import type { Prepared } from "../content/content.js"
+import type { Prepared } from "../content/model.js"
 import type { Request } from "./request.js"
 
 /** A Warning, if an outcome is Unknown. */

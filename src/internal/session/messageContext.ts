@@ -7,7 +7,7 @@ import type { Transaction } from "../../protocol/Transaction.js"
 import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
 import { ContentError, NotSupported } from "../../SmtpError.js"
 import type { AnyFiber } from "../effect/runtime.js"
-import type { Prepared } from "../content/content.js"
+import type { Prepared } from "../content/model.js"
 import type { SessionSettings } from "../options/session.js"
 import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
 import type { Driver, Failure, Owner, Turn } from "./driver.js"
@@ -75,19 +75,17 @@ export const planFor = (
   facts: ContentFacts
 ): ReturnType<typeof Plans.plan> => {
   const { chunking, eagerWithin, pipelining } = settings
-  return Plans.plan(
-    envelope,
-    facts,
-    {
-      capabilities: driver.dialogue.capabilities(),
-      dialect,
-      verifiedTls: verifiedTls(),
-      mails: driver.dialogue.mails(),
-      awake: state.proven && !state.restrained && driver.silentFor() <= eagerWithin,
-      now: driver.now()
-    },
-    { pipelining, chunking, recipients: policy }
-  )
+  return Plans.plan(envelope, facts, {
+    capabilities: driver.dialogue.capabilities(),
+    dialect,
+    verifiedTls: verifiedTls(),
+    mails: driver.dialogue.mails(),
+    isAwake: state.proven && !state.restrained && driver.silentFor() <= eagerWithin,
+    now: driver.now(),
+    pipelining,
+    chunking,
+    recipients: policy
+  })
 }
 
 /** Why a message that has had a transaction may have no other. */

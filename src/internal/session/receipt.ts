@@ -14,7 +14,7 @@ import type {
 } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { NotSentCause } from "../../SmtpSession.js"
-import type { Prepared } from "../content/content.js"
+import type { Prepared } from "../content/model.js"
 import * as Meter from "../telemetry/meter.js"
 import type { Failure } from "./driver.js"
 import { disconnection } from "./failure.js"

@@ -38,7 +38,7 @@ export interface ContentViolation {
 }
 
 /** What may be sent, and what is done about line ends. */
-export interface Options {
+export interface EncodingOptions {
   /** A bare CR or bare LF becomes CRLF, or is a violation. */
   readonly lineEnds: "convert" | "refuse"
   /** A line over 998 octets goes out as it is, or is a violation (RFC 5321 section 4.5.3.1.6). */
@@ -53,7 +53,7 @@ export interface Options {
 }
 
 /** Convert line ends, send long lines, refuse NUL. */
-export const defaultOptions: Options = {
+export const defaultOptions: EncodingOptions = {
   lineEnds: "convert",
   longLines: "send",
   allowNul: false,
@@ -64,7 +64,7 @@ export const defaultOptions: Options = {
 export const maximumLineLength = 998
 
 /** What the scan has seen so far. */
-export interface State {
+export interface ScanState {
   /** Octets that came in. */
   received: number
   /** CR and LF that were added, the final CRLF among them. */
@@ -88,7 +88,7 @@ export interface State {
 }
 
 /** Nothing seen yet. */
-export const makeState = (): State => ({
+export const makeState = (): ScanState => ({
   received: 0,
   added: 0,
   lines: 0,
@@ -108,7 +108,7 @@ export const makeState = (): State => ({
 const highBits = 0x80808080 | 0
 
 /** Counts a line that has ended, when nothing behind it was seen yet. */
-export const finishLine = (state: State, length: number): void => {
+export const finishLine = (state: ScanState, length: number): void => {
   state.lines++
   if (length > state.longestLine) {
     state.longestLine = length
@@ -123,7 +123,7 @@ export const finishLine = (state: State, length: number): void => {
 /**
  * Counts a bare CR or LF, which is one octet longer as CRLF. It belongs to the line that is not finished yet.
  */
-export const bareLineEnd = (state: State): void => {
+export const bareLineEnd = (state: ScanState): void => {
   state.added++
   if (state.bareLine === 0) state.bareLine = state.lines + 1
 }
@@ -132,7 +132,7 @@ export const bareLineEnd = (state: State): void => {
  * The end of the content: a held CR was a bare one, and an unfinished line is finished. Says whether CRLF has to
  * follow what was given out.
  */
-export const finish = (state: State): boolean => {
+export const finish = (state: ScanState): boolean => {
   if (state.heldCarriageReturn) {
     bareLineEnd(state)
   } else if (state.lineLength > 0) {
@@ -150,7 +150,7 @@ export const finish = (state: State): boolean => {
 const length998 = `over ${maximumLineLength} octets`
 
 /** The first violation among what was seen so far. An unfinished line counts as one. */
-export const violationOf = (state: State, options: Options): ContentViolation | undefined => {
+export const violationOf = (state: ScanState, options: EncodingOptions): ContentViolation | undefined => {
   if (options.maxSize !== undefined && canonicalOctets(state, options) > options.maxSize) {
     return violation("TooLarge", `it is larger than the limit of ${options.maxSize} octets`)
   }
@@ -181,11 +181,11 @@ const violation = (reason: ContentViolation["reason"], detail: string): ContentV
   detail
 })
 
-const canonicalOctets = (state: State, options: Options): number =>
+const canonicalOctets = (state: ScanState, options: EncodingOptions): number =>
   options.binary ? state.received : state.received + state.added
 
 /** What is known, in the words of the interface. */
-export const factsOf = (state: State, options: Options): Facts => {
+export const factsOf = (state: ScanState, options: EncodingOptions): Facts => {
   const eightBit = (state.joined & highBits) !== 0
   return {
     octets: canonicalOctets(state, options),

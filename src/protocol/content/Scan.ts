@@ -2,7 +2,7 @@
  * The one pass over the octets of content: it learns the facts, and notes what has to be put in. All that canonical
  * line ends and transparency ever do is to put in single octets (RFC 5321 sections 2.3.8 and 4.5.2).
  */
-import type { State } from "./Facts.js"
+import type { ScanState } from "./Facts.js"
 import { bareLineEnd, finishLine } from "./Facts.js"
 
 const NUL = 0x00
@@ -59,7 +59,7 @@ const holdsControl = (word: number): boolean => ((word - firstPlain) & ~word & h
  * The end of the run of plain octets from `start`: the position of the first below 14, or `end`. Runs, the bulk of
  * any message, are looked at four words at a time, which is ten times as fast as octet by octet.
  */
-const endOfRun = (state: State, octets: Uint8Array, view: Words, start: number, end: number): number => {
+const endOfRun = (state: ScanState, octets: Uint8Array, view: Words, start: number, end: number): number => {
   const { words } = view
   let joined = 0
   let index = start
@@ -107,7 +107,7 @@ const endOfRun = (state: State, octets: Uint8Array, view: Words, start: number, 
  * between them.
  */
 export const scan = (
-  state: State,
+  state: ScanState,
   octets: Uint8Array,
   start: number,
   end: number,
