@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { argv, env, stderr, stdout } from "node:process"
 import { parseArgs } from "node:util"
 import { root } from "../../.ci/modules.js"
@@ -15,23 +15,38 @@ import { atItSince, giveUp, unsettled, verdictsIn } from "./progress.js"
 import type { Report } from "./report.js"
 import { compare, merge, readReport, reportOf, show } from "./report.js"
 
-const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--json FILE]
+const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--runs N] [--json FILE]
        npm run mutate -- --compare BEFORE.json AFTER.json
 
   --tests    judges the given modules by these tests; without it, by those of test/mutate/groups.ts
+  --runs     limits the runs of each property test
   --json     writes what became of each mutant
   --compare  lists the mutants of the first report that the second does not kill; ends with 1 if there are any`
 
 /** A mutant that runs longer than this is in a loop that nothing else has ended. */
 const limitMillis = 120_000
 
+/** What a file of tests is told, beside its name. */
+interface Settings {
+  /** The runs of a property test, at most. */
+  readonly runs: string | undefined
+  /** The mutants of its own module alone. */
+  readonly own: boolean
+}
+
 /** Runs one file of tests, in a process group of its own; gives whether it came to its end. */
-const runFile = (folder: string, tests: string): Promise<boolean> =>
+const runFile = (folder: string, tests: string, { own, runs }: Settings): Promise<boolean> =>
   new Promise((resolve) => {
     const args = ["run", "--config", "test/mutate/vitest.config.ts", tests]
     const child = spawn(join(root, "node_modules/.bin/vitest"), args, {
       cwd: root,
-      env: { ...env, MUTATE_FOLDER: folder, MUTATE_TESTS: tests },
+      env: {
+        ...env,
+        MUTATE_FOLDER: folder,
+        MUTATE_TESTS: tests,
+        ...(runs === undefined ? {} : { MUTATE_RUNS: runs }),
+        ...(own ? { MUTATE_OWN: "yes" } : {})
+      },
       stdio: "ignore",
       detached: true
     })
@@ -45,8 +60,8 @@ const runFile = (folder: string, tests: string): Promise<boolean> =>
     })
   })
 
-const judge = async (folder: string, tests: string): Promise<void> => {
-  while (!(await runFile(folder, tests))) {
+const judge = async (folder: string, tests: string, settings: Settings): Promise<void> => {
+  while (!(await runFile(folder, tests, settings))) {
     const id = unsettled(folder, tests)
     if (id === undefined) throw new Error(`${tests} could not be run`)
     giveUp(folder, tests, id)
@@ -57,15 +72,22 @@ const progress = (text: string): void => {
   if (stderr.isTTY) stderr.write(`\r\u001b[K${text}`)
 }
 
-const runGroup = async ({ modules, tests }: Group): Promise<Report> => {
+const runGroup = async ({ modules, tests }: Group, runs: string | undefined): Promise<Report> => {
   mkdirSync(join(root, ".tmp"), { recursive: true })
   const folder = mkdtempSync(join(root, ".tmp", "mutate-"))
   const end = (): void => rmSync(folder, { recursive: true, force: true })
   process.once("exit", end)
   const mutants = await instrument(root, modules, folder)
-  for (const [index, file] of tests.entries()) {
-    progress(`${mutants.length} mutants: ${file}, ${index + 1} of ${tests.length} files`)
-    await judge(folder, file)
+  const stems = new Set(modules.map((file) => basename(file, ".ts")))
+  const ownTests = tests.filter((file) => stems.has(basename(file, ".test.ts")))
+  // Most mutants die by the tests of their own module: the others then have little left to do.
+  const steps = [
+    ...ownTests.map((file) => ({ file, own: true })),
+    ...tests.map((file) => ({ file, own: false }))
+  ]
+  for (const [index, { file, own }] of steps.entries()) {
+    progress(`${mutants.length} mutants: ${file}, ${index + 1} of ${steps.length}`)
+    await judge(folder, file, { own, runs })
   }
   progress("")
   const report = reportOf(mutants, verdictsIn(folder))
@@ -95,6 +117,7 @@ const main = async (): Promise<number> => {
       help: { type: "boolean" },
       tests: { type: "string" },
       json: { type: "string" },
+      runs: { type: "string" },
       compare: { type: "boolean" }
     }
   })
@@ -110,7 +133,8 @@ const main = async (): Promise<number> => {
     return lost.length === 0 ? 0 : 1
   }
   const reports: Array<Report> = []
-  for (const group of chosenGroups(positionals, values.tests)) reports.push(await runGroup(group))
+  for (const group of chosenGroups(positionals, values.tests))
+    reports.push(await runGroup(group, values.runs))
   const report = merge(reports)
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, undefined, 1)}\n`)
   stdout.write(show(report))

@@ -3,7 +3,7 @@
  * it is at, and what became of those before.
  */
 import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { env } from "node:process"
 import type { Mutant } from "./mutants.js"
 
@@ -38,14 +38,19 @@ const mutantsIn = (folder: string): ReadonlyArray<Mutant> => {
 const folder = (): string => env["MUTATE_FOLDER"] ?? ""
 const testFile = (): string => env["MUTATE_TESTS"] ?? ""
 
-/** Mutants that no file has killed and this file has not judged. */
+const stem = (file: string): string => basename(file).replace(/(\.test)?\.ts$/, "")
+
+/** Mutants that no file has killed and this file has not judged: those of the module that the tests are of, or all. */
 export function* alive(): Generator<Mutant> {
+  const ownOnly = env["MUTATE_OWN"] !== undefined
   const gone = new Set(
     verdictsIn(folder())
       .filter(({ by, file }) => by !== undefined || file === testFile())
       .map(({ id }) => id)
   )
-  for (const mutant of mutantsIn(folder())) if (!gone.has(mutant.id)) yield mutant
+  for (const mutant of mutantsIn(folder())) {
+    if (!gone.has(mutant.id) && (!ownOnly || stem(mutant.file) === stem(testFile()))) yield mutant
+  }
 }
 
 const atFile = (folder: string, tests: string): string => join(folder, `at-${tests.replaceAll("/", "_")}`)
