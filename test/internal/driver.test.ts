@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { Failure, Owner } from "../../src/internal/session/driver.js"
-import * as Drivers from "../../src/internal/session/driver.js"
+import { makeDriver } from "../../src/internal/session/driver.js"
 import { makePair } from "../../src/internal/testing/memoryConnection.js"
 import { makeRecentLines } from "../../src/internal/session/recentLines.js"
 import * as TimeLimits from "../../src/internal/session/timeLimits.js"
@@ -60,7 +60,7 @@ describe("a defect of whoever hears of a reply", () => {
         },
         failed: (failure) => heard.push(failure)
       }
-      const driver = yield* Drivers.make(near, greeter, {
+      const driver = yield* makeDriver(near, greeter, {
         dialect: "smtp",
         replyLimits: undefined,
         limits: TimeLimits.make({}),

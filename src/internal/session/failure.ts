@@ -2,6 +2,7 @@
 import type { Phase } from "../../protocol/Command.js"
 import type { Invalid } from "../../protocol/Invalid.js"
 import type { Unsupported } from "../../protocol/Parameters.js"
+import type { Reply } from "../../protocol/Reply.js"
 import type { Disconnection, RefusedRecipient } from "../../SmtpError.js"
 import {
   InvalidArgument,
@@ -10,8 +11,34 @@ import {
   ReplyTimeout,
   ServerDisconnected
 } from "../../SmtpError.js"
-import type { Failure } from "./driver.js"
 import type { RecentLines } from "./recentLines.js"
+
+/**
+ * Why a session ended.
+ *
+ * - `Disconnected`: the peer's end of stream, reset, or goodbye
+ * - `Expired`: no reply, or no progress of a write, within the limit
+ * - `Violated`: nothing that the server says can be matched to a command any more
+ * - `Abandoned`: this side gave the connection up, because what was on the wire could not be completed
+ * - `Unreached`: the server said goodbye to an earlier command, and answers in order: it has read nothing of this one
+ */
+export type Failure =
+  | { readonly _tag: "Disconnected"; readonly reply: Reply | undefined; readonly cause: unknown }
+  /** `isOfSend`: the limit is that of a whole send. */
+  | {
+      readonly _tag: "Expired"
+      readonly phase: Phase
+      readonly limitMillis: number
+      readonly isOfSend?: boolean
+    }
+  | {
+      readonly _tag: "Violated"
+      readonly reason: string
+      readonly reply: Reply | undefined
+      readonly injection: boolean
+    }
+  | { readonly _tag: "Abandoned"; readonly reason: string }
+  | { readonly _tag: "Unreached" }
 
 /** The error for one command or message of a session that failed. */
 export const disconnection = (

@@ -23,8 +23,8 @@ import { hasOwnLimit } from "../effect/ownLimit.js"
 import { forkScope } from "../effect/scope.js"
 import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
-import type { Driver, Failure } from "./driver.js"
-import * as Drivers from "./driver.js"
+import type { Driver, Failure, Owner } from "./driver.js"
+import { makeDriver } from "./driver.js"
 import { disconnection } from "./failure.js"
 import { makeRecentLines } from "./recentLines.js"
 
@@ -117,11 +117,11 @@ const readGreeting = (
     const recentLines = makeRecentLines(options.transcript)
     recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
     const greeted = yield* Deferred.make<Reply, Failure>()
-    const greeter: Drivers.Owner = {
+    const greeter: Owner = {
       replied: (_command, reply) => Deferred.unsafeDone(greeted, Effect.succeed(reply)),
       failed: (failure) => Deferred.unsafeDone(greeted, Effect.fail(failure))
     }
-    const driver = yield* Drivers.make(connection, greeter, {
+    const driver = yield* makeDriver(connection, greeter, {
       dialect: settings.dialect,
       replyLimits: settings.replyLimits,
       limits: settings.limits,

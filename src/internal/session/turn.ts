@@ -1,117 +1,115 @@
 /**
- * The turn of a session: one turn at a time has the right to submit commands, in the order of asking. A message
- * whose last octet is on its way passes the turn on while its replies are still to come. It knows nothing of commands.
+ * Who may submit commands to a session: one turn at a time, first come, first served. A message whose last byte is on
+ * its way passes the turn on while its replies are still to come.
  */
+import type { Failure } from "./failure.js"
 
-/** What may follow messages that are still to be answered: other messages, as far as the window allows. */
+/** The right to submit commands. */
+export interface Turn {
+  /** A `"message"` can follow messages that have no replies yet, as far as the window allows; the others wait for them. */
+  readonly purpose: "commands" | "transaction" | "message"
+  readonly begin: () => void
+  /** The session has failed before the turn began. */
+  readonly rejected: (failure: Failure) => void
+}
+
+/** How much may be in flight before another message follows. */
 export interface Window {
-  /** How many messages may be under way, with the one that follows. */
+  /** Messages, with the one that follows. */
   readonly messages: number
-  /** How many octets of content may be under way before another message follows. */
+  /** Bytes of content. */
   readonly octets: number
 }
 
-export interface TurnQueue<Turn> {
-  readonly take: (turn: Turn) => void
-  /**
-   * Passes the turn on: what the turn has submitted is complete, and will be answered; `octets` of it count against
-   * the window. It is still to leave.
-   */
-  readonly pass: (turn: Turn, octets: number) => void
-  /** Gives the turn back, or the place in the queue. The turn stays its holder's while `isHeld`: see `settle`. */
-  readonly leave: (turn: Turn) => void
-  readonly holder: () => Turn | undefined
-  /** What held the turn may have gone: a holder that has left makes room now. */
-  readonly settle: () => void
-  /** Nobody is admitted any more; gives those who wait. */
-  readonly close: () => ReadonlyArray<Turn>
-}
-
-interface Passed<Turn> {
+interface Passed {
   readonly turn: Turn
-  readonly octets: number
+  readonly bytes: number
 }
 
-/**
- * `isHeld` says whether a holder that has left has something on the wire that nobody may come upon; `mayFollow`,
- * whether a turn can cope with messages before it that have no answer yet.
- */
-export const makeTurnQueue = <Turn extends { readonly begin: () => void }>(
-  isHeld: () => boolean,
-  mayFollow: (turn: Turn) => boolean,
-  window: Window
-): TurnQueue<Turn> => {
-  const queue: Array<Turn> = []
-  // Those that have passed the turn on, in that order. No Map: one that is never empty for long keeps what has left it
-  // alive, by the tables that it outgrew.
-  const passed: Array<Passed<Turn>> = []
-  let octets = 0
-  let holder: Turn | undefined
-  let departing = false
-  let admitting = false
-  let open = true
+export class TurnQueue {
+  /** The turn that has begun, and was neither passed on nor given back. */
+  holder: Turn | undefined
+  private readonly waiting: Array<Turn> = []
+  // No Map: one that is never empty for long keeps what has left it alive, by the tables that it outgrew.
+  private readonly passed: Array<Passed> = []
+  private bytes = 0
+  private isLeaving = false
+  private isAdmitting = false
+  private isOpen = true
 
-  const hasRoom = (turn: Turn): boolean =>
-    passed.length === 0 || (mayFollow(turn) && passed.length < window.messages && octets < window.octets)
+  constructor(
+    /** Whether replies are still to come that a holder must not leave to the next turn. */
+    private readonly isHeld: () => boolean,
+    private readonly window: Window
+  ) {}
 
-  const nextIn = (): Turn | undefined => {
-    const next = queue[0]
-    return next !== undefined && hasRoom(next) ? next : undefined
+  take(turn: Turn): void {
+    this.waiting.push(turn)
+    this.admitNext()
   }
 
-  // A turn may be through as soon as it has begun: one loop for all of them, however many that are.
-  const admitNext = (): void => {
-    if (admitting) return
-    admitting = true
-    let next = nextIn()
-    while (next !== undefined && holder === undefined && open) {
-      queue.shift()
-      holder = next
+  /** Passes the turn on: `bytes` of it count against the window until it leaves. */
+  pass(turn: Turn, bytes: number): void {
+    if (this.holder !== turn || this.isLeaving) return
+    this.passed.push({ turn, bytes })
+    this.bytes += bytes
+    this.holder = undefined
+    this.admitNext()
+  }
+
+  /** Gives the turn back, or the place in the queue. */
+  leave(turn: Turn): void {
+    if (this.holder === turn) {
+      this.isLeaving = true
+      this.settle()
+      return
+    }
+    const place = this.passed.findIndex((one) => one.turn === turn)
+    if (place === -1) {
+      const waiting = this.waiting.indexOf(turn)
+      if (waiting !== -1) this.waiting.splice(waiting, 1)
+    } else {
+      for (const gone of this.passed.splice(place, 1)) this.bytes -= gone.bytes
+    }
+    this.admitNext()
+  }
+
+  /** What held a turn that was given back may have gone. */
+  settle(): void {
+    if (!this.isLeaving || this.isHeld()) return
+    this.isLeaving = false
+    this.holder = undefined
+    this.admitNext()
+  }
+
+  /** Admits no further turn; gives those that wait. */
+  close(): ReadonlyArray<Turn> {
+    this.isOpen = false
+    return this.waiting.splice(0)
+  }
+
+  private next(): Turn | undefined {
+    const next = this.waiting[0]
+    if (next === undefined || this.passed.length === 0) return next
+    const { messages, octets } = this.window
+    return next.purpose === "message" && this.passed.length < messages && this.bytes < octets
+      ? next
+      : undefined
+  }
+
+  // A turn may be over as soon as it has begun: one loop for all of them, however many that are.
+  private admitNext(): void {
+    if (this.isAdmitting) return
+    this.isAdmitting = true
+    for (
+      let next = this.next();
+      next !== undefined && this.holder === undefined && this.isOpen;
+      next = this.next()
+    ) {
+      this.waiting.shift()
+      this.holder = next
       next.begin()
-      next = nextIn()
     }
-    admitting = false
-  }
-
-  const settle = (): void => {
-    if (!departing || isHeld()) return
-    departing = false
-    holder = undefined
-    admitNext()
-  }
-
-  return {
-    take: (turn) => {
-      queue.push(turn)
-      admitNext()
-    },
-    pass: (turn, length) => {
-      if (holder !== turn || departing) return
-      passed.push({ turn, octets: length })
-      octets += length
-      holder = undefined
-      admitNext()
-    },
-    leave: (turn) => {
-      if (holder === turn) {
-        departing = true
-        settle()
-        return
-      }
-      const place = passed.findIndex((one) => one.turn === turn)
-      if (place === -1) {
-        const waiting = queue.indexOf(turn)
-        if (waiting !== -1) queue.splice(waiting, 1)
-      } else {
-        for (const gone of passed.splice(place, 1)) octets -= gone.octets
-      }
-      admitNext()
-    },
-    holder: () => holder,
-    settle,
-    close: () => {
-      open = false
-      return queue.splice(0)
-    }
+    this.isAdmitting = false
   }
 }

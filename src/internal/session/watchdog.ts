@@ -1,7 +1,4 @@
-/**
- * Sleeps until the next deadline and has it expire. What the deadlines are, and when they change, is its owner's to
- * say; time is that of the timers it is given.
- */
+/** Sleeps until the next deadline and has it expire, by one timer for all of them. */
 
 export interface Deadline {
   /** In milliseconds of `now`. */
@@ -9,61 +6,51 @@ export interface Deadline {
   readonly expire: () => void
 }
 
-export interface Watchdog {
-  /** A deadline has come up that may be earlier than those before, or nothing is to be watched any more. */
-  readonly poke: () => void
-  /** A deadline has come up that is no earlier than `longestSleep` from now. */
-  readonly begin: () => void
-}
-
-/**
- * A watchdog that sleeps no longer than `longestSleep`, the shortest limit there is: whatever limit begins while it
- * sleeps ends after it has woken, so that it needs no word of each command. Deadlines expire from the timer alone,
- * never within a call of `poke` or `begin`.
- */
-export const make = (options: {
+interface WatchdogOptions {
   readonly now: () => number
   readonly deadlines: () => ReadonlyArray<Deadline>
   readonly longestSleep: number
   /** Calls once, when the milliseconds have passed; the function returned stops it. */
   readonly after: (millis: number, wake: () => void) => () => void
-}): Watchdog => {
-  let stop: (() => void) | undefined
+}
 
-  const next = (): Deadline | undefined =>
-    options
-      .deadlines()
-      .filter(({ at }) => Number.isFinite(at))
-      .reduce<Deadline | undefined>(
-        (earliest, deadline) => (earliest === undefined || deadline.at < earliest.at ? deadline : earliest),
-        undefined
-      )
+/**
+ * Sleeps no longer than `longestSleep`, the shortest limit there is. A limit that begins while it sleeps ends after it
+ * has woken, so it need not hear of each command. Deadlines expire from the timer alone.
+ */
+export class Watchdog {
+  private stop: (() => void) | undefined
 
-  const sleep = (): void => {
-    const deadline = next()
-    if (deadline === undefined) return
-    const remaining = Math.max(0, deadline.at - options.now())
-    stop = options.after(Math.min(remaining, options.longestSleep), woken)
+  constructor(private readonly options: WatchdogOptions) {}
+
+  /** A deadline has come up that may be earlier than those before, or none is left. */
+  poke(): void {
+    this.stop?.()
+    this.stop = undefined
+    this.begin()
   }
 
-  const woken = (): void => {
-    stop = undefined
-    const deadline = next()
-    if (deadline !== undefined && deadline.at <= options.now()) deadline.expire()
-    begin()
+  /** A deadline has come up that is no earlier than `longestSleep` from now. */
+  begin(): void {
+    if (this.stop !== undefined) return
+    const next = this.next()
+    if (next === undefined) return
+    const { after, longestSleep, now } = this.options
+    this.stop = after(Math.min(Math.max(0, next.at - now()), longestSleep), this.woken)
   }
 
-  // What expires may have poked already.
-  const begin = (): void => {
-    if (stop === undefined) sleep()
+  private readonly woken = (): void => {
+    this.stop = undefined
+    const next = this.next()
+    if (next !== undefined && next.at <= this.options.now()) next.expire()
+    this.begin()
   }
 
-  return {
-    poke: () => {
-      stop?.()
-      stop = undefined
-      sleep()
-    },
-    begin
+  private next(): Deadline | undefined {
+    let next: Deadline | undefined
+    for (const deadline of this.options.deadlines()) {
+      if (Number.isFinite(deadline.at) && (next === undefined || deadline.at < next.at)) next = deadline
+    }
+    return next
   }
 }
