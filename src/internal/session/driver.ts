@@ -274,12 +274,16 @@ export class Driver {
       submit()
       return
     }
-    this.gather(submit)
-    this.output.pump()
-    while (this.postponed.length > 0) {
-      const tasks = this.postponed
-      this.postponed = []
-      for (const task of tasks) task()
+    try {
+      this.gather(submit)
+      this.output.pump()
+      while (this.postponed.length > 0) {
+        for (const task of this.postponed.splice(0)) task()
+      }
+    } catch (defect) {
+      // What is on the wire may be half of a group: nothing could be matched to its replies any more.
+      this.fail({ _tag: "Abandoned", reason: `a defect ended the session: ${describeCause(defect)}` })
+      throw defect
     }
   }
 
@@ -287,10 +291,6 @@ export class Driver {
     this.isGathering = true
     try {
       submit()
-    } catch (defect) {
-      // What is on the wire may be half of a group: nothing could be matched to its replies any more.
-      this.fail({ _tag: "Abandoned", reason: `a defect ended the session: ${describeCause(defect)}` })
-      throw defect
     } finally {
       this.isGathering = false
     }
