@@ -186,18 +186,12 @@ export class Driver {
     this.watchdog.begin()
   }
 
-  connection(): Connection {
-    return this.connectionNow
-  }
+  readonly connection = (): Connection => this.connectionNow
 
   /** How many bytes of the dialogue were handed to the socket. */
-  handed(): number {
-    return this.output.handed
-  }
+  readonly handed = (): number => this.output.handed
 
-  failure(): Failure | undefined {
-    return this.ended
-  }
+  readonly failure = (): Failure | undefined => this.ended
 
   /** Ends when the session has; `undefined` if it was closed in good order. */
   readonly awaitEnd: Effect.Effect<Failure | undefined> = Wakeup.until(this.end, () => {
@@ -206,9 +200,8 @@ export class Driver {
   })
 
   /** How long it is since the server has answered, in milliseconds; zero while it owes a reply. */
-  silentFor(): number {
-    return this.dialogue.head() === undefined ? this.runtime.elapsed() - this.headSince : 0
-  }
+  readonly silentFor = (): number =>
+    this.dialogue.head() === undefined ? this.runtime.elapsed() - this.headSince : 0
 
   /** Asks for the turn. */
   takeTurn(turn: Turn): void {
@@ -217,19 +210,13 @@ export class Driver {
   }
 
   /** Passes the turn on: only replies to its commands are still to come. */
-  passTurn(turn: Turn, bytes: number): void {
-    this.turns.pass(turn, bytes)
-  }
+  readonly passTurn = (turn: Turn, bytes: number): void => this.turns.pass(turn, bytes)
 
   /** Gives the turn back, or the place in the queue. */
-  leaveTurn(turn: Turn): void {
-    this.turns.leave(turn)
-  }
+  readonly leaveTurn = (turn: Turn): void => this.turns.leave(turn)
 
   /** The turn that has begun and was not passed on. */
-  turnHolder(): Turn | undefined {
-    return this.turns.holder
-  }
+  readonly turnHolder = (): Turn | undefined => this.turns.holder
 
   /** Registers an owner until `finish`, so that it hears of a failure. */
   start(owner: Owner): void {
