@@ -63,7 +63,7 @@ export const isOccupied = ({ driver }: SessionContext): boolean => {
 
 /** Whether the program has said MAIL by itself, and has not ended what that began. */
 export const isTransactionByHand = (session: SessionContext): boolean =>
-  session.driver.dialogue.inTransaction() && !isOccupied(session)
+  session.driver.failure() === undefined && session.driver.dialogue.inTransaction() && !isOccupied(session)
 
 export const isVerified = ({ state }: SessionContext): boolean => state.tls?.verified === true
 
