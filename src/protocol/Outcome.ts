@@ -14,24 +14,7 @@ export type Fate =
   | { readonly _tag: "NotSent" }
   | { readonly _tag: "Unknown" }
 
-/** What an error says of itself; the classes of SmtpError have this shape. */
-export interface ErrorFacts {
-  readonly _tag:
-    | "ConnectError"
-    | "TlsError"
-    | "ServerDisconnected"
-    | "ReplyTimeout"
-    | "ProtocolError"
-    | "HeloError"
-    | "CommandRefused"
-    | "AuthenticationError"
-    | "NotSupported"
-    | "SenderRefused"
-    | "RecipientsRefused"
-    | "DataError"
-    | "ContentError"
-    | "InvalidArgument"
-    | "ClientUnavailable"
+interface ErrorFields {
   readonly phase?: Phase
   readonly reply?: Reply | undefined
   readonly reason?: string
@@ -39,6 +22,53 @@ export interface ErrorFacts {
   readonly isOfSend?: boolean | undefined
   readonly policy?: "any" | "all"
   readonly recipients?: ReadonlyArray<{ readonly reply: Reply }>
+}
+
+const hasTransientReply = ({ reply }: ErrorFields): boolean => reply !== undefined && isTransientReply(reply)
+
+/**
+ * One row for each error: whether the same attempt may succeed later, if nothing is Unknown, and whether another relay
+ * is of use, since this one could not be used or cannot do what was asked.
+ */
+const errors = {
+  ConnectError: {
+    isTransient: ({ reason, reply }: ErrorFields) =>
+      reply === undefined ? reason !== "Greeting" : isTransientReply(reply),
+    otherRelay: true
+  },
+  TlsError: {
+    isTransient: ({ reason }: ErrorFields) =>
+      reason === "Disconnected" || reason === "Timeout" || reason === "OfferVanished",
+    otherRelay: true
+  },
+  ServerDisconnected: {
+    isTransient: ({ reply }: ErrorFields) => reply === undefined || !isPermanent(reply),
+    otherRelay: true
+  },
+  ReplyTimeout: { isTransient: () => true, otherRelay: true },
+  ProtocolError: { isTransient: () => false, otherRelay: true },
+  HeloError: { isTransient: hasTransientReply, otherRelay: true },
+  CommandRefused: { isTransient: hasTransientReply, otherRelay: true },
+  AuthenticationError: {
+    isTransient: ({ reason }: ErrorFields) => reason === "Temporary" || reason === "TokenUnavailable",
+    otherRelay: true
+  },
+  NotSupported: { isTransient: () => false, otherRelay: true },
+  SenderRefused: { isTransient: hasTransientReply, otherRelay: false },
+  RecipientsRefused: {
+    isTransient: ({ policy, recipients = [] }: ErrorFields) =>
+      policy === "all" ? recipients.every(hasTransientReply) : recipients.some(hasTransientReply),
+    otherRelay: false
+  },
+  DataError: { isTransient: hasTransientReply, otherRelay: false },
+  ContentError: { isTransient: () => false, otherRelay: false },
+  InvalidArgument: { isTransient: () => false, otherRelay: false },
+  ClientUnavailable: { isTransient: ({ reason }: ErrorFields) => reason !== "Closed", otherRelay: false }
+}
+
+/** What an error says of itself; the classes of SmtpError have this shape. */
+export interface ErrorFacts extends ErrorFields {
+  readonly _tag: keyof typeof errors
 }
 
 /** One outcome of a receipt. */
@@ -176,8 +206,6 @@ export interface Retries {
 
 const nobody: Retries = { sameRelay: false, otherRelay: false }
 const sameRelay: Retries = { sameRelay: true, otherRelay: false }
-const otherRelay: Retries = { sameRelay: false, otherRelay: true }
-const anyRelay: Retries = { sameRelay: true, otherRelay: true }
 
 /** `mayDuplicate` is the program's word that a message may be sent again where it may have been delivered. */
 export const retries = (outcome: OutcomeFacts, mayDuplicate: boolean): Retries => {
@@ -193,24 +221,12 @@ export const retries = (outcome: OutcomeFacts, mayDuplicate: boolean): Retries =
   }
 }
 
-// Another relay is of use where this one could not be used, or cannot do what was asked.
 const afterError = (error: ErrorFacts): Retries => {
-  switch (error._tag) {
-    case "ConnectError":
-    case "TlsError":
-    case "ServerDisconnected":
-    case "ReplyTimeout":
-    case "ProtocolError":
-    case "HeloError":
-    case "CommandRefused":
-    case "AuthenticationError":
-    case "NotSupported":
-      return isTransient(error) ? anyRelay : otherRelay
-    case "ClientUnavailable":
-      // A client that is full or closed stays so for this message; the store of a rate limit may come back.
-      return error.reason === "RateLimitStore" ? sameRelay : nobody
-    default:
-      return isTransient(error) ? sameRelay : nobody
+  // A client that is full or closed stays so for this message; the store of a rate limit may come back.
+  const isLasting = error._tag === "ClientUnavailable" && error.reason !== "RateLimitStore"
+  return {
+    sameRelay: !isLasting && isTransient(error),
+    otherRelay: errors[error._tag].otherRelay
   }
 }
 
@@ -221,38 +237,8 @@ export const isEndOfSend = (outcome: OutcomeFacts): boolean =>
   outcome.cause.isOfSend === true
 
 /** Whether the same attempt may succeed later; never where the message may have been delivered. */
-export const isTransient = (error: ErrorFacts): boolean => {
-  if (deliveryOf(error) === "Unknown") return false
-  const { policy, reason, recipients = [], reply } = error
-  switch (error._tag) {
-    case "ConnectError":
-      return reply === undefined ? reason !== "Greeting" : isTransientReply(reply)
-    case "TlsError":
-      return reason === "Disconnected" || reason === "Timeout" || reason === "OfferVanished"
-    case "ServerDisconnected":
-      return reply === undefined || !isPermanent(reply)
-    case "ReplyTimeout":
-      return true
-    case "ClientUnavailable":
-      return reason !== "Closed"
-    case "HeloError":
-    case "CommandRefused":
-    case "SenderRefused":
-    case "DataError":
-      return reply !== undefined && isTransientReply(reply)
-    case "RecipientsRefused":
-      return policy === "all"
-        ? recipients.every((recipient) => isTransientReply(recipient.reply))
-        : recipients.some((recipient) => isTransientReply(recipient.reply))
-    case "AuthenticationError":
-      return reason === "Temporary" || reason === "TokenUnavailable"
-    case "ProtocolError":
-    case "NotSupported":
-    case "ContentError":
-    case "InvalidArgument":
-      return false
-  }
-}
+export const isTransient = (error: ErrorFacts): boolean =>
+  deliveryOf(error) !== "Unknown" && errors[error._tag].isTransient(error)
 
 /** Whether this session has no transaction left for the recipient (RFC 9422 MAILMAX), and another may have. */
 export const needsAnotherSession = (outcome: OutcomeFacts): boolean =>
