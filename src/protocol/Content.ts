@@ -4,7 +4,7 @@
  * It parses no MIME and no header fields, and writes nothing anywhere: octets in, octets out.
  */
 import type { ContentViolation, Facts, EncodingOptions } from "./content/Facts.js"
-import { factsOf, finish, makeState, violationOf } from "./content/Facts.js"
+import { factsOf, finish, ScanState, violationOf } from "./content/Facts.js"
 import { makeInsertions, place, scan, sliceLength } from "./content/Scan.js"
 
 export type { ContentViolation, Facts, EncodingOptions } from "./content/Facts.js"
@@ -56,7 +56,7 @@ export const makeEncoder = (
   options: EncodingOptions,
   allocate: (length: number) => Uint8Array = allocateZeroed
 ): Encoder => {
-  const state = makeState()
+  const state = new ScanState()
   const insertions = makeInsertions()
   const transparency = framing === "data" && !options.binary
   let broken: ContentViolation | undefined
@@ -126,7 +126,7 @@ export const canonicalise = (
   allocate: (length: number) => Uint8Array = allocateZeroed,
   owned?: Uint8Array
 ): Canonical | ContentViolation => {
-  const state = makeState()
+  const state = new ScanState()
   const insertions = makeInsertions()
   for (let start = 0; start < octets.length; start += sliceLength) {
     scan(state, octets, start, Math.min(start + sliceLength, octets.length), insertions, false)
@@ -150,7 +150,7 @@ export const canonicalise = (
 
 /** Canonical line ends, and transparency if asked for, into `target`; gives the offset behind the last octet. */
 const encodeInto = (octets: Uint8Array, target: Uint8Array, transparency: boolean): number => {
-  const state = makeState()
+  const state = new ScanState()
   const insertions = makeInsertions()
   let offset = 0
   for (let start = 0; start < octets.length; start += sliceLength) {

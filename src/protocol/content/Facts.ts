@@ -64,46 +64,27 @@ export const defaultOptions: EncodingOptions = {
 export const maximumLineLength = 998
 
 /** What the scan has seen so far. */
-export interface ScanState {
-  /** Octets that came in. */
-  received: number
+export class ScanState {
+  received = 0
   /** CR and LF that were added, the final CRLF among them. */
-  added: number
-  lines: number
+  added = 0
+  lines = 0
   /** Octets of the unfinished line; zero at the start of a line. */
-  lineLength: number
-  longestLine: number
-  dotLines: number
+  lineLength = 0
+  longestLine = 0
+  dotLines = 0
   /** The last octet was a CR, which is only given out once the next octet says what it was. */
-  heldCarriageReturn: boolean
+  heldCarriageReturn = false
   /** All octets joined by "or": its high bits tell of 8-bit octets. */
-  joined: number
-  inHeader: boolean
-  headerNonAscii: boolean
-  finalLineEndAdded: boolean
+  joined = 0
+  inHeader = true
+  headerNonAscii = false
+  finalLineEndAdded = false
   // Numbers of the first lines with the trait, zero for none.
-  nulLine: number
-  bareLine: number
-  longLine: number
+  nulLine = 0
+  bareLine = 0
+  longLine = 0
 }
-
-/** Nothing seen yet. */
-export const makeState = (): ScanState => ({
-  received: 0,
-  added: 0,
-  lines: 0,
-  lineLength: 0,
-  longestLine: 0,
-  dotLines: 0,
-  heldCarriageReturn: false,
-  joined: 0,
-  inHeader: true,
-  headerNonAscii: false,
-  finalLineEndAdded: false,
-  nulLine: 0,
-  bareLine: 0,
-  longLine: 0
-})
 
 const highBits = 0x80808080 | 0
 
