@@ -26,8 +26,8 @@ export const filesOf = (root: string, paths: ReadonlyArray<string>, end: string)
 
 /** Where the outcome of a message is decided. */
 const rules = [
-  "src/internal/session/account.ts",
-  "src/internal/session/transactionRun.ts",
+  "src/internal/session/receipt.ts",
+  "src/internal/session/message.ts",
   "src/internal/client/retry.ts",
   "src/internal/client/outcomes.ts"
 ]
