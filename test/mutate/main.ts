@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { argv, env, stderr, stdout } from "node:process"
 import { parseArgs } from "node:util"
@@ -11,15 +12,16 @@ import { root } from "../../.ci/modules.js"
 import { instrument } from "./mutants.js"
 import type { Group } from "./groups.js"
 import { filesOf, groups } from "./groups.js"
-import { atItSince, giveUp, unsettled, verdictsIn } from "./progress.js"
+import { atItSince, forgetPlace, giveUp, mutantsIn, unsettled, verdictsIn } from "./progress.js"
 import type { Report } from "./report.js"
 import { compare, merge, readReport, reportOf, show } from "./report.js"
 
-const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--runs N] [--json FILE]
+const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--runs N] [--folder FOLDER] [--json FILE]
        npm run mutate -- --compare BEFORE.json AFTER.json
 
   --tests    judges the given modules by these tests; without it, by those of test/mutate/groups.ts
   --runs     limits the runs of each property test
+  --folder   where the run is kept: the same command goes on where an earlier one was cut off
   --json     writes what became of each mutant
   --compare  lists the mutants of the first report that the second does not kill; ends with 1 if there are any`
 
@@ -37,6 +39,7 @@ interface Settings {
 /** Runs one file of tests, in a process group of its own; gives whether it came to its end. */
 const runFile = (folder: string, tests: string, { own, runs }: Settings): Promise<boolean> =>
   new Promise((resolve) => {
+    forgetPlace(folder, tests)
     const args = ["run", "--config", "test/mutate/vitest.config.ts", tests]
     const child = spawn(join(root, "node_modules/.bin/vitest"), args, {
       cwd: root,
@@ -72,12 +75,15 @@ const progress = (text: string): void => {
   if (stderr.isTTY) stderr.write(`\r\u001b[K${text}`)
 }
 
-const runGroup = async ({ modules, tests }: Group, runs: string | undefined): Promise<Report> => {
-  mkdirSync(join(root, ".tmp"), { recursive: true })
-  const folder = mkdtempSync(join(root, ".tmp", "mutate-"))
-  const end = (): void => rmSync(folder, { recursive: true, force: true })
-  process.once("exit", end)
-  const mutants = await instrument(root, modules, folder)
+const runGroup = async (
+  { modules, tests }: Group,
+  folder: string,
+  runs: string | undefined
+): Promise<Report> => {
+  mkdirSync(folder, { recursive: true })
+  const mutants = existsSync(join(folder, "mutants.json"))
+    ? mutantsIn(folder)
+    : await instrument(root, modules, folder)
   const stems = new Set(modules.map((file) => basename(file, ".ts")))
   const ownTests = tests.filter((file) => stems.has(basename(file, ".test.ts")))
   // Most mutants die by the tests of their own module: the others then have little left to do.
@@ -90,9 +96,7 @@ const runGroup = async ({ modules, tests }: Group, runs: string | undefined): Pr
     await judge(folder, file, { own, runs })
   }
   progress("")
-  const report = reportOf(mutants, verdictsIn(folder))
-  end()
-  return report
+  return reportOf(mutants, verdictsIn(folder))
 }
 
 const chosenGroups = (paths: ReadonlyArray<string>, tests: string | undefined): ReadonlyArray<Group> => {
@@ -117,6 +121,7 @@ const main = async (): Promise<number> => {
       help: { type: "boolean" },
       tests: { type: "string" },
       json: { type: "string" },
+      folder: { type: "string" },
       runs: { type: "string" },
       compare: { type: "boolean" }
     }
@@ -132,9 +137,12 @@ const main = async (): Promise<number> => {
     stdout.write(text)
     return lost.length === 0 ? 0 : 1
   }
+  const folder = values.folder ?? mkdtempSync(join(tmpdir(), "effect-smtplib-mutate-"))
   const reports: Array<Report> = []
-  for (const group of chosenGroups(positionals, values.tests))
-    reports.push(await runGroup(group, values.runs))
+  for (const [index, group] of chosenGroups(positionals, values.tests).entries()) {
+    reports.push(await runGroup(group, join(folder, String(index)), values.runs))
+  }
+  if (values.folder === undefined) rmSync(folder, { recursive: true, force: true })
   const report = merge(reports)
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, undefined, 1)}\n`)
   stdout.write(show(report))

@@ -30,7 +30,7 @@ const addVerdict = (folder: string, verdict: Verdict): void =>
 
 const isMutantList = (value: unknown): value is ReadonlyArray<Mutant> => Array.isArray(value)
 
-const mutantsIn = (folder: string): ReadonlyArray<Mutant> => {
+export const mutantsIn = (folder: string): ReadonlyArray<Mutant> => {
   const value: unknown = JSON.parse(readFileSync(join(folder, "mutants.json"), "utf8"))
   return isMutantList(value) ? value : []
 }
@@ -73,8 +73,11 @@ export const unsettled = (folder: string, tests: string): string | undefined => 
 /** Ends a mutant that did not come to an end by itself. */
 export const giveUp = (folder: string, tests: string, id: string): void => {
   addVerdict(folder, { id, file: tests, by: "did not come to an end" })
-  rmSync(atFile(folder, tests), { force: true })
 }
+
+/** Forgets where an earlier run of a file of tests was. */
+export const forgetPlace = (folder: string, tests: string): void =>
+  rmSync(atFile(folder, tests), { force: true })
 
 /** Milliseconds since a file of tests has begun with its mutant. */
 export const atItSince = (folder: string, tests: string): number => {
