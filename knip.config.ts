@@ -9,6 +9,7 @@ const config: KnipConfig = {
     "test/**/*.test.ts",
     // Started as processes of their own.
     "test/MailMessage/{largeAttachment,sink}.ts",
+    "test/package/sendOnce.ts",
     "test/bench/{encoder,hops,main}.ts",
     "test/bench/{hops,peers}/*.ts",
     "test/bench/sink/process.ts",
