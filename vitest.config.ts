@@ -13,9 +13,9 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/support/preload.ts"],
-    // Files share two processes: loading Effect for each anew would take as long as all tests together.
+    // A process for each file: what one leaves behind in Effect's globals cannot reach another.
     pool: "forks",
-    poolOptions: { forks: { isolate: false, minForks: 1, maxForks: 2 } },
+    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     // Enough for the compiler to look at every example on a busy machine; no test waits for anything.
     testTimeout: 60_000,
     hookTimeout: 120_000
