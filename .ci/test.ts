@@ -98,6 +98,7 @@ const sources = ["src", "examples", "bench"].filter((directory) => existsSync(jo
 const checks: ReadonlyArray<Step> = [
   check("lint", "eslint", "."),
   check("types", "tsc", "--noEmit"),
+  check("unused", "knip"),
   check("format", "prettier", "--check", "--log-level=warn", "."),
   check(
     "structure",

@@ -61,7 +61,7 @@ export const defaultOptions: EncodingOptions = {
 }
 
 /** Octets of the longest line that RFC 5321 lets a client rely on, without its CRLF. */
-export const maximumLineLength = 998
+const maximumLineLength = 998
 
 /** What the scan has seen so far. */
 export class ScanState {

@@ -25,7 +25,7 @@ export const minimumIterations = 4096
 
 // Servers ask for 4,096 to 600,000. 100,000 take 20 to 50 milliseconds of one thread: a hostile server can cost about a
 // second with all attempts of one authentication.
-export const defaultMaximumIterations = 1_000_000
+const defaultMaximumIterations = 1_000_000
 
 interface ServerFirst {
   readonly nonce: string

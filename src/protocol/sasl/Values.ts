@@ -6,7 +6,7 @@ import type { Invalid } from "../Invalid.js"
 import { invalid } from "../Invalid.js"
 
 /** Octets of a value: escaped and encoded it fits an authentication line of 12,288 octets (RFC 4954 section 4). */
-export const maximumLength = 1024
+const maximumLength = 1024
 
 /** What is wrong with a password. */
 export const checkPassword = (field: string, value: string): Invalid | undefined => {
