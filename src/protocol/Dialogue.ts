@@ -1,8 +1,7 @@
 /**
- * The client's side of one connection as a state machine without I/O, fibers or time: groups of commands and
- * content go in, octets to write come out; received octets go in, events come out. It owns the expectations,
- * the order of everything on the wire and the security state. Who sends what, and when, is decided above it.
- * RFC 5321 section 4.3, RFC 2920 section 3.1, RFC 3207, RFC 2033.
+ * The client's side of one connection as a state machine without I/O, fibers or time: commands and content go in, bytes to
+ * write come out; received bytes go in, events come out. It decides what may be written when, and which reply answers which
+ * command. RFC 5321 section 4.3, RFC 2920 section 3.1, RFC 3207, RFC 2033.
  */
 import type { Capabilities } from "./Capabilities.js"
 import * as Capability from "./Capabilities.js"
@@ -10,12 +9,12 @@ import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
-import * as WriteBuffers from "./WriteBuffer.js"
 import * as Queues from "./Queue.js"
 import type { Limits, Reply } from "./Reply.js"
-import { defaultLimits, isViolation, makeParser } from "./Reply.js"
+import { defaultLimits, isViolation, Parser } from "./Reply.js"
 import type { Secrets } from "./Secrets.js"
 import * as Secret from "./Secrets.js"
+import { WriteBuffer } from "./WriteBuffer.js"
 
 /**
  * What may be written next.
@@ -33,9 +32,20 @@ export type State =
   "Greeting" | "Turned" | "Open" | "Waiting" | "Responding" | "Content" | "Upgrading" | "Closed"
 
 /**
- * What happened, for the owner of the command it happened to. Replies come to an owner in the order of its
- * commands.
+ * Where the reply to the last command of a group leads; what is missing leads to `Open`, or for good to `Turned` after a
+ * greeting that was not 220. Writing such a command leads to `Waiting`. From `Content` the end of data leads to `Open`, and
+ * from `Upgrading` the handshake. A goodbye or a violation leads to `Closed` from everywhere.
  */
+const transitions: Readonly<Partial<Record<Kind, Partial<Record<Meaning, State>>>>> = {
+  Greeting: { Success: "Open", Refusal: "Turned" },
+  StartTls: { Success: "Upgrading" },
+  Auth: { Intermediate: "Responding" },
+  AuthResponse: { Intermediate: "Responding" },
+  Data: { Success: "Content" },
+  Quit: { Success: "Closed" }
+}
+
+/** What happened, for the owner of the command it happened to. Replies come in the order of its commands. */
 export type Event<Owner> =
   | {
       readonly _tag: "Replied"
@@ -61,75 +71,18 @@ export type Event<Owner> =
 export interface Expectation<Owner> {
   readonly owner: Owner
   readonly command: Command
-  /** Where its last octet ends, among all octets for the wire; infinite while its content flows. */
+  /** Where its last byte ends, among all bytes for the wire; infinite while its content is still being written. */
   readonly end: number
 }
 
-export interface Options<Owner = unknown> {
+export interface DialogueOptions<Owner = unknown> {
   readonly dialect: "smtp" | "lmtp"
   readonly limits?: Limits | undefined
-  /** Told of each command as it is given to the wire, without the octets that follow its line. */
+  /** Told of each command as it is written, without the bytes that follow its line. */
   readonly sent?: ((command: Command, owner: Owner) => void) | undefined
 }
 
-/** The machine. Every method that may put octets on the wire leaves them for `take`. */
-export interface Dialogue<Owner> {
-  readonly state: () => State
-  /** What the latest EHLO or HELO announced; nothing before it, nor after TLS began. */
-  readonly capabilities: () => Capabilities
-  /** Whether EHLO or HELO was accepted, since TLS began. */
-  readonly greeted: () => boolean
-  readonly secured: () => boolean
-  readonly authenticated: () => boolean
-  /** What was said in AUTH: every reply is given without it, save the challenges of an exchange. */
-  readonly secrets: Secrets
-  /** How many MAIL commands were given to the wire (RFC 9422 section 4). */
-  readonly mails: () => number
-  /** Whether the server holds, or may come to hold, an envelope. */
-  readonly inTransaction: () => boolean
-  /** Whether the last command that was submitted, and is not answered yet, is RSET. */
-  readonly resetting: () => boolean
-  /** Whether the owner has submitted last: whatever is submitted now comes behind its commands. */
-  readonly isLatest: (owner: Owner) => boolean
-  /** The owner submits nothing more, and all its replies have come: nothing is to keep it in memory. */
-  readonly forget: (owner: Owner) => void
-  /** How many recipients of that envelope have been accepted. */
-  readonly recipients: () => number
-  /**
-   * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
-   * nothing behind a command that has to be the last of its group.
-   */
-  readonly submit: (owner: Owner, commands: ReadonlyArray<Command>) => Invalid | undefined
-  /** Drops the commands of `owner` that have not left, and says whether it waits for no reply either. */
-  readonly withdraw: (owner: Owner) => boolean
-  /** Begins the content that a 354 asked for; the final reply is expected from here on. */
-  readonly beginContent: (owner: Owner) => Invalid | undefined
-  /** Puts octets of the content on the wire, once it has begun; `last` with the end of data. */
-  readonly content: (octets: ReadonlyArray<Uint8Array>, last: boolean) => void
-  /** Octets to write, in order; each is given once. */
-  readonly take: () => ReadonlyArray<Uint8Array>
-  /** How many octets `take` has given. */
-  readonly taken: () => number
-  /** How many octets there have been for the wire, with those that `take` has yet to give. */
-  readonly put: () => number
-  readonly receive: (octets: Uint8Array) => void
-  /** The next event of what was received, or `undefined` when more octets are needed. */
-  readonly next: () => Event<Owner> | undefined
-  /** The oldest reply that is waited for. */
-  readonly head: () => Expectation<Owner> | undefined
-  /** The oldest reply that `owner` waits for. */
-  readonly headOf: (owner: Owner) => Expectation<Owner> | undefined
-  /** The latest reply that `owner` waits for. */
-  readonly tailOf: (owner: Owner) => Expectation<Owner> | undefined
-  /** The handshake succeeded: all that was known from before it is forgotten (RFC 3207 section 4.2). */
-  readonly upgraded: () => void
-  /** The connection is gone, or must not be used any more. What was expected stays visible. */
-  readonly close: () => void
-}
-
-/**
- * What the server holds of a mail transaction, as far as its replies have told.
- */
+/** What the server holds of a mail transaction, as far as its replies have told. */
 interface Envelope {
   sender: "Pending" | "Accepted" | "Refused"
   accepted: number
@@ -155,332 +108,363 @@ interface Expected<Owner> {
   replies: number
 }
 
-/**
- * One entry for each command that ends its group and each meaning of its reply: the state that the reply leads
- * to. What is missing leads to `Open`.
- */
-const transitions: Readonly<Partial<Record<Kind, Partial<Record<Meaning, State>>>>> = {
-  Greeting: { Success: "Open", Refusal: "Turned" },
-  StartTls: { Success: "Upgrading" },
-  Auth: { Intermediate: "Responding" },
-  AuthResponse: { Intermediate: "Responding" },
-  Data: { Success: "Content" },
-  Quit: { Success: "Closed" }
-}
+const acceptedEarly = "the message was accepted before its end was sent"
 
-/**
- * Which commands each state lets the owner submit. `undefined` lets all pass; what is written when is not
- * decided here.
- */
-const refusal = (state: State, command: Command): Invalid | undefined => {
-  if (state === "Closed") return invalid("session", "is closed")
-  if ((state === "Responding") !== (command.kind === "AuthResponse")) {
-    return state === "Responding"
-      ? invalid("session", "is in the middle of an authentication exchange")
-      : invalid("session", "is in no authentication exchange")
-  }
-  return undefined
-}
+const isEndOfContent = ({ kind }: Command): boolean => kind === "Final" || kind === "BdatLast"
 
-/** A dialogue that waits for the greeting. */
-export const make = <Owner>(greeter: Owner, options: Options<Owner>): Dialogue<Owner> => {
-  const parser = makeParser(options.limits ?? defaultLimits)
-  let state: State = "Greeting"
-  let capabilities: Capabilities = Capability.none
-  // RFC 5321 section 3.1: for good; a refused QUIT does not open what the greeting has closed.
-  let turnedAway = false
-  let greeted = false
-  let secured = false
-  let authenticated = false
-  const secrets = Secret.make()
-  let mails = 0
-  // The envelope that the commands written last belong to.
-  let envelope: Envelope | undefined
-  let unsent: Array<Unsent<Owner>> = []
-  const expected = Queues.make<Expected<Owner>>()
-  let flowing: Expected<Owner> | undefined
-  const output = WriteBuffers.make()
-  let writer: Owner | undefined
-  let taken = 0
-  // How much had been taken when the reply began that is being read, and when the latest octets came.
-  let takenBefore = 0
-  let takenAtReceive = 0
+/** The machine, which waits for the greeting. Methods that may write leave their bytes for `take`. */
+export class Dialogue<Owner> {
+  /** What was said in AUTH: every reply is given without it, save the challenges of an exchange. */
+  readonly secrets: Secrets = Secret.make()
+  private current: State = "Greeting"
+  // RFC 5321 section 3.1: a refused QUIT does not open what the greeting has closed.
+  private idle: "Open" | "Turned" = "Open"
+  private announced: Capabilities = Capability.none
+  private hasGreeted = false
+  private hasTls = false
+  private hasAuthenticated = false
+  private mailCount = 0
+  /** The envelope that the commands written last belong to. */
+  private envelope: Envelope | undefined
+  private unsent: Array<Unsent<Owner>> = []
+  private readonly expected = Queues.make<Expected<Owner>>()
+  /** Content that has begun and not ended. */
+  private flowing: Expected<Owner> | undefined
+  private writer: Owner | undefined
+  private readonly output = new WriteBuffer()
+  private readonly parser: Parser
+  // How much had been taken when the reply began that is being read, and when the latest bytes came.
+  private takenBefore = 0
+  private takenAtReceive = 0
 
-  const expect = (owner: Owner, command: Command, end: number): Expected<Owner> => {
-    const expectation = { owner, command, envelope, end, replies: 0 }
-    expected.push(expectation)
-    return expectation
+  constructor(
+    greeter: Owner,
+    private readonly options: DialogueOptions<Owner>
+  ) {
+    this.parser = new Parser(options.limits ?? defaultLimits)
+    this.expect(greeter, Commands.greeting, 0)
   }
 
-  expect(greeter, Commands.greeting, 0)
+  readonly state = (): State => this.current
 
-  const write = (owner: Owner, whole: Command): void => {
-    output.line(whole.line)
-    for (const part of whole.octets) output.octets(part)
-    const command = Commands.withoutOctets(whole)
-    if (command.kind === "Mail") {
-      mails++
-      envelope = { sender: "Pending", accepted: 0, before: standing(envelope) }
+  /** What the latest EHLO or HELO announced; nothing before it, nor after TLS began. */
+  readonly capabilities = (): Capabilities => this.announced
+
+  /** Whether EHLO or HELO was accepted, since TLS began. */
+  readonly greeted = (): boolean => this.hasGreeted
+
+  readonly secured = (): boolean => this.hasTls
+
+  readonly authenticated = (): boolean => this.hasAuthenticated
+
+  /** How many MAIL commands were written (RFC 9422 section 4). */
+  readonly mails = (): number => this.mailCount
+
+  /** Whether the server holds, or may come to hold, an envelope; once all that waits to leave has left. */
+  inTransaction(): boolean {
+    let inside = standing(this.envelope) !== undefined
+    for (const { command } of this.unsent) {
+      inside = command.kind === "Mail" || (inside && command.kind !== "Rset")
     }
-    expect(owner, command, output.put())
-    writer = owner
-    if (command.secret) secrets.keep(command)
-    options.sent?.(command, owner)
-    if (command.kind === "Rset" || command.kind === "BdatLast") envelope = undefined
-    if (command.place === "Last") state = "Waiting"
+    return inside
   }
 
-  // RFC 2920 section 3.1: without PIPELINING each command waits for the reply to the one before it.
-  const mayWrite = (): boolean =>
-    state === "Open" && (expected.isEmpty() || (capabilities.pipelining && !awaitsVerdicts()))
-
-  // RFC 2033 section 4.2: should one of the replies to the content be missing, the next would stand in for it.
-  const awaitsVerdicts = (): boolean => {
-    const kind = expected.last()?.command.kind
-    return options.dialect === "lmtp" && (kind === "Final" || kind === "BdatLast")
+  /** Whether the last command that was submitted, and is not answered yet, is RSET. */
+  resetting(): boolean {
+    return (this.unsent.at(-1) ?? this.expected.last())?.command.kind === "Rset"
   }
 
-  const pump = (): void => {
-    if (unsent.length === 0) return
-    let written = 0
-    for (let next = unsent[0]; next !== undefined && mayWrite(); next = unsent[written]) {
-      written++
-      write(next.owner, next.command)
+  /** Whether the owner has submitted last: whatever is submitted now comes behind its commands. */
+  isLatest(owner: Owner): boolean {
+    return (this.unsent.at(-1)?.owner ?? this.writer) === owner
+  }
+
+  /** The owner submits nothing more, and all its replies have come: nothing is to keep it in memory. */
+  forget(owner: Owner): void {
+    if (this.writer === owner) this.writer = undefined
+  }
+
+  /** How many recipients of the present envelope have been accepted. */
+  readonly recipients = (): number => this.envelope?.accepted ?? 0
+
+  /** The oldest reply that is waited for. */
+  readonly head = (): Expectation<Owner> | undefined => this.expected.head()
+
+  /** The oldest reply that `owner` waits for. */
+  readonly headOf = (owner: Owner): Expectation<Owner> | undefined =>
+    this.expected.find((expectation) => expectation.owner === owner)
+
+  /** The latest reply that `owner` waits for. */
+  readonly tailOf = (owner: Owner): Expectation<Owner> | undefined =>
+    this.expected.findLast((expectation) => expectation.owner === owner)
+
+  // -- what goes out
+
+  /**
+   * Queues commands. They leave in groups as large as the server allows: one at a time without PIPELINING, and
+   * nothing behind a command that has to be the last of its group.
+   */
+  submit(owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined {
+    const problem = this.problemOf(commands)
+    if (problem !== undefined) return problem
+    if (commands.length === 0) return undefined
+    // A response of AUTH, or QUIT after a greeting that was not 220, overtakes what waits for the state to be open.
+    if (this.current === "Responding" || this.current === "Turned") {
+      this.unsent.unshift(...commands.map((command) => ({ owner, command })))
+      this.current = "Open"
+      this.pump()
+      return undefined
     }
-    if (written > 0) unsent = unsent.slice(written)
-  }
-
-  const checkGroup = (commands: ReadonlyArray<Command>): Invalid | undefined => {
+    this.pump()
     for (const command of commands) {
-      if (/[\r\n\0]/.test(command.line)) return invalid("command", "holds a line break or a NUL")
-      if (command.kind === "StartTls" && secured) return invalid("session", "has TLS already")
-      if (command.kind === "Auth" && authenticated) return invalid("session", "is authenticated already")
-      if (command.kind === "Auth" && inTransaction()) return invalid("session", "is in a mail transaction")
-      if (turnedAway && command.kind !== "Quit") {
-        return invalid("session", "was turned away by the greeting: only QUIT may follow")
-      }
-      const problem = refusal(state, command)
+      if (this.unsent.length === 0 && this.mayWrite()) this.write(owner, command)
+      else this.unsent.push({ owner, command })
+    }
+    return undefined
+  }
+
+  /** Drops the commands of `owner` that have not left, and says whether it waits for no reply either. */
+  withdraw(owner: Owner): boolean {
+    this.unsent = this.unsent.filter((pending) => pending.owner !== owner)
+    return this.headOf(owner) === undefined
+  }
+
+  /** Begins the content that a 354 asked for; the final reply is expected from here on. */
+  beginContent(owner: Owner): Invalid | undefined {
+    if (this.current !== "Content" || this.flowing !== undefined)
+      return invalid("content", "was not asked for by a 354 reply")
+    this.flowing = this.expect(owner, Commands.final, Number.POSITIVE_INFINITY)
+    return undefined
+  }
+
+  /** Writes bytes of the content, once it has begun; `last` with the end of data. */
+  content(bytes: ReadonlyArray<Uint8Array>, last: boolean): void {
+    if (this.flowing === undefined || this.current === "Closed") return
+    for (const part of bytes) this.output.bytes(part)
+    if (!last) return
+    this.flowing.end = this.output.put
+    this.flowing = undefined
+    this.envelope = undefined
+    this.current = "Open"
+    this.pump()
+  }
+
+  /** Bytes to write, in order; each is given once. */
+  take(): ReadonlyArray<Uint8Array> {
+    if (this.current !== "Closed") this.pump()
+    return this.current === "Closed" ? [] : this.output.take()
+  }
+
+  /** How many bytes `take` has given. */
+  readonly taken = (): number => this.output.taken
+
+  /** How many bytes there have been for the wire, with those that `take` has yet to give. */
+  readonly put = (): number => this.output.put
+
+  private problemOf(commands: ReadonlyArray<Command>): Invalid | undefined {
+    for (const command of commands) {
+      const problem = this.problemOfOne(command)
       if (problem !== undefined) return problem
     }
     return Commands.misplaced(commands)
   }
 
-  const submit = (owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined => {
-    const problem = checkGroup(commands)
-    if (problem !== undefined) return problem
-    if (commands.length === 0) return undefined
-    if (state === "Responding" || state === "Turned") {
-      unsent.unshift(...commands.map((command) => ({ owner, command })))
-      state = "Open"
-      pump()
-      return undefined
+  private problemOfOne({ kind, line }: Command): Invalid | undefined {
+    const isResponding = this.current === "Responding"
+    if (/[\r\n\0]/.test(line)) return invalid("command", "holds a line break or a NUL")
+    if (kind === "StartTls" && this.hasTls) return invalid("session", "has TLS already")
+    if (kind === "Auth" && this.hasAuthenticated) return invalid("session", "is authenticated already")
+    if (kind === "Auth" && this.inTransaction()) return invalid("session", "is in a mail transaction")
+    if (this.idle === "Turned" && kind !== "Quit") {
+      return invalid("session", "was turned away by the greeting: only QUIT may follow")
     }
-    pump()
-    for (const command of commands) {
-      if (unsent.length === 0 && mayWrite()) write(owner, command)
-      else unsent.push({ owner, command })
-    }
-    return undefined
+    if (this.current === "Closed") return invalid("session", "is closed")
+    if (isResponding === (kind === "AuthResponse")) return undefined
+    return isResponding
+      ? invalid("session", "is in the middle of an authentication exchange")
+      : invalid("session", "is in no authentication exchange")
   }
 
-  // What waits to leave counts as well: whoever asks comes behind it.
-  const inTransaction = (): boolean =>
-    unsent.reduce(
-      (inside, { command }) => command.kind === "Mail" || (inside && command.kind !== "Rset"),
-      standing(envelope) !== undefined
+  private pump(): void {
+    if (this.unsent.length === 0) return
+    let written = 0
+    for (let next = this.unsent[0]; next !== undefined && this.mayWrite(); next = this.unsent[written]) {
+      written++
+      this.write(next.owner, next.command)
+    }
+    if (written > 0) this.unsent = this.unsent.slice(written)
+  }
+
+  // RFC 2920 section 3.1: without PIPELINING each command waits for the reply to the one before it.
+  private mayWrite(): boolean {
+    return (
+      this.current === "Open" &&
+      (this.expected.isEmpty() || (this.announced.pipelining && !this.awaitsVerdicts()))
     )
-
-  const beginContent = (owner: Owner): Invalid | undefined => {
-    if (state !== "Content" || flowing !== undefined)
-      return invalid("content", "was not asked for by a 354 reply")
-    flowing = expect(owner, Commands.final, Number.POSITIVE_INFINITY)
-    return undefined
   }
 
-  const content = (octets: ReadonlyArray<Uint8Array>, last: boolean): void => {
-    if (flowing === undefined || state === "Closed") return
-    for (const part of octets) output.octets(part)
-    if (!last) return
-    flowing.end = output.put()
-    flowing = undefined
-    envelope = undefined
-    state = "Open"
-    pump()
+  // RFC 2033 section 4.2: should one of the replies to the content be missing, the next would stand in for it.
+  private awaitsVerdicts(): boolean {
+    const last = this.expected.last()
+    return this.options.dialect === "lmtp" && last !== undefined && isEndOfContent(last.command)
   }
 
-  const violated = (reason: string, reply: Reply | undefined, injection = false): Event<Owner> => {
-    state = "Closed"
-    return { _tag: "Violated", reason, reply, injection }
+  private write(owner: Owner, whole: Command): void {
+    this.output.line(whole.line)
+    for (const part of whole.octets) this.output.bytes(part)
+    const command = Commands.withoutOctets(whole)
+    if (command.kind === "Mail") {
+      this.mailCount++
+      this.envelope = { sender: "Pending", accepted: 0, before: standing(this.envelope) }
+    }
+    this.expect(owner, command, this.output.put)
+    this.writer = owner
+    if (command.secret) this.secrets.keep(command)
+    this.options.sent?.(command, owner)
+    if (command.kind === "Rset" || command.kind === "BdatLast") this.envelope = undefined
+    if (command.place === "Last") this.current = "Waiting"
   }
 
-  const goodbye = (reply: Reply): Event<Owner> => {
-    state = "Closed"
-    return { _tag: "Goodbye", reply }
+  private expect(owner: Owner, command: Command, end: number): Expected<Owner> {
+    const expectation = { owner, command, envelope: this.envelope, end, replies: 0 }
+    this.expected.push(expectation)
+    return expectation
   }
 
-  const acceptedEarly = "the message was accepted before its end was sent"
+  // -- what comes in
 
-  const unsolicited = (reply: Reply): Event<Owner> => {
-    if (reply.code >= 400) return goodbye(reply)
-    return expected.head()?.command.kind === "Final"
-      ? violated(acceptedEarly, reply)
-      : violated("a reply came that no command asked for", reply)
+  receive(bytes: Uint8Array): void {
+    this.takenAtReceive = this.output.taken
+    // The beginning of a reply may be there already.
+    if (this.parser.pending() === 0) this.takenBefore = this.output.taken
+    this.parser.push(bytes)
   }
 
-  const injected = (): Event<Owner> => violated("plaintext follows the reply to STARTTLS", undefined, true)
-
-  const repliesTo = ({ command, envelope }: Expected<Owner>): number => {
-    if (options.dialect !== "lmtp" || envelope === undefined) return 1
-    return command.kind === "Final" || command.kind === "BdatLast" ? Math.max(1, envelope.accepted) : 1
+  /** The next event of what was received, or `undefined` when more bytes are needed. */
+  next(): Event<Owner> | undefined {
+    if (this.current === "Closed") return undefined
+    // Only now, so that a transcript shows a reply before the command that it has let go.
+    this.pump()
+    // Half a line is enough: it would become the beginning of the first reply under TLS.
+    if (this.current === "Upgrading") return this.parser.pending() > 0 ? this.injected() : undefined
+    const reply = this.parser.next()
+    if (reply === undefined) return undefined
+    if (isViolation(reply)) return this.violated(reply.reason, undefined)
+    const before = this.takenBefore
+    this.takenBefore = this.takenAtReceive
+    const expectation = this.expected.head()
+    // A reply that was there before its command answers something else. Content is answerable from its beginning.
+    if (expectation === undefined || (expectation !== this.flowing && expectation.end > before)) {
+      return this.unsolicited(this.secrets.withholdFrom(reply))
+    }
+    const isChallenge = reply.code === 334 && Commands.mayBeChallenged(expectation.command)
+    return this.answer(expectation, isChallenge ? reply : this.secrets.withholdFrom(reply))
   }
 
-  const impossible = (expectation: Expected<Owner>, meaning: Meaning): string | undefined => {
-    const { command, envelope } = expectation
+  private answer(expectation: Expected<Owner>, reply: Reply): Event<Owner> {
+    const { command, owner } = expectation
+    if (reply.code === 421 && command.kind !== "Greeting") return this.goodbye(reply)
+    const meaning = Commands.meaning(command.kind, reply)
     if (meaning === "Violation") {
-      return `${command.verb === "" ? "the content" : command.verb} was answered by a reply that does not belong there`
+      const what = command.verb === "" ? "the content" : command.verb
+      return this.violated(`${what} was answered by a reply that does not belong there`, reply)
     }
-    if (meaning !== "Success") return undefined
-    if (expectation === flowing) return acceptedEarly
-    if (command.kind === "Rcpt" && envelope?.sender === "Refused") {
-      return "a recipient was accepted after the sender was refused"
-    }
-    return undefined
+    const reason = meaning === "Success" ? this.impossible(expectation) : undefined
+    if (reason !== undefined) return this.violated(reason, reply)
+    expectation.replies++
+    const more = expectation !== this.flowing && expectation.replies < this.repliesTo(expectation)
+    if (!more) this.expected.shift()
+    this.learn(expectation, meaning, reply)
+    // RFC 5321 section 4.5.3.2.5 lets a server break in on the content: what is left of it has no reader.
+    if (expectation === this.flowing) this.current = "Closed"
+    else if (command.place === "Last") this.current = transitions[command.kind]?.[meaning] ?? this.idle
+    if (this.current === "Upgrading" && this.parser.pending() > 0) return this.injected()
+    return { _tag: "Replied", owner, command, reply, meaning, more }
   }
 
-  const learn = ({ command, envelope: about }: Expected<Owner>, meaning: Meaning, reply: Reply): void => {
+  private impossible(expectation: Expected<Owner>): string | undefined {
+    if (expectation === this.flowing) return acceptedEarly
+    return expectation.command.kind === "Rcpt" && expectation.envelope?.sender === "Refused"
+      ? "a recipient was accepted after the sender was refused"
+      : undefined
+  }
+
+  private repliesTo({ command, envelope }: Expected<Owner>): number {
+    return this.options.dialect === "lmtp" && envelope !== undefined && isEndOfContent(command)
+      ? Math.max(1, envelope.accepted)
+      : 1
+  }
+
+  private learn({ command, envelope }: Expected<Owner>, meaning: Meaning, reply: Reply): void {
     const success = meaning === "Success"
     switch (command.kind) {
       case "Greeting":
-        turnedAway = !success
+        if (!success) this.idle = "Turned"
         return
       case "Mail":
-        if (about === undefined) return
-        about.sender = success ? "Accepted" : "Refused"
-        if (envelope === about) envelope = standing(about)
+        if (envelope === undefined) return
+        envelope.sender = success ? "Accepted" : "Refused"
+        if (this.envelope === envelope) this.envelope = standing(envelope)
         return
       case "Rcpt":
-        if (about !== undefined && success) about.accepted++
+        if (envelope !== undefined && success) envelope.accepted++
         return
       case "Auth":
       case "AuthResponse":
-        if (success) authenticated = true
+        if (success) this.hasAuthenticated = true
         return
       case "Ehlo":
       case "Helo":
         if (!success) return
-        greeted = true
-        capabilities = command.kind === "Ehlo" ? Capability.fromReply(reply) : Capability.none
-        parser.advertiseEnhancedCodes(capabilities.enhancedStatusCodes)
-        envelope = undefined
+        this.hasGreeted = true
+        this.announce(command.kind === "Ehlo" ? Capability.fromReply(reply) : Capability.none)
         return
       default:
         return
     }
   }
 
-  // RFC 5321 section 4.5.3.2.5 lets a server break in on the content: what is left of it has no reader.
-  const settle = (expectation: Expected<Owner>, meaning: Meaning): void => {
-    const { command } = expectation
-    if (expectation === flowing) state = "Closed"
-    else if (command.place === "Last") {
-      state = transitions[command.kind]?.[meaning] ?? (turnedAway ? "Turned" : "Open")
-    }
+  private announce(capabilities: Capabilities): void {
+    this.announced = capabilities
+    this.parser.advertiseEnhancedCodes(capabilities.enhancedStatusCodes)
+    this.envelope = undefined
   }
 
-  const answer = (expectation: Expected<Owner>, reply: Reply): Event<Owner> => {
-    const { command, owner } = expectation
-    if (reply.code === 421 && command.kind !== "Greeting") return goodbye(reply)
-    const meaning = Commands.meaning(command.kind, reply)
-    const reason = impossible(expectation, meaning)
-    if (reason !== undefined || meaning === "Violation") return violated(reason ?? "", reply)
-    expectation.replies++
-    const more = expectation !== flowing && expectation.replies < repliesTo(expectation)
-    if (!more) expected.shift()
-    learn(expectation, meaning, reply)
-    settle(expectation, meaning)
-    if (state === "Upgrading" && parser.pending() > 0) return injected()
-    return { _tag: "Replied", owner, command, reply, meaning, more }
+  private unsolicited(reply: Reply): Event<Owner> {
+    if (reply.code >= 400) return this.goodbye(reply)
+    return this.expected.head()?.command.kind === "Final"
+      ? this.violated(acceptedEarly, reply)
+      : this.violated("a reply came that no command asked for", reply)
   }
 
-  const next = (): Event<Owner> | undefined => {
-    if (state === "Closed") return undefined
-    // Only now, so that whoever looks on sees a reply before the command that it has let go.
-    pump()
-    // Half a line is enough: it would become the beginning of the first reply under TLS.
-    if (state === "Upgrading") return parser.pending() > 0 ? injected() : undefined
-    const reply = parser.next()
-    if (reply === undefined) return undefined
-    if (isViolation(reply)) return violated(reply.reason, undefined)
-    const before = takenBefore
-    takenBefore = takenAtReceive
-    const expectation = expected.head()
-    if (expectation === undefined || !hadLeft(expectation, before))
-      return unsolicited(secrets.withholdFrom(reply))
-    const isChallenge = Commands.mayBeChallenged(expectation.command) && reply.code === 334
-    return answer(expectation, isChallenge ? reply : secrets.withholdFrom(reply))
+  private goodbye(reply: Reply): Event<Owner> {
+    this.current = "Closed"
+    return { _tag: "Goodbye", reply }
   }
 
-  // A reply that was there before its command answers something else. Content is answerable from its beginning.
-  const hadLeft = (expectation: Expected<Owner>, before: number): boolean =>
-    expectation === flowing || expectation.end <= before
+  private injected(): Event<Owner> {
+    return this.violated("plaintext follows the reply to STARTTLS", undefined, true)
+  }
 
-  const headOf = (owner: Owner): Expectation<Owner> | undefined =>
-    expected.find((expectation) => expectation.owner === owner)
+  private violated(reason: string, reply: Reply | undefined, injection = false): Event<Owner> {
+    this.current = "Closed"
+    return { _tag: "Violated", reason, reply, injection }
+  }
 
-  return {
-    state: () => state,
-    capabilities: () => capabilities,
-    greeted: () => greeted,
-    secured: () => secured,
-    authenticated: () => authenticated,
-    secrets,
-    mails: () => mails,
-    inTransaction,
-    resetting: () => (unsent.at(-1) ?? expected.last())?.command.kind === "Rset",
-    isLatest: (owner) => (unsent.at(-1)?.owner ?? writer) === owner,
-    forget: (owner) => {
-      if (writer === owner) writer = undefined
-    },
-    recipients: () => envelope?.accepted ?? 0,
-    submit,
-    withdraw: (owner) => {
-      unsent = unsent.filter((pending) => pending.owner !== owner)
-      return headOf(owner) === undefined
-    },
-    beginContent,
-    content,
-    take: () => {
-      if (state !== "Closed") pump()
-      if (state === "Closed") return []
-      taken = output.put()
-      return output.take()
-    },
-    taken: () => taken,
-    put: output.put,
-    receive: (octets) => {
-      takenAtReceive = taken
-      // The beginning of a reply may be there already.
-      if (parser.pending() === 0) takenBefore = taken
-      parser.push(octets)
-    },
-    next,
-    head: expected.head,
-    headOf,
-    tailOf: (owner) => expected.findLast((expectation) => expectation.owner === owner),
-    upgraded: () => {
-      if (state !== "Upgrading" || parser.pending() > 0) return
-      greeted = false
-      secured = true
-      authenticated = false
-      capabilities = Capability.none
-      parser.advertiseEnhancedCodes(false)
-      envelope = undefined
-      state = "Open"
-      pump()
-    },
-    close: () => {
-      state = "Closed"
-      unsent = []
-    }
+  /** The handshake succeeded: all that was known from before it is forgotten (RFC 3207 section 4.2). */
+  upgraded(): void {
+    if (this.current !== "Upgrading" || this.parser.pending() > 0) return
+    this.hasGreeted = false
+    this.hasTls = true
+    this.hasAuthenticated = false
+    this.announce(Capability.none)
+    this.current = "Open"
+    this.pump()
+  }
+
+  /** The connection is gone, or must not be used any more. What was expected stays visible. */
+  close(): void {
+    this.current = "Closed"
+    this.unsent = []
   }
 }

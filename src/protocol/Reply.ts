@@ -1,7 +1,4 @@
-/**
- * The reply model and an incremental parser with hard limits (RFC 5321 section 4.2, RFC 2034). It opens no
- * socket and knows nothing of commands: which reply answers which command is the business of Dialogue.
- */
+/** Replies, and an incremental parser with hard limits (RFC 5321 section 4.2, RFC 2034). */
 import { printable } from "./Printable.js"
 
 /** An enhanced status code (RFC 3463), whose class always equals the first digit of the reply's code. */
@@ -164,144 +161,151 @@ export interface Limits {
 /** 12,288 octets a line, 512 lines and 128 KiB a reply. */
 export const defaultLimits: Limits = { lineLength: 12_288, lines: 512, replyLength: 131_072 }
 
-/** Bytes in, replies out. A parser that has returned a violation returns it for ever. */
-export interface Parser {
-  /** Takes octets as they came; nothing is interpreted before `next`. The array must not change afterwards. */
-  readonly push: (octets: Uint8Array) => void
-  /** The next complete reply, `undefined` when more octets are needed, or what was wrong. */
-  readonly next: () => Reply | Violation | undefined
-  /** Octets that were pushed and are not part of a returned reply: zero before a protocol switch. */
-  readonly pending: () => number
-  /** Says whether ENHANCEDSTATUSCODES is announced, for the replies to come. */
-  readonly advertiseEnhancedCodes: (advertised: boolean) => void
-}
-
 export const isViolation = (value: Reply | Violation): value is Violation => "_tag" in value
 
 const LF = 0x0a
 const CR = 0x0d
-const noOctets = new Uint8Array(0)
+const SP = 0x20
+const HYPHEN = 0x2d
+const noBytes: Uint8Array = new Uint8Array(0)
 const digit = (octet: number | undefined): number =>
   octet !== undefined && octet >= 0x30 && octet <= 0x39 ? octet - 0x30 : -1
 
 /**
- * An incremental parser: any split of the same octets gives the same replies. Lines end in CRLF and nothing
- * else; all lines of a reply carry the same code.
+ * Incremental: any split of the same bytes gives the same replies. Lines end in CRLF and nothing else, and all lines of a
+ * reply carry the same code. A parser that has returned a violation returns it forever.
  */
-export const makeParser = (limits: Limits = defaultLimits): Parser => {
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-  let buffer: Uint8Array = noOctets
-  let offset = 0
-  // How much of `buffer` is known to hold no LF: a slow peer costs each octet one look, not one a push.
-  let scanned = 0
-  let code = 0
-  let lines: Array<string> = []
-  let replyLength = 0
-  let advertised = false
-  let violation: Violation | undefined
+export class Parser {
+  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  private buffer = noBytes
+  private offset = 0
+  // How much of `buffer` is known to hold no LF: a slow peer costs each byte one look, not one a push.
+  private scanned = 0
+  private code = 0
+  private lines: Array<string> = []
+  private replyLength = 0
+  private advertised = false
+  private violation: Violation | undefined
   // The reply read last if it was of one line, and where in `buffer` that begins.
-  let latest: Reply | undefined
-  let latestStart = 0
+  private latest: Reply | undefined
+  private latestStart = 0
 
-  // A group of recipients is answered by one line over and over: it is read once. A refusal is told for each.
-  const isAgain = (start: number, end: number): boolean => {
-    if (latest === undefined || latest.code >= 300 || lines.length > 0) return false
-    for (let index = start, other = latestStart; index <= end; index++, other++) {
-      if (buffer[index] !== buffer[other]) return false
+  constructor(private readonly limits: Limits = defaultLimits) {}
+
+  /** Takes bytes as they came; nothing is interpreted before `next`. The array must not change afterwards. */
+  push(bytes: Uint8Array): void {
+    if (this.violation !== undefined || bytes.length === 0) return
+    this.latest = undefined
+    if (this.offset === this.buffer.length) {
+      this.buffer = bytes
+      this.offset = 0
+      this.scanned = 0
+      return
+    }
+    const rest = this.buffer.length - this.offset
+    const joined = new Uint8Array(rest + bytes.length)
+    joined.set(this.buffer.subarray(this.offset))
+    joined.set(bytes, rest)
+    this.buffer = joined
+    this.scanned -= this.offset
+    this.offset = 0
+  }
+
+  /** Bytes that were pushed and are not part of a returned reply: zero before a protocol switch. */
+  pending(): number {
+    return this.buffer.length - this.offset + this.replyLength
+  }
+
+  /** Says whether ENHANCEDSTATUSCODES is announced, for the replies to come. */
+  advertiseEnhancedCodes(advertised: boolean): void {
+    this.advertised = advertised
+    this.latest = undefined
+  }
+
+  /** The next complete reply, `undefined` when more bytes are needed, or what was wrong. */
+  next(): Reply | Violation | undefined {
+    while (this.violation === undefined) {
+      const end = this.buffer.indexOf(LF, Math.max(this.scanned, this.offset))
+      if (end === -1) {
+        this.scanned = this.buffer.length
+        const rest = this.buffer.length - this.offset
+        return rest > 0 && rest >= this.allowed() ? this.failTooLong() : undefined
+      }
+      const start = this.offset
+      const length = end + 1 - start
+      if (length > this.allowed()) return this.failTooLong()
+      this.offset = end + 1
+      this.scanned = this.offset
+      if (this.latest !== undefined && this.isAgain(start, end)) return this.latest
+      this.replyLength += length
+      const reply = this.readLine(start, end)
+      if (reply !== undefined) return reply
+    }
+    return this.violation
+  }
+
+  /** The reply that the line ends, or what is wrong with it. */
+  private readLine(start: number, end: number): Reply | Violation | undefined {
+    const { buffer } = this
+    if (end === start || buffer[end - 1] !== CR) return this.fail("a reply line ends in LF without CR")
+    const last = end - 1
+    const hundreds = digit(buffer[start])
+    const tens = digit(buffer[start + 1])
+    const ones = digit(buffer[start + 2])
+    if (last - start < 3 || hundreds < 1 || hundreds > 5 || tens < 0 || ones < 0) {
+      return this.fail("a reply line does not begin with a code from 100 to 599")
+    }
+    const separator = last - start === 3 ? SP : buffer[start + 3]
+    if (separator !== SP && separator !== HYPHEN) {
+      return this.fail("the code of a reply line is followed by neither a space nor a hyphen")
+    }
+    if (buffer.indexOf(CR, start) !== last) return this.fail("a reply line holds a CR that does not end it")
+    const code = hundreds * 100 + tens * 10 + ones
+    if (this.lines.length > 0 && code !== this.code) {
+      return this.fail(`the lines of one reply disagree: ${this.code} and then ${code}`)
+    }
+    if (this.lines.length >= this.limits.lines) {
+      return this.fail(`a reply has more than ${this.limits.lines} lines`)
+    }
+    this.code = code
+    this.lines.push(last - start <= 4 ? "" : this.decoder.decode(buffer.subarray(start + 4, last)))
+    if (separator === HYPHEN) return undefined
+    const reply = make(code, this.lines, this.advertised)
+    this.latest = this.lines.length === 1 ? reply : undefined
+    this.latestStart = start
+    this.lines = []
+    this.replyLength = 0
+    return reply
+  }
+
+  // A group of recipients is answered by one line over and over: it is read once. Refusals are told for each.
+  private isAgain(start: number, end: number): boolean {
+    if (this.latest === undefined || this.latest.code >= 300 || this.lines.length > 0) return false
+    for (let index = start, other = this.latestStart; index <= end; index++, other++) {
+      if (this.buffer[index] !== this.buffer[other]) return false
     }
     return true
   }
 
-  const fail = (reason: string): Violation => {
-    violation = { _tag: "Violation", reason }
-    buffer = noOctets
-    offset = 0
-    scanned = 0
-    replyLength = 0
-    lines = []
-    return violation
+  // The nearer of two bounds decides, so that how the bytes were split never changes what is reported.
+  private allowed(): number {
+    return Math.min(this.limits.lineLength, this.limits.replyLength - this.replyLength)
   }
 
-  // One bound decides, the nearer of the two, so that how the octets were split never changes what is reported.
-  const allowed = (): number => Math.min(limits.lineLength, limits.replyLength - replyLength)
-  const failTooLong = (): Violation =>
-    limits.lineLength <= limits.replyLength - replyLength
-      ? fail(`a reply line is longer than ${limits.lineLength} octets`)
-      : fail(`a reply is longer than ${limits.replyLength} octets`)
-
-  const push = (octets: Uint8Array): void => {
-    if (violation !== undefined || octets.length === 0) return
-    latest = undefined
-    if (offset === buffer.length) {
-      buffer = octets
-      offset = 0
-      scanned = 0
-      return
-    }
-    const rest = buffer.length - offset
-    const joined = new Uint8Array(rest + octets.length)
-    joined.set(buffer.subarray(offset))
-    joined.set(octets, rest)
-    buffer = joined
-    scanned -= offset
-    offset = 0
+  private failTooLong(): Violation {
+    const { lineLength, replyLength } = this.limits
+    return lineLength <= replyLength - this.replyLength
+      ? this.fail(`a reply line is longer than ${lineLength} octets`)
+      : this.fail(`a reply is longer than ${replyLength} octets`)
   }
 
-  const next = (): Reply | Violation | undefined => {
-    for (;;) {
-      if (violation !== undefined) return violation
-      const end = buffer.indexOf(LF, Math.max(scanned, offset))
-      if (end === -1) {
-        scanned = buffer.length
-        const rest = buffer.length - offset
-        return rest > 0 && rest >= allowed() ? failTooLong() : undefined
-      }
-      const start = offset
-      const length = end + 1 - start
-      if (length > allowed()) return failTooLong()
-      offset = end + 1
-      scanned = offset
-      if (latest !== undefined && isAgain(start, end)) return latest
-      replyLength += length
-      if (end === start || buffer[end - 1] !== CR) return fail("a reply line ends in LF without CR")
-      const last = end - 1
-      const hundreds = digit(buffer[start])
-      const tens = digit(buffer[start + 1])
-      const ones = digit(buffer[start + 2])
-      if (last - start < 3 || hundreds < 1 || hundreds > 5 || tens < 0 || ones < 0) {
-        return fail("a reply line does not begin with a code from 100 to 599")
-      }
-      const separator = last - start === 3 ? 0x20 : buffer[start + 3]
-      if (separator !== 0x20 && separator !== 0x2d) {
-        return fail("the code of a reply line is followed by neither a space nor a hyphen")
-      }
-      const firstCarriageReturn = buffer.indexOf(CR, start)
-      if (firstCarriageReturn !== last) return fail("a reply line holds a CR that does not end it")
-      const lineCode = hundreds * 100 + tens * 10 + ones
-      if (lines.length > 0 && lineCode !== code) {
-        return fail(`the lines of one reply disagree: ${code} and then ${lineCode}`)
-      }
-      if (lines.length >= limits.lines) return fail(`a reply has more than ${limits.lines} lines`)
-      code = lineCode
-      lines.push(last - start <= 4 ? "" : decoder.decode(buffer.subarray(start + 4, last)))
-      if (separator === 0x20) {
-        const reply = make(code, lines, advertised)
-        latest = lines.length === 1 ? reply : undefined
-        latestStart = start
-        lines = []
-        replyLength = 0
-        return reply
-      }
-    }
-  }
-
-  return {
-    push,
-    next,
-    pending: () => buffer.length - offset + replyLength,
-    advertiseEnhancedCodes: (value) => {
-      advertised = value
-      latest = undefined
-    }
+  private fail(reason: string): Violation {
+    this.violation = { _tag: "Violation", reason }
+    this.buffer = noBytes
+    this.offset = 0
+    this.scanned = 0
+    this.replyLength = 0
+    this.lines = []
+    return this.violation
   }
 }

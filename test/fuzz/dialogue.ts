@@ -88,7 +88,7 @@ export const runDialogue = (seed: number): string | undefined => {
   const random = makeRandom(seed)
   const dialect = random.pick(["smtp", "smtp", "lmtp"])
   const server = makeServer(random, dialect)
-  const dialogue = Dialogues.make<string>("0", { dialect })
+  const dialogue = new Dialogues.Dialogue<string>("0", { dialect })
   const messages: Array<Message> = []
   let wanted = 1 + random.below(3)
   let current: Message | undefined

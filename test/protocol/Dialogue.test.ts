@@ -2,8 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import type { Command, Kind } from "../../src/protocol/Command.js"
 import * as Commands from "../../src/protocol/Command.js"
-import type { Dialogue, Event, Options, State } from "../../src/protocol/Dialogue.js"
-import * as Dialogues from "../../src/protocol/Dialogue.js"
+import type { DialogueOptions, Event, State } from "../../src/protocol/Dialogue.js"
+import { Dialogue } from "../../src/protocol/Dialogue.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 
 const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -42,8 +42,8 @@ interface Stage {
   readonly early: (text: string) => ReadonlyArray<string>
 }
 
-const stage = (options: Options = { dialect: "smtp" }): Stage => {
-  const dialogue = Dialogues.make<string>("greeter", options)
+const stage = (options: DialogueOptions = { dialect: "smtp" }): Stage => {
+  const dialogue = new Dialogue<string>("greeter", options)
   const submitAs: Stage["submitAs"] = (owner, ...commands) => dialogue.submit(owner, commands)?.reason
   const early: Stage["early"] = (text) => {
     dialogue.receive(octets(text))
@@ -67,7 +67,7 @@ const mail = Commands.mail("MAIL FROM:<>")
 const rcpt = (name: string): Command => Commands.rcpt(`RCPT TO:<${name}@example.com>`)
 
 /** After the greeting and an EHLO that announces `keywords`. */
-const opened = (keywords = "PIPELINING", options?: Options): Stage => {
+const opened = (keywords = "PIPELINING", options?: DialogueOptions): Stage => {
   const on = stage(options)
   on.server("220 ready\r\n")
   on.submit(ehlo)
@@ -1358,7 +1358,10 @@ const play = (
   split: (octets: Uint8Array) => ReadonlyArray<Uint8Array>
 ): Course => {
   const sent: Array<Command> = []
-  const dialogue = Dialogues.make<string>("greeter", { dialect, sent: (command) => sent.push(command) })
+  const dialogue = new Dialogue<string>("greeter", {
+    dialect,
+    sent: (command) => sent.push(command)
+  })
   const decode = makeDecoder()
   const answer = makeServer(dialect)
   const events: Array<string> = []

@@ -20,7 +20,7 @@ const feed = (parser: Reply.Parser, parts: Iterable<Uint8Array>): ReadonlyArray<
 }
 
 const parse = (text: string, limits?: Reply.Limits): ReadonlyArray<Output> =>
-  feed(Reply.makeParser(limits), [octets(text)])
+  feed(new Reply.Parser(limits), [octets(text)])
 
 const violation = (text: string, limits?: Reply.Limits): string => {
   const last = parse(text, limits).at(-1)
@@ -87,14 +87,14 @@ describe("replies (RFC 5321 section 4.2)", () => {
   })
 
   it("text is UTF-8, and what is not becomes replacement characters", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     expect(feed(parser, [octets("250 gr"), Uint8Array.of(0xc3, 0xbc, 0xff), octets("\r\n")])).toMatchObject([
       { text: "grü\ufffd" }
     ])
   })
 
   it("an unfinished reply is no reply, and its octets are pending", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     expect(feed(parser, [octets("250-first\r\n250 la")])).toStrictEqual([])
     expect(parser.pending()).toBe(17)
     expect(feed(parser, [octets("st\r\n")])).toMatchObject([{ lines: ["first", "last"] }])
@@ -102,14 +102,14 @@ describe("replies (RFC 5321 section 4.2)", () => {
   })
 
   it("what follows a reply is pending, which is how injected plaintext shows (RFC 3207)", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     parser.push(octets("220 go\r\n250 injected\r\n"))
     expect(parser.next()).toMatchObject({ code: 220 })
     expect(parser.pending()).toBe(14)
   })
 
   it("empty pushes change nothing", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     expect(feed(parser, [octets(""), octets("250 "), octets(""), octets("OK\r\n"), octets("")])).toHaveLength(
       1
     )
@@ -146,7 +146,7 @@ describe("violations", () => {
   })
 
   it("a parser that has failed says so for ever and holds nothing", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     const first = feed(parser, [octets("250-a\r\n250-b\r\nnonsense\r\n250 OK\r\n")]).at(-1)
     expect(parser.pending()).toBe(0)
     parser.push(octets("250 OK\r\n"))
@@ -240,7 +240,7 @@ describe("enhanced status codes (RFC 2034, RFC 3463)", () => {
   })
 
   it("says whether the server had announced them", () => {
-    const parser = Reply.makeParser()
+    const parser = new Reply.Parser()
     parser.push(octets("250 2.0.0 a\r\n250 2.0.0 b\r\n"))
     expect(parser.next()).toMatchObject({ enhancedCode: { advertised: false } })
     parser.advertiseEnhancedCodes(true)
@@ -309,10 +309,10 @@ describe("for any octets", () => {
   it("any split gives the same replies and the same violation", () => {
     FastCheck.assert(
       FastCheck.property(noise, FastCheck.array(FastCheck.nat(), { maxLength: 20 }), (whole, cuts) => {
-        const inOne = feed(Reply.makeParser(limits), [whole])
-        expect(feed(Reply.makeParser(limits), split(whole, cuts))).toStrictEqual(inOne)
+        const inOne = feed(new Reply.Parser(limits), [whole])
+        expect(feed(new Reply.Parser(limits), split(whole, cuts))).toStrictEqual(inOne)
         const single = Array.from(whole, (octet) => Uint8Array.of(octet))
-        expect(feed(Reply.makeParser(limits), single)).toStrictEqual(inOne)
+        expect(feed(new Reply.Parser(limits), single)).toStrictEqual(inOne)
       }),
       { numRuns: 3000 }
     )
@@ -321,9 +321,9 @@ describe("for any octets", () => {
   it("pushing everything before the first look gives the same too", () => {
     FastCheck.assert(
       FastCheck.property(noise, FastCheck.array(FastCheck.nat(), { maxLength: 20 }), (whole, cuts) => {
-        const parser = Reply.makeParser(limits)
+        const parser = new Reply.Parser(limits)
         for (const part of split(whole, cuts)) parser.push(part)
-        expect(feed(parser, [octets("")])).toStrictEqual(feed(Reply.makeParser(limits), [whole]))
+        expect(feed(parser, [octets("")])).toStrictEqual(feed(new Reply.Parser(limits), [whole]))
       }),
       { numRuns: 1000 }
     )
@@ -332,7 +332,7 @@ describe("for any octets", () => {
   it("noise never throws, and what is pending is what was pushed less what was given", () => {
     FastCheck.assert(
       FastCheck.property(noise, (whole) => {
-        const parser = Reply.makeParser(limits)
+        const parser = new Reply.Parser(limits)
         const outputs = feed(parser, [whole])
         const last = outputs.at(-1)
         if (last !== undefined && Reply.isViolation(last)) {
@@ -340,8 +340,8 @@ describe("for any octets", () => {
           return
         }
         const rest = whole.slice(whole.length - parser.pending())
-        expect(feed(Reply.makeParser(limits), [rest])).toStrictEqual([])
-        expect(feed(Reply.makeParser(limits), [whole.slice(0, whole.length - rest.length)])).toStrictEqual(
+        expect(feed(new Reply.Parser(limits), [rest])).toStrictEqual([])
+        expect(feed(new Reply.Parser(limits), [whole.slice(0, whole.length - rest.length)])).toStrictEqual(
           outputs
         )
       }),

@@ -3,7 +3,7 @@ import * as FastCheck from "effect/FastCheck"
 import { inspect } from "node:util"
 import * as Commands from "../../src/protocol/Command.js"
 import type { Event } from "../../src/protocol/Dialogue.js"
-import * as Dialogues from "../../src/protocol/Dialogue.js"
+import { Dialogue } from "../../src/protocol/Dialogue.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import { make as makeReply } from "../../src/protocol/Reply.js"
 import type { Credentials } from "../../src/protocol/sasl/Authentication.js"
@@ -62,7 +62,7 @@ const showEnd = (event: Exclude<Event<string>, { readonly _tag: "Replied" }>): s
  * dialogue is a real one; the handshake succeeds, and what is asked for has fixed answers.
  */
 const play = (options: Options, replies: ReadonlyArray<string>): Played => {
-  const dialogue = Dialogues.make<string>("set-up", { dialect: options.dialect ?? "smtp" })
+  const dialogue = new Dialogue<string>("set-up", { dialect: options.dialect ?? "smtp" })
   const log: Array<string> = []
   let secured = options.tls === "implicit"
   const context: SetUpContext = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import * as WriteBuffers from "../../src/protocol/WriteBuffer.js"
+import { WriteBuffer } from "../../src/protocol/WriteBuffer.js"
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -8,9 +8,9 @@ const joined = (parts: ReadonlyArray<Uint8Array>): string => Buffer.concat(parts
 
 describe("octets on their way to the wire", () => {
   it("lines and small pieces are gathered into one array", () => {
-    const buffer = WriteBuffers.make()
+    const buffer = new WriteBuffer()
     buffer.line("MAIL FROM:<>")
-    buffer.octets(encode("one"))
+    buffer.bytes(encode("one"))
     buffer.line("RSET")
     const taken = buffer.take()
     expect(taken.length).toBe(1)
@@ -19,10 +19,10 @@ describe("octets on their way to the wire", () => {
   })
 
   it("a large piece passes as it is, between what came before it and after it", () => {
-    const buffer = WriteBuffers.make()
+    const buffer = new WriteBuffer()
     const large = new Uint8Array(10_000)
     buffer.line("BDAT 10000")
-    buffer.octets(large)
+    buffer.bytes(large)
     buffer.line("RSET")
     const taken = buffer.take()
     expect(taken.map((part) => part.length)).toStrictEqual([12, 10_000, 6])
@@ -41,7 +41,7 @@ describe("octets on their way to the wire", () => {
   it("whatever is added comes out once and in order, counted in octets, and stays as it was", () => {
     FastCheck.assert(
       FastCheck.property(pieces, (all) => {
-        const buffer = WriteBuffers.make()
+        const buffer = new WriteBuffer()
         const expected: Array<Uint8Array> = []
         const takes: Array<{ readonly parts: ReadonlyArray<Uint8Array>; readonly then: string }> = []
         const take = (): void => {
@@ -54,7 +54,7 @@ describe("octets on their way to the wire", () => {
             buffer.line(piece.line)
             expected.push(encode(`${piece.line}\r\n`))
           } else {
-            buffer.octets(piece.octets)
+            buffer.bytes(piece.octets)
             expected.push(piece.octets)
           }
         }
@@ -62,7 +62,7 @@ describe("octets on their way to the wire", () => {
         const whole = joined(expected)
         expect(takes.map(({ then }) => then).join("")).toBe(whole)
         expect(takes.map(({ parts }) => joined(parts)).join("")).toBe(whole)
-        expect(buffer.put()).toBe(whole.length)
+        expect(buffer.put).toBe(whole.length)
       })
     )
   })

@@ -8,8 +8,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
-import type { Dialogue } from "../../protocol/Dialogue.js"
-import * as Dialogues from "../../protocol/Dialogue.js"
+import type { Event } from "../../protocol/Dialogue.js"
+import { Dialogue } from "../../protocol/Dialogue.js"
 import type { Limits, Reply } from "../../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../../SmtpSocket.js"
 import { describeCause } from "../effect/cause.js"
@@ -156,7 +156,7 @@ export class Driver {
     this.now = runtime.now
     this.owners = [greeter]
     this.headSince = runtime.elapsed()
-    this.dialogue = Dialogues.make<Owner>(greeter, {
+    this.dialogue = new Dialogue<Owner>(greeter, {
       dialect: options.dialect,
       limits: options.replyLimits,
       sent: (command, owner) => {
@@ -374,7 +374,7 @@ export class Driver {
   }
 
   // `waited` is how long the server has taken for the reply.
-  private dispatch(event: Dialogues.Event<Owner>, waited: number): void {
+  private dispatch(event: Event<Owner>, waited: number): void {
     switch (event._tag) {
       case "Replied": {
         const { command, meaning, more, owner, reply } = event
