@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import * as BoundedMap from "./internal/cache/boundedMap.js"
 import type { Announcement, Entry, Table } from "./internal/cache/capabilityTables.js"
 import { makeService } from "./internal/cache/capabilityTables.js"
-import { withOwnLimit } from "./internal/effect/ownLimit.js"
+import { withOwnLimit } from "./internal/effect/bestEffort.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
 

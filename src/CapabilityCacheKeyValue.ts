@@ -14,7 +14,7 @@ import { CapabilityCache } from "./CapabilityCache.js"
 import type { Entry, Table } from "./internal/cache/capabilityTables.js"
 import { makeService } from "./internal/cache/capabilityTables.js"
 import * as Slots from "./internal/cache/slots.js"
-import * as Forgiving from "./internal/effect/bestEffort.js"
+import { makeBestEffort } from "./internal/effect/bestEffort.js"
 
 /**
  * The bounds of the cache, and where it stands in the store. Processes that share a store must use the same `prefix` and
@@ -74,7 +74,7 @@ const warning =
 export const make = (options: Options = {}): Effect.Effect<Service, never, KeyValueStore.KeyValueStore> =>
   Effect.map(KeyValueStore.KeyValueStore, (store) => {
     const prefix = options.prefix ?? "effect-smtplib/"
-    const bestEffort = Forgiving.make(options.timeout ?? "2 seconds", warning)
+    const bestEffort = makeBestEffort(options.timeout ?? "2 seconds", warning)
     const makeTable = <A extends Entry, I>(
       schema: Schema.Schema<A, I>,
       name: string,

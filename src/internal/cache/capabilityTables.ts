@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Key, Service } from "../../CapabilityCache.js"
 import { fromLines } from "../../protocol/Capabilities.js"
 import type { Endpoint } from "../../SmtpSocket.js"
-import { withOwnLimit } from "../effect/ownLimit.js"
+import { withOwnLimit } from "../effect/bestEffort.js"
 import { formatEndpoint } from "../transport/connection.js"
 
 export interface Entry {

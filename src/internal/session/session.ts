@@ -13,7 +13,7 @@ import type { NotSentCause, Options, SendError, Service, SetupError, State } fro
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
-import * as Caches from "../cache/limitedCache.js"
+import { bestEffortCache } from "../cache/bestEffortCache.js"
 import { withFiber } from "../effect/runtime.js"
 import { readSessionOptions } from "../options/session.js"
 import type { SessionContext } from "./context.js"
@@ -93,7 +93,7 @@ const establish = (
     const services = {
       socket: yield* SmtpSocket,
       tls: yield* TlsUpgrade,
-      cache: Caches.limit(yield* CapabilityCache)
+      cache: bestEffortCache(yield* CapabilityCache)
     }
     const scope = yield* Effect.scope
     const greeted = yield* open(services, settings, options, scope)

@@ -2,8 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Service } from "../../CapabilityCache.js"
-import * as Forgiving from "../effect/bestEffort.js"
-import { hasOwnLimit } from "../effect/ownLimit.js"
+import { hasOwnLimit, makeBestEffort } from "../effect/bestEffort.js"
 
 const longest = Duration.seconds(2)
 
@@ -14,7 +13,7 @@ const warning =
 const limited = new WeakMap<Service, Service>()
 
 /** Caches of this library have a limit of their own, or need none. */
-export const limit = (cache: Service): Service => {
+export const bestEffortCache = (cache: Service): Service => {
   if (hasOwnLimit(cache)) return cache
   const made = limited.get(cache) ?? makeLimited(cache)
   limited.set(cache, made)
@@ -22,7 +21,7 @@ export const limit = (cache: Service): Service => {
 }
 
 const makeLimited = (cache: Service): Service => {
-  const bestEffort = Forgiving.make(longest, warning)
+  const bestEffort = makeBestEffort(longest, warning)
   const ask = <A>(question: () => Effect.Effect<A>, otherwise: A): Effect.Effect<A> =>
     bestEffort(Effect.suspend(question), otherwise)
   return {
