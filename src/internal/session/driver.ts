@@ -19,7 +19,7 @@ import * as Wakeup from "../effect/wakeup.js"
 import * as Meter from "../telemetry/meter.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
 import type { DirectConnection, Reader } from "../transport/directConnection.js"
-import * as DirectConnections from "../transport/directConnection.js"
+import { openDirect } from "../transport/directConnection.js"
 import type { Failure } from "./failure.js"
 import { Output } from "./output.js"
 import type { RecentLines } from "./recentLines.js"
@@ -83,7 +83,7 @@ export const makeDriver = (
     const scope = yield* Effect.scope
     let timer: ReturnType<typeof fork> | undefined
     const runtime: DriverRuntime = {
-      openDirect: (opened) => Scope.extend(DirectConnections.open(opened), scope),
+      openDirect: (opened) => Scope.extend(openDirect(opened), scope),
       fork: (effect) => {
         fork(effect)
       },

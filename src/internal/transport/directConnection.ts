@@ -1,93 +1,87 @@
 /**
- * A Connection for whoever is driven by what happens on it: octets come by callback, and a write says when it is
- * through, so that a reply and what it sets off need no fiber. Our own sockets do this directly, and any other
- * Connection through two fibers.
+ * A Connection by callbacks: bytes come as they are read, and a write says when it is through, so that a reply and what it
+ * sets off need no fiber. Our own sockets do this directly, any other Connection through two fibers.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Connection } from "../../SmtpSocket.js"
-import { ConnectionLost } from "./connection.js"
 import * as Wakeup from "../effect/wakeup.js"
+import { ConnectionLost } from "./connection.js"
 
-/** Hears what is read. Neither function may throw. */
+/** Neither function may throw. */
 export interface Reader {
   /** May call `stop`, and then hears nothing more. */
-  readonly received: (octets: Uint8Array) => void
+  readonly received: (bytes: Uint8Array) => void
   /** The peer's end of stream, or why nothing more can be read. */
   readonly ended: (error: ConnectionLost | undefined) => void
 }
+
+type Written = (error: ConnectionLost | undefined) => void
 
 export interface DirectConnection {
   /** Reads, now or later, until the end or `stop`. */
   readonly read: (reader: Reader) => void
   /** Leaves what is not read yet where it is. */
   readonly stop: () => void
-  /** Writes; `written` is called once, now or later, when the transport has taken all. One write at a time. */
-  readonly write: (
-    octets: ReadonlyArray<Uint8Array>,
-    written: (error: ConnectionLost | undefined) => void
-  ) => void
+  /** Calls `written` once, now or later, when the transport has taken all. One write at a time. */
+  readonly write: (bytes: ReadonlyArray<Uint8Array>, written: Written) => void
 }
 
-/** The connections that need no fibers. It holds nothing alive. */
-const direct = new WeakMap<Connection, DirectConnection>()
+const registered = new WeakMap<Connection, DirectConnection>()
 
 /** Says that a connection can be driven without fibers. */
-export const register = (connection: Connection, driven: DirectConnection): void => {
-  direct.set(connection, driven)
+export const register = (connection: Connection, direct: DirectConnection): void => {
+  registered.set(connection, direct)
 }
 
 /** The connection by callbacks, silent once the scope has closed. */
-export const open = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
+export const openDirect = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const found = direct.get(connection)
-    return found === undefined
-      ? byFibers(connection)
-      : Effect.as(
-          Effect.addFinalizer(() => Effect.sync(found.stop)),
-          found
-        )
+    const direct = registered.get(connection)
+    if (direct === undefined) return byFibers(connection)
+    return Effect.as(
+      Effect.addFinalizer(() => Effect.sync(direct.stop)),
+      direct
+    )
   })
 
 const byFibers = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const asked = Wakeup.make()
     let reader: Reader | undefined
-    let writing: { readonly octets: ReadonlyArray<Uint8Array>; readonly written: Written } | undefined
+    let writing: { readonly bytes: ReadonlyArray<Uint8Array>; readonly written: Written } | undefined
 
-    const end = (error: ConnectionLost | undefined): void => {
+    const ended = (error: ConnectionLost | undefined): void => {
       const ending = reader
       reader = undefined
       ending?.ended(error)
     }
 
-    const reading = Effect.zipRight(
-      Wakeup.until(asked, () => (reader === undefined ? undefined : Effect.void)),
-      connection.pull
-    ).pipe(
-      Effect.map((octets) => (octets === undefined ? end(undefined) : reader?.received(octets))),
-      Effect.catchAllCause((cause) => Effect.sync(() => end(lostBy("read", cause)))),
-      Effect.forever
-    )
-
-    const wrote = (error: ConnectionLost | undefined): void => {
+    const written = (error: ConnectionLost | undefined): void => {
       const ending = writing
       writing = undefined
       ending?.written(error)
     }
 
-    const writer = Wakeup.until(asked, () =>
-      writing === undefined ? undefined : connection.write(writing.octets)
+    const readNext = Effect.zipRight(
+      Wakeup.until(asked, () => (reader === undefined ? undefined : Effect.void)),
+      connection.pull
     ).pipe(
-      Effect.map(() => wrote(undefined)),
-      Effect.catchAllCause((cause) => Effect.sync(() => wrote(lostBy("write", cause)))),
-      Effect.forever
+      Effect.map((bytes) => (bytes === undefined ? ended(undefined) : reader?.received(bytes))),
+      Effect.catchAllCause((cause) => Effect.sync(() => ended(lostBy("read", cause))))
     )
 
-    // Whoever opens a session in an uninterruptible region must be able to close it.
-    yield* Effect.forkScoped(Effect.interruptible(reading))
-    yield* Effect.forkScoped(Effect.interruptible(writer))
+    const writeNext = Wakeup.until(asked, () =>
+      writing === undefined ? undefined : connection.write(writing.bytes)
+    ).pipe(
+      Effect.map(() => written(undefined)),
+      Effect.catchAllCause((cause) => Effect.sync(() => written(lostBy("write", cause))))
+    )
+
+    // A session that was opened in an uninterruptible region must close all the same.
+    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(readNext)))
+    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(writeNext)))
     return {
       read: (next) => {
         reader = next
@@ -96,14 +90,12 @@ const byFibers = (connection: Connection): Effect.Effect<DirectConnection, never
       stop: () => {
         reader = undefined
       },
-      write: (octets, written) => {
-        writing = { octets, written }
+      write: (bytes, onWritten) => {
+        writing = { bytes, written: onWritten }
         asked.wake()
       }
     }
   })
-
-type Written = Parameters<DirectConnection["write"]>[1]
 
 // A transport that dies is lost like one that fails.
 const lostBy = (operation: "read" | "write", cause: Cause.Cause<ConnectionLost>): ConnectionLost => {

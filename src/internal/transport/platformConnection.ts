@@ -1,74 +1,75 @@
 /**
- * A Socket of @effect/platform as a Connection, with guards for what such a Socket does not do by itself: it never
- * stops reading, and a write before it is open or after its end would wait for ever.
+ * A Socket of @effect/platform as a Connection, with guards for what such a Socket does not do by itself: it never stops
+ * reading, and a write before it is open or after its end would wait forever.
  */
 import type * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { ConnectError } from "../../SmtpError.js"
 import type { Connection, Endpoint, FromSocketOptions } from "../../SmtpSocket.js"
-import { ConnectionLost, formatEndpoint } from "./connection.js"
+import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
+import { ConnectionLost, formatEndpoint } from "./connection.js"
 
 /** What was received, and how it ended. */
-interface Inbox {
-  readonly receive: (octets: Uint8Array) => void
-  /** The first call counts; `undefined` is the end of the stream. */
-  readonly finish: (cause: unknown) => void
-  /** Drops what is left. */
-  readonly discard: (cause: unknown) => void
-  readonly pull: Connection["pull"]
-  readonly size: () => number
-  /** Why nothing more can be written, once that is so. */
-  readonly finished: () => unknown
-}
+class Inbox {
+  private chunks: Array<Uint8Array> = []
+  private bytes = 0
+  private end: { readonly cause: unknown } | undefined
 
-const makeInbox = (limit: number, wakeup: Wakeup.Wakeup): Inbox => {
-  let chunks: Array<Uint8Array> = []
-  let size = 0
-  let end: { readonly cause: unknown } | undefined
+  constructor(
+    private readonly limit: number,
+    private readonly wakeup: Wakeup.Wakeup
+  ) {}
 
-  const finish = (cause: unknown) => {
-    end ??= { cause }
-    wakeup.wake()
-  }
-  const receive = (octets: Uint8Array) => {
-    if (end !== undefined || octets.length === 0) return
-    if (size + octets.length > limit) {
-      finish(new Error(`the peer sent more than ${limit} octets that nobody has read`))
+  readonly pull: Connection["pull"] = Effect.suspend(() => Wakeup.until(this.wakeup, () => this.look()))
+
+  readonly size = (): number => this.bytes
+
+  readonly receive = (received: Uint8Array): void => {
+    if (this.end !== undefined || received.length === 0) return
+    if (this.bytes + received.length > this.limit) {
+      this.finish(new Error(`the peer sent more than ${this.limit} bytes that nobody has read`))
       return
     }
-    chunks.push(octets)
-    size += octets.length
-    wakeup.wake()
+    this.chunks.push(received)
+    this.bytes += received.length
+    this.wakeup.wake()
   }
-  const look = () => {
-    const next = chunks.shift()
+
+  /** The first call counts; `undefined` is the end of the stream. */
+  finish(cause: unknown): void {
+    this.end ??= { cause }
+    this.wakeup.wake()
+  }
+
+  /** Drops what is left. */
+  discard(cause: unknown): void {
+    this.chunks = []
+    this.bytes = 0
+    this.end = { cause }
+    this.wakeup.wake()
+  }
+
+  /** Why nothing more can be written, once that is so. */
+  finished(): unknown {
+    if (this.end === undefined) return undefined
+    return this.end.cause ?? new Error("the peer has closed the connection")
+  }
+
+  private look(): Effect.Effect<Uint8Array | undefined, ConnectionLost> | undefined {
+    const next = this.chunks.shift()
     if (next !== undefined) {
-      size -= next.length
+      this.bytes -= next.length
       return Effect.succeed(next)
     }
-    if (end === undefined) return undefined
-    return end.cause === undefined
+    if (this.end === undefined) return undefined
+    const { cause } = this.end
+    return cause === undefined
       ? Effect.succeed(undefined)
-      : Effect.fail(new ConnectionLost({ operation: "read", cause: end.cause }))
-  }
-  return {
-    receive,
-    finish,
-    discard: (cause) => {
-      chunks = []
-      size = 0
-      end = { cause }
-      wakeup.wake()
-    },
-    pull: Wakeup.until(wakeup, look),
-    size: () => size,
-    finished: () =>
-      end === undefined ? undefined : (end.cause ?? new Error("the peer has closed the connection"))
+      : Effect.fail(new ConnectionLost({ operation: "read", cause }))
   }
 }
 
@@ -81,9 +82,9 @@ export const fromSocket = (
   Effect.gen(function* () {
     // Loaded here, so that a program without such a socket does not pay for it.
     const { CloseEvent } = yield* Effect.promise(() => import("@effect/platform/Socket"))
-    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+    const scope = yield* forkScope(yield* Effect.scope)
     const wakeup = Wakeup.make()
-    const inbox = makeInbox(options.maxBuffered ?? 1024 * 1024, wakeup)
+    const inbox = new Inbox(options.maxBuffered ?? 1024 * 1024, wakeup)
     let running = true
     const opened = yield* Deferred.make<undefined, unknown>()
     yield* socket.run(inbox.receive, { onOpen: Deferred.succeed(opened, undefined) }).pipe(
@@ -98,7 +99,7 @@ export const fromSocket = (
     const send = yield* Scope.extend(socket.writer, scope)
     yield* awaitOpen(opened, endpoint, options).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
 
-    // A send that starts when the socket no longer runs never ends, so nobody waits for it.
+    // A send that starts when the socket no longer runs never ends: the socket's own end is waited for, too.
     const start = (what: Uint8Array | Socket.CloseEvent) =>
       Effect.suspend(() => {
         const sending: Sending = { exit: undefined }
@@ -116,10 +117,10 @@ export const fromSocket = (
     )
     return {
       pull: inbox.pull,
-      write: (octets) =>
+      write: (bytes) =>
         Effect.suspend(() => {
           if (inbox.finished() !== undefined) return failWrite(inbox.finished())
-          const joined = join(octets)
+          const joined = join(bytes)
           if (joined.length === 0) return Effect.void
           return Effect.flatMap(start(joined), (sending) =>
             Wakeup.until(wakeup, () => resultOf(sending, inbox))
@@ -180,10 +181,10 @@ const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>): unknown => {
 const unwrap = (error: Socket.SocketError): unknown => (error.cause instanceof Error ? error.cause : error)
 
 /** One array for one write, copied, since the socket may keep it beyond an interruption. */
-const join = (octets: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const joined = new Uint8Array(octets.reduce((length, array) => length + array.length, 0))
+const join = (arrays: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const joined = new Uint8Array(arrays.reduce((length, array) => length + array.length, 0))
   let offset = 0
-  for (const array of octets) {
+  for (const array of arrays) {
     joined.set(array, offset)
     offset += array.length
   }
