@@ -146,7 +146,7 @@ describe("what is shown of a message", () => {
       )
       const transcript = entries().map(SmtpTranscript.format)
       expect(transcript).toContain("C: RCPT TO:<b@y.test>")
-      expect(transcript.filter((line) => /\[content: \d+ octets\]/.test(line))).toHaveLength(1)
+      expect(transcript.filter((line) => /\[content: \d+ bytes\]/.test(line))).toHaveLength(1)
       expect(transcript.filter((line) => line.includes("private"))).toEqual([])
     })
   )

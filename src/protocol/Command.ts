@@ -5,7 +5,7 @@
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import type { Reply } from "./Reply.js"
-import { octetLength } from "./Utf8.js"
+import { byteLength } from "./Utf8.js"
 
 /** The list from which the type, the time limits, the errors and their Schema come. */
 export const phases = [
@@ -198,7 +198,7 @@ export const custom = (verb: string, argument: string): Command | Invalid => {
 
 /** Checks a line, given without its CRLF, against RFC 5321 section 4.5.3.1.4; `field` is what made it long. */
 export const overlongLine = (field: string, line: string): Invalid | undefined =>
-  octetLength(line) > 510 ? invalid(field, "makes the line longer than 512 bytes") : undefined
+  byteLength(line) > 510 ? invalid(field, "makes the line longer than 512 bytes") : undefined
 
 /** Checks that a text can stand in a command line: no CR, LF or NUL, and well-formed Unicode. */
 export const unsafeText = (field: string, text: string): Invalid | undefined => {

@@ -12,8 +12,7 @@ import { invalid } from "./Invalid.js"
 import * as Queues from "./Queue.js"
 import type { Limits, Reply } from "./Reply.js"
 import { defaultLimits, isViolation, Parser } from "./Reply.js"
-import type { Secrets } from "./Secrets.js"
-import * as Secret from "./Secrets.js"
+import { Secrets } from "./Secrets.js"
 import { WriteBuffer } from "./WriteBuffer.js"
 
 /**
@@ -115,7 +114,7 @@ const isEndOfContent = ({ kind }: Command): boolean => kind === "Final" || kind 
 /** The machine, which waits for the greeting. Methods that may write leave their bytes for `take`. */
 export class Dialogue<Owner> {
   /** What was said in AUTH: every reply is given without it, save the challenges of an exchange. */
-  readonly secrets: Secrets = Secret.make()
+  readonly secrets = new Secrets()
   private current: State = "Greeting"
   // RFC 5321 section 3.1: a refused QUIT does not open what the greeting has closed.
   private idle: "Open" | "Turned" = "Open"

@@ -5,7 +5,7 @@
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
-import { octetLength } from "./Utf8.js"
+import { byteLength } from "./Utf8.js"
 
 /** An address that can go on a command line. */
 export interface Mailbox {
@@ -191,13 +191,13 @@ const parseAny = (address: string, field: string): Mailbox | Invalid => {
   const at = splitLocalPart(address, field)
   if (isInvalid(at)) return at
   const localPart = address.slice(0, at)
-  if (octetLength(localPart) > localPartLimit) {
+  if (byteLength(localPart) > localPartLimit) {
     return invalid(field, `has a local part of more than ${localPartLimit} octets`)
   }
   const domain = address.slice(at + 1)
   const asciiDomain = parseDomain(domain, field)
   if (isInvalid(asciiDomain)) return asciiDomain
-  if (octetLength(localPart) + asciiDomain.length + 3 > pathLimit) {
+  if (byteLength(localPart) + asciiDomain.length + 3 > pathLimit) {
     return invalid(field, `is a path of more than ${pathLimit} octets`)
   }
   return mailbox(address, localPart, domain, asciiDomain, nonAsciiPattern.test(localPart))

@@ -15,7 +15,7 @@ import type {
 import { unsupported } from "./Parameters.js"
 import type { Rendered, Row, Rows } from "./ParameterTable.js"
 import { extraShape, mailRows, recipientRows } from "./ParameterTable.js"
-import { octetLength } from "./Utf8.js"
+import { byteLength } from "./Utf8.js"
 
 /** What can be done with the parameters of one command. */
 export interface ParameterSet<P, Q = P> {
@@ -217,7 +217,7 @@ const parameterSet = <T extends object>(
     const text = `${command}:${path}${rendered}`
     // A UTF-16 unit is three bytes of UTF-8 at most.
     if (text.length * 3 + 2 <= commandLineLimit) return text
-    const length = octetLength(text) + 2
+    const length = byteLength(text) + 2
     const limit = lineLimit(parameters)
     return length > limit
       ? invalid(field, `makes a command line of ${length} bytes, where ${limit} are allowed`)

@@ -1,10 +1,6 @@
 /**
- * Text of a peer as it may stand in a message or a log. It changes nothing of what a program reads from a reply.
- */
-
-/**
- * The text with escapes in place of what would act instead of being seen: control characters (C0, DEL, C1), separators
- * of lines and paragraphs, and those that turn the direction of writing.
+ * Text of a peer as it may stand in an error message or a log. What would act instead of being seen is shown as an escape:
+ * control characters (C0, DEL, C1), separators of lines and paragraphs, and marks of the direction of writing.
  */
 export const printable = (text: string): string => text.replaceAll(acting, escape)
 

@@ -56,7 +56,7 @@ export const severity = (reply: Reply): Severity =>
 export const isSuccess = (reply: Reply): boolean => reply.code >= 200 && reply.code < 300
 
 /**
- * A 4yz or 5yz reply: the server's refusal, for now or for good.
+ * A 4yz or 5yz reply: the server refuses, temporarily or permanently.
  *
  * @since 0.1.0
  * @category predicates
@@ -142,7 +142,7 @@ export const make = (code: number, lines: ReadonlyArray<string>, advertised = fa
   return { code, enhancedCode, lines, text }
 }
 
-/** Octets that are not a reply: after one of these nothing that the peer says can be matched to a command. */
+/** Not a reply: nothing that the peer says afterwards can be matched to a command. */
 export interface Violation {
   readonly _tag: "Violation"
   readonly reason: string
@@ -150,15 +150,15 @@ export interface Violation {
 
 /** Limits of the parser; all are finite. */
 export interface Limits {
-  /** Octets of one line with its CRLF. The longest legal line is an AUTH challenge (RFC 4954 section 4). */
+  /** Bytes of one line with its CRLF. The longest legal line is an AUTH challenge (RFC 4954 section 4). */
   readonly lineLength: number
   /** Lines of one reply. */
   readonly lines: number
-  /** Octets of one reply. */
+  /** Bytes of one reply. */
   readonly replyLength: number
 }
 
-/** 12,288 octets a line, 512 lines and 128 KiB a reply. */
+/** 12,288 bytes a line, 512 lines and 128 KiB a reply. */
 export const defaultLimits: Limits = { lineLength: 12_288, lines: 512, replyLength: 131_072 }
 
 export const isViolation = (value: Reply | Violation): value is Violation => "_tag" in value
@@ -295,8 +295,8 @@ export class Parser {
   private failTooLong(): Violation {
     const { lineLength, replyLength } = this.limits
     return lineLength <= replyLength - this.replyLength
-      ? this.fail(`a reply line is longer than ${lineLength} octets`)
-      : this.fail(`a reply is longer than ${replyLength} octets`)
+      ? this.fail(`a reply line is longer than ${lineLength} bytes`)
+      : this.fail(`a reply is longer than ${replyLength} bytes`)
   }
 
   private fail(reason: string): Violation {

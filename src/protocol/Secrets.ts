@@ -8,20 +8,6 @@ import type { Command } from "./Command.js"
 import type { Reply } from "./Reply.js"
 import { encode } from "./sasl/Base64.js"
 
-export interface Secrets {
-  /** Keeps the response that a secret line holds (RFC 4954 section 4). */
-  readonly keep: (command: Command) => void
-  /**
-   * Keeps a value that may be quoted as it is: a password, a token. One of fewer than 8 characters is found as a word
-   * only, and one of fewer than 4 not at all: to take it out of every sentence would tell what it is.
-   */
-  readonly guard: (value: string) => void
-  /** The text as it may be shown. */
-  readonly withhold: (text: string) => string
-  /** The reply as it may be shown: without challenges, too. */
-  readonly withholdFrom: (reply: Reply) => Reply
-}
-
 const redacted = "[redacted]"
 
 // So many characters in a row are no accident: eight of base64 in any letter case are one in 10 to the 12.
@@ -68,64 +54,57 @@ const fold = (text: string): Folded => {
  * Whether a text may hold a window of what was added; that it does not is certain. Every reply of an authenticated
  * session is looked at, so this is one pass over its characters.
  */
-interface Sieve {
-  readonly add: (text: string) => void
-  readonly mayHold: (text: string) => boolean
-}
-
-const makeSieve = (): Sieve => {
+class Sieve {
   // One bit for each hash of three characters in a row.
-  const bits = new Uint8Array(4096)
-  const next = (hash: number, place: number): number => ((hash << 5) ^ place) & 0x7fff
-  return {
-    add: (text) => {
-      let hash = 0
-      let count = 0
-      for (let index = 0; index < text.length; index++) {
-        const place = placeOf(text.charCodeAt(index))
-        if (place === outside) continue
-        hash = next(hash, place)
-        if (++count >= 3) bits[hash >> 3] = (bits[hash >> 3] ?? 0) | (1 << (hash & 7))
-      }
-    },
-    mayHold: (text) => {
-      let hash = 0
-      let count = 0
-      let run = 0
-      for (let index = 0; index < text.length; index++) {
-        const place = placeOf(text.charCodeAt(index))
-        if (place === outside) continue
-        hash = next(hash, place)
-        const found = ++count >= 3 && ((bits[hash >> 3] ?? 0) & (1 << (hash & 7))) !== 0
-        run = found ? run + 1 : 0
-        if (run === windowLength - 2) return true
-      }
-      return false
+  private readonly bits = new Uint8Array(4096)
+
+  add(text: string): void {
+    let hash = 0
+    let count = 0
+    for (let index = 0; index < text.length; index++) {
+      const place = placeOf(text.charCodeAt(index))
+      if (place === outside) continue
+      hash = nextHash(hash, place)
+      if (++count >= 3) this.bits[hash >> 3] = (this.bits[hash >> 3] ?? 0) | (1 << (hash & 7))
     }
+  }
+
+  mayHold(text: string): boolean {
+    let hash = 0
+    let count = 0
+    let run = 0
+    for (let index = 0; index < text.length; index++) {
+      const place = placeOf(text.charCodeAt(index))
+      if (place === outside) continue
+      hash = nextHash(hash, place)
+      const found = ++count >= 3 && ((this.bits[hash >> 3] ?? 0) & (1 << (hash & 7))) !== 0
+      run = found ? run + 1 : 0
+      if (run === windowLength - 2) return true
+    }
+    return false
   }
 }
 
-/** All windows of what was added, up to a bound: the older half goes first. */
-interface Windows {
-  readonly add: (text: string) => void
-  readonly has: (window: string) => boolean
-}
+const nextHash = (hash: number, place: number): number => ((hash << 5) ^ place) & 0x7fff
 
-const makeWindows = (): Windows => {
-  let latest = new Set<string>()
-  let earlier = new Set<string>()
-  return {
-    add: (text) => {
-      if (latest.size >= maximumWindows) {
-        earlier = latest
-        latest = new Set()
-      }
-      const folded = fold(text).text
-      for (let start = 0; start + windowLength <= folded.length; start++) {
-        latest.add(folded.slice(start, start + windowLength))
-      }
-    },
-    has: (window) => latest.has(window) || earlier.has(window)
+/** All windows of what was added, up to a bound: the older half goes first. */
+class Windows {
+  private latest = new Set<string>()
+  private earlier = new Set<string>()
+
+  add(text: string): void {
+    if (this.latest.size >= maximumWindows) {
+      this.earlier = this.latest
+      this.latest = new Set()
+    }
+    const folded = fold(text).text
+    for (let start = 0; start + windowLength <= folded.length; start++) {
+      this.latest.add(folded.slice(start, start + windowLength))
+    }
+  }
+
+  has(window: string): boolean {
+    return this.latest.has(window) || this.earlier.has(window)
   }
 }
 
@@ -159,88 +138,89 @@ const base64WordOf = (value: string): RegExp =>
 
 /** What base64 makes of the text wherever it stands in a longer one, without the characters that it shares with it. */
 const inBase64 = (text: string): ReadonlyArray<string> => {
-  const octets = new TextEncoder().encode(text)
+  const bytes = new TextEncoder().encode(text)
   return [0, 1, 2].map((shift) => {
-    const shifted = new Uint8Array(shift + octets.length)
-    shifted.set(octets, shift)
+    const shifted = new Uint8Array(shift + bytes.length)
+    shifted.set(bytes, shift)
     const first = Math.ceil((shift * 8) / 6)
-    return encode(shifted).slice(first, first + Math.floor((octets.length * 8 - (first * 6 - shift * 8)) / 6))
+    return encode(shifted).slice(first, first + Math.floor((bytes.length * 8 - (first * 6 - shift * 8)) / 6))
   })
 }
 
 /** The latest patterns, each under the value that it finds. */
-interface Patterns {
-  readonly add: (value: string, pattern: RegExp) => void
-  readonly withhold: (text: string) => string
-}
+class Patterns {
+  private readonly patterns = new Map<string, RegExp>()
 
-const makePatterns = (): Patterns => {
-  const patterns = new Map<string, RegExp>()
-  return {
-    add: (value, pattern) => {
-      patterns.delete(value)
-      patterns.set(value, pattern)
-      const [oldest] = patterns.keys()
-      if (patterns.size > maximumPatterns && oldest !== undefined) patterns.delete(oldest)
-    },
-    withhold: (text) => {
-      let shown = text
-      for (const pattern of patterns.values()) shown = shown.replace(pattern, redacted)
-      return shown
-    }
+  add(value: string, pattern: RegExp): void {
+    this.patterns.delete(value)
+    this.patterns.set(value, pattern)
+    const [oldest] = this.patterns.keys()
+    if (this.patterns.size > maximumPatterns && oldest !== undefined) this.patterns.delete(oldest)
+  }
+
+  withhold(text: string): string {
+    let shown = text
+    for (const pattern of this.patterns.values()) shown = shown.replace(pattern, redacted)
+    return shown
   }
 }
 
 /** The response of a secret line, in base64; empty where there is none. */
 const responseOf = ({ kind, line }: Command): string => (kind === "Auth" ? (line.split(" ")[2] ?? "") : line)
 
-/** Nothing is kept yet, and nothing withheld. */
-export const make = (): Secrets => {
-  let sieve: Sieve | undefined
-  const windows = makeWindows()
+export class Secrets {
+  /** `undefined` while nothing is kept. */
+  private sieve: Sieve | undefined
+  private readonly windows = new Windows()
   // Those that the sieve lets fall, and those that are too short for it.
-  const long = makePatterns()
-  const short = makePatterns()
+  private readonly long = new Patterns()
+  private readonly short = new Patterns()
 
-  const keepBase64 = (text: string): void => {
-    sieve ??= makeSieve()
-    sieve.add(text)
-    windows.add(text)
-  }
-
-  const withhold = (text: string): string => {
-    if (sieve === undefined) return text
-    const shown = short.withhold(text)
-    return sieve.mayHold(shown) ? withoutWindows(long.withhold(shown), windows) : shown
-  }
-
-  return {
-    keep: (command) => {
-      const response = responseOf(command)
-      keepBase64(response)
-      // "=" stands for an empty response, and "*" is none.
-      if (response.length > 1 && fold(response).text.length < windowLength) {
-        short.add(response, base64WordOf(response))
-      }
-    },
-    guard: (value) => {
-      for (const text of inBase64(value)) keepBase64(text)
-      if (value.length < shortestGuarded) return
-      sieve?.add(value)
-      const pattern = value.length < windowLength ? wordOf(value) : new RegExp(literally(value), "gu")
-      const patterns = fold(value).text.length < windowLength ? short : long
-      patterns.add(value, pattern)
-    },
-    withhold,
-    withholdFrom: (reply) => {
-      if (sieve === undefined) return reply
-      if (reply.code === 334) return { ...reply, lines: [redacted], text: redacted }
-      const joined = reply.lines.length === 1 ? (reply.lines[0] ?? "") : reply.lines.join("\n")
-      const shown = withhold(joined)
-      // The text of one line is the end of it.
-      if (shown === joined && reply.lines.length === 1) return reply
-      const text = withhold(reply.text)
-      return shown === joined && text === reply.text ? reply : { ...reply, lines: shown.split("\n"), text }
+  /** Keeps the response that a secret line holds (RFC 4954 section 4). */
+  keep(command: Command): void {
+    const response = responseOf(command)
+    this.keepBase64(response)
+    // "=" stands for an empty response, and "*" is none.
+    if (response.length > 1 && fold(response).text.length < windowLength) {
+      this.short.add(response, base64WordOf(response))
     }
+  }
+
+  /**
+   * Keeps a value that may be quoted as it is: a password, a token. One of fewer than 8 characters is found as a word
+   * only, and one of fewer than 4 not at all: to take it out of every sentence would tell what it is.
+   */
+  guard(value: string): void {
+    for (const text of inBase64(value)) this.keepBase64(text)
+    if (value.length < shortestGuarded) return
+    this.sieve?.add(value)
+    const pattern = value.length < windowLength ? wordOf(value) : new RegExp(literally(value), "gu")
+    const patterns = fold(value).text.length < windowLength ? this.short : this.long
+    patterns.add(value, pattern)
+  }
+
+  /** The text as it may be shown. */
+  withhold(text: string): string {
+    if (this.sieve === undefined) return text
+    const shown = this.short.withhold(text)
+    return this.sieve.mayHold(shown) ? withoutWindows(this.long.withhold(shown), this.windows) : shown
+  }
+
+  /** The reply as it may be shown: without challenges, too. */
+  withholdFrom(reply: Reply): Reply {
+    if (this.sieve === undefined) return reply
+    if (reply.code === 334) return { ...reply, lines: [redacted], text: redacted }
+    const joined = reply.lines.length === 1 ? (reply.lines[0] ?? "") : reply.lines.join("\n")
+    const shown = this.withhold(joined)
+    // The text of one line is the end of it.
+    if (shown === joined && reply.lines.length === 1) return reply
+    const text = this.withhold(reply.text)
+    return shown === joined && text === reply.text ? reply : { ...reply, lines: shown.split("\n"), text }
+  }
+
+  private keepBase64(text: string): void {
+    this.sieve ??= new Sieve()
+    this.sieve.add(text)
+    this.windows.add(text)
   }
 }

@@ -2,7 +2,7 @@
  * Bytes on their way to the wire: command lines and small pieces are gathered into few arrays, so that one write holds
  * many of them; large pieces pass as they are.
  */
-import { octetLength } from "./Utf8.js"
+import { byteLength } from "./Utf8.js"
 
 const encoder = new TextEncoder()
 
@@ -29,7 +29,7 @@ export class WriteBuffer {
 
   /** Adds a line, given without its CRLF. */
   line(line: string): void {
-    const length = octetLength(line) + 2
+    const length = byteLength(line) + 2
     this.text += `${line}\r\n`
     this.textLength += length
     this.put += length

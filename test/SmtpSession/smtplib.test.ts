@@ -208,7 +208,7 @@ describe("set_debuglevel", () => {
         "S: 250 ok",
         "S: 250 ok",
         "S: 354 go",
-        expect.stringMatching(/^C: \[content: \d+ octets\]$/),
+        expect.stringMatching(/^C: \[content: \d+ bytes\]$/),
         "S: 250 2.0.0 queued as 42",
         "C: QUIT",
         "S: 221 2.0.0 bye"

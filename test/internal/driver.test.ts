@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type { Failure, Owner } from "../../src/internal/session/driver.js"
 import { makeDriver } from "../../src/internal/session/driver.js"
 import { makePair } from "../../src/internal/testing/memoryConnection.js"
-import { makeRecentLines } from "../../src/internal/session/recentLines.js"
+import { RecentLines } from "../../src/internal/session/recentLines.js"
 import * as TimeLimits from "../../src/internal/session/timeLimits.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
@@ -64,7 +64,7 @@ describe("a defect of whoever hears of a reply", () => {
         dialect: "smtp",
         replyLimits: undefined,
         limits: TimeLimits.make({}),
-        recentLines: makeRecentLines(undefined),
+        recentLines: new RecentLines(undefined),
         window: { messages: 1, octets: 1 },
         onTooManyCommands: Effect.void
       })

@@ -481,7 +481,7 @@ describe("replies out of turn", () => {
     const limits = { lineLength: 20, lines: 2, replyLength: 40 }
     const on = stage({ dialect: "smtp", limits })
     expect(on.early(`220 ${"a".repeat(20)}\r\n`)).toStrictEqual([
-      "Violated: a reply line is longer than 20 octets"
+      "Violated: a reply line is longer than 20 bytes"
     ])
   })
 })

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { Failure } from "../../src/internal/session/driver.js"
 import { disconnection } from "../../src/internal/session/failure.js"
-import { makeRecentLines } from "../../src/internal/session/recentLines.js"
+import { RecentLines } from "../../src/internal/session/recentLines.js"
 import type { Command, Phase } from "../../src/protocol/Command.js"
 import * as Commands from "../../src/protocol/Command.js"
 import type { Framing } from "../../src/protocol/Content.js"
@@ -198,7 +198,7 @@ const see = (server: string, to: string, sent: string): Seen => {
   }
 }
 
-const recentLines = makeRecentLines(undefined)
+const recentLines = new RecentLines(undefined)
 
 const receiptOutcome = (
   fate: Outcomes.Fate,

@@ -161,12 +161,12 @@ describe("limits", () => {
 
   it("a line may have its limit, CRLF included, and no more", () => {
     expect(violation(`250 ${"a".repeat(14)}\r\n`, limits)).toBe("no violation")
-    expect(violation(`250 ${"a".repeat(15)}\r\n`, limits)).toBe("a reply line is longer than 20 octets")
+    expect(violation(`250 ${"a".repeat(15)}\r\n`, limits)).toBe("a reply line is longer than 20 bytes")
   })
 
   it("a line that never ends is given up at its limit", () => {
     expect(violation("a".repeat(19), limits)).toBe("no violation")
-    expect(violation("a".repeat(20), limits)).toBe("a reply line is longer than 20 octets")
+    expect(violation("a".repeat(20), limits)).toBe("a reply line is longer than 20 bytes")
   })
 
   it("a reply may have so many lines and no more", () => {
@@ -177,8 +177,8 @@ describe("limits", () => {
   it("a reply may have so many octets and no more", () => {
     const line = `250-${"a".repeat(14)}\r\n`
     expect(violation(`${line}${line}250 aaaa\r\n`, limits)).toBe("no violation")
-    expect(violation(`${line}${line}250 aaaaa\r\n`, limits)).toBe("a reply is longer than 50 octets")
-    expect(violation(`${line}${line}250 aaaaaa`, limits)).toBe("a reply is longer than 50 octets")
+    expect(violation(`${line}${line}250 aaaaa\r\n`, limits)).toBe("a reply is longer than 50 bytes")
+    expect(violation(`${line}${line}250 aaaaaa`, limits)).toBe("a reply is longer than 50 bytes")
   })
 
   it("limits hold for each reply anew", () => {
@@ -187,7 +187,7 @@ describe("limits", () => {
 
   it("the default accepts the longest AUTH challenge (RFC 4954 section 4)", () => {
     expect(violation(`334 ${"A".repeat(12_282)}\r\n`)).toBe("no violation")
-    expect(violation(`334 ${"A".repeat(12_283)}\r\n`)).toContain("longer than 12288 octets")
+    expect(violation(`334 ${"A".repeat(12_283)}\r\n`)).toContain("longer than 12288 bytes")
   })
 
   it("the default ends a reply that never does", () => {

@@ -3,20 +3,20 @@ import * as FastCheck from "effect/FastCheck"
 import { createHash } from "node:crypto"
 import * as Command from "../../src/protocol/Command.js"
 import { make as makeReply } from "../../src/protocol/Reply.js"
-import * as Secrets from "../../src/protocol/Secrets.js"
+import { Secrets } from "../../src/protocol/Secrets.js"
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
 const password = "hunter2-and-more"
 const response = base64(`\0ann\0${password}`)
 
-const keeping = (...lines: ReadonlyArray<string>): Secrets.Secrets => {
-  const secrets = Secrets.make()
+const keeping = (...lines: ReadonlyArray<string>): Secrets => {
+  const secrets = new Secrets()
   for (const line of lines) secrets.keep(Command.authResponse(line))
   return secrets
 }
 
-const guarding = (value: string): Secrets.Secrets => {
+const guarding = (value: string): Secrets => {
   const secrets = keeping("")
   secrets.guard(value)
   return secrets
@@ -37,7 +37,7 @@ describe("a response of AUTH in text of the server", () => {
     [`in groups: ${groupsOf(1, response)}.`, "in groups: [redacted]."],
     [`${response} or ${response}`, "[redacted] or [redacted]"]
   ])("is withheld: %j", (text, shown) => {
-    const secrets = Secrets.make()
+    const secrets = new Secrets()
     secrets.keep(Command.auth(`PLAIN ${response}`))
     expect(secrets.withhold(text)).toBe(shown)
     expect(keeping(response, base64("another response")).withhold(text)).toBe(shown)
@@ -121,12 +121,12 @@ describe("a reply", () => {
     const reply = makeReply(250, ["2.0.0 Ok: queued as 4C8Zpq1Tz9z4Qy"])
     expect(keeping(response).withholdFrom(reply)).toBe(reply)
     const repeating = makeReply(500, [response])
-    expect(Secrets.make().withholdFrom(repeating)).toBe(repeating)
+    expect(new Secrets().withholdFrom(repeating)).toBe(repeating)
   })
 
   it("that is a challenge shows nothing once AUTH was said", () => {
     const challenge = makeReply(334, ["PDEuMkBteD4="])
     expect(keeping("").withholdFrom(challenge)).toMatchObject({ lines: ["[redacted]"], text: "[redacted]" })
-    expect(Secrets.make().withholdFrom(challenge)).toBe(challenge)
+    expect(new Secrets().withholdFrom(challenge)).toBe(challenge)
   })
 })

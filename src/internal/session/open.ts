@@ -26,7 +26,7 @@ import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
 import { makeDriver } from "./driver.js"
 import { disconnection } from "./failure.js"
-import { makeRecentLines } from "./recentLines.js"
+import { RecentLines } from "./recentLines.js"
 
 /** The services that a session stands on. */
 export interface Services {
@@ -114,7 +114,7 @@ const readGreeting = (
   options: Options
 ): Effect.Effect<Pick<Greeted, "driver" | "greeting">, ConnectError | Disconnection, Scope.Scope> =>
   Effect.gen(function* () {
-    const recentLines = makeRecentLines(options.transcript)
+    const recentLines = new RecentLines(options.transcript)
     recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
     const greeted = yield* Deferred.make<Reply, Failure>()
     const greeter: Owner = {

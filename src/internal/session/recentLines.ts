@@ -1,6 +1,6 @@
 /**
- * The last lines on the wire, for failures, and the transcript's listener. What is kept are the values themselves;
- * text is made of them only when somebody reads.
+ * The last lines on the wire, for errors, and the transcript's listener. Commands and replies are kept as they are: text is
+ * made of them only for a reader.
  */
 import type { Command } from "../../protocol/Command.js"
 import { printable } from "../../protocol/Printable.js"
@@ -8,41 +8,80 @@ import type { Reply } from "../../protocol/Reply.js"
 import type { Entry, Listener } from "../../SmtpTranscript.js"
 import { format } from "../../SmtpTranscript.js"
 
-export interface RecentLines {
-  readonly sent: (command: Command) => void
-  /** `answered` is the command that the reply answers, and decides whether it may be shown. */
-  readonly received: (reply: Reply, answered: Command | undefined) => void
-  /** Content on its way; `last` with its end. */
-  readonly content: (octets: number, last: boolean) => void
-  /** Something about the connection itself. */
-  readonly note: (text: string) => void
-  /** The last lines, redacted, oldest first. */
-  readonly tail: () => ReadonlyArray<string>
-}
-
-/** What the ring holds: a command, a reply, how many octets of content, or a note. */
-type Moment = Command | Reply | number | string
-
-const isReply = (moment: Command | Reply): moment is Reply => "code" in moment
-
-const shown = (moment: Moment, answered: Command | undefined): ReadonlyArray<Entry> => {
-  if (typeof moment === "string") return [{ from: "session", text: moment }]
-  if (typeof moment === "number") return [{ from: "client", text: `[content: ${moment} octets]` }]
-  return isReply(moment)
-    ? shownReply(moment, answered).map((text) => ({ from: "server", text: printable(text) }))
-    : [{ from: "client", text: printable(shownCommand(moment)) }]
-}
-
 const capacity = 12
+
+/** A command, a reply, how many bytes of content, or a note about the connection. */
+type Line = Command | Reply | number | string
+
+export class RecentLines {
+  private readonly lines = new Array<Line | undefined>(capacity)
+  // The commands that replies answer decide whether they may be shown.
+  private readonly answered = new Array<Command | undefined>(capacity)
+  private position = 0
+  private contentBytes = 0
+
+  constructor(private listener: Listener | undefined) {}
+
+  sent(command: Command): void {
+    this.keep(command)
+  }
+
+  received(reply: Reply, answered: Command | undefined): void {
+    this.keep(reply, answered)
+  }
+
+  /** Content on its way; `last` with its end. */
+  content(bytes: number, last: boolean): void {
+    this.contentBytes += bytes
+    if (!last) return
+    this.keep(this.contentBytes)
+    this.contentBytes = 0
+  }
+
+  /** Something about the connection itself. */
+  note(text: string): void {
+    this.keep(text)
+  }
+
+  /** The last lines, redacted, oldest first. */
+  tail(): ReadonlyArray<string> {
+    const entries: Array<Entry> = []
+    for (let index = Math.max(0, this.position - capacity); index < this.position; index++) {
+      const line = this.lines[index % capacity]
+      if (line !== undefined) entries.push(...shown(line, this.answered[index % capacity]))
+    }
+    return entries.map(format)
+  }
+
+  private keep(line: Line, answered?: Command): void {
+    const place = this.position % capacity
+    this.lines[place] = line
+    this.answered[place] = answered
+    this.position++
+    if (this.listener === undefined) return
+    // A listener that throws is not called again: mail is worth more than its transcript.
+    try {
+      for (const entry of shown(line, answered)) this.listener(entry)
+    } catch {
+      this.listener = undefined
+    }
+  }
+}
+
+const shown = (line: Line, answered: Command | undefined): ReadonlyArray<Entry> => {
+  if (typeof line === "string") return [{ from: "session", text: line }]
+  if (typeof line === "number") return [{ from: "client", text: `[content: ${line} bytes]` }]
+  return "code" in line
+    ? shownReply(line, answered).map((text) => ({ from: "server", text: printable(text) }))
+    : [{ from: "client", text: printable(shownCommand(line)) }]
+}
 
 // RFC 4954: the mechanism is no secret, and the one thing worth knowing of a failed exchange.
 const shownCommand = (command: Command): string => {
   if (!command.secret) return command.line
   if (command.kind === "AuthResponse") return command.line === "*" ? "*" : "[redacted]"
-  const [verb, mechanism, response] = command.line.split(" ")
-  return response === undefined
-    ? `${verb ?? ""} ${mechanism ?? ""}`
-    : `${verb ?? ""} ${mechanism ?? ""} [redacted]`
+  const [verb = "", mechanism = "", response] = command.line.split(" ")
+  return response === undefined ? `${verb} ${mechanism}` : `${verb} ${mechanism} [redacted]`
 }
 
 const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<string> => {
@@ -51,52 +90,4 @@ const shownReply = (reply: Reply, answered: Command | undefined): ReadonlyArray<
     const separator = index < reply.lines.length - 1 ? "-" : " "
     return line === "" && separator === " " ? String(reply.code) : `${reply.code}${separator}${line}`
   })
-}
-
-export const makeRecentLines = (given: Listener | undefined): RecentLines => {
-  let listener = given
-  const ring = new Array<Moment | undefined>(capacity)
-  // The command that a reply answers.
-  const about = new Array<Command | undefined>(capacity)
-  let position = 0
-  let flowing = 0
-
-  // A listener that throws is heard of no more: mail is worth more than its transcript.
-  const tell = (listen: Listener, entries: ReadonlyArray<Entry>): void => {
-    try {
-      for (const entry of entries) listen(entry)
-    } catch {
-      listener = undefined
-    }
-  }
-
-  const keep = (moment: Moment, answered?: Command): void => {
-    const place = position % capacity
-    ring[place] = moment
-    about[place] = answered
-    position++
-    if (listener !== undefined) tell(listener, shown(moment, answered))
-  }
-
-  return {
-    sent: keep,
-    received: keep,
-    content: (octets, last) => {
-      flowing += octets
-      if (!last) return
-      const total = flowing
-      flowing = 0
-      keep(total)
-    },
-    note: keep,
-    tail: () => {
-      const entries: Array<Entry> = []
-      for (let index = Math.max(0, position - capacity); index < position; index++) {
-        const place = index % capacity
-        const moment = ring[place]
-        if (moment !== undefined) entries.push(...shown(moment, about[place]))
-      }
-      return entries.map(format)
-    }
-  }
 }
