@@ -31,7 +31,7 @@ import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
-import type { Established as Session } from "../session/session.js"
+import type { OpenSession as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
 import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
 import { readClientOptions, readCount, readRetry } from "../options/client.js"
@@ -101,7 +101,7 @@ const relayOf = (
   open: ready(session).pipe(
     Effect.map((opened) => ({
       session: opened,
-      maxMessages: opened.port.driver.dialogue.capabilities().limits.mailMax
+      maxMessages: opened.messages.driver.dialogue.capabilities().limits.mailMax
     })),
     Effect.provide(services),
     Effect.catchAllDefect((cause) =>

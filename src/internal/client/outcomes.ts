@@ -4,7 +4,7 @@ import type { SmtpError } from "../../SmtpError.js"
 import type { Outcome, Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
-import type { Established as Session } from "../session/session.js"
+import type { OpenSession as Session } from "../session/session.js"
 import type { Lease, Verdict } from "./pool.js"
 
 /** Places in the list of recipients as the caller gave it. */

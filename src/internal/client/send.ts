@@ -29,7 +29,7 @@ import type { Preparation } from "../session/deliver.js"
 import { deliverPrepared, launch } from "../session/deliver.js"
 import type { Request } from "../session/request.js"
 import { restricted } from "../session/request.js"
-import type { Established as Session } from "../session/session.js"
+import type { OpenSession as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { Positions } from "./outcomes.js"
@@ -384,7 +384,7 @@ export class ClientMessage<E, R> {
     this.isWithSession = true
     if (content._tag === "Bytes" && this.limitMillis === undefined && tracedBy === undefined) {
       this.wait(() => {
-        const abandon = launch(session.port, request, content, { fork, report: hear, ended })
+        const abandon = launch(session.messages, request, content, { fork, report: hear, ended })
         return () => {
           abandon()
           leave()
@@ -392,7 +392,7 @@ export class ClientMessage<E, R> {
       })
       return
     }
-    const delivery = Effect.exit(deliverPrepared(session.port, request, content, hear))
+    const delivery = Effect.exit(deliverPrepared(session.messages, request, content, hear))
     const goOn = (exit: SendExit<E>): void => {
       const hasInterruptedItself = Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)
       if (hasInterruptedItself) {

@@ -12,6 +12,11 @@ import * as Tracing from "../telemetry/tracing.js"
 import type { Driver, Failure, Owner, Turn } from "./driver.js"
 import { disconnection } from "./failure.js"
 
+interface HeldTurn {
+  readonly turn: Turn
+  readonly fiber: AnyFiber
+}
+
 export interface CommandRunner {
   /** Writes commands; gives all replies to each. */
   readonly execute: (commands: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Replies>, Disconnection>
@@ -28,17 +33,17 @@ export interface CommandRunner {
   ) => Effect.Effect<A, E | Disconnection, R>
   /** Runs commands in a turn that has begun already. */
   readonly holding: <A, E, R>(turn: Turn, use: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Gives a turn to a fiber: its commands run within. */
-  readonly hold: (turn: Turn, fiber: AnyFiber) => void
+  /** Says in which turn the commands of a fiber run. */
+  readonly hold: (held: HeldTurn | undefined) => void
   /** Whether the fiber's commands run in the present turn. */
   readonly isHolder: (fiber: AnyFiber) => boolean
 }
 
 export const makeCommandRunner = (driver: Driver, attributes: () => Attributes): CommandRunner => {
-  let held: { readonly turn: Turn; readonly fiber: AnyFiber } | undefined
+  let held: HeldTurn | undefined
 
-  const hold = (turn: Turn, fiber: AnyFiber): void => {
-    held = { turn, fiber }
+  const hold = (next: HeldTurn | undefined): void => {
+    held = next
   }
 
   const isHolder = (fiber: AnyFiber): boolean =>
@@ -46,12 +51,10 @@ export const makeCommandRunner = (driver: Driver, attributes: () => Attributes):
 
   const holding: CommandRunner["holding"] = (turn, use) =>
     withFiber((fiber) => {
-      hold(turn, fiber)
+      hold({ turn, fiber })
       return Effect.ensuring(
         use,
-        Effect.sync(() => {
-          held = undefined
-        })
+        Effect.sync(() => hold(undefined))
       )
     })
 

@@ -1,7 +1,4 @@
-/**
- * What the parts of a session share: its connection, its options, and the little that it remembers besides the
- * dialogue.
- */
+/** What the parts of a session share. */
 import type * as Scope from "effect/Scope"
 import type { Options } from "../../SmtpSession.js"
 import type { TlsInfo } from "../../TlsUpgrade.js"
@@ -61,12 +58,12 @@ export const isOccupied = ({ driver }: SessionContext): boolean => {
   return holder !== undefined && holder.purpose !== "commands"
 }
 
-/** Whether the program has said MAIL by itself, and has not ended what that began. */
+/** Whether the program has sent MAIL by hand and its transaction is still open. */
 export const isTransactionByHand = (session: SessionContext): boolean =>
   session.driver.failure() === undefined && session.driver.dialogue.inTransaction() && !isOccupied(session)
 
 export const isVerified = ({ state }: SessionContext): boolean => state.tls?.verified === true
 
-/** Whether mail would go in clear though the program has asked for TLS, and not come to it yet. */
+/** Whether mail would be sent in clear although the options ask for TLS. */
 export const isUnprotected = ({ settings, state }: SessionContext): boolean =>
   settings.tls === "starttls" && state.tls === undefined

@@ -99,7 +99,7 @@ export const makeMethods = (session: SessionContext, messages: MessageContext): 
     rcpt: (to, parameters) => run(SmtpCommands.rcpt(to, parameters)),
     data: (content, options) =>
       unlessOccupied(commands.together("commands", sendData(messages, content, options))),
-    bdat: (octets, options) => unlessOccupied(sendChunk(session, commands.execute, octets, options)),
+    bdat: (bytes, options) => unlessOccupied(sendChunk(session, commands.execute, bytes, options)),
     rset: run(SmtpCommands.rset),
     noop: run(SmtpCommands.noop),
     vrfy: (user) => run(SmtpCommands.vrfy(user)),

@@ -1,7 +1,4 @@
-/**
- * The session behind SmtpSession: puts its parts together and turns commands into effects. What is on the wire, and
- * when, is decided by the driver and the dialogue below it.
- */
+/** Opens a session and puts its parts together: the methods of SmtpSession over the driver. */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
@@ -40,14 +37,14 @@ export const make = (
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-/** `make`, for who carries messages through the session itself. */
+/** `make` for SmtpClient. */
 export const ready = (
   options: Options
-): Effect.Effect<Established, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
+): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
-    const established = yield* establish(options)
-    yield* established.prepare
-    return established
+    const opened = yield* establish(options)
+    yield* opened.prepare
+    return opened
   })
 
 export const sendOnce = <E = never, R = never>(
@@ -64,26 +61,26 @@ export const sendOnce = <E = never, R = never>(
     return Effect.acquireUseRelease(
       Scope.make(),
       (scope) =>
-        Effect.flatMap(Scope.extend(ready(options), scope), ({ port }) =>
-          Delivery.send({ ...port, isLast: true }, submission)
+        Effect.flatMap(Scope.extend(ready(options), scope), ({ messages }) =>
+          Delivery.send({ ...messages, isLast: true }, submission)
         ),
       Scope.close
     )
   })
 
-/** A session, and what only this library knows of it. */
-export interface Established {
+/** A session with what only this library sees of it. */
+export interface OpenSession {
   readonly session: SessionContext
   readonly service: Service
   readonly prepare: SessionSetUp["prepare"]
-  readonly port: MessageContext
+  readonly messages: MessageContext
   readonly state: () => State
 }
 
 const establish = (
   options: Options
 ): Effect.Effect<
-  Established,
+  OpenSession,
   ConnectError | TlsError | InvalidArgument | Disconnection,
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > =>
@@ -111,12 +108,12 @@ const closeGracefully = ({ driver, state }: SessionContext, { quit }: Service): 
     return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), driver.limits.quit))
   }).pipe(Effect.zipRight(driver.close))
 
-const build = (session: SessionContext, greeting: Reply): Omit<Established, "session"> => {
+const build = (session: SessionContext, greeting: Reply): Omit<OpenSession, "session"> => {
   const { commands, driver, state, settings } = session
   const { dialogue, recentLines } = driver
   const { dialect } = settings
   const setUp = makeSetUp(session)
-  const port: MessageContext = {
+  const messages: MessageContext = {
     driver,
     dialect,
     settings,
@@ -146,16 +143,16 @@ const build = (session: SessionContext, greeting: Reply): Omit<Established, "ses
       failure === undefined ? undefined : disconnection(failure, "idle", recentLines)
     ),
     ...setUp.methods,
-    ...makeMethods(session, port),
-    deliver: (submission) => Delivery.deliver(port, submission),
-    send: (submission) => Delivery.send(port, submission),
+    ...makeMethods(session, messages),
+    deliver: (submission) => Delivery.deliver(messages, submission),
+    send: (submission) => Delivery.send(messages, submission),
     sendAll: (submissions) =>
       withFiber((fiber) =>
         Effect.map(
           Effect.promise(() => import("./sendAll.js")),
-          ({ sendAll }) => sendAll(port, submissions, () => port.isExcluded(fiber))
+          ({ sendAll }) => sendAll(messages, submissions, () => messages.isExcluded(fiber))
         )
       )
   }
-  return { service, prepare: setUp.prepare, port, state: currentState }
+  return { service, prepare: setUp.prepare, messages, state: currentState }
 }

@@ -43,15 +43,18 @@ export const accepted = <P extends Place, E, L extends InvalidArgument | NotSupp
 export const sendChunk = (
   { driver }: SessionContext,
   execute: CommandRunner["execute"],
-  octets: Uint8Array,
+  bytes: Uint8Array,
   { last = false }: { readonly last?: boolean | undefined } = {}
 ): Effect.Effect<Replies, DataError | RecipientsRefused | NotSupported | Disconnection> => {
   // The program may change its array once this is called.
-  const chunk = Commands.bdat([new Uint8Array(octets)], last)
+  const chunk = Commands.bdat([new Uint8Array(bytes)], last)
   return Effect.gen(function* () {
     const { dialogue, recentLines } = driver
     if (!dialogue.capabilities().chunking) {
-      return yield* new NotSupported({ extension: "CHUNKING", reason: "the server does not know BDAT" })
+      return yield* new NotSupported({
+        extension: "CHUNKING",
+        reason: "the server does not offer it; send the content by data"
+      })
     }
     const recipients = dialogue.recipients()
     const [replies] = yield* execute([chunk])
@@ -87,8 +90,10 @@ export const beginTransaction = (
       let ended = false
 
       const end = Effect.sync(() => {
-        if (begun && !ended && driver.failure() === undefined && dialogue.inTransaction()) driver.reset()
+        if (ended) return
         ended = true
+        if (begun && driver.failure() === undefined && dialogue.inTransaction()) driver.reset()
+        if (begun) commands.hold(undefined)
         leave()
       })
 
@@ -108,7 +113,7 @@ export const beginTransaction = (
 
       const sender = Effect.suspend(() => {
         if (dialogue.inTransaction()) return Effect.fail(nested())
-        commands.hold(turn, fiber)
+        commands.hold({ turn, fiber })
         begun = true
         return run(SmtpCommands.mail(from, parameters))
       })
@@ -116,7 +121,7 @@ export const beginTransaction = (
       const handle: Transaction = {
         rcpt: (to, given) => whileOpen(run(SmtpCommands.rcpt(to, given))),
         data: (content, options) => whileOpen(sendData(messages, content, options)),
-        bdat: (octets, options) => whileOpen(sendChunk(session, commands.executeHeld, octets, options))
+        bdat: (bytes, options) => whileOpen(sendChunk(session, commands.executeHeld, bytes, options))
       }
 
       return restore(Effect.zipRight(take, sender)).pipe(
