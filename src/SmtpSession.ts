@@ -1,29 +1,26 @@
 /**
- * One connection to a server as a scoped resource: every command as a typed Effect, transactions, and whole sends
- * with one outcome per recipient. It is never dialled again: services that outlive a connection want SmtpClient.
- * RFC 5321, RFC 2033 (LMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
+ * One connection to a server as a scoped resource: every command as a typed effect, transactions, and whole sends with one
+ * outcome per recipient. A session does not reconnect: use SmtpClient in services that outlive a connection. RFC 5321,
+ * RFC 2033 (LMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import * as internal from "./internal/session/session.js"
-import type { TimeLimitOptions } from "./internal/session/timeLimits.js"
+import type { SessionOptions as Options } from "./internal/options/sessionModel.js"
 import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Place } from "./protocol/Command.js"
 import type { MailParameters, RecipientParameters } from "./protocol/Parameters.js"
-import type { Limits, Reply } from "./protocol/Reply.js"
-import type { Chunking, Pipelining } from "./protocol/Plan.js"
+import type { Reply } from "./protocol/Reply.js"
 import type { Credentials } from "./SmtpAuth.js"
-import type { ProxyHeader } from "./protocol/ProxyHeader.js"
-import type { ClientAttributes, SmtpCommand } from "./SmtpCommand.js"
+import type { SmtpCommand } from "./SmtpCommand.js"
 import type { Content } from "./SmtpContent.js"
 import type {
   AuthenticationError,
@@ -42,8 +39,7 @@ import type {
 import type { Keyed as KeyedReceipt, Receipt } from "./SmtpReceipt.js"
 import type { Addresses, Endpoint, SmtpSocket } from "./SmtpSocket.js"
 import type { ContentOptions, Keyed, Submission } from "./SmtpSubmission.js"
-import type { Listener } from "./SmtpTranscript.js"
-import type { TlsInfo, TlsOptions, TlsUpgrade } from "./TlsUpgrade.js"
+import type { TlsInfo, TlsUpgrade } from "./TlsUpgrade.js"
 
 export type {
   /**
@@ -57,8 +53,8 @@ export type {
 
 export type {
   /**
-   * How much leaves in one write: each command alone; MAIL with every RCPT; these and DATA; or these and, where
-   * messages wait, behind the content of the message before.
+   * How much is sent in one write: each command alone; MAIL with every RCPT; these and DATA; or these, directly behind
+   * the content of the message before.
    *
    * @since 0.1.0
    * @category models
@@ -76,7 +72,7 @@ export type {
 
 export type {
   /**
-   * What a reply may measure, in octets and lines.
+   * The longest reply that is accepted, in bytes and lines.
    *
    * @since 0.1.0
    * @category models
@@ -93,7 +89,7 @@ export type {
    */
   ProxyHeader,
   /**
-   * An end of the connection that a PROXY header speaks of.
+   * An end of the connection that a PROXY header describes.
    *
    * @since 0.1.0
    * @category models
@@ -111,6 +107,18 @@ export type {
   TimeLimitOptions
 } from "./internal/session/timeLimits.js"
 
+export type { AdvancedOptions, TlsPolicy, WindowOptions } from "./internal/options/sessionModel.js"
+
+export type {
+  /**
+   * The options of a session.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  SessionOptions as Options
+} from "./internal/options/sessionModel.js"
+
 /**
  * A session.
  *
@@ -120,129 +128,7 @@ export type {
 export class SmtpSession extends Context.Tag("effect-smtplib/SmtpSession")<SmtpSession, Service>() {}
 
 /**
- * When a session is on TLS.
- *
- * - `"starttls"` begins in clear and goes on only after STARTTLS (RFC 3207): a server without the offer, or someone
- *   who removes it, ends the session before anything is sent
- * - `"implicit"` is on TLS from the first octet (RFC 8314)
- * - `"opportunistic"` uses STARTTLS if it is offered and goes on in clear if not: it protects against listeners, not
- *   against an attacker on the wire. Without `auth` the certificate is not verified, unless the TLS options say so,
- *   and `authenticate` then sends nothing
- * - `"none"` is in clear
- *
- * @since 0.1.0
- * @category models
- */
-export type TlsPolicy = "starttls" | "implicit" | "opportunistic" | "none"
-
-/**
- * How much may be in flight on a session with `pipelining: "overlap"` and `chunking: "eager"`: sent, and not answered
- * yet. The outcome of messages in flight is `Unknown` if the connection breaks.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WindowOptions {
-  /** Messages. Default 32. */
-  readonly messages?: number | undefined
-  /**
-   * Bytes of content under `"eager"`, beyond which no further message begins. Default 1,048,576. With `"overlap"` one
-   * content at most waits for its verdict, however long it is.
-   */
-  readonly octets?: number | undefined
-}
-
-/**
- * Settings whose defaults suit nearly every program.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AdvancedOptions {
-  /** How much may be in flight at once with `"overlap"` and `"eager"`. */
-  readonly window?: WindowOptions | undefined
-  /**
-   * Whether a transaction that begins before the verdict on the one before it begins with RSET, in case that one was
-   * refused. Default true; behind BDAT it is always so (RFC 3030 section 2).
-   */
-  readonly resetBetween?: boolean | undefined
-  /**
-   * How recent the last reply of the server must be for content to leave before the replies to its envelope. After a
-   * longer silence the connection may have been lost unnoticed, and the outcome would be `Unknown`. Default 2 seconds.
-   */
-  readonly eagerWithin?: Duration.DurationInput | undefined
-  /** The longest reply that is accepted: by default 12,288 bytes a line, 512 lines and 131,072 bytes in all. */
-  readonly replyLimits?: Partial<Limits> | undefined
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Options {
-  /** Host name or address of the server; `"host:port"` is accepted. */
-  readonly host?: string | undefined
-  /** Port of the server. Default: 587 with `"starttls"`, 465 with `"implicit"`, 25 with the others, 24 for LMTP. */
-  readonly port?: number | undefined
-  /** Path of a UNIX socket, instead of host and port. */
-  readonly path?: string | undefined
-  /** Local IP address to connect from. */
-  readonly localAddress?: string | undefined
-  /** Local port to connect from. */
-  readonly localPort?: number | undefined
-  /**
-   * Header of the PROXY protocol, which tells the server whom the program speaks for. It is sent first, before TLS. Use it
-   * only with a server that expects it: any other reads it as a command.
-   */
-  readonly proxyHeader?: ProxyHeader | undefined
-  /**
-   * Attributes that `make` sends by XCLIENT, after TLS and before AUTH, to a Postfix that trusts this client. If the server
-   * does not offer XCLIENT, `make` fails with `NotSupported`.
-   */
-  readonly xclient?: ClientAttributes | undefined
-  /** `"lmtp"` for a mail store (RFC 2033): LHLO, and one reply per recipient after the content. */
-  readonly dialect?: "smtp" | "lmtp" | undefined
-  /**
-   * Name for EHLO: a fully qualified domain name or an address literal. Default: this host's name if it is qualified, else
-   * the literal of the local address.
-   */
-  readonly clientName?: string | undefined
-  /** When the session is on TLS. Default `"starttls"`; `"none"` for a UNIX socket. */
-  readonly tls?: TlsPolicy | undefined
-  /** TLS options of this session, which override those of the layer. */
-  readonly tlsOptions?: TlsOptions | undefined
-  /** Credentials with which `make` authenticates. */
-  readonly auth?: Credentials | undefined
-  /** Sends credentials on a connection without TLS. Default false. */
-  readonly allowInsecureAuth?: boolean | undefined
-  /**
-   * How much is sent in one write, if the server offers PIPELINING (RFC 2920). Default `"data"`: MAIL, RCPT and DATA
-   * together. With `"overlap"` the envelope of a waiting message directly follows the content of the one before: one round
-   * trip per message, from the second message of a session on.
-   */
-  readonly pipelining?: Pipelining | undefined
-  /**
-   * Whether content is sent by BDAT, if the server offers CHUNKING (RFC 3030). Default `"off"`, which uses DATA. With `"on"`
-   * the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole `advanced.window` of
-   * messages is in flight at once. Use `"eager"` only with a server that is known to read and drop the chunks of a refused
-   * transaction, since RFC 3030 section 4 shows the other order. A server that reads a refused chunk as commands breaks the
-   * session, and would execute the text of a message.
-   */
-  readonly chunking?: Chunking | undefined
-  /**
-   * Time limits by phase. Defaults, from RFC 5321 section 4.5.3.2: 5 minutes for the greeting, MAIL, RCPT and other
-   * commands, 2 for DATA, 3 for a block of content, 10 for the final reply; 1 minute each for the connection attempt and
-   * the TLS handshake, 5 seconds for QUIT.
-   */
-  readonly timeouts?: TimeLimitOptions | undefined
-  /** Receives every line, redacted. */
-  readonly transcript?: Listener | undefined
-  /** Settings whose defaults suit nearly every program. */
-  readonly advanced?: AdvancedOptions | undefined
-}
-
-/**
- * Where a session stands. `Greeted` has not said EHLO yet; `Transaction` holds an envelope.
+ * The state of a session: before EHLO, ready for a message, in a mail transaction, or closed.
  *
  * @since 0.1.0
  * @category models
@@ -250,7 +136,7 @@ export interface Options {
 export type State = "Greeted" | "Ready" | "Transaction" | "Closed"
 
 /**
- * What setting a session up can fail with.
+ * The errors of opening a session.
  *
  * @since 0.1.0
  * @category models
@@ -266,7 +152,7 @@ export type SetupError =
   | Disconnection
 
 /**
- * What can keep a message from being sent over a session.
+ * The causes of `NotSent` on a session.
  *
  * @since 0.1.0
  * @category models
@@ -274,7 +160,7 @@ export type SetupError =
 export type NotSentCause = Disconnection | HeloError | NotSupported | ContentError | RecipientsRefused
 
 /**
- * What a send can fail with, besides the content's own errors.
+ * The errors of a send, besides those of the content.
  *
  * @since 0.1.0
  * @category models
@@ -290,7 +176,7 @@ export type SendError =
   | Disconnection
 
 /**
- * One reply, or under LMTP one per accepted recipient.
+ * One reply; with LMTP one per accepted recipient.
  *
  * @since 0.1.0
  * @category models
@@ -298,7 +184,7 @@ export type SendError =
 export type Replies = readonly [Reply, ...ReadonlyArray<Reply>]
 
 /**
- * The commands of a group: all but the last have to be such that others may follow them.
+ * The commands of a group. Only the last may be one that others must not follow (RFC 2920 section 3.1).
  *
  * @since 0.1.0
  * @category models
@@ -309,7 +195,7 @@ export type Group = readonly [
 ]
 
 /**
- * One reply for each command of a group, in their order.
+ * One reply for each command of a group, in the same order.
  *
  * @since 0.1.0
  * @category models
@@ -317,81 +203,80 @@ export type Group = readonly [
 export type RepliesTo<Commands extends Group> = { readonly [Index in keyof Commands]: Reply }
 
 /**
- * A mail transaction that has begun. Once the message is accepted, or the scope has closed, its methods are
- * `InvalidArgument`.
+ * A mail transaction that has begun. Its methods fail with `InvalidArgument` once the message is accepted or the scope is
+ * closed.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Transaction {
-  /** RCPT (RFC 5321 section 4.1.1.3). Several at once leave in one write where the server offers PIPELINING. */
+  /** Sends RCPT. Concurrent calls share one write if the server offers PIPELINING. */
   readonly rcpt: Service["rcpt"]
-  /** DATA, the content, and its replies (RFC 5321 section 4.1.1.4). */
+  /** Sends DATA and the content. */
   readonly data: Service["data"]
-  /** One chunk of BDAT (RFC 3030). */
+  /** Sends one chunk of BDAT. */
   readonly bdat: Service["bdat"]
 }
 
 /**
- * A session. Commands of several fibers are carried out one after the other, in the order of asking; a transaction
- * is never interleaved with anything.
+ * A session. Commands of concurrent fibers run one after the other, first come, first served. Nothing comes between the
+ * commands of a message or of a `transaction`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
   readonly endpoint: Endpoint
-  /** Both ends of the connection, as far as the transport knows them. */
+  /** Both ends of the connection, if the transport tells them. */
   readonly addresses: Addresses
-  /** The server's first words. */
+  /** The greeting of the server. */
   readonly greeting: Reply
-  /** What the latest EHLO announced; STARTTLS empties it. */
+  /** What the server announced in reply to the latest EHLO. Empty after STARTTLS and HELO. */
   readonly capabilities: Effect.Effect<Capabilities>
   readonly tls: Effect.Effect<TlsInfo | undefined>
   readonly state: Effect.Effect<State>
-  /** Ends when the session has: with the failure that ended it, or `undefined` after QUIT and close. */
+  /** Waits until the session ends. Gives the error that ended it, or `undefined` after QUIT or the end of the scope. */
   readonly awaitClosed: Effect.Effect<Disconnection | undefined>
-  /** EHLO, or LHLO in the LMTP dialect, with the session's client name (RFC 5321 section 4.1.1.1). */
+  /** Sends EHLO, or LHLO in the LMTP dialect, with the client name (RFC 5321 section 4.1.1.1). */
   readonly ehlo: Effect.Effect<Reply, HeloError | Disconnection>
-  /** HELO: the server's capabilities are empty afterwards. `InvalidArgument` in the LMTP dialect. */
+  /** Sends HELO. Fails with `InvalidArgument` in the LMTP dialect. */
   readonly helo: Effect.Effect<Reply, HeloError | InvalidArgument | Disconnection>
-  /** LHLO (RFC 2033 section 4.1). `InvalidArgument` in the SMTP dialect. */
+  /** Sends LHLO (RFC 2033 section 4.1). Fails with `InvalidArgument` in the SMTP dialect. */
   readonly lhlo: Effect.Effect<Reply, HeloError | InvalidArgument | Disconnection>
   /**
-   * EHLO if nothing was said yet; HELO if the server does not know EHLO and nothing that only EHLO could grant (TLS,
-   * AUTH) is asked for. `send` does this by itself.
+   * Sends EHLO unless the session is greeted already, and HELO if the server does not support EHLO and the options require
+   * neither TLS nor AUTH. `send` does this by itself.
    */
   readonly ehloOrHeloIfNeeded: Effect.Effect<void, HeloError | Disconnection>
   /**
-   * STARTTLS and the handshake (RFC 3207). What the server announced before is forgotten; say EHLO again, or leave it
-   * to the next command that needs it. `NotSupported` if it is not offered, `CommandRefused` if it is refused.
+   * Sends STARTTLS and performs the handshake (RFC 3207). The capabilities are empty afterwards: the next `send` sends EHLO
+   * again. Fails with `NotSupported` if the server does not offer STARTTLS, and with `CommandRefused` if it refuses.
    */
   readonly startTls: Effect.Effect<
     TlsInfo,
     TlsError | CommandRefused | NotSupported | HeloError | InvalidArgument | Disconnection
   >
-  /** AUTH, with fallback across the mechanisms that server and credentials have in common (RFC 4954). */
+  /** Authenticates, trying the mechanisms that server and credentials have in common (RFC 4954). */
   readonly authenticate: (
     credentials: Credentials
   ) => Effect.Effect<Reply, AuthenticationError | HeloError | InvalidArgument | Disconnection>
   /**
-   * MAIL by hand (RFC 5321 section 4.1.1.2), as with smtplib, for a session that one fiber has to itself. The session is in
-   * a transaction until the message is accepted, RSET, or EHLO: `send`, `deliver` and `transaction` of any fiber are
-   * `InvalidArgument` until then. `mail`, `rcpt`, `data` and `bdat` are `InvalidArgument` while a message or a
-   * `transaction` is under way. `transaction` is the safer form.
+   * Sends MAIL by hand (RFC 5321 section 4.1.1.2), as smtplib does. Not for a session that fibers share: use `transaction`
+   * there. Until the message is accepted, or `rset` or `ehlo` succeeds, `send`, `deliver` and `transaction` of any fiber
+   * fail with `InvalidArgument`. So do `mail`, `rcpt`, `data` and `bdat` while a message or a `transaction` is in flight.
    */
   readonly mail: (
     from: string,
     parameters?: MailParameters | ReadonlyArray<string>
   ) => Effect.Effect<Reply, SenderRefused | InvalidArgument | NotSupported | Disconnection>
-  /** RCPT by hand (RFC 5321 section 4.1.1.3). A refusal leaves the recipients accepted before it standing. */
+  /** Sends RCPT by hand (RFC 5321 section 4.1.1.3). A refusal does not affect the recipients accepted before. */
   readonly rcpt: (
     to: string,
     parameters?: RecipientParameters | ReadonlyArray<string>
   ) => Effect.Effect<Reply, RecipientsRefused | InvalidArgument | NotSupported | Disconnection>
   /**
-   * DATA, the content, and its replies (RFC 5321 section 4.1.1.4). Fails with `DataError` if DATA or, for everybody,
-   * the content was refused; with `RecipientsRefused` if the server opened DATA though nobody was accepted.
+   * Sends DATA and the content by hand (RFC 5321 section 4.1.1.4). Fails with `DataError` if the server refuses DATA, or
+   * the content for all recipients; with `RecipientsRefused` if the server accepts DATA but no recipient was accepted.
    */
   readonly data: <E = never, R = never>(
     content: Content<E, R>,
@@ -402,71 +287,68 @@ export interface Service {
     NoInfer<R>
   >
   /**
-   * One chunk of BDAT, octet for octet (RFC 3030). A refusal resets the transaction; `RecipientsRefused` if the server
-   * took the last chunk though nobody was accepted.
+   * Sends one chunk of BDAT by hand, byte for byte (RFC 3030). A refusal resets the transaction. Fails with
+   * `RecipientsRefused` if the server accepts the last chunk but no recipient was accepted.
    */
   readonly bdat: (
-    octets: Uint8Array,
+    bytes: Uint8Array,
     options?: { readonly last?: boolean | undefined }
   ) => Effect.Effect<Replies, DataError | RecipientsRefused | NotSupported | InvalidArgument | Disconnection>
   readonly rset: Effect.Effect<Reply, CommandRefused | Disconnection>
   readonly noop: Effect.Effect<Reply, CommandRefused | Disconnection>
-  /** VRFY: any reply is given as it is. */
+  /** Sends VRFY. Gives any reply, refusals included. */
   readonly vrfy: (user: string) => Effect.Effect<Reply, InvalidArgument | NotSupported | Disconnection>
-  /** EXPN: any reply is given as it is. */
+  /** Sends EXPN. Gives any reply, refusals included. */
   readonly expn: (list: string) => Effect.Effect<Reply, InvalidArgument | NotSupported | Disconnection>
-  /** HELP: any reply is given as it is. */
+  /** Sends HELP. Gives any reply, refusals included. */
   readonly help: (topic?: string) => Effect.Effect<Reply, InvalidArgument | Disconnection>
-  /** QUIT, and the end of the connection. Closing the scope does it too, if nobody has. */
+  /** Sends QUIT and closes the connection. Closing the scope does the same. */
   readonly quit: Effect.Effect<Reply, CommandRefused | Disconnection>
-  /** A command in the program's own words, smtplib's docmd: any reply is given as it is. */
+  /** Sends any other command, like smtplib's docmd. Gives any reply, refusals included. */
   readonly command: (verb: string, argument?: string) => Effect.Effect<Reply, InvalidArgument | Disconnection>
-  /** Runs a command that is a value. */
+  /** Sends a command of SmtpCommand. */
   readonly run: <P extends Place, E, L extends InvalidArgument | NotSupported>(
     command: SmtpCommand<P, E, L>
   ) => Effect.Effect<Reply, E | L | Disconnection>
   /**
-   * Writes several commands at once where the server offers PIPELINING, one after the other where not, and gives the
-   * reply to each, refusals included. Fails before anything is sent if one of them cannot be.
+   * Sends several commands in one write, or one after the other if the server does not offer PIPELINING. Gives the reply to
+   * each, refusals included. Fails before anything is sent if a command is invalid.
    */
   readonly group: <const Commands extends Group>(
     commands: Commands
   ) => Effect.Effect<RepliesTo<Commands>, InvalidArgument | NotSupported | Disconnection>
   /**
-   * Begins a transaction by hand that has the session to itself: MAIL, and then the methods of the handle until the scope
-   * closes. Commands and messages of other fibers wait for that; what is unfinished by then is reset. `send`, `deliver`
-   * and another `transaction` from the same fiber are `InvalidArgument`.
+   * Begins a transaction by hand: sends MAIL, and gives a handle for the rest. It has the session to itself until the scope
+   * closes: commands and messages of other fibers wait. An unfinished transaction is then reset. `send`, `deliver` and
+   * another `transaction` of the same fiber fail with `InvalidArgument`.
    */
   readonly transaction: (
     from: string,
     parameters?: MailParameters | ReadonlyArray<string>
   ) => Effect.Effect<Transaction, SenderRefused | InvalidArgument | NotSupported | Disconnection, Scope.Scope>
   /**
-   * Sends a message and accounts for every recipient: one outcome each, in the order given. It fails only for what is
-   * wrong locally (`InvalidArgument`) and for the content's own errors; all that a server or connection can do is in
-   * the receipt.
+   * Sends a message and reports one outcome per recipient, in the order given. Fails only with `InvalidArgument` and with
+   * the errors of the content: whatever the server or the connection does is in the receipt.
    */
   readonly deliver: <E = never, R = never>(
     submission: Submission<E, R>
   ) => Effect.Effect<Receipt<NotSentCause>, InvalidArgument | NoInfer<E>, NoInfer<R>>
   /**
-   * `deliver` that fails when nobody was accepted, with the cause behind the most doubtful outcome, so that a retry
-   * on `SmtpError.isTransient` can never deliver a message twice. Do not wrap it in `Effect.timeout` and
-   * `Effect.retry`, which cannot know what had left: give `timeout` in the submission.
+   * Sends a message like `deliver`, and fails if no recipient was accepted. The error is the cause of the most uncertain
+   * outcome, so that a retry on `SmtpError.isTransient` never delivers a message twice. Use `timeout` of the submission
+   * instead of `Effect.timeout`, after which the outcome is lost.
    */
   readonly send: <E = never, R = never>(
     submission: Submission<E, R>
   ) => Effect.Effect<Receipt<NotSentCause>, SendError | NoInfer<E>, NoInfer<R>>
   /**
-   * Delivers a stream of submissions and gives their receipts in the order of completion, with the keys that they came
-   * with. What goes wrong with one message is in its own receipt, and never ends the stream: not even a defect of its
-   * content, or an interruption from within it, which is `ContentError` there. Where the source fails, dies or is
-   * interrupted, the receipts of what is under way come first, and the end of the source after them. Submissions are
-   * pulled no faster than the server takes them and the receipts are read, so that any number of them flows through
-   * constant memory. Interruption gives up what is under way; receipts that the reader leaves unread go to `onOutcome`.
+   * Delivers a stream of submissions. Gives their receipts with their keys, in the order of completion. An error, a defect
+   * or an interruption of one message is in its receipt and does not end the stream. If the source fails, the receipts of
+   * the messages in flight come first. Backpressure keeps memory constant. Interruption abandons the messages in flight;
+   * receipts that are not read go to `onOutcome`.
    *
-   * With `chunking: "eager"` this is the fastest way to send; with `pipelining: "overlap"` it is about as fast as the sends
-   * of many fibers. An effect, since effect/Stream is loaded only when it is needed.
+   * With `chunking: "eager"` this is the fastest way to send. `sendAll` is an effect because effect/Stream is loaded on
+   * first use.
    *
    * @example
    * ```ts
@@ -487,12 +369,12 @@ export interface Service {
 }
 
 /**
- * Dials and reads the greeting; the program says the rest. With `tls: "implicit"` the handshake comes first; with
- * `"starttls"`, the default, no mail leaves before `startTls`.
+ * Connects and reads the greeting; the rest is up to you. With `tls: "implicit"` the handshake comes first. With
+ * `"starttls"`, the default, no mail is sent before `startTls`. The session ends with the scope, by QUIT if it is healthy.
  *
- * Fails with `ConnectError` if there is no connection, or if the greeting is not 220; with `TlsError` if the
- * handshake fails; with `InvalidArgument` for options that cannot be. A host's next address is tried when one
- * greets with 4yz, up to eight of them, and none later than `timeouts.greeting` after the first. The session ends with the scope, by QUIT if it is healthy.
+ * Fails with `ConnectError` if there is no connection, or if the greeting is not 220; with `TlsError` if the handshake
+ * fails; with `InvalidArgument` if an option is invalid. After a 4yz greeting the next address of the host is tried, up to
+ * eight, within `timeouts.greeting`.
  *
  * @example
  * ```ts
@@ -518,7 +400,7 @@ export const connect: (
 > = internal.connect
 
 /**
- * A session that is ready to send: connected, greeted, on TLS as `tls` says, authenticated if `auth` is given.
+ * Opens a session that is ready to send: greeted, on TLS according to `tls`, and authenticated if `auth` is given.
  *
  * @example
  * ```ts
@@ -548,11 +430,9 @@ export const make: (
   internal.make
 
 /**
- * A session for one message: opens it, sends, and ends it, with a round trip less than `make` and `send` take. QUIT
- * leaves in the write that ends the content where the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining`
- * is neither `"off"` nor `"envelope"`. For several messages `make` a session, or use `SmtpClient`.
- *
- * Fails as `make` and `send` do; a submission that cannot be is found before anything is dialled.
+ * Opens a session for one message, with a round trip less than `make` and `send`: QUIT is sent together with the end of
+ * the content, if the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining` is `"data"` or `"overlap"`. For
+ * several messages use `make` or `SmtpClient`. Fails like `make` and `send`; an invalid submission before it connects.
  *
  * @example
  * ```ts
@@ -578,7 +458,7 @@ export const sendOnce: <E = never, R = never>(
 > = internal.sendOnce
 
 /**
- * A session as a layer, for scripts: one connection, opened when the layer is built and never again.
+ * Provides a session, for scripts: one connection, opened when the layer is built. It does not reconnect.
  *
  * @example
  * ```ts
@@ -597,7 +477,7 @@ export const layer = (
   Layer.scoped(SmtpSession, make(options))
 
 /**
- * A session from configuration: every option is a Config.
+ * Provides a session from configuration: every option is a Config.
  *
  * @example
  * ```ts

@@ -134,7 +134,7 @@ describe("sources", () => {
 
   it("are seen by this check", () => {
     expect(exports.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(["SmtpSocket", "ConnectError", "isTransient", "makeParser"])
+      expect.arrayContaining(["SmtpSocket", "ConnectError", "isTransient", "Parser"])
     )
   })
 })
