@@ -1,6 +1,6 @@
 /**
- * Commands as values, for `run` and `group` of a session: what is to be asked, where it may stand in a group (RFC
- * 2920 section 3.1), and the error that a refusal becomes. Nothing is checked or sent before a session runs it.
+ * Commands as values, for `run` and `group` of a session: the line, its place in a group (RFC 2920 section 3.1), and the
+ * error of a refusal. Nothing is checked or sent before a session runs the command.
  *
  * @since 0.1.0
  */
@@ -44,7 +44,7 @@ export type {
 
 export type {
   /**
-   * What XCLIENT tells of the client that is spoken for.
+   * The attributes of the original client that XCLIENT sends.
    *
    * @since 0.1.0
    * @category models
@@ -53,8 +53,8 @@ export type {
 } from "./protocol/Xclient.js"
 
 /**
- * A command. `P` says whether others may follow it in its group, `E` what a refusal becomes, `L` what it can fail with
- * before it is sent.
+ * A command. `P` says whether others may follow it in its group, `E` is the error of a refusal, `L` the error of an invalid
+ * command, which is not sent.
  *
  * @since 0.1.0
  * @category models
@@ -62,7 +62,7 @@ export type {
 export interface SmtpCommand<out P extends Place, out E, out L extends InvalidArgument | NotSupported> {
   readonly place: P
   readonly prepare: (context: Context) => Effect.Effect<Command, L>
-  /** The error that a reply becomes, or `undefined` for a reply that the program wants to see. */
+  /** Gives the error of a reply, or `undefined` if the reply is a result. */
   readonly refuse: (reply: Reply) => E | undefined
 }
 
@@ -76,9 +76,9 @@ export interface Context {
   readonly capabilities: Capabilities
   /** Whether the session runs over TLS with a verified certificate. */
   readonly verifiedTls: boolean
-  /** Whether a `send`, `deliver` or `transaction` is under way. */
+  /** Whether a `send`, `deliver` or `transaction` is in flight. */
   readonly occupied: boolean
-  /** Whether mail would go in clear though the program has asked for TLS, and not come to it yet. */
+  /** Whether mail would be sent in clear although the options ask for TLS. */
   readonly unprotected: boolean
   /** Milliseconds since 1970. */
   readonly now: number
@@ -96,8 +96,8 @@ const ready =
   })
 
 /**
- * MAIL with a reverse-path (`""` is the null reverse-path) and parameters, typed or as they are written (RFC 5321
- * section 4.1.1.2). Parameters that the server does not offer are `NotSupported`.
+ * Makes MAIL with a reverse-path (`""` is the null reverse-path) and parameters, typed or as text (RFC 5321 section
+ * 4.1.1.2). Fails with `NotSupported` if the server does not offer a parameter.
  *
  * @example
  * ```ts
@@ -136,7 +136,7 @@ const needsSmtpUtf8 = (field: string): InvalidArgument =>
   })
 
 /**
- * RCPT with a forward-path and parameters, typed or as they are written (RFC 5321 section 4.1.1.3).
+ * Makes RCPT with a forward-path and parameters, typed or as text (RFC 5321 section 4.1.1.3).
  *
  * @example
  * ```ts
@@ -216,7 +216,7 @@ const asking = (
 })
 
 /**
- * VRFY; any reply is given as it is (RFC 5321 section 4.1.1.6). 252 is neither yes nor no.
+ * Makes VRFY (RFC 5321 section 4.1.1.6). Any reply is a result; 252 neither confirms nor denies the user.
  *
  * @since 0.1.0
  * @category constructors
@@ -225,7 +225,7 @@ export const vrfy = (user: string): SmtpCommand<"Last", never, InvalidArgument |
   asking(Commands.vrfy, "user", user)
 
 /**
- * EXPN; any reply is given as it is (RFC 5321 section 4.1.1.7).
+ * Makes EXPN (RFC 5321 section 4.1.1.7). Any reply is a result.
  *
  * @since 0.1.0
  * @category constructors
@@ -234,7 +234,7 @@ export const expn = (list: string): SmtpCommand<"Last", never, InvalidArgument |
   asking(Commands.expn, "list", list)
 
 /**
- * HELP; any reply is given as it is (RFC 5321 section 4.1.1.8).
+ * Makes HELP (RFC 5321 section 4.1.1.8). Any reply is a result.
  *
  * @since 0.1.0
  * @category constructors
@@ -251,9 +251,9 @@ export const help = (topic = ""): SmtpCommand<"Last", never, InvalidArgument> =>
 })
 
 /**
- * XCLIENT: tells a Postfix that trusts this client whom it speaks for (Postfix, XCLIENT_README). The server begins the
- * session anew with it, so say EHLO again, and let it come before AUTH: `xclient` in the options of a session does both
- * by itself. `NotSupported` where the server does not offer it, or an attribute of it.
+ * Makes XCLIENT, which tells a Postfix that trusts this client about the original client (Postfix, XCLIENT_README). Send it
+ * before AUTH, and EHLO again after it; the option `xclient` of a session does both. Fails with `NotSupported` if the server
+ * does not offer XCLIENT or one of the attributes.
  *
  * @example
  * ```ts
@@ -280,8 +280,8 @@ export const xclient = (
 })
 
 /**
- * A command in the program's own words (smtplib's docmd); any reply is given as it is. DATA, BDAT, STARTTLS and AUTH
- * are `InvalidArgument`: they have methods of their own.
+ * Makes any other command, like smtplib's docmd. Any reply is a result. Fails with `InvalidArgument` for DATA, BDAT,
+ * STARTTLS and AUTH, which are methods of a session.
  *
  * @example
  * ```ts

@@ -1,6 +1,5 @@
 /**
- * Replies as programs see them: what `vrfy`, `command` and `group` give, and what receipts and errors carry. RFC
- * 5321 section 4.2.
+ * Replies of a server (RFC 5321 section 4.2): what `vrfy`, `command` and `group` give, and what receipts and errors hold.
  *
  * @since 0.1.0
  */
@@ -20,7 +19,7 @@ export type {
    */
   Reply,
   /**
-   * What the first digit says.
+   * The meaning of the first digit of a code.
    *
    * @since 0.1.0
    * @category models
@@ -30,7 +29,7 @@ export type {
 
 export {
   /**
-   * The reply on one line, for messages and logs.
+   * Formats a reply on one line, for messages and logs.
    *
    * @example
    * ```ts

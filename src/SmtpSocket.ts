@@ -1,6 +1,6 @@
 /**
- * The socket as a service: dials an endpoint and gives a Connection of octets. It speaks no SMTP and no TLS,
- * so that a proxy, an in-memory pair or any other transport can take its place.
+ * The service that connects: dials an endpoint and gives a Connection of bytes. SMTP and TLS are outside of it, so that
+ * you can use a proxy, an in-memory pair or any other transport.
  *
  * @since 0.1.0
  */
@@ -26,8 +26,8 @@ export class SmtpSocket extends Context.Tag("effect-smtplib/SmtpSocket")<SmtpSoc
  */
 export interface Service {
   /**
-   * Dials the endpoint within the time limit. The connection is destroyed when the scope closes; an interrupted
-   * dial leaves nothing open. One that goes on beyond the limit is interrupted.
+   * Dials the endpoint within the time limit. The connection is destroyed when the scope closes; an interrupted dial leaves
+   * nothing open. A dial that exceeds the limit is interrupted.
    */
   readonly dial: (
     endpoint: Endpoint,
@@ -36,7 +36,7 @@ export interface Service {
 }
 
 /**
- * Where a server listens.
+ * The address of a server.
  *
  * @since 0.1.0
  * @category models
@@ -53,9 +53,9 @@ export interface TcpEndpoint {
   readonly _tag: "Tcp"
   readonly host: string
   readonly port: number
-  /** The local address to dial from, smtplib's `source_address`. */
+  /** Local address to dial from, smtplib's `source_address`. */
   readonly localAddress?: string | undefined
-  /** The local port to dial from. */
+  /** Local port to dial from. */
   readonly localPort?: number | undefined
 }
 
@@ -75,38 +75,37 @@ export interface UnixEndpoint {
  * @category models
  */
 export interface DialOptions {
-  /** The limit of the whole dial: name resolution and every address that is tried; over node:net 16 at most. */
+  /** Limit of the whole dial: name resolution and every address that is tried (at most 16 with NodeSmtp). */
   readonly timeout: Duration.Duration
   /**
-   * Addresses of the host that are not to be dialled, because they have just turned the session away (a 4yz
-   * greeting). With no other address left the dial fails as unreachable.
+   * Addresses of the host to skip, because they have just answered with a 4yz greeting. The dial fails as unreachable if
+   * no other address is left.
    */
   readonly except?: ReadonlyArray<string> | undefined
 }
 
 /**
- * A two-way stream of octets. One fiber pulls and one fiber writes; both may be interrupted.
+ * A two-way stream of bytes. One fiber pulls and one fiber writes; both may be interrupted.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Connection {
   /**
-   * The next octets, never an empty array, or `undefined` at the end of the peer's stream. Nothing is read from
-   * the operating system while nobody pulls, beyond one bounded buffer. Octets that were received before an
-   * error or a reset are given before the error.
+   * The next bytes, never an empty array, or `undefined` at the end of the peer's stream. While no fiber pulls, at most one
+   * bounded buffer is read from the operating system. Bytes that were received before an error come before the error.
    */
   readonly pull: Effect.Effect<Uint8Array | undefined, ConnectionLost>
   /**
-   * Hands the arrays to the operating system in order, in as few writes as it takes, and ends when they are
-   * flushed. The arrays must not change before that. Interruption stops the wait, not the octets.
+   * Hands the arrays to the operating system in order, in as few writes as possible, and ends when they are flushed. The
+   * arrays must not change before that. Interruption stops the wait, not the write.
    */
-  readonly write: (octets: ReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionLost>
-  /** How many octets have been received that nobody has pulled: must be zero when TLS begins. */
+  readonly write: (bytes: ReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionLost>
+  /** Number of bytes that were received and not pulled. Must be zero when TLS begins. */
   readonly buffered: () => number
-  /** Closes at once, in both directions, and drops what is not yet flushed. A second call does nothing. */
+  /** Closes at once, in both directions, and drops what is not flushed. A second call does nothing. */
   readonly destroy: Effect.Effect<void>
-  /** The two ends, as far as the transport knows them. */
+  /** The two ends, if the transport knows them. */
   readonly addresses: Addresses
 }
 
@@ -151,23 +150,23 @@ export {
  * @category models
  */
 export interface FromSocketOptions extends DialOptions {
-  /** How many octets may wait to be pulled before the connection is given up. Default 1,048,576. */
+  /** Limit of the bytes that wait to be pulled, beyond which the connection fails. Default 1,048,576. */
   readonly maxBuffered?: number | undefined
 }
 
 /**
- * Plugs a Socket of @effect/platform in, e.g. one that a proxy or a WebSocket tunnel has made. It is opened here,
- * and closed with the scope. `endpoint` is for messages only.
+ * Makes a Connection of a Socket of @effect/platform, e.g. one through a proxy or a WebSocket tunnel. Opens the socket, and
+ * closes it with the scope. `endpoint` only appears in error messages.
  *
- * Such a Socket does less than the one of NodeSmtp, which is to be preferred where it will do:
+ * Prefer NodeSmtp where you can, since a Socket of @effect/platform has limits:
  *
- * - it does not stop reading when nobody pulls: the connection is lost beyond `maxBuffered`;
+ * - it does not stop reading while no fiber pulls: the connection fails beyond `maxBuffered`;
  * - the end of the peer's stream closes both directions;
- * - what the peer said may be lost when a write fails;
- * - a dial that is interrupted or runs out of time may leave its descriptor to the operating system;
- * - the addresses are not known.
+ * - the last words of the peer may be lost when a write fails;
+ * - a dial that is interrupted or times out may leave its descriptor to the operating system;
+ * - the addresses are unknown.
  *
- * Fails with ConnectError when the socket does not open, or not in time.
+ * Fails with `ConnectError` if the socket does not open in time.
  *
  * @example
  * ```ts

@@ -1,12 +1,11 @@
 /**
- * What is seen on the wire, line by line: smtplib's debuglevel. Lines are redacted by the state of the protocol,
- * not by their looks: no line of an AUTH exchange is ever shown, in either direction, and content is shown only as
- * its number of octets.
+ * The lines of a session as they happen, like smtplib's debuglevel. Redaction follows the protocol state, not patterns: no
+ * line of an AUTH exchange is shown, in either direction, and of content only the number of bytes.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Runtime from "effect/Runtime"
+import { makeRunSync } from "./internal/effect/runtime.js"
 
 /**
  * One line, or one event between lines.
@@ -15,14 +14,15 @@ import * as Runtime from "effect/Runtime"
  * @category models
  */
 export interface Entry {
-  /** `client` and `server` lines were on the wire; `session` entries tell of the connection itself. */
+  /** `client` and `server` lines were on the wire; `session` entries are about the connection itself. */
   readonly from: "client" | "server" | "session"
   /** The text without its line end, redacted, and with escapes in place of control characters. */
   readonly text: string
 }
 
 /**
- * Receives entries as they happen, on the path of every command: it must be quick and must not throw.
+ * Receives entries as they happen. It is called synchronously for every command: keep it fast. A listener that throws is
+ * not called again.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export interface Entry {
 export type Listener = (entry: Entry) => void
 
 /**
- * The entry as one line: `C: `, `S: ` or `*: ` and the text.
+ * Formats an entry as one line: `C: `, `S: ` or `*: ` and the text.
  *
  * @example
  * ```ts
@@ -56,8 +56,8 @@ export const format = (entry: Entry): string => {
 }
 
 /**
- * A listener that writes each entry to Effect's log at Debug level, with the logger, annotations and minimum level
- * of the fiber that makes it.
+ * Makes a listener that logs each entry at Debug level, with the logger, annotations and minimum level of the fiber that
+ * makes it.
  *
  * @example
  * ```ts
@@ -74,13 +74,15 @@ export const format = (entry: Entry): string => {
  * @since 0.1.0
  * @category constructors
  */
-export const logged: Effect.Effect<Listener> = Effect.map(Effect.runtime(), (runtime): Listener => {
-  const runSync = Runtime.runSync(runtime)
-  return (entry) => runSync(Effect.logDebug(format(entry)))
-})
+export const logged: Effect.Effect<Listener> = Effect.map(
+  makeRunSync,
+  (runSync): Listener =>
+    (entry) =>
+      runSync(Effect.logDebug(format(entry)))
+)
 
 /**
- * A listener that keeps the latest entries in memory, and the way to read them.
+ * Makes a listener that keeps the latest entries in memory, and a function that reads them.
  *
  * @example
  * ```ts
@@ -107,7 +109,7 @@ export const collector = (
 }
 
 /**
- * One listener that tells several.
+ * Combines listeners into one.
  *
  * @example
  * ```ts

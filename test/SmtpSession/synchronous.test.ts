@@ -8,7 +8,18 @@ import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
-import { ask, content, goodbye, inTransaction, message, opened, submission, withSession } from "./dialogue.js"
+import {
+  ask,
+  content,
+  ehlo,
+  goodbye,
+  inTransaction,
+  message,
+  opened,
+  submission,
+  withConnection,
+  withSession
+} from "./dialogue.js"
 import { agreed, bye, failed, greet, hello, meet, serverTls, startTls } from "./meeting.js"
 
 /**
@@ -63,6 +74,25 @@ describe("a session whose fibers go on within the reader's callback", () => {
       expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Injection" })
       expect(met.handshakes).toEqual([])
     })
+  )
+
+  it.effect("upgrades a connection that is read by a fiber", () =>
+    withConnection(
+      SmtpTest.script(
+        opened("STARTTLS"),
+        ask("STARTTLS", "220 go"),
+        SmtpTest.upgrade,
+        ehlo("PIPELINING"),
+        sent,
+        goodbye
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          yield* smtp.ehlo
+          yield* smtp.startTls
+          expect((yield* smtp.send(submission)).accepted).toHaveLength(1)
+        }).pipe(Effect.withScheduler(immediate))
+    )
   )
 
   it.effect("runs a transaction by hand, a stream and commands of several fibers", () =>

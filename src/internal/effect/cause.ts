@@ -1,7 +1,4 @@
-/**
- * One sentence for an unknown cause. Only errors and strings speak for themselves; anything else might print a
- * program's data.
- */
+/** One sentence for an unknown cause. Only errors and strings are shown: anything else might hold a program's data. */
 
 // "8F10:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/record.c:350:" and a line feed
 const openSsl = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):.*$/s

@@ -1,7 +1,4 @@
-/**
- * Runs the hook that hears what became of a message. It is the program's: what breaks it is logged, and costs nothing
- * else.
- */
+/** Runs the program's hook for the outcome of a message. A defect of it is logged, and affects nothing else. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Receipt } from "../../SmtpReceipt.js"

@@ -19,6 +19,12 @@ export type Fork<R = never> = <A, E>(
 export const makeFork = <R = never>(): Effect.Effect<Fork<R>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => Runtime.runFork(runtime))
 
+/** Runs effects at once, for a caller that cannot wait. */
+export const makeRunSync: Effect.Effect<(effect: Effect.Effect<void>) => void> = Effect.map(
+  Effect.runtime(),
+  (runtime) => Runtime.runSync(runtime)
+)
+
 /** The effect made from the fiber that runs it. */
 export const withFiber = <A, E = never, R = never>(
   make: (fiber: AnyFiber) => Effect.Effect<A, E, R>

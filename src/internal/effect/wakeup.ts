@@ -1,4 +1,4 @@
-/** Fibers that wait for something to change and look again when it has. It knows no condition of its own. */
+/** Fibers that wait for something to change and look again when it has. */
 import * as Effect from "effect/Effect"
 
 export interface Wakeup {
@@ -27,8 +27,8 @@ export const make = (): Wakeup => {
 }
 
 /**
- * Looks until there is an answer: `undefined` means not yet. To look and to begin to wait are one step, so that no
- * `wake` falls between them; `look` runs in whoever calls `wake`.
+ * Looks until there is an answer: `undefined` means not yet. To look and to begin to wait are one step, so that no `wake`
+ * falls between them; `look` runs within the call of `wake`.
  */
 export const until = <A, E>(
   wakeup: Wakeup,
@@ -36,11 +36,17 @@ export const until = <A, E>(
 ): Effect.Effect<A, E> =>
   Effect.async((resume) => {
     let stop: () => void = () => undefined
+    let stopped = false
     const attempt = (): void => {
+      // A waiter before this one may have interrupted it within the same call of `wake`.
+      if (stopped) return
       const answer = look()
       if (answer === undefined) stop = wakeup.listen(attempt)
       else resume(answer)
     }
     attempt()
-    return Effect.sync(() => stop())
+    return Effect.sync(() => {
+      stopped = true
+      stop()
+    })
   })
