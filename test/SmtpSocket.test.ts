@@ -84,7 +84,7 @@ describe("fromSocket", () => {
         Effect.flip(Effect.forever(connection.pull.pipe(Effect.delay("50 millis"))))
       )
       const error = yield* Fiber.join(isLost)
-      expect(error.message).toContain("100000 bytes that nobody has read")
+      expect(error.message).toContain("100000 bytes that were not read")
     })
   )
 

@@ -96,7 +96,7 @@ export const busy = (): InvalidArgument =>
   new InvalidArgument({
     field: "session",
     reason:
-      "has a send or a transaction under way; wait for its end, use the methods of that transaction, or another session"
+      "has a send or a transaction in flight: wait for its end, use the methods of that transaction, or use another session"
   })
 
 const ofSend = ({ isOfSend }: { readonly isOfSend?: boolean }): { readonly isOfSend?: true } =>

@@ -17,7 +17,7 @@ interface OutputOptions {
 }
 
 export class Output {
-  /** When the write under way began. */
+  /** When the write in flight began. */
   writingSince: number | undefined
   /** How many bytes the socket was given. */
   handed = 0

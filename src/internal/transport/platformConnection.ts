@@ -31,7 +31,7 @@ class Inbox {
   readonly receive = (received: Uint8Array): void => {
     if (this.end !== undefined || received.length === 0) return
     if (this.bytes + received.length > this.limit) {
-      this.finish(new Error(`the peer sent more than ${this.limit} bytes that nobody has read`))
+      this.finish(new Error(`the peer sent more than ${this.limit} bytes that were not read`))
       return
     }
     this.chunks.push(received)
@@ -140,7 +140,7 @@ export const fromSocket = (
     }
   })
 
-/** A write under way, or its result. */
+/** A write in flight, or its result. */
 interface Sending {
   exit: Exit.Exit<void, Socket.SocketError> | undefined
 }
