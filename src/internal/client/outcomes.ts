@@ -16,7 +16,7 @@ export class AttemptOutcomes<Cause extends SmtpError> {
 
   constructor(
     private readonly recipients: ReadonlyArray<string>,
-    private readonly outcomes: Array<Outcome<Cause> | undefined> = [],
+    private outcomes: ReadonlyArray<Outcome<Cause> | undefined> = [],
     private content?: Receipt["content"]
   ) {}
 
@@ -26,14 +26,15 @@ export class AttemptOutcomes<Cause extends SmtpError> {
   }
 
   record(positions: Positions, receipt: Receipt<Cause>): void {
-    this.only = this.isEmpty && positions.length === this.recipients.length ? receipt : undefined
-    for (const [index, position] of positions.entries()) this.write(position, receipt.outcomes[index])
+    if (this.isEmpty && positions.length === this.recipients.length) {
+      this.only = receipt
+      this.outcomes = receipt.outcomes
+    } else this.write(positions, (index) => receipt.outcomes[index])
     this.content = receipt.content ?? this.content
   }
 
   recordNotSent(positions: Positions, cause: Cause): void {
-    this.only = undefined
-    for (const position of positions) this.write(position, Receipts.notSent(this.nameOf(position), cause))
+    this.write(positions, (_, recipient) => Receipts.notSent(recipient, cause))
   }
 
   /** The recipients that the condition holds for, of those that something is known of. */
@@ -58,15 +59,20 @@ export class AttemptOutcomes<Cause extends SmtpError> {
 
   /** The table as it is now, for what an attempt comes to that nobody waits for. */
   copy(): AttemptOutcomes<SmtpError> {
-    return new AttemptOutcomes<SmtpError>(this.recipients, [...this.outcomes], this.content)
+    return new AttemptOutcomes<SmtpError>(this.recipients, this.outcomes, this.content)
   }
 
-  private write(position: number, outcome: Outcome<Cause> | undefined): void {
-    if (outcome !== undefined) this.outcomes[position] = later(this.outcomes[position], outcome)
-  }
-
-  private nameOf(position: number): string {
-    return this.recipients[position] ?? ""
+  private write(
+    positions: Positions,
+    outcomeOf: (index: number, recipient: string) => Outcome<Cause> | undefined
+  ): void {
+    const outcomes = [...this.outcomes]
+    for (const [index, position] of positions.entries()) {
+      const outcome = outcomeOf(index, this.recipients[position] ?? "")
+      if (outcome !== undefined) outcomes[position] = later(outcomes[position], outcome)
+    }
+    this.only = undefined
+    this.outcomes = outcomes
   }
 }
 

@@ -93,7 +93,7 @@ export interface PoolOwner<S, E> {
   moment: number
   readonly now: () => number
   /** Runs until its end, or that of the client. */
-  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly fork: (effect: Effect.Effect<void>) => unknown
   /** Completes once the condition holds; it is looked at after every change. */
   readonly until: (holds: () => boolean) => Effect.Effect<void>
   /** Whether a session of the pool that is given back has to be closed for another relay. */

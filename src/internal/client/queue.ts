@@ -7,6 +7,7 @@
  * has waited longest.
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -15,7 +16,7 @@ import * as Queues from "../../protocol/Queue.js"
 import type { State } from "../../SmtpClient.js"
 import { ClientUnavailable } from "../../SmtpError.js"
 import * as Elapsed from "../effect/elapsed.js"
-import type { AnyFiber } from "../effect/runtime.js"
+import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
 import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
@@ -64,18 +65,8 @@ export const make = <S, E>(
   observer: PoolObserver<S, E>
 ): Effect.Effect<SessionQueue<S, E>, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const fork = yield* makeFork()
-    const clock = yield* Effect.clock
     const work = yield* forkScope(yield* Effect.scope, "parallel")
-    return new SessionQueue(
-      relays,
-      bounds,
-      conduct,
-      observer,
-      () => Elapsed.millis(clock),
-      (effect) => fork(effect, { scope: work, immediate: false }),
-      Scope.close(work, Exit.void)
-    )
+    return new SessionQueue(relays, bounds, conduct, observer, yield* Effect.clock, yield* makeFork(), work)
   })
 
 const unavailable = (reason: ClientUnavailable["reason"]): Cause.Cause<ClientUnavailable> =>
@@ -104,11 +95,19 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     readonly limits: Bounds,
     readonly conduct: SessionConduct<S>,
     readonly observer: PoolObserver<S, E>,
-    readonly now: () => number,
-    readonly fork: (effect: Effect.Effect<void>) => AnyFiber,
-    private readonly endWork: Effect.Effect<void>
+    private readonly clock: Clock.Clock,
+    private readonly run: Fork,
+    private readonly work: Scope.CloseableScope
   ) {
     this.pools = relays.map((relay) => new RelayPool(relay, this))
+  }
+
+  now(): number {
+    return Elapsed.millis(this.clock)
+  }
+
+  fork(effect: Effect.Effect<void>): AnyFiber {
+    return this.run(effect, { scope: this.work, immediate: false })
   }
 
   /**
@@ -222,7 +221,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       for (const session of this.sessions()) session.retire("closed")
       return this.until(() => this.sessions().length === 0)
     }).pipe(
-      Effect.zipRight(this.endWork),
+      Effect.zipRight(Scope.close(this.work, Exit.void)),
       Effect.map(() => {
         this.hasEnded = true
         this.changes.wake()

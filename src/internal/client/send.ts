@@ -18,6 +18,7 @@ import { ClientUnavailable, ContentError, InvalidArgument, ServerDisconnected } 
 import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
+import { noPast } from "../content/runRecord.js"
 import { inCallersFiber } from "../effect/callersFiber.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
@@ -36,7 +37,6 @@ import type { Positions } from "./outcomes.js"
 import { AttemptOutcomes, hasUsedUp, those, verdictOn } from "./outcomes.js"
 import type { Lease } from "./pool.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
-import { comparedContent } from "./preparedSubmission.js"
 import type { SessionQueue } from "./queue.js"
 import type { ReserveRate } from "./rateLimit.js"
 import type { Relay } from "./relays.js"
@@ -127,7 +127,9 @@ export class ClientMessage<E, R> {
     private readonly context: SendContext
   ) {
     const { recipients, timeout } = submission.request
-    this.content = comparedContent(submission)
+    const { content } = submission
+    // A stream is compared with what it gave on other attempts for the same message, and for no other message.
+    this.content = content._tag === "Opening" ? { ...content, past: noPast() } : content
     this.table = new AttemptOutcomes(recipients)
     this.since = Elapsed.millis(context.clock)
     this.limitMillis = timeout === undefined ? settings.timeoutMillis : Duration.toMillis(timeout)
@@ -207,13 +209,10 @@ export class ClientMessage<E, R> {
   ): void {
     this.wait(() => {
       this.run(
-        Effect.matchCause(effect, {
-          onFailure: (cause) => {
-            if (!this.isGivenUp) this.fail(cause)
-          },
-          onSuccess: (value) => {
-            if (!this.isGivenUp) goOn(value)
-          }
+        Effect.map(Effect.exit(effect), (exit) => {
+          if (this.isGivenUp) return
+          if (Exit.isSuccess(exit)) goOn(exit.value)
+          else this.fail(exit.cause)
         })
       )
       return leave
@@ -225,26 +224,19 @@ export class ClientMessage<E, R> {
   private round(positions: Positions): void {
     const { rateLimit } = this.parts
     this.tried = none
-    if (rateLimit === undefined) this.attempt(positions, undefined)
-    else
-      this.perform(this.reserve(rateLimit, positions), (mayGo) => {
-        if (mayGo) this.attempt(positions, undefined)
-        else this.conclude()
-      })
-  }
-
-  /** Waits for the rate limit; succeeds with whether the message may go. */
-  private reserve(rateLimit: ReserveRate, positions: Positions): Effect.Effect<boolean> {
+    if (rateLimit === undefined) {
+      this.attempt(positions, undefined)
+      return
+    }
     const reservation = Effect.flatMap(
       Effect.suspend(() => rateLimit(positions.length, this.remaining())),
       (millis) => (millis === 0 ? Effect.succeed(true) : Effect.as(Effect.sleep(millis), true))
     )
-    return Effect.catchAll(this.within("rate limit", reservation, false), (error) =>
-      Effect.sync(() => {
-        this.table.recordNotSent(positions, error)
-        return false
-      })
-    )
+    const next = Effect.match(this.within("rate limit", reservation, false), {
+      onFailure: (error) => () => this.notSent(positions, error),
+      onSuccess: (mayGo) => () => (mayGo ? this.attempt(positions, undefined) : this.conclude())
+    })
+    this.perform(next, (goOn) => goOn())
   }
 
   /** A round has ended: another follows by the schedule, or the message is settled. */
@@ -368,10 +360,11 @@ export class ClientMessage<E, R> {
     const { content } = this
     const { fork, tracedBy } = this.context
     const request = this.part(positions)
-    const known = this.table.copy()
     let isHeard = false
+    // By then the message was given up: the table changes no more.
     const hear = (receipt: AnyReceipt): void => {
       isHeard = true
+      const known = this.table.copy()
       known.record(positions, receipt)
       this.report(known.receipt(interrupted))
     }
@@ -439,6 +432,10 @@ export class ClientMessage<E, R> {
     this.table.record(positions, receipt)
     const isUsedUp = hasUsedUp(receipt, lease)
     lease.release(isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(receipt, lease))
+    if (receipt.accepted.length === this.submission.request.recipients.length) {
+      this.finish()
+      return
+    }
     this.isOver ||= receipt.outcomes.some(Outcomes.isEndOfSend)
     if (this.isOver || this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
