@@ -1,10 +1,10 @@
 /** A submission that was read and copied, so that every attempt sends the same. */
 import * as Duration from "effect/Duration"
-import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { isInvalid } from "../../protocol/Invalid.js"
-import type { Content, Streamed } from "../../SmtpContent.js"
+import type { Content } from "../../SmtpContent.js"
 import type { Submission } from "../../SmtpSubmission.js"
+import { isStreamed } from "../content/model.js"
 import type { Preparation } from "../session/deliver.js"
 import { prepare } from "../session/deliver.js"
 import type { Request } from "../session/request.js"
@@ -41,6 +41,3 @@ export const make = <E, R>(submission: Submission<E, R>): PreparedSubmission<E, 
     isUsedUp: () => isUsedUp
   }
 }
-
-const isStreamed = <E, R>(content: Content<E, R>): content is Streamed<E, R> =>
-  Predicate.isObject(content) && "_tag" in content && content._tag === "Streamed"

@@ -4,17 +4,16 @@
  * It writes to no connection: the session gives it a sink.
  */
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Canonical, ContentViolation, Facts, Framing } from "../../protocol/Content.js"
 import * as Encoding from "../../protocol/Content.js"
-import type { Content, Streamed } from "../../SmtpContent.js"
-import { replayable } from "../../SmtpContent.js"
+import type { Content } from "../../SmtpContent.js"
 import type { ContentFacts } from "../../protocol/Plan.js"
-import { ContentError, InvalidArgument } from "../../SmtpError.js"
+import type { InvalidArgument } from "../../SmtpError.js"
+import { ContentError } from "../../SmtpError.js"
 import type { ContentReport } from "../../SmtpReceipt.js"
 import type { Prepared, PreparedBytes, PrepareOptions, RunOptions, Sink } from "./model.js"
-import { empty, encodingOptions, notContent, violated, isOctets } from "./model.js"
+import { empty, encodingOptions, halfSurrogate, isStreamed, notContent, valueOf, violated } from "./model.js"
 import { prepareStream } from "./stream.js"
 import type { Past } from "./runRecord.js"
 import { noPast } from "./runRecord.js"
@@ -45,18 +44,10 @@ export const prepare = <E = never, R = never>(
   options: PrepareOptions,
   past: Past = noPast()
 ): Effect.Effect<Prepared<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> => {
-  const prepared = prepareInMemory(content, options)
-  if (prepared !== undefined) {
-    return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
-  }
-  const streamed = streamedOf(content)
-  return streamed === undefined ? Effect.fail(notContent()) : prepareStream(streamed, options, past)
-}
-
-const streamedOf = <E, R>(content: Content<E, R>): Streamed<E, R> | undefined => {
-  if (typeof content === "string" || isOctets(content) || !Predicate.isObject(content)) return undefined
-  if (!("_tag" in content)) return replayable(content)
-  return content._tag === "Streamed" && Predicate.isFunction(content.claim) ? content : undefined
+  const given = valueOf(content)
+  if (given !== undefined && isStreamed(given)) return prepareStream(given, options, past)
+  const prepared = given === undefined ? notContent() : prepareBytes(given, options)
+  return prepared._tag === "Bytes" ? Effect.succeed(prepared) : Effect.fail(prepared)
 }
 
 /** `prepare` for content in memory, without an effect; `undefined` for any other. */
@@ -64,18 +55,14 @@ export const prepareInMemory = (
   content: Content<unknown, unknown>,
   options: PrepareOptions
 ): PreparedBytes | ContentError | InvalidArgument | undefined => {
-  if (typeof content === "string" || isOctets(content)) return prepareBytes(content, options)
-  if (!Predicate.isObject(content) || !("_tag" in content)) return undefined
-  if (content._tag === "Bytes")
-    return isOctets(content.octets) ? prepareBytes(content.octets, options) : notContent()
-  if (content._tag !== "Text") return undefined
-  return Predicate.isString(content.text) ? prepareBytes(content.text, options) : notContent()
+  const given = valueOf(content)
+  if (given === undefined) return notContent()
+  return isStreamed(given) ? undefined : prepareBytes(given, options)
 }
 
 // Small arrays come out of a pool that is shared, at a tenth of the cost of one of their own.
 const allocate = (length: number): Uint8Array => Buffer.allocUnsafe(length)
 
-/** The part of `prepare` for content in memory, without an effect. */
 export const prepareBytes = (
   content: Uint8Array | string,
   options: PrepareOptions
@@ -88,10 +75,7 @@ export const prepareBytes = (
   if ("_tag" in canonical) return violated(canonical)
   const { facts } = canonical
   if (facts.eightBit && typeof content === "string" && /\p{Surrogate}/u.test(content)) {
-    return new InvalidArgument({
-      field: "content",
-      reason: "holds half of a surrogate pair, which UTF-8 cannot express; give octets instead"
-    })
+    return halfSurrogate()
   }
   return { _tag: "Bytes", facts, content: canonical, options }
 }

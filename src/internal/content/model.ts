@@ -3,7 +3,10 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type { Canonical, ContentViolation, Facts, Framing, EncodingOptions } from "../../protocol/Content.js"
+import type { Content, Streamed } from "../../SmtpContent.js"
+import { replayable } from "../../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../../SmtpError.js"
 
 export interface PrepareOptions extends Pick<
@@ -84,6 +87,42 @@ export const notContent = (): InvalidArgument =>
 /** Whether it is a Uint8Array, were it that of another realm. */
 export const isOctets = (content: unknown): content is Uint8Array =>
   content instanceof Uint8Array || Object.prototype.toString.call(content) === "[object Uint8Array]"
+
+/** What content of any kind holds; `undefined` if it is none. */
+export const valueOf = <E, R>(content: Content<E, R>): Uint8Array | string | Streamed<E, R> | undefined => {
+  if (typeof content === "string" || isOctets(content)) return content
+  if (!Predicate.isObject(content)) return undefined
+  if (!("_tag" in content)) return isStream(content) ? replayable(content) : undefined
+  switch (content._tag) {
+    case "Bytes":
+      return isOctets(content.octets) ? content.octets : undefined
+    case "Text":
+      return Predicate.isString(content.text) ? content.text : undefined
+    case "Streamed":
+      return isStream(content.stream) && Predicate.isFunction(content.claim) ? content : undefined
+    default:
+      return undefined
+  }
+}
+
+// Not `StreamTypeId`: it would load effect/Stream.
+const isStream = (value: unknown): boolean => Predicate.hasProperty(value, Symbol.for("effect/Stream"))
+
+export const isStreamed = <E, R>(value: Content<E, R>): value is Streamed<E, R> =>
+  // Looking for a property in an array takes long.
+  typeof value !== "string" && !isOctets(value) && Predicate.isTagged(value, "Streamed")
+
+export const halfSurrogate = (): InvalidArgument =>
+  new InvalidArgument({
+    field: "content",
+    reason: "holds half of a surrogate pair, which UTF-8 cannot express; give bytes instead"
+  })
+
+export const usedTwice = (): ContentError =>
+  new ContentError({
+    reason: "UsedTwice",
+    detail: "it is a stream that can be run only once, and a second run was needed"
+  })
 
 /** What the types of a program that has any can hide. */
 export const notOctets = (stream = "the stream"): ContentError =>

@@ -10,7 +10,7 @@ import { ContentError } from "../../SmtpError.js"
 import * as Elapsed from "../effect/elapsed.js"
 import { forkScope } from "../effect/scope.js"
 import { makeBegin } from "./fingerprint.js"
-import { isOctets, notOctets } from "./model.js"
+import { isOctets, notOctets, usedTwice } from "./model.js"
 import type { ContentLimits, Past } from "./runRecord.js"
 import { RunRecord } from "./runRecord.js"
 
@@ -185,12 +185,7 @@ export const openPass = <E, R>(
   past: Past
 ): Effect.Effect<Pass<E, R>, ContentError, R> =>
   Effect.gen(function* () {
-    if (!content.claim()) {
-      return yield* new ContentError({
-        reason: "UsedTwice",
-        detail: "it is a stream that can be run only once, and a second run was needed"
-      })
-    }
+    if (!content.claim()) return yield* usedTwice()
     const { toPull } = yield* Effect.promise(() => import("effect/Stream"))
     const begin = content.replayable ? (past.last?.begin ?? (yield* makeBegin)) : undefined
     const scope = yield* forkScope(parent)

@@ -3,7 +3,6 @@
  * through the encoder to the sink, with no more than three blocks in memory (RFC 5321 section 4.5.2, RFC 3030).
  */
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import { makeEncoder } from "../../protocol/Content.js"
 import type { Streamed } from "../../SmtpContent.js"
@@ -11,7 +10,7 @@ import type { ContentError } from "../../SmtpError.js"
 import { InvalidArgument } from "../../SmtpError.js"
 import { BufferRing } from "./bufferRing.js"
 import type { PreparedStream, PrepareOptions } from "./model.js"
-import { encodingOptions, notContent, violated } from "./model.js"
+import { encodingOptions, violated } from "./model.js"
 import type { Pass } from "./pass.js"
 import { openPass, StallWatch } from "./pass.js"
 import type { Past } from "./runRecord.js"
@@ -36,7 +35,6 @@ export const prepareStream = <E, R>(
   past: Past
 ): Effect.Effect<PreparedStream<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> =>
   Effect.gen(function* () {
-    if (!Predicate.hasProperty(content.stream, Symbol.for("effect/Stream"))) return yield* notContent()
     if (content.size !== undefined && !(Number.isSafeInteger(content.size) && content.size >= 0)) {
       return yield* new InvalidArgument({ field: "content.size", reason: "is not a whole number of octets" })
     }

@@ -3,6 +3,7 @@
  * section 5.2, RFC 6532 section 3.7).
  */
 import { detectMimeType } from "nodemailer/lib/mime-funcs"
+import * as Encoding from "../../protocol/Content.js"
 import type { Attachment, AttachmentOptions } from "./model.js"
 
 const unknownType = "application/octet-stream"
@@ -11,24 +12,15 @@ const unknownType = "application/octet-stream"
 export const mayNotBeEncoded = (contentType: string): boolean =>
   /^message\//i.test(contentType) && !/^message\/global/i.test(contentType)
 
-const NUL = 0
-const LF = 10
-const CR = 13
-const lineLimit = 998
+const plain: Encoding.EncodingOptions = {
+  ...Encoding.defaultOptions,
+  lineEnds: "refuse",
+  longLines: "refuse",
+  require7bit: true
+}
 
 /** Whether any server accepts the bytes unencoded: 7-bit, no NUL, lines of at most 998 bytes that end in CRLF. */
-export const isPlain = (bytes: Uint8Array): boolean => {
-  let lineStart = 0
-  for (let index = 0; index < bytes.length; index++) {
-    const byte = bytes[index] ?? NUL
-    if (byte === NUL || byte > 127) return false
-    if (byte === CR && bytes[index + 1] !== LF) return false
-    if (byte !== LF) continue
-    if (bytes[index - 1] !== CR || index - 1 - lineStart > lineLimit) return false
-    lineStart = index + 1
-  }
-  return bytes.length - lineStart <= lineLimit
-}
+export const isPlain = (bytes: Uint8Array): boolean => !("_tag" in Encoding.canonicalise(bytes, plain))
 
 export const guess = ({ filename }: AttachmentOptions): string => {
   const guessed = filename === undefined ? unknownType : detectMimeType(filename)

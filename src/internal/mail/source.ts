@@ -3,38 +3,23 @@
  * header section in memory.
  */
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as Encoding from "../../protocol/Content.js"
 import type { Content, Streamed } from "../../SmtpContent.js"
-import { replayable } from "../../SmtpContent.js"
-import { ContentError, InvalidArgument } from "../../SmtpError.js"
-import { isOctets, notContent } from "../content/model.js"
-
-const encode = (text: string): Effect.Effect<Uint8Array, InvalidArgument> =>
-  /\p{Surrogate}/u.test(text)
-    ? Effect.fail(
-        new InvalidArgument({
-          field: "content",
-          reason: "holds half of a surrogate pair, which UTF-8 cannot express; give bytes instead"
-        })
-      )
-    : Effect.succeed(new TextEncoder().encode(text))
-
-const isStream = (content: object): boolean => Predicate.hasProperty(content, Stream.StreamTypeId)
+import type { InvalidArgument } from "../../SmtpError.js"
+import { ContentError } from "../../SmtpError.js"
+import { halfSurrogate, notContent, usedTwice, valueOf } from "../content/model.js"
 
 /** The bytes of content in memory, or the stream of any other. */
 export const sourceOf = <E, R>(
   content: Content<E, R>
 ): Effect.Effect<Uint8Array | Streamed<E, R>, InvalidArgument> => {
-  if (typeof content === "string") return encode(content)
-  if (isOctets(content)) return Effect.succeed(content)
-  if (!Predicate.isObject(content)) return Effect.fail(notContent())
-  if (!("_tag" in content))
-    return isStream(content) ? Effect.succeed(replayable(content)) : Effect.fail(notContent())
-  if (content._tag === "Bytes") return Effect.succeed(content.octets)
-  if (content._tag === "Text") return encode(content.text)
-  return isStream(content.stream) ? Effect.succeed(content) : Effect.fail(notContent())
+  const value = valueOf(content)
+  if (value === undefined) return Effect.fail(notContent())
+  if (typeof value !== "string") return Effect.succeed(value)
+  return /\p{Surrogate}/u.test(value)
+    ? Effect.fail(halfSurrogate())
+    : Effect.succeed(new TextEncoder().encode(value))
 }
 
 /** The stream of content that may be run only once, unless it has been run. */
@@ -43,9 +28,7 @@ export const claimed = <E, R>({
   stream
 }: Streamed<E, R>): Stream.Stream<Uint8Array, E | ContentError, R> =>
   Stream.suspend((): Stream.Stream<Uint8Array, E | ContentError, R> => {
-    if (claim()) return stream
-    const detail = "it is a stream that can be run only once, and a second run was needed"
-    return Stream.fail(new ContentError({ reason: "UsedTwice", detail }))
+    return claim() ? stream : Stream.fail(usedTwice())
   })
 
 export const headerLimit = 1_048_576

@@ -4,14 +4,13 @@
  */
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { Content, Streamed } from "../../SmtpContent.js"
 import type { Disconnection } from "../../SmtpError.js"
 import { ContentError, InvalidArgument, ServerDisconnected } from "../../SmtpError.js"
 import type { Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { Submission } from "../../SmtpSubmission.js"
+import { isStreamed, valueOf } from "../content/model.js"
 import { describeCause } from "../effect/cause.js"
 import { addressesOf } from "../session/request.js"
 
@@ -19,30 +18,21 @@ import { addressesOf } from "../session/request.js"
 export const defectsAsErrors = <E, R>(submission: Submission<E, R>): Submission<E | ContentError, R> => {
   try {
     const { content } = submission
-    // First, because looking for a property in an array takes long.
-    if (typeof content === "string" || Predicate.isUint8Array(content)) return submission
-    if (isStream(content)) return { ...submission, content: failing(content) }
-    if (!isStreamed(content)) return submission
-    return { ...submission, content: { ...content, stream: failing(content.stream) } }
+    const value = valueOf(content)
+    return value === undefined || !isStreamed(value)
+      ? submission
+      : { ...submission, content: { ...value, stream: failing(value.stream) } }
   } catch {
     // What cannot be read is refused by whoever reads it next.
     return submission
   }
 }
 
-const isStream = <E, R>(content: Content<E, R>): content is Stream.Stream<Uint8Array, E, R> =>
-  Predicate.hasProperty(content, Stream.StreamTypeId)
-
-const isStreamed = <E, R>(content: Content<E, R>): content is Streamed<E, R> =>
-  Predicate.isTagged(content, "Streamed") && Predicate.hasProperty(content, "stream")
-
 // An interruption from without runs no handler: what comes here is the stream's own.
 const failing = <E, R>(
   stream: Stream.Stream<Uint8Array, E, R>
 ): Stream.Stream<Uint8Array, E | ContentError, R> =>
-  Stream.StreamTypeId in stream
-    ? Stream.catchAllCause(stream, (cause) => Stream.fail(failureOf(cause)))
-    : stream
+  Stream.catchAllCause(stream, (cause) => Stream.fail(failureOf(cause)))
 
 const failureOf = <E>(cause: Cause.Cause<E>): E | ContentError =>
   Option.getOrElse(
