@@ -20,7 +20,7 @@ import * as Signing from "./internal/dkim/sign.js"
 import { fileSystem } from "./internal/effect/fileSystem.js"
 import { accept, attempt, isList, refusal } from "./internal/mail/refuse.js"
 import type { Algorithm, Form } from "./protocol/DkimSignature.js"
-import { defaultFields, defaultOversigned } from "./protocol/DkimSignature.js"
+import { defaultFields } from "./protocol/DkimSignature.js"
 import { invalidChoice } from "./protocol/Invalid.js"
 import * as Mailboxes from "./protocol/Mailbox.js"
 import type { Content } from "./SmtpContent.js"
@@ -66,7 +66,10 @@ export interface KeyName {
  * @category models
  */
 export interface KeyOptions extends KeyName {
-  /** PEM (PKCS #8 or PKCS #1), or the 32 bytes of an Ed25519 key in base64, as in RFC 8463. */
+  /**
+   * PEM (PKCS #8 or PKCS #1), or the 32 bytes of an Ed25519 key in base64, as in RFC 8463. Line ends of a PEM may be
+   * written out as `\n`, as environment variables hold them.
+   */
   readonly privateKey: Redacted.Redacted
   /** Decrypts the PEM. */
   readonly passphrase?: Redacted.Redacted | undefined
@@ -103,7 +106,11 @@ export interface Options {
   readonly keys: ReadonlyArray<Key>
   /** The header fields to sign, if the message has them. Default `defaultFields`. From is always signed. */
   readonly fields?: ReadonlyArray<string> | undefined
-  /** The header fields of which nobody may add one more. Default `defaultOversigned`. */
+  /**
+   * The header fields of which nobody may add one more, whether the message has them or not. Default
+   * `defaultOversigned`, of which Date, Message-ID, To and MIME-Version count only if the message has them: submission
+   * servers add them.
+   */
   readonly oversigned?: ReadonlyArray<string> | undefined
   /** Default `"relaxed/relaxed"`, which tolerates changes of white space on the way. */
   readonly canonicalization?: Canonicalization | undefined
@@ -154,7 +161,8 @@ const readKeyObject = (privateKey: string, passphrase: string | undefined): KeyO
       return createPrivateKey({ key, format: "der", type: "pkcs8" })
     }
     return createPrivateKey({
-      key: privateKey,
+      // Environment variables often hold line ends written out.
+      key: privateKey.replace(/(?:\\r)?\\n/g, "\n"),
       format: "pem",
       ...(passphrase === undefined ? {} : { passphrase })
     })
@@ -286,7 +294,7 @@ const readKeys = (keys: ReadonlyArray<Key>): ReadonlyArray<Key> => {
 const readOptions = (options: Options, lineEnds: SigningOptions["lineEnds"], now: number): SigningOptions => {
   const keys = readKeys(options.keys)
   const fields = readNames(options.fields ?? defaultFields, "fields")
-  const oversigned = readNames(options.oversigned ?? defaultOversigned, "oversigned")
+  const oversigned = options.oversigned && readNames(options.oversigned, "oversigned")
   const { bufferLimit = 33_554_432, canonicalization = "relaxed/relaxed" } = options
   accept(invalidChoice("canonicalization", canonicalization, Object.keys(forms)))
   const signedAt = Math.floor(now / 1000)
@@ -326,7 +334,12 @@ const signWith = <E, R>(
  * later run differs, the send fails with `ContentError` (`Changed`) and delivers nothing. A stream that can run only
  * once is held in memory, up to `bufferLimit`.
  *
- * Sign once and send the result: each call makes another signature with another time. Fails with `InvalidArgument` if an
+ * Sign once and send the result: each call makes another signature with another time.
+ *
+ * Some services replace Date and Message-ID (Amazon SES does): leave both out of `fields` and of `oversigned`, or let the
+ * service sign.
+ *
+ * Fails with `InvalidArgument` if an
  * option is invalid or the message has no From, and with `ContentError` if the header has more than 1 MiB.
  *
  * @example

@@ -117,6 +117,18 @@ describe("a key", () => {
     })
   )
 
+  it.effect("is read from a PEM whose line ends are written out, as an environment variable gives it", () =>
+    Effect.gen(function* () {
+      for (const lineEnd of ["\\n", "\\r\\n"]) {
+        for (const { privateKey } of [rsa, ed25519]) {
+          const written = pem(privateKey).replaceAll("\n", lineEnd)
+          const read = yield* key({ privateKey: Redacted.make(written) })
+          expect(Redacted.value(read.privateKey).equals(privateKey)).toBe(true)
+        }
+      }
+    })
+  )
+
   it.effect("that cannot sign is refused, and its text is in no error", () =>
     Effect.gen(function* () {
       const secret = "MC4CAQAwBQYDK2VwBCIEIsecretsecret"
@@ -203,6 +215,15 @@ describe("a signature", () => {
       const names = (text: string, options: Omit<Dkim.Options, "keys"> = {}) =>
         Effect.map(signed(text, options), (all) => signatures(all)[0]?.["h"]?.split(":"))
       expect(yield* names(simple)).toEqual([
+        ...["from", "from", "reply-to", "to", "to", "cc", "subject", "subject"],
+        ...["content-type", "content-transfer-encoding"]
+      ])
+      expect(yield* names(eml("From: a@example.com", "date: x", "Mime-Version: 1.0", "", ""))).toEqual([
+        ...["from", "from", "reply-to", "cc", "subject", "date", "date", "mime-version", "mime-version"],
+        ...["content-type", "content-transfer-encoding"]
+      ])
+      const all = { oversigned: Dkim.defaultOversigned }
+      expect(yield* names(simple, all)).toEqual([
         ...["from", "from", "reply-to", "to", "to", "cc", "subject", "subject", "date", "message-id"],
         ...["mime-version", "content-type", "content-transfer-encoding"]
       ])
@@ -452,6 +473,28 @@ suite("signatures to dkimpy", ["dkimpy"], () => {
         expect(await verdicts(`${added}\r\n${all}`)).toEqual([false, false])
       }
       expect(await verdicts(`Received: by somebody\r\n${all}`)).toEqual([true, true])
+    }))
+
+  it("stay good when a submission server completes the header, and break when a replay does", () =>
+    withPython(async (python) => {
+      const bare = eml("From: app@example.com", "", "Hello.", "")
+      const all = textOf(await Effect.runPromise(signed(bare)))
+      const complete = eml(
+        "Date: Tue, 01 Dec 2026 10:00:00 +0000",
+        "Message-ID: <1@example.com>",
+        "To: undisclosed-recipients:;",
+        "MIME-Version: 1.0",
+        all
+      )
+      const verdicts = (text: string) => python.verify(Buffer.from(text, "latin1"), records)
+      expect(await verdicts(complete)).toEqual([true, true])
+      for (const name of ["From", "Reply-To", "Cc", "Subject", "Content-Type", "Content-Transfer-Encoding"]) {
+        expect(await verdicts(`${name}: x\r\n${all}`), name).toEqual([false, false])
+      }
+      const dated = textOf(
+        await Effect.runPromise(signed(`Date: Tue, 01 Dec 2026 10:00:00 +0000\r\n${bare}`))
+      )
+      expect(await verdicts(`Date: Wed, 02 Dec 2026 10:00:00 +0000\r\n${dated}`)).toEqual([false, false])
     }))
 
   it.scopedLive("are good when a server has got the message", () =>

@@ -68,7 +68,9 @@ export const defaultFields: ReadonlyArray<string> = [
 ]
 
 /**
- * The header fields of which nobody may add one more, by default: those that readers see, and those of MIME.
+ * The header fields of which nobody may add one more, by default: those that readers see, and those of MIME. Date,
+ * Message-ID, To and MIME-Version count only if the message has them, since submission servers add them (RFC 6409
+ * section 8).
  */
 export const defaultOversigned: ReadonlyArray<string> = [
   "From",
@@ -83,21 +85,28 @@ export const defaultOversigned: ReadonlyArray<string> = [
   "Content-Transfer-Encoding"
 ]
 
+const addedByServers: ReadonlySet<string> = new Set(["Date", "Message-ID", "To", "MIME-Version"])
+
 const sameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 
 /**
  * The names for `h=`: each as often as the message has the field, and once more if it is oversigned, so that another
- * field of that name breaks the signature (RFC 6376 section 5.4.2).
+ * field of that name breaks the signature (RFC 6376 section 5.4.2). Without `oversigned`, the default applies.
  */
 export const signedNames = (
   fields: ReadonlyArray<SignedField>,
   names: ReadonlyArray<string>,
-  oversigned: ReadonlyArray<string>
+  oversigned: ReadonlyArray<string> | undefined
 ): ReadonlyArray<string> => {
-  const all = [...names, ...oversigned].map((name) => name.toLowerCase())
+  const guarded =
+    oversigned ??
+    defaultOversigned.filter(
+      (name) => !addedByServers.has(name) || fields.some((field) => sameName(field.name, name))
+    )
+  const all = [...names, ...guarded].map((name) => name.toLowerCase())
   return [...new Set(all)].flatMap((name) => {
     const present = fields.filter((field) => sameName(field.name, name)).length
-    const more = oversigned.some((other) => sameName(other, name)) ? 1 : 0
+    const more = guarded.some((other) => sameName(other, name)) ? 1 : 0
     return Array.from({ length: present + more }, () => name)
   })
 }

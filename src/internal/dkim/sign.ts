@@ -30,7 +30,7 @@ export interface Key {
 export interface SigningOptions {
   readonly keys: ReadonlyArray<Key>
   readonly fields: ReadonlyArray<string>
-  readonly oversigned: ReadonlyArray<string>
+  readonly oversigned: ReadonlyArray<string> | undefined
   readonly header: Form
   readonly body: Form
   /** Seconds since 1970. */
