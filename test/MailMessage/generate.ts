@@ -163,7 +163,7 @@ const messageId = FastCheck.integer({ min: 0 }).map((number) => `<${number}.x@ex
 
 const headers = FastCheck.array(
   FastCheck.record({
-    name: FastCheck.constantFrom("X-One", "X-Two", "Auto-Submitted", "Feedback-ID", "X-a!#$%&'*+-.^_`{|}~"),
+    name: FastCheck.constantFrom("X-One", "X-Two", "Comments", "Feedback-ID", "X-a!#$%&'*+-.^_`{|}~"),
     value: headerText.filter(wellFormed)
   }),
   { maxLength: 4 }

@@ -139,7 +139,11 @@ export const listFault = (text: string): string | undefined => {
 /** Reads an address list as it is written in a header field. */
 export const parseList = (text: string, field: string): ReadonlyArray<Address> => {
   refuseIf(field, displayFault(text) ?? listFault(text))
-  return readAddresses(addressparser(text).map(fromParsed), field)
+  const parsed = addressparser(text)
+  const bare = parsed.findIndex(({ address, group }) => group === undefined && address === "")
+  if (bare !== -1)
+    throw refusal(`${field}[${bare}]`, "holds a name without an address; write `Name <address>`")
+  return readAddresses(parsed.map(fromParsed), field)
 }
 
 /** The address as a header writes it: the domain as A-labels, which every program understands. */

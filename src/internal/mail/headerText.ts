@@ -3,9 +3,10 @@
  * value was checked by `read`: none holds a line end.
  */
 import { encodeWord, foldLines, quoteString } from "nodemailer/lib/mime-funcs"
-import { addrSpec, isGroup } from "./address.js"
-import type { Address, ListFields, Mailbox, MessageFields, Priority, Resent } from "./model.js"
+import { addrSpec, isGroup, parseList } from "./address.js"
+import type { Address, HeaderField, ListFields, Mailbox, MessageFields, Priority, Resent } from "./model.js"
 import { listNames } from "./model.js"
+import { refusal } from "./refuse.js"
 
 // RFC 5322 section 2.1.1, and RFC 2047 section 2 for the length of an encoded word.
 const foldLength = 76
@@ -32,10 +33,11 @@ const unbreakable = "\u0001"
 const field = (name: string, body: string): string =>
   foldLines(`${name}:${unbreakable}${body}`, foldLength).replace(unbreakable, " ")
 
+// The longest word that fits behind the name on the first line.
+const wordLimit = (name: string): number => lineLimit - name.length - 2
+
 const unstructured = (name: string, text: string): string =>
-  text === ""
-    ? `${name}:`
-    : field(name, needsEncoding(text, lineLimit - name.length - 2) ? encoded(text) : text)
+  text === "" ? `${name}:` : field(name, needsEncoding(text, wordLimit(name)) ? encoded(text) : text)
 
 // A display name shares its line with the field's name and an address.
 const phraseLimit = 200
@@ -55,9 +57,12 @@ const mailboxText = (mailbox: Mailbox): string => {
   return plainAddress.test(address) ? address : `<${address}>`
 }
 
+// RFC 2047 section 5: white space separates an encoded word from a colon.
+const groupName = (name: string): string => phrase(name).replace(/^=\?.*/, "$& ")
+
 const addressText = (address: Address): string =>
   isGroup(address)
-    ? `${phrase(address.group)}:${address.members.map((member) => ` ${mailboxText(member)}`).join(",")};`
+    ? `${groupName(address.group)}:${address.members.map((member) => ` ${mailboxText(member)}`).join(",")};`
     : mailboxText(address)
 
 const addressField = (name: string, addresses: ReadonlyArray<Address>): ReadonlyArray<string> =>
@@ -110,6 +115,73 @@ const priorityFields: Record<Priority, ReadonlyArray<string>> = {
   low: ["X-Priority: 5 (Lowest)", "Importance: Low"]
 }
 
+type Syntax = "addresses" | "phrases" | "tokens"
+
+const syntaxes: ReadonlyMap<string, Syntax> = new Map([
+  ...[
+    ...["apparently-to", "author", "delivered-to", "disposition-notification-to", "envelope-to", "errors-to"],
+    ...["mail-followup-to", "mail-reply-to", "original-from", "return-receipt-to", "x-complaints-to"],
+    ...["x-confirm-reading-to", "x-envelope-to", "x-original-to"]
+  ].map((name) => [name, "addresses"] as const),
+  ["keywords", "phrases"],
+  ...[
+    ...["accept-language", "archived-at", "authentication-results", "auto-submitted", "autocrypt"],
+    ...["bimi-selector", "deferred-delivery", "disposition-notification-options", "expires", "expiry-date"],
+    ...["latest-delivery-time", "message-context", "obsoletes", "original-message-id", "original-recipient"],
+    ...["precedence", "received", "reply-by", "require-recipient-valid-since", "sensitivity", "solicitation"],
+    ...["supersedes", "thread-index", "tls-required", "x-auto-response-suppress"]
+  ].map((name) => [name, "tokens"] as const)
+])
+
+const commentPattern = /"(?:[^"\\]|\\.)*"|\(([^()\\]*)\)/g
+
+/** Only comments may hold more than ASCII (RFC 2047 section 5). */
+const tokens = (text: string, place: string): string => {
+  const ascii = text.replace(commentPattern, (found: string, comment: string | undefined) =>
+    comment === undefined || /^[\t -~]*$/.test(comment) ? found : `(${encoded(comment)})`
+  )
+  if (/[^\t -~]/.test(ascii))
+    throw refusal(place, "holds characters beyond ASCII, which this field cannot hold")
+  return ascii
+}
+
+const phrases = (text: string): string =>
+  (text.match(/(?:"(?:[^"\\]|\\.)*"|[^",])+/g) ?? [])
+    .map((item) =>
+      phrase(
+        item
+          .trim()
+          .replace(/^"(.*)"$/, "$1")
+          .replace(/\\(.)/g, "$1")
+      )
+    )
+    .join(", ")
+
+const addressList = (text: string, place: string): string => {
+  const addresses = parseList(text, place)
+  if (addresses.length === 0) throw refusal(place, "names no address")
+  return addresses.map(addressText).join(", ")
+}
+
+/**
+ * A field of a program's own, encoded by its syntax; one that is not known is unstructured. Throws if the value does not
+ * follow the syntax.
+ */
+export const ownField = ({ name, value }: HeaderField, place: string): string => {
+  const syntax = syntaxes.get(name.toLowerCase())
+  if (syntax === undefined) return unstructured(name, value)
+  const body =
+    syntax === "addresses"
+      ? addressList(value, place)
+      : syntax === "phrases"
+        ? phrases(value)
+        : tokens(value, place)
+  if (longestWord(body) > wordLimit(name)) {
+    throw refusal(place, `has a word that no line of ${lineLimit} characters can hold`)
+  }
+  return field(name, body)
+}
+
 /**
  * The fields in the order of RFC 5322 section 3.6, each with its line end. Bcc is left out. The composer writes Date,
  * Message-ID and the fields of MIME.
@@ -127,7 +199,7 @@ export const headerText = (message: MessageFields): string =>
     ...(message.subject === undefined ? [] : [unstructured("Subject", message.subject)]),
     ...listFields(message.list),
     ...priorityFields[message.priority ?? "normal"],
-    ...message.headers.map(({ name, value }) => unstructured(name, value))
+    ...message.headers.map((header) => ownField(header, header.name))
   ]
     .map((line) => `${line}\r\n`)
     .join("")

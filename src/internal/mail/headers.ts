@@ -4,6 +4,7 @@
 import type { HeaderField, HeadersInput, ListFields, ListFieldsInput } from "./model.js"
 import { listNames } from "./model.js"
 import { isMissing, isObject, readEach, refusal, refuseIf, several } from "./refuse.js"
+import { ownField } from "./headerText.js"
 import { headerFault } from "./text.js"
 
 const structure = "the structure of the message"
@@ -47,6 +48,7 @@ const readHeader = ({ name, value }: HeaderField): HeaderField => {
   const writer = writerOf(name)
   if (writer !== undefined) throw refusal(field, `is written by ${writer}`)
   refuseIf(field, isMissing(value) ? "has no value" : headerFault(value))
+  ownField({ name, value }, field)
   return { name, value }
 }
 

@@ -210,7 +210,11 @@ export interface Input extends CorrespondentsInput {
   readonly attachments?: ReadonlyArray<AttachmentInput> | undefined
   readonly list?: ListFieldsInput | undefined
   readonly priority?: Priority | undefined
-  /** Fields that no option covers. A field that has an option of its own is refused. */
+  /**
+   * Fields that no option covers. A field that has an option of its own is refused. Fields of addresses, such as
+   * Disposition-Notification-To, and other structured fields are encoded by their syntax; those that are not known as
+   * unstructured text.
+   */
   readonly headers?: HeadersInput | undefined
   readonly resent?: ResentInput | undefined
   /** Separates the parts: 1 to 40 letters, digits, `.`, `_` and `-`. Default a new one. */
