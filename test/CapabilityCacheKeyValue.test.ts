@@ -17,9 +17,9 @@ import { announcementKey, endpointKey } from "../src/internal/cache/capabilityTa
 import * as SmtpSession from "../src/SmtpSession.js"
 import type { Endpoint } from "../src/SmtpSocket.js"
 import * as SmtpTest from "../src/SmtpTest.js"
-import { ask, ehlo, goodbye, greeting } from "./SmtpSession/dialogue.js"
-import * as Dialogue from "./SmtpSession/dialogue.js"
+import * as OneSession from "./SmtpSession/oneSession.js"
 import { collectLogs } from "./support/logs.js"
+import { ask, ehlo, goodbye, greeting } from "./SmtpSession/oneSession.js"
 
 const endpoint: Endpoint = { _tag: "Tcp", host: "mail.example.com", port: 587 }
 const key: Key = { endpoint, dialect: "smtp", security: "tls" }
@@ -549,7 +549,9 @@ describe("sessions over one store", () => {
         const { store } = openStore()
         yield* session(store, secured, () => Effect.void)
         const stripped = SmtpTest.script(greeting, ehlo("8BITMIME"), goodbye)
-        const { received, result } = yield* session(store, stripped, (smtp) => smtp.send(Dialogue.submission))
+        const { received, result } = yield* session(store, stripped, (smtp) =>
+          smtp.send(OneSession.submission)
+        )
         expect(result).toMatchObject({ left: { _tag: "TlsError", reason: "OfferVanished" } })
         expect(received).toBe("EHLO client.test\r\nQUIT\r\n")
       })
@@ -641,10 +643,10 @@ describe("sessions over one store", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content(Dialogue.message, "250 ok"),
+        OneSession.content(OneSession.message, "250 ok"),
         goodbye
       )
-      const { result } = yield* session(store, script, (smtp) => smtp.send(Dialogue.submission))
+      const { result } = yield* session(store, script, (smtp) => smtp.send(OneSession.submission))
       expect(result._tag).toBe("Right")
     })
   )

@@ -15,6 +15,9 @@ import type { Receipt } from "../src/SmtpReceipt.js"
 import * as SmtpSession from "../src/SmtpSession.js"
 import type { Submission } from "../src/SmtpSubmission.js"
 import * as SmtpTest from "../src/SmtpTest.js"
+import type { Interrupted, Unit } from "./support/stepping.js"
+import { counting } from "./support/dials.js"
+import { atEveryStep } from "./support/stepping.js"
 import {
   ask,
   goodbye,
@@ -24,10 +27,7 @@ import {
   outcomes,
   silentEnd,
   withSession
-} from "./SmtpSession/dialogue.js"
-import type { Interrupted, Unit } from "./support/stepping.js"
-import { counting } from "./support/dials.js"
-import { atEveryStep } from "./support/stepping.js"
+} from "./SmtpSession/oneSession.js"
 
 const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
 

@@ -10,7 +10,8 @@ import type { Limit, Request, Service } from "../src/SmtpRateLimit.js"
 import { SmtpRateLimit } from "../src/SmtpRateLimit.js"
 import * as SmtpRateLimitStore from "../src/SmtpRateLimitStore.js"
 import * as SmtpTest from "../src/SmtpTest.js"
-import { clientOf, submission } from "./SmtpClient/clients.js"
+import { makeClient } from "./SmtpClient/client.js"
+import { submission } from "./SmtpSession/oneSession.js"
 
 type Store = RateLimiter.RateLimiterStore["Type"]
 
@@ -53,7 +54,7 @@ describe("SmtpRateLimitStore", () => {
       const server = yield* SmtpTest.server()
       const client = Effect.gen(function* () {
         const limits = yield* started(store, { messages: perMinute(2) })
-        return yield* clientOf({ "mx.test": server }).pipe(Effect.provideService(SmtpRateLimit, limits))
+        return yield* makeClient({ "mx.test": server }).pipe(Effect.provideService(SmtpRateLimit, limits))
       })
       const clients = [yield* client, yield* client]
       const sending = yield* Effect.forEach([...clients, ...clients], ({ send }) =>
@@ -184,7 +185,7 @@ describe("SmtpRateLimitStore", () => {
         tokenBucket: (options) => (failures-- > 0 ? failed : store.tokenBucket(options))
       }
       const limits = yield* started(flaky, { messages: perMinute(1) })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" }).pipe(
         Effect.provideService(SmtpRateLimit, limits)
       )
       const first = yield* Effect.fork(client.deliver(submission))
@@ -206,7 +207,7 @@ describe("SmtpRateLimitStore", () => {
         broken(() => failed, yield* openStore),
         { recipients: perMinute(1) }
       )
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" }).pipe(
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" }).pipe(
         Effect.provideService(SmtpRateLimit, limits)
       )
       const sending = yield* Effect.fork(Effect.flip(client.send(submission)))

@@ -7,9 +7,9 @@ import * as SmtpAuth from "../src/SmtpAuth.js"
 import type * as SmtpSession from "../src/SmtpSession.js"
 import * as SmtpTest from "../src/SmtpTest.js"
 import * as SmtpTranscript from "../src/SmtpTranscript.js"
-import * as Dialogue from "./SmtpSession/dialogue.js"
-import { ask, goodbye, opened, withSession } from "./SmtpSession/dialogue.js"
+import * as OneSession from "./SmtpSession/oneSession.js"
 import { collectLogs } from "./support/logs.js"
+import { ask, goodbye, opened, withSession } from "./SmtpSession/oneSession.js"
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
@@ -136,12 +136,12 @@ describe("what is shown of a message", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content("Subject: private\r\n\r\nprivate\r\n", "250 ok"),
+        OneSession.content("Subject: private\r\n\r\nprivate\r\n", "250 ok"),
         goodbye
       )
       yield* withSession(
         script,
-        (smtp) => smtp.send({ ...Dialogue.submission, content: "Subject: private\r\n\r\nprivate\r\n" }),
+        (smtp) => smtp.send({ ...OneSession.submission, content: "Subject: private\r\n\r\nprivate\r\n" }),
         { transcript: listener }
       )
       const transcript = entries().map(SmtpTranscript.format)

@@ -16,6 +16,8 @@ import type { Phase } from "../src/SmtpError.js"
 import type { Receipt } from "../src/SmtpReceipt.js"
 import * as SmtpSession from "../src/SmtpSession.js"
 import * as SmtpTest from "../src/SmtpTest.js"
+import * as TimeOfDay from "./support/timeOfDay.js"
+import { breakable } from "./support/brokenWrites.js"
 import {
   ask,
   goodbye,
@@ -27,9 +29,7 @@ import {
   submission,
   withConnection,
   withSession
-} from "./SmtpSession/dialogue.js"
-import * as TimeOfDay from "./support/timeOfDay.js"
-import { breakable } from "./support/brokenWrites.js"
+} from "./SmtpSession/oneSession.js"
 
 const { expect: client, expectContent, reply, script, silence } = SmtpTest
 

@@ -23,7 +23,7 @@ import {
   submission,
   withConnection,
   withSession
-} from "./SmtpSession/dialogue.js"
+} from "./SmtpSession/oneSession.js"
 
 const { expect: client, expectContent, expectEnd, expectGroup, reply, script } = SmtpTest
 

@@ -14,7 +14,8 @@ import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { untyped } from "../support/untyped.js"
-import { network, submission } from "./clients.js"
+import { submission } from "../SmtpSession/oneSession.js"
+import { network } from "./client.js"
 
 type Variables = Readonly<Record<string, string>>
 

@@ -14,10 +14,10 @@ import { SmtpRateLimit } from "../../src/SmtpRateLimit.js"
 import type { Service as RateLimit } from "../../src/SmtpRateLimit.js"
 import type { Service as SocketService } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { outcomes } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
 import { untyped } from "../support/untyped.js"
-import { clientOf, joinInTime, submission } from "./clients.js"
+import { outcomes, submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient } from "./client.js"
 
 const settle = TestClock.adjust(0)
 
@@ -57,7 +57,7 @@ const free = Effect.succeed(Duration.zero)
 
 const withLimit = (reserve: RateLimit["reserve"], own: SmtpClient.Options) =>
   Effect.flatMap(busy, (server) =>
-    Effect.provideService(clientOf({ "mx.test": server }, own), SmtpRateLimit, { reserve })
+    Effect.provideService(makeClient({ "mx.test": server }, own), SmtpRateLimit, { reserve })
   )
 
 const recurs: SmtpClient.Options = { retry: { schedule: Schedule.recurs(2) } }
@@ -72,7 +72,7 @@ describe("a defect of a part of the program, once a server has said something", 
     Effect.gen(function* () {
       const { entries, layer } = yield* collectLogs
       const server = yield* busy
-      const client = yield* clientOf({ "mx.test": server }, { retry: { schedule } })
+      const client = yield* makeClient({ "mx.test": server }, { retry: { schedule } })
       expect(outcomes(yield* Effect.provide(client.deliver(both), layer))).toEqual(firstOnly)
       expect((yield* entries).filter(({ level }) => level === "ERROR")).toEqual([
         {
@@ -115,14 +115,14 @@ describe("a defect of a part of the program, once a server has said something", 
       const socket: SocketService = {
         dial: (...how) => (dials++ === 0 ? server.socket.dial(...how) : later())
       }
-      const client = yield* clientOf({ "mx.test": { socket } }, { ...recurs, maxMessages: 1 })
+      const client = yield* makeClient({ "mx.test": { socket } }, { ...recurs, maxMessages: 1 })
       const receipt = yield* joinInTime(yield* Effect.fork(client.deliver(both)), "1 second")
       expect(outcomes(receipt)).toEqual(firstOnly)
       expect(dials).toBeGreaterThan(1)
       // Another relay does what this one cannot.
       const servers = { "mx.test": { socket }, "other.test": yield* SmtpTest.server() }
       const relays = [{ host: "mx.test" }, { host: "other.test", priority: 1 }]
-      const spared = yield* clientOf(servers, { host: undefined, relays })
+      const spared = yield* makeClient(servers, { host: undefined, relays })
       expect(outcomes(yield* spared.deliver(submission))).toEqual(["b@y.test Accepted 250"])
     })
   )
@@ -133,7 +133,7 @@ describe("a defect of a part of the program, once a server has said something", 
       const server = yield* SmtpTest.server({
         accept: ({ address }) => (address === "b@y.test" && refusals++ === 0 ? "450 4.2.1 later" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server }, recurs)
+      const client = yield* makeClient({ "mx.test": server }, recurs)
       const run = once<Stream.Stream<Uint8Array>>(
         () => Stream.make(octets(submission.content)),
         () => Stream.die("a bug")
@@ -147,7 +147,7 @@ describe("a defect of a part of the program, once a server has said something", 
   it.scoped("leaves the recipients of another transaction without the content that it breaks", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["LIMITS RCPTMAX=1"] })
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const run = once<Stream.Stream<Uint8Array>>(
         () => Stream.make(octets(submission.content)),
         () => Stream.die("a bug")
@@ -186,10 +186,10 @@ describe("retry options that are none", () => {
   it.scoped.each(wrong)("are refused by the name of the field: %s of %j", ([field, retry]) =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const own = yield* Effect.flip(client.send(submission, { retry: untyped(retry) }))
       expect(own).toMatchObject({ _tag: "InvalidArgument", field })
-      expect(yield* Effect.flip(clientOf({ "mx.test": server }, { retry: untyped(retry) }))).toMatchObject({
+      expect(yield* Effect.flip(makeClient({ "mx.test": server }, { retry: untyped(retry) }))).toMatchObject({
         _tag: "InvalidArgument",
         field
       })
@@ -208,7 +208,7 @@ describe("the limit of a send, and the end of its client", () => {
     [
       "the schedule",
       Effect.flatMap(busy, (server) =>
-        clientOf(
+        makeClient(
           { "mx.test": server },
           { retry: { schedule: Schedule.mapEffect(Schedule.recurs(3), () => Effect.never) } }
         )

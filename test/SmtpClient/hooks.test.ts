@@ -4,9 +4,9 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, opened } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
-import { clientOf, network, submission } from "./clients.js"
+import { ask, goodbye, opened, submission } from "../SmtpSession/oneSession.js"
+import { makeClient, network } from "./client.js"
 
 const settle = TestClock.adjust(0)
 
@@ -43,7 +43,7 @@ describe("the hook of a message", () => {
           }),
           "3 seconds"
         )
-      const client = yield* clientOf(never)
+      const client = yield* makeClient(never)
       const sending = yield* Effect.fork(client.deliver({ ...submission, onOutcome }))
       yield* settle
       yield* Fiber.interrupt(sending)
@@ -58,7 +58,7 @@ describe("the hook of a message", () => {
 
   it.scoped("is awaited no longer than the client may take to close", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf(never, { shutdownTimeout: "10 seconds" })
+      const client = yield* makeClient(never, { shutdownTimeout: "10 seconds" })
       const sending = yield* Effect.fork(client.deliver({ ...submission, onOutcome: () => Effect.never }))
       yield* settle
       yield* Fiber.interrupt(sending)
@@ -74,7 +74,7 @@ describe("the hook of a message", () => {
     Effect.gen(function* () {
       const { entries, layer } = yield* collectLogs
       const server = yield* SmtpTest.server({ capabilities: ["DSN"], accept: () => "450 4.2.0 later" })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const sending = client.deliver({ ...named, onOutcome })
       const fiber = yield* Effect.fork(Effect.provide(sending, layer))
       yield* TestClock.adjust("10 seconds")

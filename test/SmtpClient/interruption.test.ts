@@ -8,10 +8,10 @@ import type * as SmtpClient from "../../src/SmtpClient.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import type { Interrupted } from "../support/stepping.js"
 import { atEveryStep } from "../support/stepping.js"
-import { clientOf, joinInTime, submission, switchable } from "./clients.js"
+import { ask, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient, switchable } from "./client.js"
 
 const settle = TestClock.adjust(0)
 
@@ -40,7 +40,7 @@ const interruptedSend = (
     const told: Array<Receipt> = []
     const run = yield* Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["PIPELINING"] })
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
       const send = (subject: string, more: Partial<Submission> = {}) =>
         client.deliver({ ...submission, content: message(subject), ...more })
       if (before === "a session is idle") yield* send("before")
@@ -156,10 +156,10 @@ describe("a send that is interrupted", () => {
       const { onOutcome, told } = hook()
       const { socket, state } = switchable(yield* SmtpTest.server())
       state.isDown = true
-      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly" })
       yield* interruptWhen(client, { onOutcome }, TestClock.adjust(100))
       expect(told).toEqual([["b@y.test NotSent ConnectError"]])
-      const never = yield* clientOf({ "mx.test": { socket: { dial: () => Effect.never } } })
+      const never = yield* makeClient({ "mx.test": { socket: { dial: () => Effect.never } } })
       yield* interruptWhen(never, { onOutcome }, settle)
       expect(told.slice(1)).toEqual([["b@y.test NotSent ServerDisconnected idle"]])
     })
@@ -183,7 +183,7 @@ describe("a send that is interrupted", () => {
           goodbye
         )
       ])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       yield* interruptWhen(client, { onOutcome }, complete.await)
       expect(told).toEqual([])
       expect(yield* client.state).toMatchObject({ open: 1, idle: 0 })
@@ -201,7 +201,7 @@ describe("a send that is interrupted", () => {
       const server = yield* SmtpTest.server({
         accept: ({ address }) => (address === "b@y.test" ? "450 4.2.0 later" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       yield* interruptWhen(
         client,
         { to: ["b@y.test", "c@y.test"], onOutcome },
@@ -233,7 +233,7 @@ describe("a send that is interrupted", () => {
           goodbye
         )
       ])
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted", idleTimeout: "1 hour" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted", idleTimeout: "1 hour" })
       const wait = Effect.zipRight(TestClock.adjust("1 minute"), again.await)
       yield* interruptWhen(client, { to: ["b@y.test", "c@y.test"], onOutcome }, wait)
       yield* TestClock.adjust("1 second")
@@ -262,7 +262,7 @@ describe("a send that is interrupted", () => {
             goodbye
           )
         ])
-        const client = yield* clientOf({ "mx.test": server }, { pipelining: "overlap", maxSessions: 1 })
+        const client = yield* makeClient({ "mx.test": server }, { pipelining: "overlap", maxSessions: 1 })
         const neighbour = yield* Effect.fork(client.deliver(submission))
         yield* isThere.await
         const gone = yield* Effect.fork(client.deliver(submission))

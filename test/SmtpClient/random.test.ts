@@ -7,7 +7,7 @@ import * as TestClock from "effect/TestClock"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import type { Service as SocketService } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { clientOf, switchable } from "./clients.js"
+import { makeClient, switchable } from "./client.js"
 
 /**
  * What happens once, at the next occasion: the server hangs up, and its last words are lost; it falls silent; it says
@@ -151,7 +151,7 @@ describe("a client under random schedules of sends, interruptions and faults", (
         }
       })
       const relays = [switchable(server), switchable(server)] as const
-      const client = yield* clientOf(
+      const client = yield* makeClient(
         {
           main: { socket: disturbed(relays[0].socket, counts, strike) },
           spare: { socket: disturbed(relays[1].socket, counts, strike) }

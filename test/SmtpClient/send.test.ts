@@ -15,11 +15,11 @@ import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import type * as SmtpSubmission from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import { collectLogs } from "../support/logs.js"
 import * as TimeOfDay from "../support/timeOfDay.js"
 import { untyped } from "../support/untyped.js"
-import { clientOf, joinInTime, submission, switchable, texts } from "./clients.js"
+import { ask, content, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient, switchable, texts } from "./client.js"
 
 const { expect: line, reply, script } = SmtpTest
 
@@ -31,7 +31,7 @@ describe("a client", () => {
   it.scoped("sends over sessions that it keeps, and says QUIT when it is closed", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       for (let count = 0; count < 3; count++) yield* client.send(submission)
       expect((yield* server.messages).map(({ connection }) => connection)).toEqual([1, 1, 1])
       expect(yield* client.state).toMatchObject({ open: 1, idle: 1, waiting: 0, isClosed: false })
@@ -44,7 +44,7 @@ describe("a client", () => {
   it.scoped("refuses at once what is no submission, whoever sends it", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const sends = [
         client.send,
         client.deliver,
@@ -68,7 +68,7 @@ describe("a client", () => {
   it.scoped("refuses what are no options of a send", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       for (const send of [client.send, client.deliver]) {
         expect(yield* Effect.flip(send(submission, untyped(null)))).toMatchObject({
           _tag: "InvalidArgument",
@@ -81,7 +81,7 @@ describe("a client", () => {
 
   it.scoped("refuses a bad submission at once, even with nobody to send it to", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf({})
+      const client = yield* makeClient({})
       expect(yield* Effect.flip(client.send({ ...submission, to: "b\r\n@y.test" }))).toMatchObject({
         _tag: "InvalidArgument",
         field: "to[0]"
@@ -91,7 +91,7 @@ describe("a client", () => {
 
   it.scoped("accounts for everybody when there is no relay", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf({})
+      const client = yield* makeClient({})
       const receipt = yield* client.deliver({ ...submission, to: ["b@y.test", "c@y.test"] })
       expect(outcomes(receipt)).toEqual(["b@y.test NotSent ConnectError", "c@y.test NotSent ConnectError"])
       // A relay that has just failed is left alone for a moment.
@@ -107,7 +107,7 @@ describe("a client", () => {
   it.scoped("copies what it is given when it is given", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const message = octets(submission.content)
       const to = ["b@y.test"]
       const send = client.send({ ...submission, to, content: message })
@@ -122,7 +122,7 @@ describe("a client", () => {
   it.scoped("copies the parameters that it is given, to the innermost", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["DSN", "RRVS", "DELIVERBY", "FUTURERELEASE"] })
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const notify: Array<"SUCCESS" | "FAILURE"> = ["FAILURE"]
       const originalRecipient = { type: "rfc822", address: "o@y.test" }
       const since = new Date("2020-01-01T00:00:00Z")
@@ -159,7 +159,7 @@ describe("a client", () => {
     Effect.gen(function* () {
       const once = script(opened(), ask("NOOP", "250 ok"), line("NOOP"), SmtpTest.close)
       const server = yield* SmtpTest.scripted([once, script(opened(), ask("NOOP", "250 ok"), goodbye)])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       yield* client.check
       yield* client.check
       yield* client.close
@@ -183,7 +183,7 @@ describe("a client", () => {
         SmtpTest.close
       )
       const server = yield* SmtpTest.scripted([dying, script(opened(), message, goodbye)])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       yield* client.send(submission)
       expect((yield* client.send(submission)).accepted.length).toBe(1)
       yield* client.close
@@ -202,7 +202,7 @@ describe("a client", () => {
         SmtpTest.close
       )
       const server = yield* SmtpTest.scripted([first, dying])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 550 mail"])
       expect(outcomes(yield* client.deliver(submission))).toEqual([
         "b@y.test NotSent ServerDisconnected mail"
@@ -214,7 +214,7 @@ describe("a client", () => {
   it.scoped("goes on with another session when one may carry no more transactions (RFC 9422 MAILMAX)", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["PIPELINING", "LIMITS MAILMAX=2 RCPTMAX=1"] })
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const to = ["b@y.test", "c@y.test", "d@y.test", "e@y.test", "f@y.test"]
       const receipt = yield* client.send({ ...submission, to })
       expect(receipt.accepted.map(({ recipient }) => recipient)).toEqual(to)
@@ -239,7 +239,7 @@ describe("a client", () => {
         session(ask("RCPT TO:<b@y.test>", "250 ok"), ask("RCPT TO:<c@y.test>", "452 4.5.3 too many")),
         session(ask("RCPT TO:<c@y.test>", "250 ok"))
       ])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const receipt = yield* client.deliver({ ...submission, to: ["b@y.test", "c@y.test"] })
       expect(outcomes(receipt)).toEqual(["b@y.test Accepted 250", "c@y.test Accepted 250"])
       yield* client.close
@@ -250,7 +250,7 @@ describe("a client", () => {
   it.scoped("opens another session in time where the server limits them", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ capabilities: ["LIMITS MAILMAX=2"] })
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       yield* Effect.replicateEffect(client.send(submission), 5)
       expect((yield* server.messages).map(({ connection }) => connection)).toEqual([1, 1, 2, 2, 3])
     })
@@ -273,7 +273,7 @@ describe("relays", () => {
     Effect.gen(function* () {
       const { main, spare } = yield* both()
       const { socket, state } = switchable(main)
-      const client = yield* clientOf({ main: { socket }, spare }, relays)
+      const client = yield* makeClient({ main: { socket }, spare }, relays)
       state.isDown = true
       yield* client.send(submission)
       expect((yield* spare.messages).length).toBe(1)
@@ -292,7 +292,7 @@ describe("relays", () => {
   it.scoped("are tried in turn when one refuses to authenticate", () =>
     Effect.gen(function* () {
       const { servers, spare } = yield* both({ main: { capabilities: [] } })
-      const client = yield* clientOf(servers, {
+      const client = yield* makeClient(servers, {
         ...relays,
         relays: [
           { host: "main", tls: "starttls" },
@@ -307,7 +307,7 @@ describe("relays", () => {
   it.scoped("are tried in turn when one goes away before the content", () =>
     Effect.gen(function* () {
       const { servers, spare } = yield* both({ main: { accept: () => "421 4.3.2 going down" } })
-      const client = yield* clientOf(servers, relays)
+      const client = yield* makeClient(servers, relays)
       const receipt = yield* client.send(submission)
       expect([receipt.accepted.length, (yield* spare.messages).length]).toEqual([1, 1])
     })
@@ -316,7 +316,7 @@ describe("relays", () => {
   it.scoped("are not tried when one has refused: a refusal is an answer", () =>
     Effect.gen(function* () {
       const { servers, spare } = yield* both({ main: { accept: () => "450 4.2.1 busy" } })
-      const client = yield* clientOf(servers, relays)
+      const client = yield* makeClient(servers, relays)
       expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 450 rcpt"])
       expect(yield* spare.messages).toEqual([])
     })
@@ -335,7 +335,7 @@ describe("relays", () => {
         )
       )
       const spare = yield* SmtpTest.server()
-      const client = yield* clientOf({ main, spare }, { ...relays, retry: "briefly" })
+      const client = yield* makeClient({ main, spare }, { ...relays, retry: "briefly" })
       const logs = yield* collectLogs
       const receipt = yield* Effect.provide(client.deliver({ ...submission, parameters: {} }), logs.layer)
       expect(outcomes(receipt)).toEqual(["b@y.test Unknown ServerDisconnected final"])
@@ -352,7 +352,7 @@ describe("relays", () => {
         return username === "second"
       }
       const { servers } = yield* both({ main: { authenticate }, spare: { authenticate } })
-      const client = yield* clientOf(servers, {
+      const client = yield* makeClient(servers, {
         ...relays,
         tls: "starttls",
         auth: SmtpAuth.password({ username: "first", password: Redacted.make("secret") }),
@@ -387,7 +387,7 @@ describe("trying again", () => {
   it.scoped("is for those only who were refused for now, and gives one receipt", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(2))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const to = ["a@y.test", "b@y.test", "c@y.test"]
       const fiber = yield* Effect.fork(client.send({ ...submission, to }))
       yield* TestClock.adjust("1 minute")
@@ -402,7 +402,7 @@ describe("trying again", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(100))
       const schedule = Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(2))
-      const client = yield* clientOf({ "mx.test": server }, { retry: { schedule } })
+      const client = yield* makeClient({ "mx.test": server }, { retry: { schedule } })
       const fiber = yield* Effect.fork(client.deliver(submission))
       yield* TestClock.adjust("2 seconds")
       expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Refused 450 rcpt"])
@@ -414,7 +414,7 @@ describe("trying again", () => {
   it.scoped("does not come to an end that comes too late", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(1))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       // No time passes: a pause of a minute is over the limit of half of one.
       const receipt = yield* client.deliver({ ...submission, timeout: "30 seconds" })
       expect(outcomes(receipt)).toEqual(["b@y.test Refused 450 rcpt"])
@@ -431,7 +431,7 @@ describe("trying again", () => {
           return seen.length < 2
         })
       )
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const fiber = yield* Effect.fork(client.deliver(submission, { retry: { schedule } }))
       yield* TestClock.adjust("5 seconds")
       expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Refused 450 rcpt"])
@@ -443,7 +443,7 @@ describe("trying again", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
       const { socket, state } = switchable(server)
-      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly" })
       state.isDown = true
       const fiber = yield* Effect.fork(client.send(submission))
       yield* TestClock.adjust("5 seconds")
@@ -457,7 +457,7 @@ describe("trying again", () => {
   it.scoped("never follows a permanent refusal", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ accept: () => "550 5.1.1 no such user" })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 550 rcpt"])
     })
   )
@@ -477,7 +477,7 @@ describe("trying again", () => {
         mechanisms: ["PLAIN"]
       })
       const own = { retry: "briefly", tls: "starttls", auth } as const
-      const client = yield* clientOf({ "mx.test": server }, own)
+      const client = yield* makeClient({ "mx.test": server }, own)
       const error = yield* Effect.flip(client.send(submission))
       expect(error).toMatchObject({ _tag: "AuthenticationError", reason: "Rejected" })
       yield* Effect.flip(client.send(submission))
@@ -505,7 +505,7 @@ describe("trying again", () => {
   it.scoped("follows an unknown outcome only when the program says that it may duplicate", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([losing, losing, taking])
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       expect(outcomes(yield* client.deliver(submission, { retry: "briefly" }))).toEqual([
         "b@y.test Unknown ServerDisconnected final"
       ])
@@ -521,7 +521,7 @@ describe("trying again", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([losing])
       const { socket, state } = switchable(server)
-      const client = yield* clientOf({ "mx.test": { socket } })
+      const client = yield* makeClient({ "mx.test": { socket } })
       const schedule = Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(1))
       const fiber = yield* Effect.fork(
         client.deliver(submission, { retry: { schedule, mayDuplicate: true } })
@@ -537,7 +537,7 @@ describe("trying again", () => {
   it.scoped('is for everybody or nobody under recipients: "all"', () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(1))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const to = ["a@y.test", "b@y.test"]
       const fiber = yield* Effect.fork(client.send({ ...submission, to, recipients: "all" }))
       yield* TestClock.adjust("1 minute")
@@ -549,7 +549,7 @@ describe("trying again", () => {
   it.scoped("runs a stream again", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(1))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const stream = Stream.fromChunk(Chunk.make(octets("Subject: hi\r\n"), octets("\r\nhello\r\n")))
       const fiber = yield* Effect.fork(client.send({ ...submission, content: stream }))
       yield* joinInTime(fiber, "1 minute")
@@ -561,7 +561,7 @@ describe("trying again", () => {
     Effect.gen(function* () {
       const dropping = script(opened(), line(/^MAIL/), SmtpTest.close)
       const server = yield* SmtpTest.scripted([dropping])
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" })
       const once = SmtpContent.once(Stream.make(octets(submission.content)))
       const receipt = yield* client.deliver({ ...submission, content: once })
       expect(receipt.notSent).toMatchObject([{ cause: { _tag: "ContentError", reason: "UsedTwice" } }])
@@ -571,7 +571,7 @@ describe("trying again", () => {
   it.scoped("leaves a server's refusal of such content as it is", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(1))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" })
       const once = SmtpContent.once(Stream.make(octets(submission.content)))
       const receipt = yield* client.deliver({ ...submission, to: ["a@y.test", "b@y.test"], content: once })
       expect(outcomes(receipt)).toEqual(["a@y.test Accepted 250", "b@y.test Refused 450 rcpt"])
@@ -581,7 +581,7 @@ describe("trying again", () => {
   it.scoped("gives the content's own failure to its giver the first time, and to the receipt later", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server(greylisting(1))
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const broken = Stream.fail("broken" as const)
       expect(yield* Effect.flip(client.send({ ...submission, content: broken }))).toBe("broken")
       let runs = 0
@@ -608,7 +608,7 @@ describe("trying again", () => {
       ]
       for (const other of others) {
         const server = yield* SmtpTest.server(greylisting(1))
-        const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+        const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
         let runs = 0
         const changing = Stream.suspend(() => Stream.make(octets(runs++ === 0 ? submission.content : other)))
         const fiber = yield* Effect.fork(
@@ -635,7 +635,7 @@ describe("trying again", () => {
       )
       const first = yield* SmtpTest.scripted([losing])
       const second = yield* SmtpTest.server()
-      const client = yield* clientOf(
+      const client = yield* makeClient(
         { "one.test": first, "two.test": second },
         {
           host: undefined,
@@ -661,7 +661,7 @@ describe("trying again", () => {
   it.scoped("may give another message where the program delivers anew", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       let runs = 0
       const counting = Stream.suspend(() => Stream.make(octets(`Subject: ${++runs}\r\n\r\n`)))
       const delivery = client.deliver({ ...submission, content: counting })
@@ -676,7 +676,7 @@ describe("the limit of a whole send", () => {
   it.scoped("covers the wait for a session: nothing was sent", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([script(opened(), line(/^MAIL/), SmtpTest.silence)])
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
       yield* Effect.fork(client.deliver(submission))
       yield* settle
       const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "5 seconds" }))
@@ -690,7 +690,7 @@ describe("the limit of a whole send", () => {
       const timeOfDay = yield* TimeOfDay.make
       const server = yield* SmtpTest.server()
       const { socket, state } = switchable(server)
-      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly" })
       state.isDown = true
       const sending = client.deliver({ ...submission, timeout: "1 minute" })
       const fiber = yield* Effect.fork(Effect.withClock(sending, timeOfDay.clock))
@@ -716,7 +716,7 @@ describe("the limit of a whole send", () => {
         goodbye
       )
       const servers = { main: yield* SmtpTest.scripted([stuck]), spare: yield* SmtpTest.server() }
-      const client = yield* clientOf(servers, {
+      const client = yield* makeClient(servers, {
         host: undefined,
         relays: [{ host: "main" }, { host: "spare", priority: 1 }],
         retry: { schedule: Schedule.recurs(3) }
@@ -754,7 +754,7 @@ describe("the limit of a whole send", () => {
         goodbye
       )
       const server = yield* SmtpTest.scripted([silent])
-      const client = yield* clientOf({ "mx.test": server }, { timeout: "5 seconds" })
+      const client = yield* makeClient({ "mx.test": server }, { timeout: "5 seconds" })
       const told: Array<ReadonlyArray<string>> = []
       const onOutcome = (receipt: Receipt) => Effect.sync(() => told.push(outcomes(receipt)))
       const fiber = yield* Effect.fork(client.deliver({ ...submission, onOutcome }))
@@ -776,7 +776,7 @@ describe("a rate limit", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
       const client = yield* Effect.provide(
-        clientOf({ "mx.test": server }, own),
+        makeClient({ "mx.test": server }, own),
         SmtpRateLimit.layerMemory(limits)
       )
       return { client, server }
@@ -829,7 +829,7 @@ describe("sendAll", () => {
       const server = yield* SmtpTest.server({
         accept: ({ address }) => (address === "no@y.test" ? "550 5.1.1 no such user" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const submissions = Stream.make(
         { key: 1, submission },
         { key: 2, submission: { ...submission, to: "no@y.test" } },
@@ -854,7 +854,7 @@ describe("sendAll", () => {
     () =>
       Effect.gen(function* () {
         const server = yield* SmtpTest.server()
-        const client = yield* clientOf({ "mx.test": server })
+        const client = yield* makeClient({ "mx.test": server })
         const dying = Stream.concat(Stream.make(octets("Subject: x\r\n")), Stream.die("a bug"))
         const submissions = Stream.make(
           { key: 1, submission },
@@ -882,7 +882,7 @@ describe("sendAll", () => {
   it.scoped("ends as its source does, after the receipts of what was under way", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       const some = Stream.range(1, 5).pipe(Stream.map((key) => ({ key, submission })))
       for (const end of [Stream.fail("no more"), Stream.die("no more")]) {
         const keys: Array<number> = []
@@ -899,7 +899,7 @@ describe("sendAll", () => {
   it.scoped("pulls no more than it can send, and keeps no more than it has", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 2 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 2 })
       let pulled = 0
       let taken = 0
       let most = 0

@@ -13,9 +13,9 @@ import { ContentError } from "../../src/SmtpError.js"
 import type { Keyed as KeyedReceipt, Receipt } from "../../src/SmtpReceipt.js"
 import type { Keyed, Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
 import { untyped } from "../support/untyped.js"
-import { clientOf, joinInTime, submission, switchable } from "./clients.js"
+import { goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient, switchable } from "./client.js"
 
 const levels = [
   ["in turn", {}],
@@ -56,7 +56,7 @@ describe("many messages through a client", () => {
       const server = yield* SmtpTest.server({
         accept: ({ address }) => (address === "w7@y.test" ? "550 5.1.1 no" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server }, { ...level, maxSessions: 3, maxMessages: 20 })
+      const client = yield* makeClient({ "mx.test": server }, { ...level, maxSessions: 3, maxMessages: 20 })
       const all = words(200)
       const lines = yield* collected(client, Stream.fromIterable(all.map((word) => keyed(word))))
       expect([...lines].sort()).toEqual(
@@ -76,7 +76,7 @@ describe("many messages through a client", () => {
           Effect.zipRight(Deferred.await(release), server.socket.dial(...at))
       }
       const own = { chunking: "eager", maxSessions: 2, advanced: { window: { octets: 10_000 } } } as const
-      const client = yield* clientOf({ "mx.test": { socket } }, own)
+      const client = yield* makeClient({ "mx.test": { socket } }, own)
       const pulled: Array<number> = []
       const content = "x".repeat(70).concat("\r\n").repeat(200)
       const sources = [12_000, 13_000, 14_400, 40_001, 100].map((length, at) =>
@@ -107,7 +107,7 @@ describe("many messages through a client", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
       const own = { chunking: "eager", maxSessions: 1, advanced: { window: { octets: 1 } } } as const
-      const client = yield* clientOf({ "mx.test": server }, own)
+      const client = yield* makeClient({ "mx.test": server }, own)
       let pulled = 0
       let taken = 0
       let most = 0
@@ -128,7 +128,7 @@ describe("many messages through a client", () => {
   it.scoped("are no more than the program allows, nor than its reader takes", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server }, { chunking: "eager" })
+      const client = yield* makeClient({ "mx.test": server }, { chunking: "eager" })
       let pulled = 0
       const source = Stream.fromIterable(words(50)).pipe(
         Stream.rechunk(1),
@@ -149,7 +149,7 @@ describe("many messages through a client", () => {
   it.scoped("are refused one by one where the options are wrong, and nothing is sent", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server })
+      const client = yield* makeClient({ "mx.test": server })
       for (const [field, options] of [
         ...[0, -1, 1.5, Number.NaN, "4"].map((concurrency) => ["concurrency", { concurrency }] as const),
         ["retry", { retry: "often" }],
@@ -174,7 +174,7 @@ describe("many messages through a client", () => {
       })
       const away = switchable(server)
       away.state.isDown = true
-      const client = yield* clientOf(
+      const client = yield* makeClient(
         { "away.test": away, "mx.test": server },
         {
           host: undefined,
@@ -194,7 +194,7 @@ describe("many messages through a client", () => {
     Effect.gen(function* () {
       const server = SmtpTest.script(opened("PIPELINING"), SmtpTest.delay("1 hour"), goodbye)
       const scripted = yield* SmtpTest.scripted(server)
-      const client = yield* clientOf({ "mx.test": scripted }, { maxSessions: 1, timeout: "2 minutes" })
+      const client = yield* makeClient({ "mx.test": scripted }, { maxSessions: 1, timeout: "2 minutes" })
       const source = Stream.make(keyed("late"), keyed("soon", { timeout: "1 minute" }))
       const lines = yield* joinInTime(yield* Effect.fork(collected(client, source)), "10 seconds")
       expect(lines).toEqual([
@@ -206,7 +206,7 @@ describe("many messages through a client", () => {
 
   it.scoped("are refused one by one where none can be sent", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf({})
+      const client = yield* makeClient({})
       const lines = yield* collected(client, Stream.make(keyed("one"), keyed("two")))
       expect(lines).toEqual(["one: one@y.test NotSent ConnectError", "two: two@y.test NotSent ConnectError"])
       yield* client.close
@@ -230,7 +230,7 @@ describe("a message among many that breaks from within", () => {
   it.scoped.each(broken)("has a receipt of its own, and the others theirs: %s", ([, content, detail]) =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server }, { chunking: "eager" })
+      const client = yield* makeClient({ "mx.test": server }, { chunking: "eager" })
       const all = words(20)
       const source = Stream.fromIterable(all.map((word) => keyed(word, word === "w10" ? { content } : {})))
       const receipts = Chunk.toReadonlyArray(yield* Stream.runCollect(yield* client.sendAll(source)))
@@ -258,7 +258,7 @@ describe("a source", () => {
   it.scoped.each(ends)("that %s ends the stream so, after the receipts of what had begun", ([, end, isSo]) =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server }, { chunking: "eager" })
+      const client = yield* makeClient({ "mx.test": server }, { chunking: "eager" })
       const lines: Array<string> = []
       const some: Stream.Stream<Keyed<string>> = Stream.fromIterable(words(5).map((word) => keyed(word)))
       const source: Stream.Stream<Keyed<string>, string> = Stream.concat(some, end)
@@ -275,7 +275,7 @@ describe("a reader that leaves", () => {
   it.scoped.each(levels)("has the hook hear of every message that has begun, once: %s", ([, level]) =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
-      const client = yield* clientOf({ "mx.test": server }, { ...level, maxSessions: 2 })
+      const client = yield* makeClient({ "mx.test": server }, { ...level, maxSessions: 2 })
       const hooked: Array<string> = []
       let begun = 0
       const onOutcome = (receipt: Receipt) => Effect.sync(() => hooked.push(...outcomes(receipt)))

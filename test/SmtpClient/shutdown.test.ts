@@ -5,8 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
-import { clientOf, submission } from "./clients.js"
+import { ask, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { makeClient } from "./client.js"
 
 const settle = TestClock.adjust(0)
 
@@ -27,7 +27,7 @@ describe("closing a client", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([SmtpTest.script(slow("5 seconds"), goodbye)])
       const scope = yield* Scope.make()
-      const client = yield* Scope.extend(clientOf({ "mx.test": server }, { maxSessions: 1 }), scope)
+      const client = yield* Scope.extend(makeClient({ "mx.test": server }, { maxSessions: 1 }), scope)
       const working = yield* Effect.fork(client.deliver(submission))
       yield* settle
       const waiting = yield* Effect.fork(client.deliver(submission))
@@ -51,7 +51,7 @@ describe("closing a client", () => {
   it.scoped("waits no longer than it may: the outcome is what is known then", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.scripted([slow("never")])
-      const client = yield* clientOf({ "mx.test": server }, { shutdownTimeout: "10 seconds" })
+      const client = yield* makeClient({ "mx.test": server }, { shutdownTimeout: "10 seconds" })
       const working = yield* Effect.fork(client.deliver(submission))
       yield* settle
       const closing = yield* Effect.fork(client.close)
@@ -67,7 +67,7 @@ describe("closing a client", () => {
   it.scoped("ends the pause before another attempt: the outcome is that of the last one", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ accept: () => "450 4.2.0 later" })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "greylisted" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "greylisted" })
       const pausing = yield* Effect.fork(client.deliver(submission))
       yield* TestClock.adjust("10 seconds")
       yield* client.close
@@ -77,7 +77,7 @@ describe("closing a client", () => {
 
   it.scoped("gives up what is being opened", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf({ "mx.test": { socket: { dial: () => Effect.never } } })
+      const client = yield* makeClient({ "mx.test": { socket: { dial: () => Effect.never } } })
       const waiting = yield* Effect.fork(client.deliver(submission))
       yield* settle
       yield* client.close

@@ -10,7 +10,8 @@ import * as TestClock from "effect/TestClock"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { collectLogs } from "../support/logs.js"
 import { collector, told } from "../support/tracing.js"
-import { clientOf, joinInTime, submission, switchable } from "./clients.js"
+import { submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient, switchable } from "./client.js"
 
 /** How many recipients went through clients, by outcome, and how many messages, by what `send` makes of them. */
 const sent = (): Readonly<Record<string, number>> =>
@@ -48,7 +49,7 @@ describe("a client tells", () => {
   it.scoped("how many sessions are open, idle, opened, closed and why, under OpenTelemetry's names", () =>
     Effect.gen(function* () {
       const { socket, state } = switchable(yield* SmtpTest.server())
-      const client = yield* clientOf(
+      const client = yield* makeClient(
         { "metrics.test": { socket } },
         { host: "metrics.test", idleTimeout: "10 seconds" }
       )
@@ -81,7 +82,7 @@ describe("a client tells", () => {
           accept: ({ address }) =>
             address === "late@y.test" && refusals-- > 0 ? "450 4.2.0 later" : undefined
         })
-        const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+        const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" })
         const before = sent()
         const fiber = yield* Effect.fork(client.deliver({ ...submission, to: ["b@y.test", "late@y.test"] }))
         yield* joinInTime(fiber, "1 second")
@@ -94,7 +95,7 @@ describe("a client tells", () => {
 
   it.scoped("once what became of a message that was interrupted", () =>
     Effect.gen(function* () {
-      const client = yield* clientOf({ "mx.test": { socket: { dial: () => Effect.never } } })
+      const client = yield* makeClient({ "mx.test": { socket: { dial: () => Effect.never } } })
       const before = sent()
       const fiber = yield* Effect.fork(client.deliver(submission))
       yield* TestClock.adjust("1 second")
@@ -107,8 +108,8 @@ describe("a client tells", () => {
     Effect.gen(function* () {
       const server = yield* SmtpTest.server()
       const own = { host: "shared.test" }
-      const one = yield* clientOf({ "shared.test": server }, own)
-      const other = yield* clientOf({ "shared.test": server }, own)
+      const one = yield* makeClient({ "shared.test": server }, own)
+      const other = yield* makeClient({ "shared.test": server }, own)
       yield* one.send(submission)
       yield* other.send(submission)
       expect(numbersOf("shared.test")).toMatchObject({ "smtp.client.connection.count idle": 2 })
@@ -125,7 +126,7 @@ describe("a client tells", () => {
       const server = yield* SmtpTest.server({
         accept: () => (refusals-- > 0 ? "450 4.2.0 later" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" })
       const seen = collector()
       const fiber = yield* Effect.fork(Effect.withTracer(client.deliver(submission), seen.tracer))
       yield* joinInTime(fiber, "1 second")
@@ -152,7 +153,7 @@ describe("a client tells", () => {
             ? [{ count: metricState.count, max: metricState.max }]
             : []
         )
-      const client = yield* clientOf({ "mx.test": yield* SmtpTest.server() })
+      const client = yield* makeClient({ "mx.test": yield* SmtpTest.server() })
       const before = waits()[0]?.count ?? 0
       yield* client.send(submission)
       expect(waits()).toMatchObject([{ count: before + 1 }])
@@ -166,7 +167,7 @@ describe("a client tells", () => {
       const logs = yield* collectLogs
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const client = yield* clientOf(
+          const client = yield* makeClient(
             { main: { socket }, spare },
             { host: undefined, relays: [{ host: "main" }, { host: "spare" }] }
           )

@@ -19,6 +19,7 @@ import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { TlsUpgrade } from "../../src/TlsUpgrade.js"
+import { untyped } from "../support/untyped.js"
 import {
   ask,
   content,
@@ -32,8 +33,7 @@ import {
   silentEnd,
   withConnection,
   withSession
-} from "./dialogue.js"
-import { untyped } from "../support/untyped.js"
+} from "./oneSession.js"
 
 const text = "Subject: hi\r\n\r\nhello\r\n"
 const message = { from: "a@x.test", to: "b@y.test", content: text }

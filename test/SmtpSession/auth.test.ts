@@ -8,9 +8,9 @@ import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
-import { judged } from "./dialogue.js"
-import { agreed, bye, failed, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
 import { scramServer } from "./scram.js"
+import { ehlo, goodbye, greeting, judged } from "./oneSession.js"
+import { failed, failedAsScripted, overTcp, serverTls, startTls, succeeded } from "./overTcp.js"
 
 const { expect: says, reply, script, silence } = SmtpTest
 
@@ -42,16 +42,16 @@ const authenticatesByHand = (auth: SmtpAuth.Credentials) => (options: SmtpSessio
   })
 
 const inClear = (mechanisms: string, ...steps: ReadonlyArray<SmtpTest.Script>) =>
-  script(greet, hello(`AUTH ${mechanisms}`), ...steps)
+  script(greeting, ehlo(`AUTH ${mechanisms}`), ...steps)
 
 const onTls = (mechanisms: string, ...steps: ReadonlyArray<SmtpTest.Script>) =>
-  script(greet, hello("STARTTLS"), startTls, hello(`AUTH ${mechanisms}`), ...steps)
+  script(greeting, ehlo("STARTTLS"), startTls, ehlo(`AUTH ${mechanisms}`), ...steps)
 
 describe("SCRAM over TLS", () => {
   const meetScram = (server: SmtpTest.Script, auth: SmtpAuth.Credentials) =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      return yield* meet(server, serverTls(made), (options) =>
+      return yield* overTcp(server, serverTls(made), (options) =>
         Effect.gen(function* () {
           const session = yield* SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } })
           const outcome = yield* Effect.either(session.authenticate(auth))
@@ -65,8 +65,8 @@ describe("SCRAM over TLS", () => {
   it.live("proves the password without sending it, and believes the server that proves it too", () =>
     Effect.gen(function* () {
       const server = scramServer({ mechanism: "SCRAM-SHA-256", password: secret }, welcome)
-      const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script, bye), password("SCRAM-SHA-256"))
-      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } }, state: "Ready" })
+      const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script, goodbye), password("SCRAM-SHA-256"))
+      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } }, state: "Ready" })
       expect(server.record.proven).toBe(true)
       // RFC 5802 section 6: the client could bind, and saw no -PLUS.
       expect(server.record.binding.toString()).toBe("y,,")
@@ -77,10 +77,10 @@ describe("SCRAM over TLS", () => {
     Effect.gen(function* () {
       const server = scramServer({ mechanism: "SCRAM-SHA-256-PLUS", password: secret }, welcome)
       const met = yield* meetScram(
-        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS PLAIN", server.script, bye),
+        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS PLAIN", server.script, goodbye),
         SmtpAuth.password({ username, password: Redacted.make(secret) })
       )
-      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } } })
+      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } } })
       const exporter = met.handshakes[0]?.exporter ?? new Uint8Array(0)
       expect(exporter.length).toBe(32)
       expect(server.record).toEqual({
@@ -94,10 +94,10 @@ describe("SCRAM over TLS", () => {
     Effect.gen(function* () {
       const server = scramServer({ mechanism: "SCRAM-SHA-256", password: secret }, welcome)
       const met = yield* meetScram(
-        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS", server.script, bye),
+        onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS", server.script, goodbye),
         password("SCRAM-SHA-256")
       )
-      agreed(met)
+      succeeded(met)
       expect(server.record.binding.toString()).toBe("n,,")
     })
   )
@@ -109,7 +109,7 @@ describe("SCRAM over TLS", () => {
         () => script(says("*"), reply("501 cancelled"), SmtpTest.expectEnd)
       )
       const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script), password("SCRAM-SHA-256"))
-      expect(agreed(met)).toMatchObject({
+      expect(succeeded(met)).toMatchObject({
         outcome: { left: { _tag: "AuthenticationError", reason: "ServerNotVerified" } },
         state: "Closed"
       })
@@ -122,7 +122,7 @@ describe("SCRAM over TLS", () => {
         onTls("SCRAM-SHA-256", says(/^AUTH SCRAM-SHA-256 /), reply("235 welcome"), SmtpTest.expectEnd),
         password("SCRAM-SHA-256")
       )
-      expect(agreed(met)).toMatchObject({
+      expect(succeeded(met)).toMatchObject({
         outcome: { left: { _tag: "AuthenticationError", reason: "ServerNotVerified" } },
         state: "Closed"
       })
@@ -133,10 +133,10 @@ describe("SCRAM over TLS", () => {
     Effect.gen(function* () {
       const server = scramServer({ mechanism: "SCRAM-SHA-256", password: "another" }, () => reply("535 no"))
       const met = yield* meetScram(
-        onTls("SCRAM-SHA-256 PLAIN", server.script, says(plain), reply("235 welcome"), bye),
+        onTls("SCRAM-SHA-256 PLAIN", server.script, says(plain), reply("235 welcome"), goodbye),
         password("SCRAM-SHA-256", "PLAIN")
       )
-      expect(agreed(met)).toMatchObject({ outcome: { right: { code: 235 } } })
+      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } } })
       expect(server.record.proven).toBe(false)
     })
   )
@@ -145,14 +145,17 @@ describe("SCRAM over TLS", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
       const server = scramServer({ mechanism: "SCRAM-SHA-256", password: "another" }, () => reply("535 no"))
-      const met = yield* meet(onTls("SCRAM-SHA-256 PLAIN", server.script, bye), serverTls(made), (options) =>
-        SmtpSession.make({
-          ...options,
-          tlsOptions: { verify: false },
-          auth: password("SCRAM-SHA-256", "PLAIN")
-        })
+      const met = yield* overTcp(
+        onTls("SCRAM-SHA-256 PLAIN", server.script, goodbye),
+        serverTls(made),
+        (options) =>
+          SmtpSession.make({
+            ...options,
+            tlsOptions: { verify: false },
+            auth: password("SCRAM-SHA-256", "PLAIN")
+          })
       )
-      expect(refusedBy(met)).toMatchObject({ reason: "Rejected", mechanism: "SCRAM-SHA-256" })
+      expect(failedAsScripted(met)).toMatchObject({ reason: "Rejected", mechanism: "SCRAM-SHA-256" })
     })
   )
 })
@@ -166,12 +169,12 @@ describe("a refusal of AUTH (RFC 4954 section 6)", () => {
   ] as const) {
     it.live(`with ${code.slice(0, 3)} is ${reason}, after one attempt, and the session goes on`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(
-          inClear("PLAIN LOGIN", says(plain), reply(code), bye),
+        const met = yield* overTcp(
+          inClear("PLAIN LOGIN", says(plain), reply(code), goodbye),
           {},
           authenticatesByHand(password("PLAIN", "LOGIN"))
         )
-        const { error, state } = agreed(met)
+        const { error, state } = succeeded(met)
         expect(error).toMatchObject({ _tag: "AuthenticationError", reason, mechanism: "PLAIN" })
         expect(SmtpError.isTransient(error)).toBe(transient)
         expect(state).toBe("Ready")
@@ -181,7 +184,7 @@ describe("a refusal of AUTH (RFC 4954 section 6)", () => {
 
   it.live("with 504 is followed by the next mechanism", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "PLAIN LOGIN",
           says(plain),
@@ -190,19 +193,19 @@ describe("a refusal of AUTH (RFC 4954 section 6)", () => {
           reply(`334 ${base64("Password:")}`),
           says(base64(secret)),
           reply("235 welcome"),
-          bye
+          goodbye
         ),
         {},
         authenticates(password("PLAIN", "LOGIN"))
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 
   it.live("ends with the third attempt", () =>
     Effect.gen(function* () {
       const no = reply("504 not here")
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "CRAM-MD5 SCRAM-SHA-1 PLAIN LOGIN",
           says("AUTH CRAM-MD5"),
@@ -211,12 +214,12 @@ describe("a refusal of AUTH (RFC 4954 section 6)", () => {
           no,
           says(plain),
           no,
-          bye
+          goodbye
         ),
         {},
         authenticates(password("CRAM-MD5", "SCRAM-SHA-1", "PLAIN", "LOGIN"))
       )
-      expect(refusedBy(met)).toMatchObject({ reason: "NoCommonMechanism", mechanism: "PLAIN" })
+      expect(failedAsScripted(met)).toMatchObject({ reason: "NoCommonMechanism", mechanism: "PLAIN" })
     })
   )
 
@@ -234,19 +237,19 @@ describe("a refusal of AUTH (RFC 4954 section 6)", () => {
           })
       })
       const refuse = script(reply(`334 ${base64('{"status":"401"}')}`), says(""), reply("535 5.7.8 expired"))
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "XOAUTH2",
           says(`AUTH XOAUTH2 ${response("stale")}`),
           refuse,
           says(`AUTH XOAUTH2 ${response("fresh")}`),
           reply("235 welcome"),
-          bye
+          goodbye
         ),
         {},
         authenticates(auth)
       )
-      agreed(met)
+      succeeded(met)
       expect(asked).toEqual([false, true])
     })
   )
@@ -258,16 +261,16 @@ describe("a server that loses its way in AUTH", () => {
 
   it.live("is cancelled when its challenge is not base64, and the session goes on", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("501 cancelled"), bye),
+      const met = yield* overTcp(
+        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("501 cancelled"), goodbye),
         {},
         authenticatesByHand(login)
       )
-      expect(agreed(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
+      expect(succeeded(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
     })
   )
 
-  const cancelled = script(says("*"), reply("501 cancelled"), bye)
+  const cancelled = script(says("*"), reply("501 cancelled"), goodbye)
   const scram = (serverFirst: (nonce: string) => string, then: SmtpTest.Script): SmtpTest.Script =>
     SmtpTest.branch({
       "AUTH SCRAM-SHA-1": (line) => {
@@ -297,8 +300,8 @@ describe("a server that loses its way in AUTH", () => {
   for (const [what, [mechanism, server]] of Object.entries(unusable)) {
     it.live(`is cancelled for ${what}, and the session goes on`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(inClear(mechanism, server), {}, authenticatesByHand(password(mechanism)))
-        const { error, state } = agreed(met)
+        const met = yield* overTcp(inClear(mechanism, server), {}, authenticatesByHand(password(mechanism)))
+        const { error, state } = succeeded(met)
         expect(error).toMatchObject({ reason: "Challenge", mechanism })
         expect([...judged(error), state]).toEqual([
           "AuthenticationError",
@@ -313,13 +316,13 @@ describe("a server that loses its way in AUTH", () => {
 
   it.live("is answered with nothing when its SCRAM is an error, which is told with the refusal", () =>
     Effect.gen(function* () {
-      const server = scram(() => "e=unknown-user", script(says(""), reply("535 5.7.8 no"), bye))
-      const met = yield* meet(
+      const server = scram(() => "e=unknown-user", script(says(""), reply("535 5.7.8 no"), goodbye))
+      const met = yield* overTcp(
         inClear("SCRAM-SHA-1", server),
         {},
         authenticatesByHand(password("SCRAM-SHA-1"))
       )
-      const { error, state } = agreed(met)
+      const { error, state } = succeeded(met)
       expect(error).toMatchObject({ reason: "Rejected", detail: "unknown-user", reply: { code: 535 } })
       expect([...judged(error), state]).toEqual([
         "AuthenticationError",
@@ -337,7 +340,7 @@ describe("a server that loses its way in AUTH", () => {
         name: "X-ENDLESS",
         begin: Effect.succeed({ respond: () => Effect.succeed(Redacted.make(new Uint8Array([1]))) })
       })
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "X-ENDLESS",
           says("AUTH X-ENDLESS"),
@@ -345,45 +348,51 @@ describe("a server that loses its way in AUTH", () => {
           reply("334 AQ=="),
           says("*"),
           reply("501 cancelled"),
-          bye
+          goodbye
         ),
         {},
         authenticatesByHand(endless)
       )
-      expect(agreed(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
+      expect(succeeded(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
     })
   )
 
   it.live("and takes the cancellation for a success is left", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("235 welcome"), SmtpTest.expectEnd),
         {},
         authenticatesByHand(login)
       )
-      expect(agreed(met)).toMatchObject({ error: { _tag: "ProtocolError", phase: "auth" }, state: "Closed" })
+      expect(succeeded(met)).toMatchObject({
+        error: { _tag: "ProtocolError", phase: "auth" },
+        state: "Closed"
+      })
     })
   )
 
   it.live("and answers 250 in place of 235 is left", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("PLAIN", says(plain), reply("250 ok"), SmtpTest.expectEnd),
         {},
         authenticatesByHand(password("PLAIN"))
       )
-      expect(agreed(met)).toMatchObject({ error: { _tag: "ProtocolError", phase: "auth" }, state: "Closed" })
+      expect(succeeded(met)).toMatchObject({
+        error: { _tag: "ProtocolError", phase: "auth" },
+        state: "Closed"
+      })
     })
   )
 
   it.live("is ServerDisconnected with its words when it says 421", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("LOGIN", begun, says(base64(secret)), reply("421 4.3.2 shutting down"), SmtpTest.close),
         {},
         authenticatesByHand(login)
       )
-      const { error, state } = agreed(met)
+      const { error, state } = succeeded(met)
       expect(error).toMatchObject({ _tag: "ServerDisconnected", phase: "auth", reply: { code: 421 } })
       expect(SmtpError.isTransient(error)).toBe(true)
       expect(state).toBe("Closed")
@@ -392,12 +401,12 @@ describe("a server that loses its way in AUTH", () => {
 
   it.live("is ServerDisconnected when it just leaves", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("LOGIN", begun, says(base64(secret)), SmtpTest.close),
         {},
         authenticatesByHand(login)
       )
-      expect(agreed(met)).toMatchObject({
+      expect(succeeded(met)).toMatchObject({
         error: { _tag: "ServerDisconnected", phase: "auth" },
         state: "Closed"
       })
@@ -406,12 +415,12 @@ describe("a server that loses its way in AUTH", () => {
 
   it.live("is ReplyTimeout when it says nothing more", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("LOGIN", begun, silence),
         {},
         authenticates(login, { timeouts: { auth: "100 millis" } })
       )
-      expect(refusedBy(met)).toMatchObject({ _tag: "ReplyTimeout", phase: "auth", limitMillis: 100 })
+      expect(failedAsScripted(met)).toMatchObject({ _tag: "ReplyTimeout", phase: "auth", limitMillis: 100 })
     })
   )
 })
@@ -424,19 +433,19 @@ describe("authenticate by hand", () => {
 
   it.live("says EHLO first where nobody has", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        inClear("PLAIN", says(plain), reply("235 2.7.0 welcome"), bye),
+      const met = yield* overTcp(
+        inClear("PLAIN", says(plain), reply("235 2.7.0 welcome"), goodbye),
         {},
         connects((session) => session.authenticate(password("PLAIN")))
       )
-      expect(agreed(met)).toMatchObject({ code: 235 })
+      expect(succeeded(met)).toMatchObject({ code: 235 })
     })
   )
 
   it.live("is InvalidArgument a second time, and nothing is sent (RFC 4954 section 4)", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        inClear("PLAIN", says(plain), reply("235 welcome"), bye),
+      const met = yield* overTcp(
+        inClear("PLAIN", says(plain), reply("235 welcome"), goodbye),
         {},
         connects((session) =>
           Effect.zipRight(
@@ -445,15 +454,15 @@ describe("authenticate by hand", () => {
           )
         )
       )
-      expect(agreed(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
+      expect(succeeded(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
     })
   )
 
   it.live("is InvalidArgument within a mail transaction (RFC 4954 section 4)", () =>
     Effect.gen(function* () {
       const sender = script(says("MAIL FROM:<a@x.test>"), reply("250 ok"))
-      const met = yield* meet(
-        inClear("PLAIN", sender, says("RSET"), reply("250 ok"), says(plain), reply("235 welcome"), bye),
+      const met = yield* overTcp(
+        inClear("PLAIN", sender, says("RSET"), reply("250 ok"), says(plain), reply("235 welcome"), goodbye),
         {},
         connects((session) =>
           Effect.gen(function* () {
@@ -466,14 +475,14 @@ describe("authenticate by hand", () => {
           })
         )
       )
-      expect(agreed(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
+      expect(succeeded(met)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
     })
   )
 
   it.live("ends the session when it is interrupted in the middle", () =>
     Effect.gen(function* () {
       const asked = yield* Deferred.make<boolean>()
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear("LOGIN", loginName, SmtpTest.effect(Deferred.succeed(asked, true)), SmtpTest.expectEnd),
         {},
         connects((session) =>
@@ -485,14 +494,14 @@ describe("authenticate by hand", () => {
           })
         )
       )
-      expect(agreed(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
+      expect(succeeded(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
     })
   )
 
   it.live("keeps the commands of other fibers out of its exchange", () =>
     Effect.gen(function* () {
       const asked = yield* Deferred.make<boolean>()
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "LOGIN",
           loginName,
@@ -503,7 +512,7 @@ describe("authenticate by hand", () => {
           reply("235 welcome"),
           says("NOOP"),
           reply("250 ok"),
-          bye
+          goodbye
         ),
         {},
         connects((session) =>
@@ -515,7 +524,7 @@ describe("authenticate by hand", () => {
           })
         )
       )
-      expect(agreed(met)).toEqual([235, 250])
+      expect(succeeded(met)).toEqual([235, 250])
     })
   )
 
@@ -527,19 +536,19 @@ describe("authenticate by hand", () => {
         password: Redacted.make(long),
         mechanisms: ["PLAIN"]
       })
-      const met = yield* meet(
+      const met = yield* overTcp(
         inClear(
           "PLAIN",
           says("AUTH PLAIN"),
           reply("334 "),
           says(base64(`\0jörg\0${long}`)),
           reply("235 welcome"),
-          bye
+          goodbye
         ),
         {},
         connects((session) => session.authenticate(credentials))
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 
@@ -552,14 +561,14 @@ describe("authenticate by hand", () => {
   ] as const) {
     it.live(`is ${reason} where the server announces ${JSON.stringify(announced)}, and sends nothing`, () =>
       Effect.gen(function* () {
-        const server = script(greet, hello(announced, "8BITMIME"), bye)
-        const { error, state } = agreed(
-          yield* meet(server, {}, authenticatesByHand(password("PLAIN", "LOGIN")))
+        const server = script(greeting, ehlo(announced, "8BITMIME"), goodbye)
+        const { error, state } = succeeded(
+          yield* overTcp(server, {}, authenticatesByHand(password("PLAIN", "LOGIN")))
         )
         expect(error).toMatchObject({ _tag: "AuthenticationError", reason })
         expect(state).toBe("Ready")
-        const made = yield* meet(server, {}, authenticates(password("PLAIN", "LOGIN")))
-        expect(refusedBy(made)).toMatchObject({ _tag: "AuthenticationError", reason })
+        const made = yield* overTcp(server, {}, authenticates(password("PLAIN", "LOGIN")))
+        expect(failedAsScripted(made)).toMatchObject({ _tag: "AuthenticationError", reason })
         expect(made.received).toBe("EHLO client.test\r\nQUIT\r\n")
       })
     )
@@ -567,7 +576,7 @@ describe("authenticate by hand", () => {
 
   it.live("finds nothing in common where the server offers other mechanisms, and sends nothing", () =>
     Effect.gen(function* () {
-      const met = yield* meet(inClear("GSSAPI", bye), {}, authenticates(password("PLAIN")))
+      const met = yield* overTcp(inClear("GSSAPI", goodbye), {}, authenticates(password("PLAIN")))
       expect(failed(met)).toMatchObject({ _tag: "AuthenticationError", reason: "NoCommonMechanism" })
       expect(met.received).not.toContain("AUTH")
     })

@@ -10,8 +10,8 @@ import * as TestClock from "effect/TestClock"
 import * as SmtpContent from "../../src/SmtpContent.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { octets, opened, outcomes, submission, withSession } from "./dialogue.js"
-import { chunk, lastChunk, replies } from "./underWay.js"
+import { octets, opened, outcomes, submission, withSession } from "./oneSession.js"
+import { chunk, lastChunk, replies } from "./severalAtOnce.js"
 
 const { script } = SmtpTest
 

@@ -9,7 +9,7 @@ import type { Receipt } from "../../src/SmtpReceipt.js"
 import type * as SmtpSession from "../../src/SmtpSession.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./dialogue.js"
+import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./oneSession.js"
 import {
   alone,
   chunk,
@@ -22,7 +22,7 @@ import {
   resetChunked,
   textOf,
   writes
-} from "./underWay.js"
+} from "./severalAtOnce.js"
 
 const on: SmtpSession.Options = { chunking: "on" }
 const eager: SmtpSession.Options = { chunking: "eager" }

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as SmtpCommand from "../../src/SmtpCommand.js"
 import type { Service } from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import * as Dialogue from "./dialogue.js"
+import * as OneSession from "./oneSession.js"
 import {
   ask,
   ehlo,
@@ -16,7 +16,7 @@ import {
   silentEnd,
   withConnection,
   withSession
-} from "./dialogue.js"
+} from "./oneSession.js"
 
 const makeSignal = Deferred.make<undefined>()
 
@@ -544,7 +544,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
           ask("RCPT TO:<b@y.test>", "250 ok"),
           ask("RCPT TO:<c@y.test>", "251 will forward"),
           ask("DATA", "354 go"),
-          Dialogue.content(".dot\r\n", "250 2.0.0 queued")
+          OneSession.content(".dot\r\n", "250 2.0.0 queued")
         ),
         (smtp) =>
           Effect.gen(function* () {
@@ -568,14 +568,14 @@ describe("MAIL, RCPT and DATA by hand", () => {
           ask("RCPT TO:<b@y.test>", "250 ok"),
           ask("RCPT TO:<nobody@y.test>", "550 5.1.1 no such user"),
           ask("DATA", "354 go"),
-          Dialogue.content(Dialogue.message, "250 ok")
+          OneSession.content(OneSession.message, "250 ok")
         ),
         (smtp) =>
           Effect.gen(function* () {
             yield* smtp.mail("")
             yield* smtp.rcpt("b@y.test")
             const refused = yield* Effect.flip(smtp.rcpt("nobody@y.test"))
-            yield* smtp.data(Dialogue.message)
+            yield* smtp.data(OneSession.message)
             return refused
           })
       )
@@ -599,7 +599,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
           Effect.gen(function* () {
             yield* smtp.mail("a@x.test")
             yield* smtp.rcpt("b@y.test")
-            return yield* Effect.flip(smtp.data(Dialogue.message))
+            return yield* Effect.flip(smtp.data(OneSession.message))
           })
       )
       expect(error).toMatchObject({ _tag: "DataError", phase: "data", reply: { code: 451 } })
@@ -613,14 +613,14 @@ describe("MAIL, RCPT and DATA by hand", () => {
           ask("MAIL FROM:<a@x.test>", "250 ok"),
           ask("RCPT TO:<b@y.test>", "250 ok"),
           ask("DATA", "354 go"),
-          Dialogue.content(Dialogue.message, "554 5.6.0 spam"),
+          OneSession.content(OneSession.message, "554 5.6.0 spam"),
           ask("RSET", "250 ok")
         ),
         (smtp) =>
           Effect.gen(function* () {
             yield* smtp.mail("a@x.test")
             yield* smtp.rcpt("b@y.test")
-            return yield* Effect.flip(smtp.data(Dialogue.message))
+            return yield* Effect.flip(smtp.data(OneSession.message))
           })
       )
       expect(error).toMatchObject({ _tag: "DataError", phase: "final", reply: { code: 554 } })
@@ -640,7 +640,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
           Effect.gen(function* () {
             yield* smtp.mail("a@x.test")
             yield* Effect.flip(smtp.rcpt("nobody@y.test"))
-            return yield* Effect.flip(smtp.data(Dialogue.message))
+            return yield* Effect.flip(smtp.data(OneSession.message))
           })
       )
       expect(error).toMatchObject({ _tag: "RecipientsRefused" })
@@ -661,7 +661,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
           Effect.gen(function* () {
             yield* smtp.mail("a@x.test")
             yield* smtp.rcpt("b@y.test")
-            return yield* Effect.flip(smtp.data(Dialogue.message))
+            return yield* Effect.flip(smtp.data(OneSession.message))
           })
       )
       expect(error).toMatchObject({ _tag: "ProtocolError", phase: "data", reply: { code: 250 } })
@@ -697,8 +697,8 @@ describe("MAIL, RCPT and DATA by hand", () => {
           Effect.gen(function* () {
             yield* smtp.mail("own@x.test")
             const errors = [
-              yield* Effect.flip(smtp.send(Dialogue.submission)),
-              yield* Effect.flip(smtp.deliver(Dialogue.submission))
+              yield* Effect.flip(smtp.send(OneSession.submission)),
+              yield* Effect.flip(smtp.deliver(OneSession.submission))
             ]
             yield* smtp.rset
             return errors
@@ -715,7 +715,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content(Dialogue.message, "250 ok")
+        OneSession.content(OneSession.message, "250 ok")
       )
       yield* withSession(
         said(
@@ -732,12 +732,12 @@ describe("MAIL, RCPT and DATA by hand", () => {
           Effect.gen(function* () {
             yield* smtp.mail("own@x.test")
             yield* smtp.rset
-            yield* smtp.send(Dialogue.submission)
+            yield* smtp.send(OneSession.submission)
             yield* smtp.mail("own@x.test")
             yield* smtp.ehlo
-            yield* smtp.send(Dialogue.submission)
+            yield* smtp.send(OneSession.submission)
             yield* Effect.flip(smtp.mail("own@x.test"))
-            yield* smtp.send(Dialogue.submission)
+            yield* smtp.send(OneSession.submission)
           })
       )
     })
@@ -755,11 +755,11 @@ describe("MAIL, RCPT and DATA by hand", () => {
           SmtpTest.reply("250 ok"),
           ask("RCPT TO:<b@y.test>", "250 ok"),
           ask("DATA", "354 go"),
-          Dialogue.content(Dialogue.message, "250 ok")
+          OneSession.content(OneSession.message, "250 ok")
         ),
         (smtp) =>
           Effect.gen(function* () {
-            const sending = yield* Effect.fork(smtp.send(Dialogue.submission))
+            const sending = yield* Effect.fork(smtp.send(OneSession.submission))
             yield* Deferred.await(begun)
             const refused = [
               yield* Effect.flip(smtp.mail("own@x.test")),
@@ -789,7 +789,7 @@ describe("MAIL, RCPT and DATA by hand", () => {
             yield* smtp.mail("a@x.test")
             yield* Effect.flip(smtp.mail("c@x.test"))
             expect(yield* smtp.state).toBe("Transaction")
-            const refused = yield* Effect.flip(smtp.send(Dialogue.submission))
+            const refused = yield* Effect.flip(smtp.send(OneSession.submission))
             yield* smtp.rset
             return refused
           })
@@ -810,7 +810,7 @@ describe("BDAT by hand (RFC 3030)", () => {
           opened("CHUNKING"),
           ...started,
           SmtpTest.expect("BDAT 7"),
-          SmtpTest.expect(Dialogue.octets(".\r\n.a\nb")),
+          SmtpTest.expect(OneSession.octets(".\r\n.a\nb")),
           SmtpTest.reply("250 7 octets"),
           SmtpTest.expect("BDAT 0 LAST"),
           SmtpTest.reply("250 2.0.0 queued"),
@@ -819,7 +819,7 @@ describe("BDAT by hand (RFC 3030)", () => {
         (smtp) =>
           Effect.gen(function* () {
             yield* envelope(smtp)
-            yield* smtp.bdat(Dialogue.octets(".\r\n.a\nb"))
+            yield* smtp.bdat(OneSession.octets(".\r\n.a\nb"))
             return yield* smtp.bdat(new Uint8Array(0), { last: true })
           })
       )
@@ -829,7 +829,7 @@ describe("BDAT by hand (RFC 3030)", () => {
 
   it.effect("is NotSupported where CHUNKING is not offered", () =>
     Effect.gen(function* () {
-      const error = yield* withSession(said(), (smtp) => Effect.flip(smtp.bdat(Dialogue.octets("a"))))
+      const error = yield* withSession(said(), (smtp) => Effect.flip(smtp.bdat(OneSession.octets("a"))))
       expect(error).toMatchObject({ _tag: "NotSupported", extension: "CHUNKING" })
     })
   )
@@ -846,7 +846,7 @@ describe("BDAT by hand (RFC 3030)", () => {
           ask("RSET", "250 ok"),
           goodbye
         ),
-        (smtp) => Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(Dialogue.octets("a"))))
+        (smtp) => Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(OneSession.octets("a"))))
       )
       expect(error).toMatchObject({ _tag: "DataError", phase: "bdat", reply: { code: 452 } })
     })
@@ -865,7 +865,7 @@ describe("BDAT by hand (RFC 3030)", () => {
           goodbye
         ),
         (smtp) =>
-          Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(Dialogue.octets("a"), { last: true })))
+          Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(OneSession.octets("a"), { last: true })))
       )
       expect(error).toMatchObject({ _tag: "DataError", phase: "final", reply: { code: 554 } })
     })
@@ -883,7 +883,7 @@ describe("BDAT by hand (RFC 3030)", () => {
           silentEnd
         ),
         (smtp) =>
-          Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(Dialogue.octets("a"), { last: true })))
+          Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(OneSession.octets("a"), { last: true })))
       )
       expect(error).toMatchObject({ _tag: "ProtocolError", reply: { code: 500 } })
     })
@@ -899,7 +899,7 @@ describe("transaction", () => {
           ask("MAIL FROM:<a@x.test>", "250 ok"),
           ask("RCPT TO:<b@y.test>", "250 ok"),
           ask("DATA", "354 go"),
-          Dialogue.content(Dialogue.message, "250 ok"),
+          OneSession.content(OneSession.message, "250 ok"),
           ask("NOOP", "250 ok")
         ),
         (smtp) =>
@@ -916,7 +916,7 @@ describe("transaction", () => {
                 yield* Deferred.succeed(begun, undefined)
                 yield* Effect.yieldNow()
                 yield* rcpt("b@y.test")
-                yield* data(Dialogue.message)
+                yield* data(OneSession.message)
                 finished.push("transaction")
               })
             )
@@ -991,7 +991,7 @@ describe("transaction", () => {
     Effect.gen(function* () {
       const error = yield* withSession(
         said(ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok")),
-        (smtp) => inTransaction(smtp, () => Effect.flip(smtp.send(Dialogue.submission)))
+        (smtp) => inTransaction(smtp, () => Effect.flip(smtp.send(OneSession.submission)))
       )
       expect(error).toMatchObject({ _tag: "InvalidArgument", field: "session" })
     })
@@ -1034,7 +1034,7 @@ describe("transaction", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content(Dialogue.message, "250 ok"),
+        OneSession.content(OneSession.message, "250 ok"),
         ask("MAIL FROM:<own@x.test>", "250 ok"),
         ask("RSET", "250 ok")
       ),
@@ -1042,7 +1042,7 @@ describe("transaction", () => {
         Effect.all(
           [
             inTransaction(smtp, () => Effect.yieldNow(), "own@x.test"),
-            smtp.send(Dialogue.submission),
+            smtp.send(OneSession.submission),
             inTransaction(smtp, () => Effect.yieldNow(), "own@x.test")
           ],
           { concurrency: "unbounded" }
@@ -1103,11 +1103,11 @@ describe("transaction", () => {
         inTransaction(smtp, ({ bdat, rcpt }) =>
           Effect.gen(function* () {
             yield* rcpt("b@y.test")
-            const [reply] = yield* bdat(Dialogue.octets("a"), { last: true })
+            const [reply] = yield* bdat(OneSession.octets("a"), { last: true })
             expect(reply.code).toBe(250)
             const late: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
               rcpt("c@y.test"),
-              bdat(Dialogue.octets("b")),
+              bdat(OneSession.octets("b")),
               smtp.rcpt("c@y.test")
             ]
             for (const attempt of late) {
@@ -1176,8 +1176,8 @@ describe("MAIL by hand makes a session one fiber's", () => {
           // The fiber that has said MAIL is dead by then.
           yield* Fiber.join(yield* Effect.fork(smtp.mail("own@x.test")))
           const attempts: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
-            smtp.send(Dialogue.submission),
-            smtp.deliver(Dialogue.submission),
+            smtp.send(OneSession.submission),
+            smtp.deliver(OneSession.submission),
             inTransaction(smtp, () => Effect.void)
           ]
           for (const attempt of attempts) {

@@ -11,8 +11,8 @@ import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { listen } from "../support/listen.js"
-import * as Dialogue from "./dialogue.js"
-import { ask, ehlo, goodbye, greeting, judged, opened, withConnection, withSession } from "./dialogue.js"
+import * as OneSession from "./oneSession.js"
+import { ask, ehlo, goodbye, greeting, judged, opened, withConnection, withSession } from "./oneSession.js"
 
 /** The endpoint that options lead to; the dial is refused. */
 const dialled = (options: SmtpSession.Options) =>
@@ -391,10 +391,10 @@ describe("EHLO", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content(Dialogue.message, "250 ok"),
+        OneSession.content(OneSession.message, "250 ok"),
         goodbye
       ),
-      (smtp) => smtp.send(Dialogue.submission)
+      (smtp) => smtp.send(OneSession.submission)
     )
   )
 
@@ -408,12 +408,12 @@ describe("EHLO", () => {
             ask("MAIL FROM:<a@x.test>", "250 ok"),
             ask("RCPT TO:<b@y.test>", "250 ok"),
             ask("DATA", "354 go"),
-            Dialogue.content(Dialogue.message, "250 ok")
+            OneSession.content(OneSession.message, "250 ok")
           )
         ),
         goodbye
       ),
-      (smtp) => Effect.replicateEffect(smtp.send(Dialogue.submission), 2, { concurrency: "unbounded" })
+      (smtp) => Effect.replicateEffect(smtp.send(OneSession.submission), 2, { concurrency: "unbounded" })
     )
   )
 
@@ -566,10 +566,10 @@ describe("HELO as the fallback (RFC 5321 section 3.2)", () => {
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<b@y.test>", "250 ok"),
         ask("DATA", "354 go"),
-        Dialogue.content(Dialogue.message, "250 ok"),
+        OneSession.content(OneSession.message, "250 ok"),
         goodbye
       ),
-      (smtp) => smtp.send(Dialogue.submission)
+      (smtp) => smtp.send(OneSession.submission)
     )
   )
 })
@@ -630,7 +630,7 @@ describe("the end of a session", () => {
             Effect.flip(smtp.noop),
             Effect.flip(smtp.ehlo),
             Effect.flip(smtp.mail("a@x.test")),
-            Effect.flip(smtp.send(Dialogue.submission)),
+            Effect.flip(smtp.send(OneSession.submission)),
             Effect.flip(smtp.quit)
           ])
         })
@@ -736,14 +736,14 @@ describe("the state of a session", () => {
           SmtpTest.reply("250 ok"),
           SmtpTest.reply("250 ok"),
           SmtpTest.reply("354 go"),
-          Dialogue.content(Dialogue.message, "250 ok"),
+          OneSession.content(OneSession.message, "250 ok"),
           goodbye
         ),
         (smtp) =>
           Effect.gen(function* () {
             yield* smtp.command("EHLO", "client.test")
             const now = yield* smtp.state
-            yield* smtp.send(Dialogue.submission)
+            yield* smtp.send(OneSession.submission)
             return now
           })
       )

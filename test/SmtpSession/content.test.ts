@@ -11,7 +11,7 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpSocket from "../../src/SmtpSocket.js"
 import type { ContentOptions } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, content, goodbye, message, octets, opened, submission, withSession } from "./dialogue.js"
+import { ask, content, goodbye, message, octets, opened, submission, withSession } from "./oneSession.js"
 
 /** What is on the wire between 354 and the final reply, its dot included, and the receipt. */
 const sent = (given: Content, options: ContentOptions = {}) =>

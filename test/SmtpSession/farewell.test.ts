@@ -5,7 +5,7 @@ import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { listen } from "../support/listen.js"
-import { greeting, outcomes } from "./dialogue.js"
+import { greeting, outcomes } from "./oneSession.js"
 
 const line = new TextEncoder().encode(`${"x".repeat(76)}\r\n`.repeat(800))
 

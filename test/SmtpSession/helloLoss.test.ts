@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import type * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, greeting, judged, opened, withConnection, withSession } from "./dialogue.js"
+import { ask, greeting, judged, opened, withConnection, withSession } from "./oneSession.js"
 
 const { script } = SmtpTest
 

@@ -21,7 +21,7 @@ import {
   outcomes,
   withConnection,
   withSession
-} from "./dialogue.js"
+} from "./oneSession.js"
 
 const script = SmtpTest.script
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { octets, opened, outcomes, withSession } from "./dialogue.js"
+import { octets, opened, outcomes, withSession } from "./oneSession.js"
 
 it.effect("a server that reads an octet a second is given up, and the message was not sent", () =>
   withSession(

@@ -9,8 +9,8 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
 import { listen } from "../support/loopback.js"
-import { judged } from "./dialogue.js"
-import { agreed, bye, clientName, greet, hello, meet, refusedBy, serverTls, startTls } from "./meeting.js"
+import { clientName, ehlo, goodbye, greeting, judged } from "./oneSession.js"
+import { failedAsScripted, overTcp, serverTls, startTls, succeeded } from "./overTcp.js"
 
 const { expect: says, inject, reply, script } = SmtpTest
 
@@ -21,8 +21,8 @@ const certificate = Effect.runSync(Effect.cached(Certificates.makeCertificates()
 describe("A PROXY header", () => {
   it.scopedLive("of version 1 is said before the greeting", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        script(says("PROXY TCP4 192.0.2.1 198.51.100.2 4711 25"), greet, hello(), bye),
+      const met = yield* overTcp(
+        script(says("PROXY TCP4 192.0.2.1 198.51.100.2 4711 25"), greeting, ehlo(), goodbye),
         {},
         (options) =>
           SmtpSession.make({
@@ -31,14 +31,14 @@ describe("A PROXY header", () => {
             proxyHeader: { version: 1, source: client, destination }
           })
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 
   it.scopedLive("of version 2 is said before the greeting, in one piece with nothing behind it", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        script(SmtpTest.expectOctets(28), SmtpTest.expectNothing("20 millis"), greet, hello(), bye),
+      const met = yield* overTcp(
+        script(SmtpTest.expectOctets(28), SmtpTest.expectNothing("20 millis"), greeting, ehlo(), goodbye),
         {},
         (options) =>
           SmtpSession.make({
@@ -47,7 +47,7 @@ describe("A PROXY header", () => {
             proxyHeader: { version: 2, source: client, destination }
           })
       )
-      agreed(met)
+      succeeded(met)
       expect(met.received.slice(0, 12)).toBe("\r\n\r\n\0\r\nQUIT\n")
     })
   )
@@ -65,7 +65,7 @@ describe("A PROXY header", () => {
           secured.write("220 mx.test ESMTP\r\n")
           secured.on("data", (octets: Buffer) => {
             said.push(octets.toString())
-            secured.write(octets.toString().startsWith("QUIT") ? "221 bye\r\n" : "250 mx.test\r\n")
+            secured.write(octets.toString().startsWith("QUIT") ? "221 goodbye\r\n" : "250 mx.test\r\n")
           })
         })
       })
@@ -101,15 +101,15 @@ describe("XCLIENT in the options of a session", () => {
 
   it.scopedLive("is said before AUTH, and EHLO again behind it, whose answer counts", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("XCLIENT NAME ADDR PORT", "SIZE 1"),
+          greeting,
+          ehlo("XCLIENT NAME ADDR PORT", "SIZE 1"),
           introduced,
-          hello("AUTH PLAIN", "SIZE 2"),
+          ehlo("AUTH PLAIN", "SIZE 2"),
           says(/^AUTH PLAIN /),
           reply("235 welcome"),
-          bye
+          goodbye
         ),
         {},
         (options) =>
@@ -121,27 +121,27 @@ describe("XCLIENT in the options of a session", () => {
             xclient
           }).pipe(Effect.flatMap((session) => session.capabilities))
       )
-      expect(agreed(met).size).toBe(2)
+      expect(succeeded(met).size).toBe(2)
     })
   )
 
   it.scopedLive("is said after STARTTLS", () =>
     Effect.gen(function* () {
       const authority = yield* certificate
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("STARTTLS", "XCLIENT NAME ADDR"),
+          greeting,
+          ehlo("STARTTLS", "XCLIENT NAME ADDR"),
           startTls,
-          hello("XCLIENT NAME ADDR"),
+          ehlo("XCLIENT NAME ADDR"),
           introduced,
-          hello(),
-          bye
+          ehlo(),
+          goodbye
         ),
         serverTls(authority),
         (options) => SmtpSession.make({ ...options, tlsOptions: { ca: authority.ca }, xclient })
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 
@@ -150,28 +150,28 @@ describe("XCLIENT in the options of a session", () => {
     () =>
       Effect.gen(function* () {
         for (const announced of ["SIZE", "XCLIENT NAME"]) {
-          const met = yield* meet(script(greet, hello(announced), bye), {}, (options) =>
+          const met = yield* overTcp(script(greeting, ehlo(announced), goodbye), {}, (options) =>
             SmtpSession.make({ ...options, tls: "none", xclient })
           )
-          expect(refusedBy(met)).toMatchObject({ _tag: "NotSupported", extension: "XCLIENT" })
+          expect(failedAsScripted(met)).toMatchObject({ _tag: "NotSupported", extension: "XCLIENT" })
         }
       })
   )
 
   it.scopedLive("is CommandRefused where the server does not believe this client", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("XCLIENT NAME ADDR"),
+          greeting,
+          ehlo("XCLIENT NAME ADDR"),
           says(/^XCLIENT /),
           reply("550 5.7.0 insufficient authorization"),
-          bye
+          goodbye
         ),
         {},
         (options) => SmtpSession.make({ ...options, tls: "none", xclient })
       )
-      expect(refusedBy(met)).toMatchObject({
+      expect(failedAsScripted(met)).toMatchObject({
         _tag: "CommandRefused",
         command: "XCLIENT",
         reply: { code: 550 }
@@ -185,7 +185,7 @@ describe("XCLIENT in the options of a session", () => {
       ["ServerDisconnected", "command", "transient", "NotSent"]
     ],
     "a refusal for now": [
-      script(reply("450 4.3.0 not now"), bye),
+      script(reply("450 4.3.0 not now"), goodbye),
       ["CommandRefused", "command", "transient", "NotSent"]
     ],
     "the reply of another command": [
@@ -201,15 +201,15 @@ describe("XCLIENT in the options of a session", () => {
       ["ServerDisconnected", "command", "transient", "NotSent"]
     ],
     "a greeting, and a refusal of the EHLO behind it": [
-      script(reply("220 mx.test ESMTP"), says(`EHLO ${clientName}`), reply("550 5.7.1 not you"), bye),
+      script(reply("220 mx.test ESMTP"), says(`EHLO ${clientName}`), reply("550 5.7.1 not you"), goodbye),
       ["HeloError", undefined, "permanent", "NotSent"]
     ]
   }
   for (const [what, [answer, judgement]] of Object.entries(answers)) {
     it.scopedLive(`fails where its answer is ${what}`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(
-          script(greet, hello("XCLIENT NAME ADDR", "AUTH PLAIN"), says(/^XCLIENT /), answer),
+        const met = yield* overTcp(
+          script(greeting, ehlo("XCLIENT NAME ADDR", "AUTH PLAIN"), says(/^XCLIENT /), answer),
           {},
           (options) =>
             SmtpSession.make({
@@ -220,7 +220,7 @@ describe("XCLIENT in the options of a session", () => {
               xclient
             })
         )
-        expect(judged(refusedBy(met))).toEqual(judgement)
+        expect(judged(failedAsScripted(met))).toEqual(judgement)
         expect(met.received).not.toContain("AUTH")
       })
     )
@@ -242,17 +242,17 @@ describe("XCLIENT as a command", () => {
       const once = script(
         says("XCLIENT NAME=x.test"),
         reply("220 mx.test ESMTP"),
-        hello("XCLIENT NAME", "SIZE 1")
+        ehlo("XCLIENT NAME", "SIZE 1")
       )
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("XCLIENT NAME"),
+          greeting,
+          ehlo("XCLIENT NAME"),
           once,
           once,
           says(`EHLO ${clientName}`),
           reply("250 mx.test"),
-          bye
+          goodbye
         ),
         {},
         (options) =>
@@ -268,7 +268,7 @@ describe("XCLIENT as a command", () => {
             return seen
           })
       )
-      expect(agreed(met)).toEqual([false, false, true])
+      expect(succeeded(met)).toEqual([false, false, true])
     })
   )
 })

@@ -4,8 +4,8 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { inTransaction } from "./dialogue.js"
-import { letter } from "./underWay.js"
+import { inTransaction } from "./oneSession.js"
+import { letter } from "./severalAtOnce.js"
 
 const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
 

@@ -20,7 +20,7 @@ import {
   silentEnd,
   submission,
   withSession
-} from "./dialogue.js"
+} from "./oneSession.js"
 
 const lhlo = SmtpTest.script(
   SmtpTest.expect("LHLO client.test"),

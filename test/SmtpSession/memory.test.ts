@@ -12,7 +12,7 @@ import { makePair } from "../../src/internal/testing/memoryConnection.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { octets } from "./dialogue.js"
+import { octets } from "./oneSession.js"
 
 const megabyte = 1_048_576
 const messageLength = 16 * megabyte

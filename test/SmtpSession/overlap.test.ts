@@ -12,8 +12,8 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./dialogue.js"
-import { alone, deliverAll, group, letter, replies, resetGroup, textOf, writes } from "./underWay.js"
+import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./oneSession.js"
+import { alone, deliverAll, group, letter, replies, resetGroup, textOf, writes } from "./severalAtOnce.js"
 
 const overlap: SmtpSession.Options = { pipelining: "overlap" }
 
@@ -367,7 +367,7 @@ describe("overlap and the server's limits", () => {
 })
 
 /** The second message is complete and without a verdict, the group of the third is on the wire. */
-const twoUnderWay = SmtpTest.script(
+const twoAtOnce = SmtpTest.script(
   opened("PIPELINING"),
   alone("one"),
   group("two"),
@@ -413,7 +413,7 @@ describe("overlap and the end of a session", () => {
     for (const [index, [two, three]] of told[how].entries()) {
       it.effect(`by ${how} in place of reply ${index + 1}: each message has its own outcome`, () =>
         withSession(
-          SmtpTest.script(twoUnderWay, replies(...answers.slice(0, index)), leaving[how]),
+          SmtpTest.script(twoAtOnce, replies(...answers.slice(0, index)), leaving[how]),
           (smtp) =>
             Effect.gen(function* () {
               const lines = yield* deliverAll(smtp, ["one", "two", "three", "four"].map(letter))
@@ -432,7 +432,7 @@ describe("overlap and the end of a session", () => {
 
   it.effect("by a refused RSET leaves nothing to be written: the envelope may still stand", () =>
     withSession(
-      SmtpTest.script(twoUnderWay, replies("250 two", "451 not now"), silentEnd),
+      SmtpTest.script(twoAtOnce, replies("250 two", "451 not now"), silentEnd),
       (smtp) =>
         Effect.gen(function* () {
           expect(yield* deliverAll(smtp, ["one", "two", "three"].map(letter))).toEqual([
@@ -451,7 +451,7 @@ describe("overlap and time", () => {
   it.effect("runs the limit of the head alone, from the reply before", () =>
     withSession(
       SmtpTest.script(
-        twoUnderWay,
+        twoAtOnce,
         SmtpTest.reply("250 two", { delay: "9 minutes" }),
         SmtpTest.reply("250 reset", { delay: "4 minutes" }),
         SmtpTest.reply("250 ok", { delay: "4 minutes" }),
@@ -473,7 +473,7 @@ describe("overlap and time", () => {
 
   it.effect("gives up when the verdict does not come: unknown, and the next not sent", () =>
     withSession(
-      SmtpTest.script(twoUnderWay, silentEnd),
+      SmtpTest.script(twoAtOnce, silentEnd),
       (smtp) =>
         Effect.gen(function* () {
           const all = yield* Effect.fork(deliverAll(smtp, ["one", "two", "three"].map(letter)))
@@ -505,7 +505,7 @@ describe("overlap and interruption (rules 18 and 19)", () => {
       const gate = yield* Deferred.make<undefined>()
       const told: Array<Receipt> = []
       yield* withSession(
-        SmtpTest.script(twoUnderWay, SmtpTest.effect(Deferred.succeed(gate, undefined)), rest),
+        SmtpTest.script(twoAtOnce, SmtpTest.effect(Deferred.succeed(gate, undefined)), rest),
         (smtp) =>
           Effect.gen(function* () {
             yield* smtp.deliver(letter("one"))
@@ -586,7 +586,7 @@ describe("overlap and interruption (rules 18 and 19)", () => {
       const told: Array<Receipt> = []
       yield* withSession(
         SmtpTest.script(
-          twoUnderWay,
+          twoAtOnce,
           SmtpTest.effect(Deferred.succeed(gate, undefined)),
           SmtpTest.delay("1 minute"),
           replies("250 two", "250 reset", "250 ok", "250 ok", "354 go"),
@@ -621,7 +621,7 @@ describe("overlap and content that does not come to its end", () => {
       const gate = yield* Deferred.make<undefined>()
       yield* withSession(
         SmtpTest.script(
-          twoUnderWay,
+          twoAtOnce,
           SmtpTest.effect(Deferred.succeed(gate, undefined)),
           SmtpTest.delay("1 second"),
           replies("250 two", "250 reset", "250 ok", "250 ok", "354 go"),
@@ -661,7 +661,7 @@ describe("endpoints that hang up on too many commands", () => {
       Effect.scoped(
         Effect.gen(function* () {
           const server = yield* SmtpTest.scripted([
-            SmtpTest.script(twoUnderWay, SmtpTest.reply("250 two"), farewell),
+            SmtpTest.script(twoAtOnce, SmtpTest.reply("250 two"), farewell),
             lockStep
           ])
           const session = Effect.flatMap(

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { inTransaction } from "./dialogue.js"
+import { inTransaction } from "./oneSession.js"
 
 const message = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n\r\nhello\r\n" }
 

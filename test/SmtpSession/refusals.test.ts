@@ -15,8 +15,8 @@ import {
   outcomes,
   submission,
   withSession
-} from "./dialogue.js"
-import { replies } from "./underWay.js"
+} from "./oneSession.js"
+import { replies } from "./severalAtOnce.js"
 
 const { script } = SmtpTest
 

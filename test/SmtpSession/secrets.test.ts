@@ -15,8 +15,9 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import * as SmtpTranscript from "../../src/SmtpTranscript.js"
 import * as Certificates from "../servers/certificates.js"
 import { collectLogs } from "../support/logs.js"
-import { clientName, greet, meet, serverTls } from "./meeting.js"
 import { scramServer } from "./scram.js"
+import { clientName, greeting } from "./oneSession.js"
+import { overTcp, serverTls } from "./overTcp.js"
 
 const { expect: says, reply, script } = SmtpTest
 
@@ -136,7 +137,7 @@ const answering = (mechanism: string, answers: ReadonlyArray<(line: string) => S
   const rest = [...answers]
   const next = (line: string) => rest.shift()?.(line) ?? reply("501 no more")
   const commands = { NOOP: reply("250 ok"), QUIT: script(reply("221 bye"), SmtpTest.close) }
-  return script(greet, hello(mechanism), SmtpTest.repeat(SmtpTest.branch(commands, next)))
+  return script(greeting, hello(mechanism), SmtpTest.repeat(SmtpTest.branch(commands, next)))
 }
 
 /** A server that accepts what it has asked for, and has to say something to the NOOP behind it. */
@@ -147,7 +148,7 @@ const repeating = (mechanism: string, then: (lines: ReadonlyArray<string>) => Sm
     return lines.length < (mechanism === "LOGIN" ? 3 : 2) ? prompt : reply("235 welcome")
   }
   const commands = { NOOP: () => then(lines), QUIT: script(reply("221 bye"), SmtpTest.close) }
-  return script(greet, hello(mechanism), SmtpTest.repeat(SmtpTest.branch(commands, next)))
+  return script(greeting, hello(mechanism), SmtpTest.repeat(SmtpTest.branch(commands, next)))
 }
 
 /** The secret in every form that a line may show: itself, in base64 at every alignment, in hexadecimal. */
@@ -225,7 +226,7 @@ const hidesSecrets = (mechanism: string, server: SmtpTest.Script) =>
     const auth = credentials[mechanism]
     if (auth === undefined) return yield* Effect.dieMessage(`no credentials for ${mechanism}`)
     const bound = mechanism.endsWith("-PLUS")
-    const met = yield* meet(
+    const met = yield* overTcp(
       () => (bound ? script(SmtpTest.upgrade, server) : server),
       bound ? serverTls(yield* Certificates.makeSelfSigned()) : {},
       (options) =>
@@ -268,7 +269,7 @@ for (const mechanism of scramMechanisms) {
             SmtpTest.repeat(SmtpTest.branch({ NOOP: reply("250 ok"), QUIT: reply("221 bye") }))
           )
         )
-        return hidesSecrets(mechanism, script(greet, hello(mechanism), server.script))
+        return hidesSecrets(mechanism, script(greeting, hello(mechanism), server.script))
       })
     }
   })
@@ -282,8 +283,8 @@ describe("a secret that cannot be used", () => {
   ] as const) {
     it.live(`is not printed in the error that says so: ${what}`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(
-          () => script(greet, hello("PLAIN XOAUTH2"), says("QUIT"), reply("221 bye")),
+        const met = yield* overTcp(
+          () => script(greeting, hello("PLAIN XOAUTH2"), says("QUIT"), reply("221 bye")),
           {},
           (options) =>
             Effect.gen(function* () {
@@ -315,7 +316,7 @@ describe("the private key and its passphrase", () => {
         key: Redacted.make(key),
         passphrase: Redacted.make(secret)
       }
-      const met = yield* meet(
+      const met = yield* overTcp(
         () => SmtpTest.silence,
         {},
         (options) =>

@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import type { Options } from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, ehlo, goodbye, greeting, opened, silentEnd, withConnection, withSession } from "./dialogue.js"
+import { ask, ehlo, goodbye, greeting, opened, silentEnd, withConnection, withSession } from "./oneSession.js"
 
 const password = (options: Partial<SmtpAuth.PasswordOptions> = {}) =>
   SmtpAuth.password({ username: "tim", password: Redacted.make("tanstaaftanstaaf"), ...options })

@@ -13,16 +13,16 @@ import {
   content,
   goodbye,
   greeting,
+  judged,
   message,
   octets,
   opened,
-  judged,
   outcomes,
   silentEnd,
   submission,
   withConnection,
   withSession
-} from "./dialogue.js"
+} from "./oneSession.js"
 
 const mail = "MAIL FROM:<a@x.test>"
 const rcpt = (name: string): string => `RCPT TO:<${name}@y.test>`

@@ -19,7 +19,7 @@ import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Keyed, Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { untyped } from "../support/untyped.js"
-import { ask, goodbye, inTransaction, octets, opened, outcomes, withSession } from "./dialogue.js"
+import { ask, goodbye, inTransaction, octets, opened, outcomes, withSession } from "./oneSession.js"
 import {
   alone,
   chunked,
@@ -30,7 +30,7 @@ import {
   resetChunked,
   resetGroup,
   textOf
-} from "./underWay.js"
+} from "./severalAtOnce.js"
 
 const overlap: SmtpSession.Options = { pipelining: "overlap" }
 const eager: SmtpSession.Options = { chunking: "eager" }

@@ -8,8 +8,8 @@ import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, message, octets, opened, outcomes, submission } from "./dialogue.js"
-import { replies, writes } from "./underWay.js"
+import { ask, goodbye, message, octets, opened, outcomes, submission } from "./oneSession.js"
+import { replies, writes } from "./severalAtOnce.js"
 
 const base: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
 

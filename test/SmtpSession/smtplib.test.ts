@@ -25,7 +25,7 @@ import {
   submission,
   withConnection,
   withSession
-} from "./dialogue.js"
+} from "./oneSession.js"
 
 const auth = SmtpAuth.password({ username: "app", password: Redacted.make("secret") })
 const plain = "AUTH PLAIN AGFwcABzZWNyZXQ="

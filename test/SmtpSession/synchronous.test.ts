@@ -13,14 +13,15 @@ import {
   content,
   ehlo,
   goodbye,
+  greeting,
   inTransaction,
   message,
   opened,
   submission,
   withConnection,
   withSession
-} from "./dialogue.js"
-import { agreed, bye, failed, greet, hello, meet, serverTls, startTls } from "./meeting.js"
+} from "./oneSession.js"
+import { failed, overTcp, serverTls, startTls, succeeded } from "./overTcp.js"
 
 /**
  * Runs a fiber within the call that resumes it: within the reader's callback, if it waits for a reply. Effect 3 does so
@@ -47,8 +48,8 @@ describe("a session whose fibers go on within the reader's callback", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const capabilities = ["AUTH PLAIN", "PIPELINING"]
-      const met = yield* meet(
-        SmtpTest.script(greet, hello("STARTTLS"), startTls, hello(...capabilities), plain, sent, bye),
+      const met = yield* overTcp(
+        SmtpTest.script(greeting, ehlo("STARTTLS"), startTls, ehlo(...capabilities), plain, sent, goodbye),
         serverTls(made),
         (options) =>
           SmtpSession.make({ ...options, auth, tlsOptions: { ca: made.ca } }).pipe(
@@ -57,7 +58,7 @@ describe("a session whose fibers go on within the reader's callback", () => {
             Effect.withScheduler(immediate)
           )
       )
-      expect(agreed(met).accepted).toHaveLength(1)
+      expect(succeeded(met).accepted).toHaveLength(1)
     })
   )
 
@@ -65,8 +66,14 @@ describe("a session whose fibers go on within the reader's callback", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const injected = SmtpTest.inject("220 go\r\n250 injected\r\n")
-      const met = yield* meet(
-        SmtpTest.script(greet, hello("STARTTLS"), SmtpTest.expect("STARTTLS"), injected, SmtpTest.expectEnd),
+      const met = yield* overTcp(
+        SmtpTest.script(
+          greeting,
+          ehlo("STARTTLS"),
+          SmtpTest.expect("STARTTLS"),
+          injected,
+          SmtpTest.expectEnd
+        ),
         serverTls(made),
         (options) =>
           SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } }).pipe(Effect.withScheduler(immediate))

@@ -16,19 +16,8 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
 import * as Loopback from "../support/loopback.js"
 import { resourcesLeftBy } from "../support/resources.js"
-import { judged } from "./dialogue.js"
-import {
-  agreed,
-  bye,
-  clientName,
-  failed,
-  greet,
-  hello,
-  meet,
-  refusedBy,
-  serverTls,
-  startTls
-} from "./meeting.js"
+import { clientName, ehlo, goodbye, greeting, judged } from "./oneSession.js"
+import { failed, failedAsScripted, overTcp, serverTls, startTls, succeeded } from "./overTcp.js"
 
 const { expect: says, inject, reply, script, silence } = SmtpTest
 
@@ -37,7 +26,7 @@ const auth = SmtpAuth.password({ username: "app", password: Redacted.make("secre
 /** All that a client says in clear when TLS comes to nothing. */
 const onlyStartTls = `EHLO ${clientName}\r\nSTARTTLS\r\n`
 
-const upgraded = script(greet, hello("STARTTLS"), startTls, hello(), bye)
+const upgraded = script(greeting, ehlo("STARTTLS"), startTls, ehlo(), goodbye)
 
 const make = (more: Partial<SmtpSession.Options>) => (options: SmtpSession.Options) =>
   SmtpSession.make({ ...options, ...more })
@@ -46,13 +35,13 @@ describe('tls: "starttls"', () => {
   it.live("says EHLO again behind the handshake, and tells what the handshake came to", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(upgraded, serverTls(made), (options) =>
+      const met = yield* overTcp(upgraded, serverTls(made), (options) =>
         Effect.flatMap(
           SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } }),
           (session) => session.tls
         )
       )
-      expect(agreed(met)).toMatchObject({
+      expect(succeeded(met)).toMatchObject({
         protocol: "TLSv1.3",
         servername: "127.0.0.1",
         verified: true,
@@ -66,8 +55,8 @@ describe('tls: "starttls"', () => {
   it.live("is the default", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(upgraded, serverTls(made), make({ tlsOptions: { ca: made.ca } }))
-      agreed(met)
+      const met = yield* overTcp(upgraded, serverTls(made), make({ tlsOptions: { ca: made.ca } }))
+      succeeded(met)
       expect(met.handshakes.length).toBe(1)
     })
   )
@@ -75,13 +64,13 @@ describe('tls: "starttls"', () => {
   it.live("trusts nothing that was said before the handshake (RFC 3207 section 4.2)", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("STARTTLS", "SIZE 10", "AUTH PLAIN", "SMTPUTF8"),
+          greeting,
+          ehlo("STARTTLS", "SIZE 10", "AUTH PLAIN", "SMTPUTF8"),
           startTls,
-          hello("SIZE 2000", "PIPELINING"),
-          bye
+          ehlo("SIZE 2000", "PIPELINING"),
+          goodbye
         ),
         serverTls(made),
         (options) =>
@@ -90,7 +79,7 @@ describe('tls: "starttls"', () => {
             (session) => session.capabilities
           )
       )
-      const capabilities = agreed(met)
+      const capabilities = succeeded(met)
       expect(capabilities.size).toBe(2000)
       expect(capabilities.has("PIPELINING")).toBe(true)
       expect(capabilities.has("SMTPUTF8")).toBe(false)
@@ -101,8 +90,8 @@ describe('tls: "starttls"', () => {
   it.live("has forgotten the announcement before EHLO is said again", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
-        script(greet, hello("STARTTLS", "SMTPUTF8"), startTls, bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS", "SMTPUTF8"), startTls, goodbye),
         serverTls(made),
         (options) =>
           Effect.gen(function* () {
@@ -111,7 +100,7 @@ describe('tls: "starttls"', () => {
             return { state: yield* session.state, capabilities: yield* session.capabilities }
           })
       )
-      const { capabilities, state } = agreed(met)
+      const { capabilities, state } = succeeded(met)
       expect(state).toBe("Greeted")
       expect(capabilities.has("SMTPUTF8")).toBe(false)
       expect(capabilities.starttls).toBe(false)
@@ -121,19 +110,19 @@ describe('tls: "starttls"', () => {
   it.live("does not use AUTH that was offered only before the handshake", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
-        script(greet, hello("STARTTLS", "AUTH PLAIN"), startTls, hello(), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS", "AUTH PLAIN"), startTls, ehlo(), goodbye),
         serverTls(made),
         make({ auth, tlsOptions: { ca: made.ca } })
       )
-      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "NotOffered" })
+      expect(failedAsScripted(met)).toMatchObject({ _tag: "AuthenticationError", reason: "NotOffered" })
     })
   )
 
   it.live("goes no further where it is not offered: neither AUTH nor MAIL", () =>
     Effect.gen(function* () {
-      const met = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ auth }))
-      const error = refusedBy(met)
+      const met = yield* overTcp(script(greeting, ehlo("AUTH PLAIN"), goodbye), {}, make({ auth }))
+      const error = failedAsScripted(met)
       expect(error).toMatchObject({ extension: "STARTTLS" })
       expect(judged(error)).toEqual(["NotSupported", undefined, "permanent", "NotSent"])
     })
@@ -145,12 +134,12 @@ describe('tls: "starttls"', () => {
   ] as const) {
     it.live(`goes no further when it is refused with ${code.slice(0, 3)} (RFC 3207 section 4)`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(
-          script(greet, hello("STARTTLS", "AUTH PLAIN"), says("STARTTLS"), reply(code), bye),
+        const met = yield* overTcp(
+          script(greeting, ehlo("STARTTLS", "AUTH PLAIN"), says("STARTTLS"), reply(code), goodbye),
           {},
           make({ auth })
         )
-        const error = refusedBy(met)
+        const error = failedAsScripted(met)
         expect(error).toMatchObject({ command: "STARTTLS" })
         expect(judged(error)).toEqual([
           "CommandRefused",
@@ -164,12 +153,12 @@ describe('tls: "starttls"', () => {
 
   it.live("takes 250 for no answer to it (RFC 3207 section 4)", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("250 ok"), SmtpTest.expectEnd),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), says("STARTTLS"), reply("250 ok"), SmtpTest.expectEnd),
         {},
         make({})
       )
-      expect(judged(refusedBy(met))).toEqual(["ProtocolError", "starttls", "permanent", "NotSent"])
+      expect(judged(failedAsScripted(met))).toEqual(["ProtocolError", "starttls", "permanent", "NotSent"])
     })
   )
 })
@@ -183,10 +172,10 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
   ] as const) {
     it.live(`is an injection: ${what} in the same segment`, () =>
       Effect.gen(function* () {
-        const met = yield* meet(
+        const met = yield* overTcp(
           script(
-            greet,
-            hello("STARTTLS"),
+            greeting,
+            ehlo("STARTTLS"),
             says("STARTTLS"),
             inject(`220 go ahead\r\n${octets}`),
             SmtpTest.expectEnd
@@ -194,7 +183,7 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
           {},
           make({ auth })
         )
-        const error = refusedBy(met)
+        const error = failedAsScripted(met)
         expect(error).toMatchObject({ reason: "Injection" })
         expect(judged(error)).toEqual(["TlsError", undefined, "permanent", "NotSent"])
         expect(met.received).toBe(onlyStartTls)
@@ -204,10 +193,10 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
 
   it.live("ends the session in a later segment too, and nothing of it is believed", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("STARTTLS"),
+          greeting,
+          ehlo("STARTTLS"),
           says("STARTTLS"),
           reply("220 go ahead", { separate: true }),
           inject("250-mx.test\r\n250 AUTH PLAIN\r\n", { delay: "5 millis" }),
@@ -226,7 +215,7 @@ describe("plaintext behind the 220 of STARTTLS (RFC 3207 section 6)", () => {
 })
 
 describe("a session on which STARTTLS is said by hand", () => {
-  const said = script(greet, hello("STARTTLS"), says("STARTTLS"))
+  const said = script(greeting, ehlo("STARTTLS"), says("STARTTLS"))
   const goAhead = script(said, reply("220 go ahead"))
   interface Expected {
     readonly error: object
@@ -244,8 +233,8 @@ describe("a session on which STARTTLS is said by hand", () => {
     state: "Ready"
   })
   const cases: Readonly<Record<string, readonly [SmtpTest.Script, Expected, Duration.DurationInput?]>> = {
-    "lives where it is refused for now": [script(said, reply("454 later"), bye), refusal("transient")],
-    "lives where it is refused": [script(said, reply("501 no"), bye), refusal("permanent")],
+    "lives where it is refused for now": [script(said, reply("454 later"), goodbye), refusal("transient")],
+    "lives where it is refused": [script(said, reply("501 no"), goodbye), refusal("permanent")],
     "is closed by an answer that is none": [
       script(said, reply("250 ok"), SmtpTest.expectEnd),
       {
@@ -275,12 +264,12 @@ describe("a session on which STARTTLS is said by hand", () => {
   for (const [what, [server, { error, judgement, state }, limit]] of Object.entries(cases)) {
     it.live(what, () =>
       Effect.gen(function* () {
-        const met = yield* meet(server, {}, (options) =>
+        const met = yield* overTcp(server, {}, (options) =>
           Effect.flatMap(SmtpSession.connect({ ...options, timeouts: { tls: limit } }), (session) =>
             Effect.zip(Effect.flip(session.startTls), session.state)
           )
         )
-        const [told, left] = agreed(met)
+        const [told, left] = succeeded(met)
         expect(told).toMatchObject(error)
         expect([judged(told), left]).toEqual([judgement, state])
       })
@@ -290,7 +279,7 @@ describe("a session on which STARTTLS is said by hand", () => {
   it.live("is closed by a certificate that it does not trust", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(script(greet, hello("STARTTLS"), startTls), serverTls(made), (options) =>
+      const met = yield* overTcp(script(greeting, ehlo("STARTTLS"), startTls), serverTls(made), (options) =>
         Effect.flatMap(SmtpSession.connect(options), (session) =>
           Effect.zip(Effect.flip(session.startTls), session.state)
         )
@@ -304,11 +293,11 @@ describe("a session on which STARTTLS is said by hand", () => {
 
 describe("a handshake that fails", () => {
   const broken = (...steps: ReadonlyArray<SmtpTest.Script>) =>
-    script(greet, hello("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), ...steps)
+    script(greeting, ehlo("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), ...steps)
 
   it.live("is TlsError when garbage comes in its place", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         broken(SmtpTest.expectOctets(5), inject("this is not TLS at all\r\n"), silence),
         {},
         make({ auth })
@@ -320,15 +309,15 @@ describe("a handshake that fails", () => {
 
   it.live("is TlsError when the server leaves", () =>
     Effect.gen(function* () {
-      const met = yield* meet(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, make({}))
+      const met = yield* overTcp(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, make({}))
       expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Disconnected" })
     })
   )
 
   it.live("is TlsError at its time limit when the server stalls", () =>
     Effect.gen(function* () {
-      const met = yield* meet(broken(silence), {}, make({ timeouts: { tls: "100 millis" } }))
-      const error = refusedBy(met)
+      const met = yield* overTcp(broken(silence), {}, make({ timeouts: { tls: "100 millis" } }))
+      const error = failedAsScripted(met)
       expect(error).toMatchObject({ _tag: "TlsError", reason: "Timeout" })
       expect(SmtpError.isTransient(error)).toBe(true)
     })
@@ -336,7 +325,7 @@ describe("a handshake that fails", () => {
 
   it.live("ends the session for everybody who uses it", () =>
     Effect.gen(function* () {
-      const met = yield* meet(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, (options) =>
+      const met = yield* overTcp(broken(SmtpTest.expectOctets(5), SmtpTest.close), {}, (options) =>
         Effect.gen(function* () {
           const session = yield* SmtpSession.connect(options)
           yield* Effect.exit(session.startTls)
@@ -345,14 +334,14 @@ describe("a handshake that fails", () => {
           return yield* Effect.flip(session.noop)
         })
       )
-      expect(agreed(met)).toMatchObject({ _tag: "ServerDisconnected" })
+      expect(succeeded(met)).toMatchObject({ _tag: "ServerDisconnected" })
     })
   )
 
   it.live("ends the session when it is interrupted", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<boolean>()
-      const met = yield* meet(
+      const met = yield* overTcp(
         broken(SmtpTest.expectOctets(5), SmtpTest.effect(Deferred.succeed(begun, true)), silence),
         {},
         (options) =>
@@ -364,7 +353,7 @@ describe("a handshake that fails", () => {
             return { state: yield* session.state, next: yield* Effect.flip(session.ehlo) }
           })
       )
-      expect(agreed(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
+      expect(succeeded(met)).toMatchObject({ state: "Closed", next: { _tag: "ServerDisconnected" } })
     })
   )
 })
@@ -372,8 +361,8 @@ describe("a handshake that fails", () => {
 describe("the server's certificate", () => {
   const refusedCertificate = (certificate: Certificates.Certificate, more: Partial<SmtpSession.Options>) =>
     Effect.map(
-      meet(
-        script(greet, hello("STARTTLS", "AUTH PLAIN"), startTls, hello()),
+      overTcp(
+        script(greeting, ehlo("STARTTLS", "AUTH PLAIN"), startTls, ehlo()),
         serverTls(certificate),
         make(more)
       ),
@@ -442,12 +431,12 @@ describe("the server's certificate", () => {
   it.live("is accepted for the name that the program gives in its place", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates({ names: ["mail.example.test"] })
-      const met = yield* meet(
+      const met = yield* overTcp(
         upgraded,
         serverTls(made),
         make({ tlsOptions: { ca: made.ca, servername: "mail.example.test" } })
       )
-      agreed(met)
+      succeeded(met)
       expect(met.handshakes).toMatchObject([{ servername: "mail.example.test" }])
     })
   )
@@ -457,13 +446,16 @@ describe("the server's certificate", () => {
     () =>
       Effect.gen(function* () {
         const made = yield* Certificates.makeSelfSigned({ names: ["elsewhere.test"] })
-        const met = yield* meet(upgraded, serverTls(made), (options) =>
+        const met = yield* overTcp(upgraded, serverTls(made), (options) =>
           Effect.flatMap(
             SmtpSession.make({ ...options, tlsOptions: { verify: false } }),
             (session) => session.tls
           )
         )
-        expect(agreed(met)).toMatchObject({ verified: false, certificate: { subject: "CN=elsewhere.test" } })
+        expect(succeeded(met)).toMatchObject({
+          verified: false,
+          certificate: { subject: "CN=elsewhere.test" }
+        })
       })
   )
 })
@@ -476,12 +468,12 @@ describe("TLS options of a session", () => {
         names: ["client.test"],
         usage: "client"
       })
-      const met = yield* meet(
+      const met = yield* overTcp(
         upgraded,
         { tls: { ...serverTls(made).tls, ca: made.ca, requestCert: true, rejectUnauthorized: true } },
         make({ tlsOptions: { ca: made.ca, cert: client.certificate, key: Redacted.make(client.key) } })
       )
-      agreed(met)
+      succeeded(met)
       expect(met.handshakes).toMatchObject([{ client: "CN=client.test" }])
     })
   )
@@ -490,7 +482,7 @@ describe("TLS options of a session", () => {
     it.live(`end the session where a client certificate is demanded and none was given, on ${version}`, () =>
       Effect.gen(function* () {
         const made = yield* Certificates.makeCertificates()
-        const met = yield* meet(
+        const met = yield* overTcp(
           upgraded,
           {
             tls: {
@@ -514,9 +506,9 @@ describe("TLS options of a session", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const tls = { ...serverTls(made).tls, maxVersion: "TLSv1.2" } as const
-      const older = yield* meet(upgraded, { tls }, make({ tlsOptions: { ca: made.ca } }))
-      agreed(older)
-      const refused = yield* meet(
+      const older = yield* overTcp(upgraded, { tls }, make({ tlsOptions: { ca: made.ca } }))
+      succeeded(older)
+      const refused = yield* overTcp(
         upgraded,
         { tls },
         make({ tlsOptions: { ca: made.ca, minVersion: "TLSv1.3" } })
@@ -527,12 +519,12 @@ describe("TLS options of a session", () => {
 
   it.live("that cannot be used are TlsError Configuration, which tells what to look at", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), silence),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), says("STARTTLS"), reply("220 go ahead"), silence),
         {},
         make({ tlsOptions: { ca: "no certificate" } })
       )
-      const error = refusedBy(met)
+      const error = failedAsScripted(met)
       expect(error).toMatchObject({ _tag: "TlsError", reason: "Configuration" })
       expect(error.message).toContain("ca")
     })
@@ -541,13 +533,13 @@ describe("TLS options of a session", () => {
   it.live("may be the layer's", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
+      const met = yield* overTcp(
         upgraded,
         serverTls(made),
         make({}),
         NodeSmtp.layerWith({ tls: { ca: made.ca } })
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 })
@@ -556,8 +548,8 @@ describe('tls: "implicit" (RFC 8314)', () => {
   it.live("is on TLS from the first octet", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
-        script(greet, hello("SIZE 5"), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("SIZE 5"), goodbye),
         { ...serverTls(made), mode: "implicit" },
         (options) =>
           Effect.flatMap(
@@ -565,7 +557,7 @@ describe('tls: "implicit" (RFC 8314)', () => {
             (session) => Effect.all([session.tls, session.capabilities])
           )
       )
-      const [tls, capabilities] = agreed(met)
+      const [tls, capabilities] = succeeded(met)
       expect(tls).toMatchObject({ verified: true })
       expect(capabilities.size).toBe(5)
     })
@@ -574,20 +566,20 @@ describe('tls: "implicit" (RFC 8314)', () => {
   it.live("ignores STARTTLS that is offered all the same", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), goodbye),
         { ...serverTls(made), mode: "implicit" },
         make({ tls: "implicit", tlsOptions: { ca: made.ca } })
       )
-      agreed(met)
+      succeeded(met)
     })
   )
 
   it.live("refuses a certificate before anything is said", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
-        () => script(greet, SmtpTest.expectEnd),
+      const met = yield* overTcp(
+        () => script(greeting, SmtpTest.expectEnd),
         { ...serverTls(made), mode: "implicit" },
         make({ tls: "implicit", auth })
       )
@@ -598,8 +590,8 @@ describe('tls: "implicit" (RFC 8314)', () => {
 
   it.live("on a plaintext port is TlsError at once, which tells what to check", () =>
     Effect.gen(function* () {
-      const met = yield* meet(script(greet, silence), {}, make({ tls: "implicit", auth }))
-      const error = refusedBy(met)
+      const met = yield* overTcp(script(greeting, silence), {}, make({ tls: "implicit", auth }))
+      const error = failedAsScripted(met)
       expect(error).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
       expect(error.message).toContain("587")
     })
@@ -607,8 +599,8 @@ describe('tls: "implicit" (RFC 8314)', () => {
 
   it.live("on a port where nobody speaks is TlsError at its time limit", () =>
     Effect.gen(function* () {
-      const met = yield* meet(silence, {}, make({ tls: "implicit", timeouts: { tls: "100 millis" } }))
-      expect(refusedBy(met)).toMatchObject({ _tag: "TlsError", reason: "Timeout" })
+      const met = yield* overTcp(silence, {}, make({ tls: "implicit", timeouts: { tls: "100 millis" } }))
+      expect(failedAsScripted(met)).toMatchObject({ _tag: "TlsError", reason: "Timeout" })
     })
   )
 })
@@ -617,8 +609,8 @@ describe('tls: "starttls" on a port with implicit TLS', () => {
   it.live("is ReplyTimeout of the greeting, which never comes, within its limit", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(
-        () => greet,
+      const met = yield* overTcp(
+        () => greeting,
         { ...serverTls(made), mode: "implicit" },
         make({ timeouts: { greeting: "100 millis" } })
       )
@@ -632,28 +624,28 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
 
   it.live("goes on in clear where TLS is not offered", () =>
     Effect.gen(function* () {
-      const met = yield* meet(script(greet, hello(), bye), {}, (options) =>
+      const met = yield* overTcp(script(greeting, ehlo(), goodbye), {}, (options) =>
         Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.tls)
       )
-      expect(agreed(met)).toBeUndefined()
+      expect(succeeded(met)).toBeUndefined()
     })
   )
 
   it.live("takes TLS where it is offered, with any certificate when there is nothing to hand over", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(upgraded, serverTls(made), (options) =>
+      const met = yield* overTcp(upgraded, serverTls(made), (options) =>
         Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.tls)
       )
-      expect(agreed(met)).toMatchObject({ verified: false })
+      expect(succeeded(met)).toMatchObject({ verified: false })
     })
   )
 
   it.live("verifies the certificate before a password is sent", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), startTls, hello("AUTH PLAIN")),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), startTls, ehlo("AUTH PLAIN")),
         serverTls(made),
         make({ ...opportunistic, auth })
       )
@@ -665,30 +657,30 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
   it.live("sends no password by hand either where nobody was verified", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), startTls, hello("AUTH PLAIN"), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), startTls, ehlo("AUTH PLAIN"), goodbye),
         serverTls(made),
         (options) =>
           Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) =>
             session.authenticate(auth)
           )
       )
-      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+      expect(failedAsScripted(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
     })
   )
 
   it.live("sends the password by hand where the program has given up verification in so many words", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("STARTTLS"),
+          greeting,
+          ehlo("STARTTLS"),
           startTls,
-          hello("AUTH PLAIN"),
+          ehlo("AUTH PLAIN"),
           says(/^AUTH PLAIN /),
           reply("235 welcome"),
-          bye
+          goodbye
         ),
         serverTls(made),
         (options) =>
@@ -697,21 +689,25 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
             (session) => session.authenticate(auth)
           )
       )
-      expect(agreed(met)).toMatchObject({ code: 235 })
+      expect(succeeded(met)).toMatchObject({ code: 235 })
     })
   )
 
   it.live("sends no password in clear where TLS is not offered", () =>
     Effect.gen(function* () {
-      const met = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ ...opportunistic, auth }))
-      expect(refusedBy(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+      const met = yield* overTcp(
+        script(greeting, ehlo("AUTH PLAIN"), goodbye),
+        {},
+        make({ ...opportunistic, auth })
+      )
+      expect(failedAsScripted(met)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
     })
   )
 
   it.live("verifies the certificate when the program asks for it", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
+      const met = yield* overTcp(
         upgraded,
         serverTls(made),
         make({ ...opportunistic, tlsOptions: { verify: true } })
@@ -723,7 +719,7 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
   it.live("verifies the certificate when the layer asks for it", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
-      const met = yield* meet(
+      const met = yield* overTcp(
         upgraded,
         serverTls(made),
         make(opportunistic),
@@ -735,10 +731,10 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
 
   it.live("never goes on in clear after a handshake that failed", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
-          hello("STARTTLS"),
+          greeting,
+          ehlo("STARTTLS"),
           says("STARTTLS"),
           reply("220 go ahead"),
           SmtpTest.expectOctets(5),
@@ -755,33 +751,33 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
 
   it.live("goes on in clear after 454 where TLS was never seen", () =>
     Effect.gen(function* () {
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), says("STARTTLS"), reply("454 not now"), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), says("STARTTLS"), reply("454 not now"), goodbye),
         {},
         (options) =>
           Effect.flatMap(SmtpSession.make({ ...options, ...opportunistic }), (session) => session.state)
       )
-      expect(agreed(met)).toBe("Ready")
+      expect(succeeded(met)).toBe("Ready")
     })
   )
 
   for (const [what, later] of [
-    ["the offer has vanished", script(greet, hello(), bye)],
-    ["454 comes instead", script(greet, hello("STARTTLS"), says("STARTTLS"), reply("454 not now"), bye)]
+    ["the offer has vanished", script(greeting, ehlo(), goodbye)],
+    ["454 comes instead", script(greeting, ehlo("STARTTLS"), says("STARTTLS"), reply("454 not now"), goodbye)]
   ] as const) {
     for (const policy of ["opportunistic", "starttls"] as const) {
       if (policy === "starttls" && what !== "the offer has vanished") continue
       it.live(`does not go on with "${policy}" where TLS has been seen and ${what}`, () =>
         Effect.gen(function* () {
           const made = yield* Certificates.makeCertificates()
-          const met = yield* meet([upgraded, later], serverTls(made), (options) =>
+          const met = yield* overTcp([upgraded, later], serverTls(made), (options) =>
             Effect.gen(function* () {
               const all = { ...options, tls: policy, tlsOptions: { ca: made.ca } }
               yield* Effect.scoped(SmtpSession.make(all))
               return yield* SmtpSession.make(all)
             })
           )
-          const error = refusedBy(met)
+          const error = failedAsScripted(met)
           expect(error).toMatchObject({ _tag: "TlsError", reason: "OfferVanished" })
           expect(SmtpError.isTransient(error)).toBe(true)
         })
@@ -793,21 +789,25 @@ describe('tls: "opportunistic" (RFC 7435)', () => {
 describe('tls: "none"', () => {
   it.live("takes no notice of an offer", () =>
     Effect.gen(function* () {
-      const met = yield* meet(script(greet, hello("STARTTLS"), bye), {}, make({ tls: "none" }))
-      agreed(met)
+      const met = yield* overTcp(script(greeting, ehlo("STARTTLS"), goodbye), {}, make({ tls: "none" }))
+      succeeded(met)
     })
   )
 
   it.live("sends no password in clear, unless told to", () =>
     Effect.gen(function* () {
-      const refused = yield* meet(script(greet, hello("AUTH PLAIN"), bye), {}, make({ tls: "none", auth }))
-      expect(refusedBy(refused)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
-      const sent = yield* meet(
-        script(greet, hello("AUTH PLAIN"), says(/^AUTH PLAIN /), reply("235 welcome"), bye),
+      const refused = yield* overTcp(
+        script(greeting, ehlo("AUTH PLAIN"), goodbye),
+        {},
+        make({ tls: "none", auth })
+      )
+      expect(failedAsScripted(refused)).toMatchObject({ _tag: "AuthenticationError", reason: "Insecure" })
+      const sent = yield* overTcp(
+        script(greeting, ehlo("AUTH PLAIN"), says(/^AUTH PLAIN /), reply("235 welcome"), goodbye),
         {},
         make({ tls: "none", auth, allowInsecureAuth: true })
       )
-      agreed(sent)
+      succeeded(sent)
     })
   )
 })
@@ -816,13 +816,16 @@ describe("startTls by hand", () => {
   it.live("says EHLO first where nobody has", () =>
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
-      const met = yield* meet(script(greet, hello("STARTTLS"), startTls, bye), serverTls(made), (options) =>
-        Effect.gen(function* () {
-          const session = yield* SmtpSession.connect({ ...options, tlsOptions: { ca: made.ca } })
-          return yield* session.startTls
-        })
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), startTls, goodbye),
+        serverTls(made),
+        (options) =>
+          Effect.gen(function* () {
+            const session = yield* SmtpSession.connect({ ...options, tlsOptions: { ca: made.ca } })
+            return yield* session.startTls
+          })
       )
-      expect(agreed(met)).toMatchObject({ verified: true })
+      expect(succeeded(met)).toMatchObject({ verified: true })
     })
   )
 
@@ -830,16 +833,16 @@ describe("startTls by hand", () => {
     Effect.gen(function* () {
       const asked = yield* Deferred.make<boolean>()
       const interrupted = yield* Deferred.make<boolean>()
-      const met = yield* meet(
+      const met = yield* overTcp(
         script(
-          greet,
+          greeting,
           says(`EHLO ${clientName}`),
           SmtpTest.effect(Deferred.succeed(asked, true)),
           SmtpTest.effect(Deferred.await(interrupted)),
           reply("250-mx.test", "250 STARTTLS"),
           says("NOOP"),
           reply("250 ok"),
-          bye
+          goodbye
         ),
         {},
         (options) =>
@@ -852,7 +855,7 @@ describe("startTls by hand", () => {
             return yield* session.noop
           })
       )
-      expect(agreed(met)).toMatchObject({ code: 250 })
+      expect(succeeded(met)).toMatchObject({ code: 250 })
     })
   )
 
@@ -864,14 +867,14 @@ describe("startTls by hand", () => {
           SmtpSession.make({ ...options, tls, tlsOptions: { ca: made.ca } }),
           (session) => session.startTls
         )
-      const again = yield* meet(upgraded, serverTls(made), client("starttls"))
-      expect(refusedBy(again)).toMatchObject({ _tag: "InvalidArgument" })
-      const implicit = yield* meet(
-        script(greet, hello("STARTTLS"), bye),
+      const again = yield* overTcp(upgraded, serverTls(made), client("starttls"))
+      expect(failedAsScripted(again)).toMatchObject({ _tag: "InvalidArgument" })
+      const implicit = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), goodbye),
         { ...serverTls(made), mode: "implicit" },
         client("implicit")
       )
-      expect(refusedBy(implicit)).toMatchObject({ _tag: "InvalidArgument" })
+      expect(failedAsScripted(implicit)).toMatchObject({ _tag: "InvalidArgument" })
     })
   )
 })
@@ -881,7 +884,7 @@ describe("TLS sessions", () => {
     it.live(`are resumed by the next session to the same endpoint, on ${version}`, () =>
       Effect.gen(function* () {
         const made = yield* Certificates.makeCertificates()
-        const met = yield* meet(
+        const met = yield* overTcp(
           [upgraded, upgraded],
           { tls: { ...serverTls(made).tls, maxVersion: version } },
           (options) =>
@@ -894,7 +897,7 @@ describe("TLS sessions", () => {
               )
             )
         )
-        const [first, second] = agreed(met)
+        const [first, second] = succeeded(met)
         expect(met.handshakes).toMatchObject([{ resumed: false }, { resumed: true }])
         expect(second).toMatchObject({ resumed: true, verified: true })
         expect(second?.certificate).toEqual(first?.certificate)
@@ -925,13 +928,13 @@ describe("the capability cache", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const { calls, layer } = yield* recording
-      const met = yield* meet(
-        script(greet, hello("STARTTLS"), startTls, hello("SIZE 5"), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo("STARTTLS"), startTls, ehlo("SIZE 5"), goodbye),
         serverTls(made),
         make({ tlsOptions: { ca: made.ca } }),
         layer
       )
-      agreed(met)
+      succeeded(met)
       expect(calls).toEqual(["put Tcp clear: mx.test, STARTTLS", "pin Tcp", "put Tcp tls: mx.test, SIZE 5"])
     })
   )
@@ -940,7 +943,7 @@ describe("the capability cache", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeSelfSigned()
       const { calls, layer } = yield* recording
-      const met = yield* meet(upgraded, serverTls(made), make({}), layer)
+      const met = yield* overTcp(upgraded, serverTls(made), make({}), layer)
       expect(failed(met)).toMatchObject({ _tag: "TlsError", reason: "Certificate" })
       expect(calls).toEqual(["put Tcp clear: mx.test, STARTTLS"])
     })
@@ -950,13 +953,13 @@ describe("the capability cache", () => {
     Effect.gen(function* () {
       const made = yield* Certificates.makeCertificates()
       const { calls, layer } = yield* recording
-      const met = yield* meet(
-        script(greet, hello(), bye),
+      const met = yield* overTcp(
+        script(greeting, ehlo(), goodbye),
         { ...serverTls(made), mode: "implicit" },
         make({ tls: "implicit", tlsOptions: { ca: made.ca } }),
         layer
       )
-      agreed(met)
+      succeeded(met)
       expect(calls).toEqual(["put Tcp tls: mx.test"])
     })
   )
@@ -970,7 +973,7 @@ describe("a host with several addresses", () => {
   const answering = (greeting: string) => (socket: Net.Socket) => {
     socket.on("end", () => socket.end())
     socket.on("data", (octets) => {
-      socket.write(octets.toString().startsWith("QUIT") ? "221 bye\r\n" : "250 mx.test\r\n")
+      socket.write(octets.toString().startsWith("QUIT") ? "221 goodbye\r\n" : "250 mx.test\r\n")
     })
     socket.write(`${greeting}\r\n`)
   }

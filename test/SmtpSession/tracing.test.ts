@@ -11,7 +11,7 @@ import * as Tracer from "effect/Tracer"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { collector, told } from "../support/tracing.js"
-import { ask, content, goodbye, message, opened, outcomes, submission, withSession } from "./dialogue.js"
+import { ask, content, goodbye, message, opened, outcomes, submission, withSession } from "./oneSession.js"
 
 const { expectContent, expectGroup, reply, script } = SmtpTest
 

@@ -24,13 +24,13 @@ import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { inTransaction } from "../SmtpSession/dialogue.js"
 import type { Random } from "./random.js"
 import { makeRandom } from "./random.js"
 import { isComplete } from "./received.js"
 import type { Acceptance, Server } from "./server.js"
 import { makeServer } from "./server.js"
 import { simulate } from "./simulation.js"
+import { inTransaction } from "../SmtpSession/oneSession.js"
 
 const encode = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"))
 

@@ -9,9 +9,9 @@ import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { SmtpSocket } from "../../src/SmtpSocket.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { joinInTime } from "../SmtpClient/clients.js"
-import { goodbye, opened } from "../SmtpSession/dialogue.js"
 import { counting } from "../support/dials.js"
+import { joinInTime } from "../SmtpClient/client.js"
+import { goodbye, opened } from "../SmtpSession/oneSession.js"
 
 const options: SmtpSession.Options = {
   host: "mx.test",

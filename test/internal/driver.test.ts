@@ -11,9 +11,9 @@ import * as TimeLimits from "../../src/internal/session/timeLimits.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { message, octets, opened, submission } from "../SmtpSession/dialogue.js"
 import { listen } from "../support/listen.js"
 import { resourcesLeftBy } from "../support/resources.js"
+import { message, octets, opened, submission } from "../SmtpSession/oneSession.js"
 
 const { expect: client, reply, script } = SmtpTest
 

@@ -12,9 +12,10 @@ import * as SmtpOAuth from "../../src/SmtpOAuth.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { credentials } from "../servers/running.js"
-import { agreed, bye, clientName, greet, meet } from "../SmtpSession/meeting.js"
 import { resourcesLeftBy } from "../support/resources.js"
 import { startSmtpServer } from "../support/smtpServer.js"
+import { clientName, goodbye, greeting } from "../SmtpSession/oneSession.js"
+import { overTcp, succeeded } from "../SmtpSession/overTcp.js"
 
 interface TokenServer {
   readonly url: string
@@ -213,16 +214,16 @@ describe("A token endpoint", () => {
             return reply
           })
         const error = Buffer.from('{"status":"invalid_token"}').toString("base64")
-        const met = yield* meet(
+        const met = yield* overTcp(
           SmtpTest.script(
-            greet,
+            greeting,
             SmtpTest.expect(`EHLO ${clientName}`),
             SmtpTest.reply("250-mx.test", "250 AUTH OAUTHBEARER"),
             auth(SmtpTest.reply(`334 ${error}`)),
             SmtpTest.expect("AQ=="),
             SmtpTest.reply("535 5.7.8 no"),
             auth(SmtpTest.reply("235 2.7.0 welcome")),
-            bye
+            goodbye
           ),
           {},
           (options) =>
@@ -230,7 +231,7 @@ describe("A token endpoint", () => {
               SmtpSession.make({ ...options, tls: "none", allowInsecureAuth: true, auth: fromEndpoint })
             ).pipe(Effect.provide(FetchHttpClient.layer))
         )
-        agreed(met)
+        succeeded(met)
         expect(said.map((text) => /auth=Bearer (.*?)\u0001/.exec(text)?.[1])).toEqual([
           "ya29.stale",
           "ya29.fresh"

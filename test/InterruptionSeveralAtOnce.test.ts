@@ -13,10 +13,10 @@ import type { Receipt } from "../src/SmtpReceipt.js"
 import * as SmtpSession from "../src/SmtpSession.js"
 import type { Submission } from "../src/SmtpSubmission.js"
 import * as SmtpTest from "../src/SmtpTest.js"
-import { octets } from "./SmtpSession/dialogue.js"
-import { letter, textOf } from "./SmtpSession/underWay.js"
 import type { Interrupted, Unit } from "./support/stepping.js"
 import { atEveryStep } from "./support/stepping.js"
+import { octets } from "./SmtpSession/oneSession.js"
+import { letter, textOf } from "./SmtpSession/severalAtOnce.js"
 
 const base: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
 

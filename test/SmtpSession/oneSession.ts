@@ -8,13 +8,15 @@ import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 
+export const clientName = "client.test"
+
 export const greeting = SmtpTest.reply("220 mx.test ESMTP")
 
 /** EHLO, answered with these capabilities. */
 export const ehlo = (...capabilities: ReadonlyArray<string>): SmtpTest.Script => {
   const lines = ["mx.test", ...capabilities]
   return SmtpTest.script(
-    SmtpTest.expect("EHLO client.test"),
+    SmtpTest.expect(`EHLO ${clientName}`),
     SmtpTest.reply(...lines.map((line, index) => `250${index < lines.length - 1 ? "-" : " "}${line}`))
   )
 }
@@ -47,7 +49,7 @@ export const inTransaction = <A, E, R>(
   parameters: Parameters<SmtpSession.Service["transaction"]>[1] = {}
 ) => Effect.scoped(Effect.flatMap(smtp.transaction(from, parameters), use))
 
-const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName: "client.test" }
+const options: SmtpSession.Options = { host: "mx.test", tls: "none", clientName }
 
 type Client<A, E> = (
   smtp: SmtpSession.Service,

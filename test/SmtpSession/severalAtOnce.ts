@@ -8,7 +8,7 @@ import type { InvalidArgument } from "../../src/SmtpError.js"
 import type * as SmtpSession from "../../src/SmtpSession.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { octets, outcomes } from "./dialogue.js"
+import { octets, outcomes } from "./oneSession.js"
 
 /** The content of a letter. */
 export const textOf = (word: string): string => `Subject: ${word}\r\n\r\n${word}\r\n`

@@ -22,12 +22,6 @@ const options: SmtpClient.Options = {
   retry: "off"
 }
 
-export const submission = {
-  from: "a@x.test",
-  to: "b@y.test",
-  content: "Subject: hi\r\n\r\nhello\r\n"
-} as const
-
 export interface Reachable {
   readonly socket: SocketService
 }
@@ -49,7 +43,7 @@ export const network = (servers: Readonly<Record<string, Reachable>>): Layer.Lay
   )
 
 /** A client in the scope of the test. */
-export const clientOf = (
+export const makeClient = (
   servers: Readonly<Record<string, Reachable>>,
   own: SmtpClient.Options = {}
 ): Effect.Effect<SmtpClient.Service, InvalidArgument, Scope.Scope> =>

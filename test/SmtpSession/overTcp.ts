@@ -17,18 +17,17 @@ import type { Certificate } from "../servers/certificates.js"
 import type { Handshake, Listening, ListenOptions } from "../support/listen.js"
 import { listen } from "../support/listen.js"
 import { resourcesLeftBy } from "../support/resources.js"
+import { clientName } from "./oneSession.js"
 
-export type Surroundings = SmtpSocket | TlsUpgrade | CapabilityCache
+export type Services = SmtpSocket | TlsUpgrade | CapabilityCache
 
-export interface Met<A, E> {
+export interface Ended<A, E> {
   readonly result: Either.Either<A, E>
   readonly script: Either.Either<void, SmtpTest.ScriptFailure>
   /** Everything that the client said, outside TLS as inside. */
   readonly received: string
   readonly handshakes: ReadonlyArray<Handshake>
 }
-
-export const clientName = "client.test"
 
 /** The options that lead to the listening server by address. */
 const optionsFor = (listening: Listening): SmtpSession.Options => ({
@@ -43,11 +42,11 @@ export const serverTls = ({ certificate, key }: Certificate): ListenOptions => (
 })
 
 /** Runs a client against a listening server until both are done. */
-const meetAt = <A, E>(
+const runAt = <A, E>(
   listening: Listening,
-  client: Effect.Effect<A, E, Surroundings | Scope.Scope>,
-  layer: Layer.Layer<Surroundings> = NodeSmtp.layer
-): Effect.Effect<Met<A, E>> =>
+  client: Effect.Effect<A, E, Services | Scope.Scope>,
+  layer: Layer.Layer<Services> = NodeSmtp.layer
+): Effect.Effect<Ended<A, E>> =>
   Effect.gen(function* () {
     const result = yield* Effect.either(Effect.scoped(client)).pipe(Effect.provide(layer))
     const script = yield* Effect.either(listening.server.done)
@@ -59,59 +58,45 @@ const meetAt = <A, E>(
     }
   })
 
-/** As `meetAt`, with a server of its own that is gone afterwards; fails the test if anything stays open. */
-export const meet = <A, E>(
+/** As `runAt`, with a server of its own that is gone afterwards; fails the test if anything stays open. */
+export const overTcp = <A, E>(
   scripts: SmtpTest.Scripts,
   listenOptions: ListenOptions,
-  client: (options: SmtpSession.Options) => Effect.Effect<A, E, Surroundings | Scope.Scope>,
-  layer?: Layer.Layer<Surroundings>
-): Effect.Effect<Met<A, E>> =>
+  client: (options: SmtpSession.Options) => Effect.Effect<A, E, Services | Scope.Scope>,
+  layer?: Layer.Layer<Services>
+): Effect.Effect<Ended<A, E>> =>
   Effect.gen(function* () {
-    let met: Met<A, E> | undefined
+    let ended: Ended<A, E> | undefined
     const left = yield* resourcesLeftBy(
       Effect.scoped(
         Effect.gen(function* () {
           const listening = yield* listen(scripts, listenOptions)
-          met = yield* meetAt(listening, client(optionsFor(listening)), layer)
+          ended = yield* runAt(listening, client(optionsFor(listening)), layer)
         })
       )
     )
     expect(left).toEqual({})
-    return met ?? (yield* Effect.dieMessage("the meeting did not take place"))
+    return ended ?? (yield* Effect.dieMessage("the client did not run"))
   })
 
 /** Both sides came to their end as they should. */
-export const agreed = <A, E>(met: Met<A, E>): A => {
-  expect(met.script).toEqual(Either.right(undefined))
-  return Either.getOrThrowWith(met.result, (error) => error)
+export const succeeded = <A, E>(ended: Ended<A, E>): A => {
+  expect(ended.script).toEqual(Either.right(undefined))
+  return Either.getOrThrowWith(ended.result, (error) => error)
 }
 
 /** The script came to its end, and the client to an error. */
-export const refusedBy = <A, E>(met: Met<A, E>): E => {
-  expect(met.script).toEqual(Either.right(undefined))
-  return failed(met)
+export const failedAsScripted = <A, E>(ended: Ended<A, E>): E => {
+  expect(ended.script).toEqual(Either.right(undefined))
+  return failed(ended)
 }
 
 /** The client came to an error, wherever that left the script. */
-export const failed = <A, E>(met: Met<A, E>): E =>
-  Either.getOrThrowWith(Either.flip(met.result), () => new Error(`no error; received:\n${met.received}`))
-
-// Pieces of scripts
-
-export const greet = SmtpTest.reply("220 mx.test ESMTP")
-
-export const hello = (...keywords: ReadonlyArray<string>): SmtpTest.Script => {
-  const lines = ["mx.test", ...keywords]
-  return SmtpTest.script(
-    SmtpTest.expect(`EHLO ${clientName}`),
-    SmtpTest.reply(...lines.map((line, index) => `250${index < lines.length - 1 ? "-" : " "}${line}`))
-  )
-}
+export const failed = <A, E>(ended: Ended<A, E>): E =>
+  Either.getOrThrowWith(Either.flip(ended.result), () => new Error(`no error; received:\n${ended.received}`))
 
 export const startTls = SmtpTest.script(
   SmtpTest.expect("STARTTLS"),
   SmtpTest.reply("220 go ahead"),
   SmtpTest.upgrade
 )
-
-export const bye = SmtpTest.script(SmtpTest.expect("QUIT"), SmtpTest.reply("221 bye"), SmtpTest.expectEnd)
