@@ -61,7 +61,8 @@ const headerText = FastCheck.oneof(
       "日本語",
       "😀",
       "'",
-      "%"
+      "%",
+      "*"
     ),
     { maxLength: 40 }
   ).map((pieces) => pieces.join("")),

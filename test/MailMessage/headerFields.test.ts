@@ -141,7 +141,28 @@ describe("a group", () => {
   )
 })
 
+const fileNames = [
+  "a*b.txt",
+  `a*b${"x".repeat(57)}.txt`,
+  `a*b${"x".repeat(70)}.txt`,
+  `*${"x".repeat(200)}* 'y' %41.txt`,
+  "=?UTF-8?Q?x?= a*b",
+  `=?UTF-8?Q?x?=*${"x".repeat(70)}`,
+  `ä*${"x".repeat(70)}*`
+]
+
 suite("fields to Python's email package", ["Python"], () => {
+  it.scopedLive.each(fileNames)("keep the file name %s", (filename) =>
+    Effect.gen(function* () {
+      const python = yield* startPythonMail
+      const octets = yield* composed({
+        attachments: [{ filename, contentType: "application/pdf", content: "x" }]
+      })
+      const { parts } = yield* Effect.promise(() => python.parse(octets))
+      expect(parts.at(-1)?.filename).toBe(filename)
+    })
+  )
+
   it.scopedLive("say what was meant", () =>
     Effect.gen(function* () {
       const python = yield* startPythonMail

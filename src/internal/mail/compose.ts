@@ -114,20 +114,34 @@ const composerOptions = (
   }
 }
 
+/** RFC 2231 sections 3 and 4. */
+const extended = (filename: string): string =>
+  (
+    encodeURIComponent(filename)
+      .replace(/[!'()*~]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+      .match(/(?:%..|[^%]){1,48}/g) ?? []
+  )
+    .map((piece, index) => `filename*${index}*=${index === 0 ? "utf-8''" : ""}${piece}`)
+    .join("; ")
+
 /**
  * An asterisk may stand in a value without quotes (RFC 2045 section 5.1), but Python's email package ends the value
- * there (RFC 2231 section 7 reserves it).
+ * there (RFC 2231 section 7 reserves it). nodemailer itself encodes names beyond printable ASCII.
  */
 const quoteAsterisks = (node: MimeNode): void => {
   const { filename } = node
   const disposition = node.getHeader("Content-Disposition")
   if (
     typeof disposition === "string" &&
-    filename?.includes("*") === true &&
-    /^[ !#-[\]-~]{1,60}$/.test(filename)
+    filename !== undefined &&
+    /^(?!.*=\?)(?=.*\*)[ !#-[\]-~]+$/.test(filename)
   ) {
-    const value = `${disposition}; filename="${filename}"`
-    node.setHeader("Content-Disposition", { prepared: true, foldLines: true, value })
+    const parameter = filename.length > 60 ? extended(filename) : `filename="${filename}"`
+    node.setHeader("Content-Disposition", {
+      prepared: true,
+      foldLines: true,
+      value: `${disposition}; ${parameter}`
+    })
   }
   node.childNodes.forEach(quoteAsterisks)
 }
