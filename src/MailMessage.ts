@@ -45,6 +45,7 @@ export type {
   AddressesInput,
   AddressInput,
   Alternative,
+  AlternativesOrder,
   Attachment,
   AttachmentInput,
   AttachmentOptions,
@@ -209,7 +210,8 @@ export interface ContentOptions<E, R> {
  * addresses whose local part is not ASCII. Memory does not grow with the size of the attachments. Each run gives the
  * same bytes.
  *
- * Fails with `InvalidArgument` if the message or an attachment is invalid, with `ContentError` if an attachment gives
+ * Fails with `InvalidArgument` if the message or an attachment is invalid, or if the HTML refers to a `cid:` that no
+ * attachment has; with `ContentError` if an attachment gives
  * something other than bytes, and with the errors of the attachments.
  *
  * @example
@@ -333,8 +335,8 @@ const makeSubmission = <E, R>(
  * sent in one write with the commands. Larger messages and those with streams or files run in constant memory. SMTPUTF8
  * is requested only if the header names a mailbox whose local part is not ASCII. Blind copies are in the envelope only.
  *
- * Fails with `InvalidArgument` if the message has no recipient or an attachment is invalid, and with the error of a
- * file that cannot be read.
+ * Fails with `InvalidArgument` if the message has no recipient, an attachment is invalid or the HTML refers to a `cid:`
+ * that no attachment has; and with the error of a file that cannot be read.
  *
  * @example
  * ```ts

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { calendarMethods, priorities } from "./internal/mail/model.js"
+import { alternativesOrders, calendarMethods, priorities } from "./internal/mail/model.js"
 import { messageFault } from "./internal/mail/read.js"
 import * as MailMessages from "./MailMessage.js"
 
@@ -40,6 +40,7 @@ const fields = Schema.Struct({
   text: Schema.optional(Schema.String),
   html: Schema.optional(Schema.String),
   alternatives: list(Schema.Struct({ contentType: Schema.String, content: Schema.String })),
+  alternativesOrder: Schema.optional(Schema.Literal(...alternativesOrders)),
   calendar: Schema.optional(
     Schema.Struct({
       method: Schema.Literal(...calendarMethods),

@@ -16,6 +16,7 @@ describe("the codec of a message", () => {
     text: "Hello",
     html: "<p>Hello</p>",
     alternatives: [{ contentType: "text/markdown", content: "# Hello" }],
+    alternativesOrder: "given",
     calendar: { method: "CANCEL", content: "METHOD:CANCEL\r\n" },
     attachments: [{ filename: "a.bin", cid: "a@b", content: Uint8Array.of(0, 255, 13) }],
     list: { id: "<dogs.example.com>", unsubscribe: "https://example.com/u", oneClick: true },

@@ -119,6 +119,7 @@ const malformed = [
   ['{ "attachments": [{ "content": "x", "filename": 1 }] }', "attachments[0].filename"],
   ['{ "attachments": [{ "content": "x", "contentType": 1 }] }', "attachments[0].contentType"],
   ['{ "alternatives": null }', "alternatives"],
+  ['{ "alternativesOrder": "reverse" }', "alternativesOrder"],
   ['{ "alternatives": ["x"] }', "alternatives[0]"],
   ['{ "calendar": null }', "calendar"],
   ['{ "list": null }', "list"],

@@ -13,11 +13,19 @@ import type MimeNode from "nodemailer/lib/mime-node"
 import { Readable } from "node:stream"
 import type { ContentError } from "../../SmtpError.js"
 import { isOctets, notOctets } from "../content/model.js"
+import { checkContentIds, checkReferences } from "./contentIds.js"
 import { headerText } from "./headerText.js"
 import { mayNotBeEncoded, mediaType, withCharset } from "./mediaType.js"
-import type { Attachment, AttachmentOptions, MessageFields, StreamedAttachment } from "./model.js"
+import type {
+  Alternative,
+  Attachment,
+  AttachmentOptions,
+  Calendar,
+  MessageFields,
+  StreamedAttachment
+} from "./model.js"
 import { fromReadable, toReadable } from "./nodeStream.js"
-import { checkAttachmentOptions, checkContentIds } from "./parts.js"
+import { checkAttachmentOptions } from "./parts.js"
 import { checkMessage } from "./read.js"
 import { refusal } from "./refuse.js"
 import { withLineEnds } from "./text.js"
@@ -49,9 +57,11 @@ export const checkComposition = <E, R>(
   for (const [position, attachment] of streamed.entries())
     checkStreamed(attachment, `attachments[${position}]`)
   const stored = message.attachments.length
-  checkContentIds([...message.attachments, ...streamed], (position) =>
+  const all = [...message.attachments, ...streamed]
+  checkContentIds(all, (position) =>
     position < stored ? `message.attachments[${position}]` : `attachments[${position - stored}]`
   )
+  checkReferences(message, all)
 }
 
 // Attachments in memory are encoded in pieces of this length, each a whole number of base64 lines.
@@ -69,45 +79,82 @@ const composerAttachment = (
 ): MailComposerAttachment => {
   const { cid, disposition, filename } = attachment
   const contentType = mediaType(attachment)
+  // The composer puts parts with a `cid` into multipart/related, whose parts mail programs do not list.
+  const id =
+    cid === undefined
+      ? {}
+      : disposition === "attachment"
+        ? { headers: { "Content-ID": `<${cid}>` } }
+        : { cid }
   return {
     // The composer would invent a name for `undefined`.
     filename: filename ?? false,
     contentType,
     contentDisposition: disposition ?? (cid === undefined ? "attachment" : "inline"),
     contentTransferEncoding: mayNotBeEncoded(contentType) ? "7bit" : "base64",
-    ...(cid === undefined ? {} : { cid }),
+    ...id,
     content
   }
 }
 
-const lines = (text: string | undefined): string | undefined =>
-  text === undefined ? undefined : withLineEnds(text)
+// In the order of "richness".
+const forms: ReadonlyArray<RegExp> = [
+  /^text\/plain\b/i,
+  /^text\/(?!x-amp-html|html|calendar)/i,
+  /^text\/x-amp-html\b/i,
+  /^text\/html\b/i,
+  /^(?!text\/)/i
+]
+
+const richness = ({ contentType }: Alternative): number => {
+  const position = forms.findIndex((form) => form.test(contentType))
+  return position === -1 ? forms.length : position
+}
+
+const alternativesOf = (message: MessageFields): ReadonlyArray<Alternative> => {
+  const { alternatives, alternativesOrder, calendar, html, text } = message
+  const given = [
+    { contentType: "text/plain", content: text ?? "" },
+    { contentType: "text/html", content: html ?? "" }
+  ].filter(({ content }) => content !== "")
+  if (calendar !== undefined) {
+    const contentType = `text/calendar; charset=utf-8; method=${calendar.method}`
+    given.push({ contentType, content: calendar.content })
+  }
+  const all = [...given, ...alternatives]
+  return alternativesOrder === "given" ? all : all.sort((one, other) => richness(one) - richness(other))
+}
+
+/** The copy of a calendar object that can be saved. */
+const calendarFile = ({ content, filename = "invite.ics" }: Calendar): MailComposerAttachment => ({
+  filename,
+  contentType: "application/ics",
+  contentDisposition: "attachment",
+  contentTransferEncoding: "base64",
+  content: withLineEnds(content)
+})
 
 const composerOptions = (
   message: MessageFields,
   streamed: ReadonlyArray<MailComposerAttachment>
 ): MailComposerOptions => {
-  const { alternatives, attachments, boundary, calendar, date, html, messageId, text } = message
+  const { attachments, boundary, calendar, date, messageId } = message
   return {
     date,
     messageId,
     baseBoundary: boundary,
     // Neither quoted-printable nor base64 can hold "=_" (RFC 2045 section 6.7).
     boundaryPrefix: "=_",
-    text: lines(text),
-    html: lines(html),
-    alternatives: alternatives.map(({ content, contentType }) => ({
+    alternatives: alternativesOf(message).map(({ content, contentType }) => ({
       contentType: withCharset(contentType),
       content: withLineEnds(content)
     })),
-    ...(calendar === undefined
-      ? {}
-      : { icalEvent: { ...calendar, content: withLineEnds(calendar.content) } }),
     attachments: [
       ...attachments.map((attachment) =>
         composerAttachment(attachment, Readable.from(pieces(attachment.content), { objectMode: false }))
       ),
-      ...streamed
+      ...streamed,
+      ...(calendar === undefined ? [] : [calendarFile(calendar)])
     ],
     disableFileAccess: true,
     disableUrlAccess: true

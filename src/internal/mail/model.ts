@@ -42,7 +42,10 @@ export interface AttachmentOptions {
   readonly contentType?: string | undefined
   /** The content ID, without angle brackets, that HTML refers to: `<img src="cid:logo@example.com">`. */
   readonly cid?: string | undefined
-  /** Default `"inline"` with a content ID, `"attachment"` without one. */
+  /**
+   * Default `"inline"` with a content ID, `"attachment"` without one. With `"attachment"`, mail programs list it even if
+   * it has a content ID.
+   */
   readonly disposition?: Disposition | undefined
 }
 
@@ -68,14 +71,21 @@ export interface StreamedAttachment<E, R> extends AttachmentOptions {
   readonly check: Effect.Effect<void, E, R>
 }
 
-/**
- * Another form of the text, such as `text/markdown`. It follows text and HTML; a mail program shows the last form that
- * it supports (RFC 2046 section 5.1.4).
- */
+/** Another form of the text, such as `text/markdown` or `text/x-amp-html`. */
 export interface Alternative {
   readonly contentType: string
   readonly content: string
 }
+
+export const alternativesOrders = ["richness", "given"] as const
+
+/**
+ * The order of the forms of the text. A mail program shows the last form that it supports (RFC 2046 section 5.1.4).
+ *
+ * - `"richness"`: plain text, other text, AMP, HTML, what is not text, a calendar object
+ * - `"given"`: `text`, `html`, `calendar`, then `alternatives` as they are given
+ */
+export type AlternativesOrder = (typeof alternativesOrders)[number]
 
 export const calendarMethods = [
   "PUBLISH",
@@ -185,6 +195,7 @@ export interface MessageFields extends Correspondents {
   readonly text?: string | undefined
   readonly html?: string | undefined
   readonly alternatives: ReadonlyArray<Alternative>
+  readonly alternativesOrder?: AlternativesOrder | undefined
   readonly calendar?: Calendar | undefined
   readonly attachments: ReadonlyArray<Attachment>
   readonly list?: ListFields | undefined
@@ -206,6 +217,8 @@ export interface Input extends CorrespondentsInput {
   readonly text?: string | undefined
   readonly html?: string | undefined
   readonly alternatives?: ReadonlyArray<Alternative> | undefined
+  /** Default `"richness"`. */
+  readonly alternativesOrder?: AlternativesOrder | undefined
   readonly calendar?: Calendar | undefined
   readonly attachments?: ReadonlyArray<AttachmentInput> | undefined
   readonly list?: ListFieldsInput | undefined

@@ -2,6 +2,7 @@
  * The parts of a message: attachments, other forms of the text, and calendar objects (RFC 2045, RFC 2046, RFC 6047).
  */
 import { invalidChoice } from "../../protocol/Invalid.js"
+import { checkContentIds } from "./contentIds.js"
 import { isContentId } from "./identity.js"
 import { guess, isPlain, mayNotBeEncoded, withCharset } from "./mediaType.js"
 import type { Alternative, Attachment, AttachmentInput, AttachmentOptions, Calendar } from "./model.js"
@@ -62,21 +63,6 @@ const checkEncoding = ({ content, contentType }: Attachment, field: string): voi
 export const checkAttachment = (attachment: Attachment, field: string): void => {
   checkAttachmentOptions(attachment, field)
   checkEncoding(attachment, field)
-}
-
-/** Checks that no two attachments have the same content ID. */
-export const checkContentIds = (
-  attachments: ReadonlyArray<AttachmentOptions>,
-  field: (position: number) => string
-): void => {
-  const seen = new Map<string, number>()
-  for (const [position, { cid }] of attachments.entries()) {
-    if (cid === undefined) continue
-    const first = seen.get(cid)
-    if (first !== undefined)
-      throw refusal(`${field(position)}.cid`, `is the content ID of ${field(first)} too`)
-    seen.set(cid, position)
-  }
 }
 
 const encoder = new TextEncoder()

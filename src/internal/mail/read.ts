@@ -5,6 +5,7 @@
 import { invalidChoice } from "../../protocol/Invalid.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import { mailboxes, readAddresses, readMailboxes } from "./address.js"
+import { checkContentIds } from "./contentIds.js"
 import { readHeaders, readList } from "./headers.js"
 import type { Defaults } from "./identity.js"
 import { readBoundary, readDate, readMessageId, readMessageIds } from "./identity.js"
@@ -18,8 +19,8 @@ import type {
   Resent,
   ResentInput
 } from "./model.js"
-import { priorities } from "./model.js"
-import { checkAttachment, checkContentIds, readAlternatives, readAttachments, readCalendar } from "./parts.js"
+import { alternativesOrders, priorities } from "./model.js"
+import { checkAttachment, readAlternatives, readAttachments, readCalendar } from "./parts.js"
 import { accept, caught, isObject, refusal, refuseIf } from "./refuse.js"
 import { bodyFault, headerFault } from "./text.js"
 
@@ -85,7 +86,7 @@ const checkBoundary = ({
 
 export const readMessage = (input: Input, defaults: Defaults): MessageFields => {
   if (!isObject(input)) throw refusal("message", "is not an object")
-  const { html, priority, subject, text } = input
+  const { alternativesOrder, html, priority, subject, text } = input
   const correspondents = readCorrespondents(input, "")
   const replyTo = readAddresses(input.replyTo, "replyTo")
   const date = readDate(input.date, "date", defaults)
@@ -95,6 +96,7 @@ export const readMessage = (input: Input, defaults: Defaults): MessageFields => 
   const references = readMessageIds(input.references, "references")
   refuseIf("subject", headerFault(subject))
   accept(invalidChoice("priority", priority, priorities))
+  accept(invalidChoice("alternativesOrder", alternativesOrder, alternativesOrders))
   const list = readList(input.list)
   const headers = readHeaders(input.headers)
   const resent = readResent(input.resent, defaults)
@@ -112,6 +114,7 @@ export const readMessage = (input: Input, defaults: Defaults): MessageFields => 
     ...(text === undefined ? {} : { text }),
     ...(html === undefined ? {} : { html }),
     alternatives: readAlternatives(input.alternatives),
+    ...(alternativesOrder === undefined ? {} : { alternativesOrder }),
     ...readCalendar(input.calendar),
     attachments: readAttachments(input.attachments),
     ...list,
