@@ -70,12 +70,13 @@ interface Part {
   readonly content: string
 }
 
+const isRelated = ({ cid, disposition }: Pick<Part, "cid" | "disposition">): boolean =>
+  cid !== undefined && disposition !== "attachment"
+
 /** Related parts stand with the HTML, before the others. */
-const sorted = <A extends { readonly cid: string | undefined }>(
-  parts: ReadonlyArray<A>
-): ReadonlyArray<A> => [
-  ...parts.filter(({ cid }) => cid !== undefined),
-  ...parts.filter(({ cid }) => cid === undefined)
+const sorted = <A extends Pick<Part, "cid" | "disposition">>(parts: ReadonlyArray<A>): ReadonlyArray<A> => [
+  ...parts.filter(isRelated),
+  ...parts.filter((part) => !isRelated(part))
 ]
 
 const expectSameParts = (found: ReadonlyArray<Part>, message: MailMessage.MailMessage): void => {
