@@ -374,6 +374,9 @@ export const submission: {
  * Without `from` or `to`, the envelope is read from the header by the rules of smtplib's `send_message`: Sender, or else
  * From; each mailbox of To, Cc and Bcc once. If the message has a Resent-Date, the Resent- fields are used instead.
  *
+ * SMTPUTF8 is requested if a header goes beyond ASCII in UTF-8. A header in another charset, such as Latin-1, is sent as it
+ * is, with 8BITMIME.
+ *
  * A replayable stream runs once before it is sent, to find its envelope, its size and whether it requires SMTPUTF8. A
  * stream that can run only once (`SmtpContent.once`) requires `from` and `to`, and `parameters.smtputf8` if needed.
  *

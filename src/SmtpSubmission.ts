@@ -109,8 +109,9 @@ export interface Submission<E = never, R = never> extends ContentOptions {
   readonly to: string | Recipient | ReadonlyArray<string | Recipient>
   readonly content: Content<E, R>
   /**
-   * Parameters of MAIL, typed or as on the wire (`["RET=HDRS"]`). SIZE, BODY and SMTPUTF8 are added if needed. A parameter
-   * that the server does not offer fails with `NotSupported`, before anything is sent.
+   * Parameters of MAIL, typed or as on the wire (`["RET=HDRS"]`). SIZE, BODY and SMTPUTF8 are added if needed: SMTPUTF8 for
+   * an address or a header beyond ASCII in UTF-8. A header in another charset, such as Latin-1, is sent as it is, with
+   * BODY=8BITMIME. A parameter that the server does not offer fails with `NotSupported`, before anything is sent.
    */
   readonly parameters?: MailParameters | ReadonlyArray<string> | undefined
   /** Parameters of every RCPT; those of a recipient override them. */

@@ -1,7 +1,9 @@
 /**
  * Finds the fields and the end of a header section (RFC 5322 section 2.2), and tells whether any header section of a
- * message, those of its MIME parts included, goes beyond ASCII (RFC 6532). Decodes no field and changes nothing.
+ * message, those of its MIME parts included, goes beyond ASCII in UTF-8 (RFC 6532). Decodes no field and changes nothing.
  */
+
+import { Utf8Validator } from "./Utf8.js"
 
 /** A field of the header section, folded lines included. */
 export interface Field {
@@ -163,8 +165,8 @@ export const makeGatherer = (): Gatherer => {
 export interface Inspector {
   /** Octets with canonical line ends. */
   readonly push: (octets: Uint8Array) => void
-  /** Whether an octet over 127 was seen in a header section, of the message or of a part at any level. */
-  readonly nonAscii: () => boolean
+  /** Whether a header section, of the message or of a part at any level, goes beyond ASCII in well-formed UTF-8. */
+  readonly isUtf8: () => boolean
 }
 
 // Each level costs time for each line that looks like a delimiter.
@@ -185,7 +187,10 @@ const boundaryOf = (contentType: string): string | undefined => {
  */
 export const makeInspector = (): Inspector => {
   let inHeader = true
+  // Whether an earlier section goes beyond ASCII in UTF-8, and what is known of this one.
+  let isUtf8 = false
   let nonAscii = false
+  let isValid = true
   let contentType = ""
   let encoding = ""
   let current: "type" | "encoding" | "other" = "other"
@@ -193,8 +198,19 @@ export const makeInspector = (): Inspector => {
   // The beginning of the unfinished line.
   let kept = ""
   let highBit = false
+  let text = new Utf8Validator()
+
+  const isSectionUtf8 = (): boolean => nonAscii && isValid
+
+  const leaveSection = (): void => {
+    isUtf8 ||= isSectionUtf8()
+    nonAscii = false
+    isValid = true
+    inHeader = false
+  }
 
   const beginSection = (): void => {
+    leaveSection()
     inHeader = true
     contentType = ""
     encoding = ""
@@ -206,7 +222,14 @@ export const makeInspector = (): Inspector => {
     if (boundary !== undefined && boundaries.length < deepest) boundaries = [...boundaries, boundary]
     const nested = /^\s*message\/(rfc822|global)\b/i.test(contentType)
     if (nested && !/base64|quoted-printable/i.test(encoding)) beginSection()
-    else inHeader = false
+    else leaveSection()
+  }
+
+  const endOfLine = (): void => {
+    if (!highBit) return
+    nonAscii = true
+    text.end()
+    isValid &&= text.isValid()
   }
 
   const headerLine = (line: string): void => {
@@ -214,7 +237,7 @@ export const makeInspector = (): Inspector => {
       endSection()
       return
     }
-    if (highBit) nonAscii = true
+    endOfLine()
     if (!/^[ \t]/.test(line)) {
       const name = line.slice(0, line.indexOf(colon)).trim().toLowerCase()
       current = name === "content-type" ? "type" : name === "content-transfer-encoding" ? "encoding" : "other"
@@ -232,13 +255,14 @@ export const makeInspector = (): Inspector => {
     if (depth === -1) return false
     const closing = text !== boundaries[depth]
     boundaries = boundaries.slice(0, closing ? depth : depth + 1)
-    if (closing) inHeader = false
+    if (closing) leaveSection()
     else beginSection()
     return true
   }
 
   const keep = (octets: Uint8Array): void => {
-    if (inHeader && !highBit) highBit = octets.some((octet) => octet > 127)
+    if (inHeader) highBit ||= octets.some((octet) => octet > 127)
+    if (inHeader && highBit) text.push(octets, 0, octets.length)
     if (kept.length < keptOfLine) kept += toLatin1(octets.subarray(0, keptOfLine - kept.length))
   }
 
@@ -250,11 +274,15 @@ export const makeInspector = (): Inspector => {
         const line = kept.replace(/\r$/, "")
         if (!delimiterLine(line) && inHeader) headerLine(line)
         kept = ""
+        if (highBit) text = new Utf8Validator()
         highBit = false
         start = at + 1
       }
       keep(octets.subarray(start))
     },
-    nonAscii: () => nonAscii || (inHeader && highBit)
+    isUtf8: () => {
+      if (inHeader) endOfLine()
+      return isUtf8 || isSectionUtf8()
+    }
   }
 }

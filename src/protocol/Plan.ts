@@ -114,7 +114,7 @@ export interface ContentFacts {
   /** Octets with CRLF line ends and without stuffed dots (RFC 1870 section 3): exact, or the caller's estimate. */
   readonly octets: number | undefined
   readonly eightBit: boolean | undefined
-  /** Whether the header holds octets beyond ASCII. */
+  /** Whether the header goes beyond ASCII in UTF-8. */
   readonly utf8Header: boolean | undefined
 }
 

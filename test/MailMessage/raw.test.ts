@@ -336,6 +336,19 @@ describe("SMTPUTF8 for a raw message (RFC 6531)", () => {
     })
   )
 
+  it.effect.each([
+    ["the header itself", header("From: a@example.com", "To: b@example.net", "Subject: ä")],
+    ["the header of a part", multipart("Content-Disposition: attachment; filename=ä.txt")],
+    ["a message in a part", multipart("Content-Type: message/rfc822\r\n\r\nSubject: ä")]
+  ] as const)("is not requested for Latin-1: %s", ([, content]) =>
+    Effect.gen(function* () {
+      const octets = Buffer.from(content, "latin1")
+      expect((yield* MailMessage.raw(octets)).parameters).toBeUndefined()
+      const pieces = Array.from(octets, (octet) => Uint8Array.of(octet))
+      expect((yield* MailMessage.raw(Stream.fromIterable(pieces))).parameters).toBeUndefined()
+    })
+  )
+
   it.effect("is added to what the program asks for, in either form, and never twice", () =>
     Effect.gen(function* () {
       const content = header("From: a@example.com", "To: jörg@example.net")

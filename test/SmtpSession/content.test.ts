@@ -451,6 +451,37 @@ describe("SMTPUTF8 (RFC 6531)", () => {
     )
   )
 
+  it.effect("is not asked for by a header in another charset, which goes as it is by 8BITMIME", () =>
+    Effect.gen(function* () {
+      const given = Uint8Array.from("Subject: gr\xfc\xdfe\r\n\r\nhello\r\n", (letter) => letter.charCodeAt(0))
+      for (const form of [
+        given,
+        Stream.make(given),
+        Stream.make(given.subarray(0, 12), given.subarray(12))
+      ]) {
+        yield* withSession(
+          SmtpTest.script(
+            opened("8BITMIME", "SMTPUTF8"),
+            ask("MAIL FROM:<a@x.test> BODY=8BITMIME", "250 ok"),
+            ask("RCPT TO:<b@y.test>", "250 ok"),
+            ask("DATA", "354 go"),
+            SmtpTest.expectContent(),
+            SmtpTest.reply("250 ok"),
+            goodbye
+          ),
+          (smtp, server) =>
+            Effect.gen(function* () {
+              yield* smtp.send({ ...submission, content: form })
+              const [connection] = yield* server.connections
+              expect(Buffer.from(connection?.contents[0]?.raw ?? "").toString("latin1")).toBe(
+                "Subject: gr\xfc\xdfe\r\n\r\nhello\r\n.\r\n"
+              )
+            })
+        )
+      }
+    })
+  )
+
   it.effect("is not asked for by a domain alone, which goes as A-labels", () =>
     withSession(
       SmtpTest.script(

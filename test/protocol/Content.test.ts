@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Content from "effect-smtplib/protocol/Content"
+import { isUtf8 } from "node:buffer"
 
 const LF = 0x0a
 const CR = 0x0d
@@ -92,7 +93,9 @@ const naive = (input: ReadonlyArray<number>) => {
     dotLines: lines.filter((line) => line[0] === DOT).length,
     changed,
     finalLineEndAdded,
-    headerNonAscii: header.some((line) => line.some((octet) => octet > 127))
+    headerUtf8:
+      header.some((line) => line.some((octet) => octet > 127)) &&
+      isUtf8(Uint8Array.from(header.flatMap((line) => [...line, CR, LF])))
   }
   return { canonical, facts }
 }
@@ -370,12 +373,75 @@ describe("inspect", () => {
   })
 
   it("tells non-ASCII header fields from a non-ASCII body (RFC 6531)", () => {
-    expect(factsOf("Subject: \xc3\xa9\r\n\r\nbody")).toMatchObject({ headerNonAscii: true, eightBit: true })
-    expect(factsOf("Subject: e\r\n\r\nb\xc3\xa9")).toMatchObject({ headerNonAscii: false, eightBit: true })
+    expect(factsOf("Subject: \xc3\xa9\r\n\r\nbody")).toMatchObject({ headerUtf8: true, eightBit: true })
+    expect(factsOf("Subject: e\r\n\r\nb\xc3\xa9")).toMatchObject({ headerUtf8: false, eightBit: true })
+  })
+
+  it("tells UTF-8 in header fields from other charsets, which ask for 8BITMIME alone", () => {
+    expect(factsOf("Subject: \xe4\r\n\r\nbody")).toMatchObject({ headerUtf8: false, eightBit: true })
+    expect(factsOf("Subject: \xc3\xa4\r\nX: \xe4\r\n\r\n").headerUtf8).toBe(false)
+    expect(factsOf("Subject: \xe4").headerUtf8).toBe(false)
+    expect(factsOf("Subject: \xc3").headerUtf8).toBe(false)
+    expect(factsOf("Subject: \xc3\xa4\n\n\xe4").headerUtf8).toBe(true)
+  })
+
+  it("tells well-formed UTF-8 as Node does, in pieces of any length, across slices", () => {
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.oneof(
+          FastCheck.array(
+            FastCheck.constantFrom(
+              0x41,
+              0x7f,
+              0x80,
+              0xa0,
+              0xbf,
+              0xc0,
+              0xc2,
+              0xe0,
+              0xe1,
+              0xed,
+              0xf0,
+              0xf1,
+              0xf4,
+              0xf5
+            ),
+            { maxLength: 12 }
+          ).map((input) => Uint8Array.from(input)),
+          FastCheck.string({ unit: "grapheme" }).map((text) => new TextEncoder().encode(text))
+        ),
+        FastCheck.constantFrom(0, Content.sliceLength - 5),
+        FastCheck.integer({ min: 1, max: 9 }),
+        (value, before, length) => {
+          const head = octets(`X: ${"x".repeat(before)}`)
+          const input = Uint8Array.from([
+            ...head,
+            ...value.filter((octet) => octet > 13),
+            13,
+            10,
+            13,
+            10,
+            0xff
+          ])
+          const header = input.subarray(0, -1)
+          const expected = header.some((octet) => octet > 127) && isUtf8(header)
+          const whole = Content.canonicalise(input, Content.defaultOptions)
+          if ("_tag" in whole) throw new Error(whole.detail)
+          expect(whole.facts.headerUtf8).toBe(expected)
+          const encoder = Content.makeEncoder("bdat", Content.defaultOptions)
+          encoder.push(input.subarray(0, head.length))
+          for (let start = head.length; start < input.length; start += length) {
+            encoder.push(input.subarray(start, start + length))
+          }
+          encoder.end()
+          expect(encoder.facts().headerUtf8).toBe(expected)
+        }
+      )
+    )
   })
 
   it("takes an empty line of bare LFs for the end of the header section too", () => {
-    expect(factsOf("Subject: e\n\n\xc3\xa9").headerNonAscii).toBe(false)
+    expect(factsOf("Subject: e\n\n\xc3\xa9").headerUtf8).toBe(false)
   })
 
   it("refuses NUL unless it is allowed or the content is binary", () => {

@@ -124,27 +124,31 @@ describe("the inspector of all header sections", () => {
     ""
   ].join("\r\n")
 
-  const nonAscii = (text: string, pieces: number): boolean => {
+  const isUtf8 = (text: string, pieces: number): boolean => {
     const inspector = HeaderSection.makeInspector()
     const octets = latin1(text)
     for (let start = 0; start < octets.length; start += pieces) {
       inspector.push(octets.subarray(start, start + pieces))
     }
-    return inspector.nonAscii()
+    return inspector.isUtf8()
   }
 
-  it("finds 8-bit octets in any header, and in headers only, whatever the pieces", () => {
+  it("finds UTF-8 in any header, and in headers only, whatever the pieces", () => {
     for (const pieces of [1, 2, 3, 7, 64, 10_000]) {
-      expect(nonAscii(nested, pieces)).toBe(false)
-      expect(nonAscii(nested.replace("HERE", "\xe4"), pieces)).toBe(true)
-      expect(nonAscii("X: \xe4", pieces)).toBe(true)
-      expect(nonAscii("X: a\r\n\r\n\xe4", pieces)).toBe(false)
+      expect(isUtf8(nested, pieces)).toBe(false)
+      expect(isUtf8(nested.replace("HERE", "\xc3\xa4"), pieces)).toBe(true)
+      expect(isUtf8(nested.replace("HERE", "\xe4"), pieces)).toBe(false)
+      expect(isUtf8("X: \xc3\xa4", pieces)).toBe(true)
+      expect(isUtf8("X: \xe4", pieces)).toBe(false)
+      expect(isUtf8("X: \xc3", pieces)).toBe(false)
+      expect(isUtf8("X: \xc3\xa4\r\nY: \xe4\r\n\r\n", pieces)).toBe(false)
+      expect(isUtf8("X: a\r\n\r\n\xe4", pieces)).toBe(false)
     }
   })
 
   it("keeps no more of a line than it needs", () => {
-    expect(nonAscii(`X: ${"x".repeat(100_000)}\xe4\r\n\r\n`, 1000)).toBe(true)
-    expect(nonAscii(`X: x\r\n\r\n${"x".repeat(100_000)}\xe4`, 1000)).toBe(false)
+    expect(isUtf8(`X: ${"x".repeat(100_000)}\xc3\xa4\r\n\r\n`, 1000)).toBe(true)
+    expect(isUtf8(`X: x\r\n\r\n${"x".repeat(100_000)}\xe4`, 1000)).toBe(false)
   })
 
   it(
@@ -156,10 +160,10 @@ describe("the inspector of all header sections", () => {
       const levels = Array.from({ length: 40_000 }, (_, level) =>
         [`Content-Type: multipart/mixed; boundary=b${level}`, "", `--b${level}`, ""].join("\r\n")
       )
-      expect(nonAscii(`${levels.join("")}\r\n${"--none\r\n".repeat(40_000)}`, 65_536)).toBe(false)
-      expect(nonAscii(`\r\n${`--${" ".repeat(4000)}x\r\n`.repeat(300)}`, 65_536)).toBe(false)
-      const shallow = `${levels.slice(0, 90).join("")}X: \xe4\r\n\r\n`
-      expect(nonAscii(shallow, 65_536)).toBe(true)
+      expect(isUtf8(`${levels.join("")}\r\n${"--none\r\n".repeat(40_000)}`, 65_536)).toBe(false)
+      expect(isUtf8(`\r\n${`--${" ".repeat(4000)}x\r\n`.repeat(300)}`, 65_536)).toBe(false)
+      const shallow = `${levels.slice(0, 90).join("")}X: \xc3\xa4\r\n\r\n`
+      expect(isUtf8(shallow, 65_536)).toBe(true)
     }
   )
 })

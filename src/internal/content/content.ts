@@ -103,7 +103,7 @@ export const whole = (prepared: PreparedBytes, framing: Framing, bound: number):
 export const factsOf = ({ facts }: PreparedBytes): ContentFacts => ({
   octets: facts.octets,
   eightBit: facts.eightBit,
-  utf8Header: facts.headerNonAscii
+  utf8Header: facts.headerUtf8
 })
 
 /** What a receipt says of the content. */

@@ -20,7 +20,7 @@ export interface RawMessage<E, R> {
   readonly content: Content<E | ContentError, R>
   /** `undefined` if the content cannot be looked at before it is sent. */
   readonly section: Section | undefined
-  /** Whether a header section at any level goes beyond ASCII. */
+  /** Whether a header section at any level goes beyond ASCII in UTF-8. */
   readonly needsSmtpUtf8: boolean
 }
 
@@ -60,9 +60,9 @@ class Look {
     this.inspect(this.encoder.push(piece))
   }
 
-  end(): { readonly eightBit: boolean; readonly nonAsciiHeader: boolean } {
+  end(): { readonly eightBit: boolean; readonly utf8Header: boolean } {
     this.inspect(this.encoder.end())
-    return { eightBit: this.encoder.facts().eightBit, nonAsciiHeader: this.inspector.nonAscii() }
+    return { eightBit: this.encoder.facts().eightBit, utf8Header: this.inspector.isUtf8() }
   }
 
   private inspect(pieces: ReadonlyArray<Uint8Array> | Encoding.ContentViolation): void {
@@ -151,7 +151,7 @@ const prepareBytes = <E, R>(content: Content<E, R>, given: Uint8Array): RawMessa
   return {
     content: kept === given ? content : kept,
     section,
-    needsSmtpUtf8: look.end().nonAsciiHeader
+    needsSmtpUtf8: look.end().utf8Header
   }
 }
 
@@ -163,12 +163,12 @@ const prepareReplayable = <E, R>({
     const look = new Look()
     const stripper = new Stripper(look)
     yield* Stream.runDrain(strip(stream, stripper))
-    const { eightBit, nonAsciiHeader } = look.end()
+    const { eightBit, utf8Header } = look.end()
     const size = look.bytes - stripper.removed
     return {
       content: SmtpContent.replayable(stripped(stream), { size, content7bit: !eightBit }),
       section: stripper.section ?? emptySection,
-      needsSmtpUtf8: nonAsciiHeader
+      needsSmtpUtf8: utf8Header
     }
   })
 

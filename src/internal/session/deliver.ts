@@ -166,7 +166,7 @@ const inspect = <E, R>(
   return Effect.map(content.peek(bound), ({ ended, facts }) => ({
     octets: ended ? facts.octets : declaredSize,
     eightBit: ended || facts.eightBit ? facts.eightBit : undefined,
-    utf8Header: facts.headerNonAscii
+    utf8Header: facts.headerUtf8
   }))
 }
 

@@ -2,6 +2,8 @@
  * What is learned of content on its way, and what may not be sent. It looks at no octet itself: the scan does.
  */
 
+import type { Utf8Validator } from "../Utf8.js"
+
 /** What is known of the content, once it was encoded or inspected. */
 export interface Facts {
   /**
@@ -22,11 +24,12 @@ export interface Facts {
   /** Whether the content did not end in a line end, so that CRLF was added. */
   readonly finalLineEndAdded: boolean
   /**
-   * Whether an octet over 127 occurs before the first empty line, which asks for SMTPUTF8 (RFC 6531 section 3.4,
-   * RFC 6532). Only the header section of the message itself is looked at, never those of its MIME parts; content
-   * without an empty line is a header section from end to end.
+   * Whether what stands before the first empty line goes beyond ASCII in well-formed UTF-8, which asks for SMTPUTF8
+   * (RFC 6531 section 3.4, RFC 6532). Other octets over 127 ask for 8BITMIME alone. Only the header section of the
+   * message itself is looked at, never those of its MIME parts; content without an empty line is a header section from
+   * end to end.
    */
-  readonly headerNonAscii: boolean
+  readonly headerUtf8: boolean
 }
 
 /** Why the content cannot be sent as it is. One that was returned is returned for ever. */
@@ -79,6 +82,8 @@ export class ScanState {
   joined = 0
   inHeader = true
   headerNonAscii = false
+  /** Of the header section, from the first slice with an octet over 127 on. */
+  headerText: Utf8Validator | undefined = undefined
   finalLineEndAdded = false
   // Numbers of the first lines with the trait, zero for none.
   nulLine = 0
@@ -114,6 +119,7 @@ export const bareLineEnd = (state: ScanState): void => {
  * follow what was given out.
  */
 export const finish = (state: ScanState): boolean => {
+  if (state.inHeader) state.headerText?.end()
   if (state.heldCarriageReturn) {
     bareLineEnd(state)
   } else if (state.lineLength > 0) {
@@ -176,6 +182,6 @@ export const factsOf = (state: ScanState, options: EncodingOptions): Facts => {
     dotLines: state.dotLines,
     changed: !options.binary && state.bareLine > 0,
     finalLineEndAdded: !options.binary && state.finalLineEndAdded,
-    headerNonAscii: state.inHeader ? eightBit : state.headerNonAscii
+    headerUtf8: (state.inHeader ? eightBit : state.headerNonAscii) && state.headerText?.isValid() !== false
   }
 }

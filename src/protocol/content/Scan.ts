@@ -4,6 +4,7 @@
  */
 import type { ScanState } from "./Facts.js"
 import { bareLineEnd, finishLine } from "./Facts.js"
+import { Utf8Validator } from "../Utf8.js"
 
 const NUL = 0x00
 const LF = 0x0a
@@ -115,6 +116,9 @@ export const scan = (
   transparency: boolean
 ): void => {
   const view = wordsOf(octets, start, end)
+  const beganInHeader = state.inHeader
+  // Where the header section ends, or the slice.
+  let headerEnd = end
   let index = start
   let lineStart = start - state.lineLength
   insertions.count = 0
@@ -130,6 +134,7 @@ export const scan = (
     }
     finishLine(state, start - lineStart)
     lineStart = index
+    if (beganInHeader && !state.inHeader) headerEnd = index
   }
   if (lineStart === index && octets[index] === DOT && index < end) {
     state.dotLines++
@@ -164,12 +169,17 @@ export const scan = (
     }
     finishLine(state, lineLength)
     lineStart = index
+    if (beganInHeader && headerEnd === end && !state.inHeader) headerEnd = index
     if (index < end && octets[index] === DOT) {
       state.dotLines++
       if (transparency) insert(insertions, index - start, DOT)
     }
   }
   state.lineLength = index - lineStart
+  if (beganInHeader && (state.inHeader ? (state.joined & highBits) !== 0 : state.headerNonAscii)) {
+    state.headerText ??= new Utf8Validator()
+    state.headerText.push(octets, start, headerEnd)
+  }
 }
 
 // A piece shorter than this is moved octet by octet: a native call takes longer.
