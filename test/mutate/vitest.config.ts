@@ -34,7 +34,7 @@ const fewerRuns: Plugin = {
 export default defineConfig({
   ...base,
   root,
-  plugins: [instrumented, fewerRuns],
+  plugins: [instrumented, fewerRuns, ...(base.plugins ?? [])],
   test: {
     ...base.test,
     runner: join(root, "test/mutate/runner.ts"),
