@@ -1,16 +1,27 @@
 /**
- * A program of a user, for package.test.ts: composes a message, stores it and reads it back, and sends it over a session
- * and a client to the port of its argument. Prints the outcomes.
+ * A program of a user, for package.test.ts: composes a message, stores it and reads it back, and sends it over a
+ * session, a client, and a session on a socket of @effect/platform to the port of its argument. Prints the outcomes.
  */
+import * as Socket from "@effect/platform/Socket"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { NodeSmtp, SmtpClient, SmtpSession } from "effect-smtplib"
+import { NodeSmtp, SmtpClient, SmtpSession, SmtpSocket } from "effect-smtplib"
 import * as MailMessage from "effect-smtplib/MailMessage"
 import * as MailMessageSchema from "effect-smtplib/MailMessageSchema"
+import { connect } from "node:net"
+import { Duplex } from "node:stream"
 
 const options = { host: "127.0.0.1", port: Number(process.argv[2]), tls: "none" } as const
 const Json = Schema.parseJson(MailMessageSchema.MailMessage)
+
+const fromPlatform = Layer.succeed(SmtpSocket.SmtpSocket, {
+  dial: (endpoint, dialOptions) =>
+    Socket.fromTransformStream(
+      Effect.sync(() => Duplex.toWeb(connect({ host: options.host, port: options.port })))
+    ).pipe(Effect.flatMap((socket) => SmtpSocket.fromSocket(socket, endpoint, dialOptions)))
+})
 
 const program = Effect.gen(function* () {
   const message = yield* MailMessage.make({
@@ -25,7 +36,9 @@ const program = Effect.gen(function* () {
   const first = yield* session.deliver(yield* MailMessage.submission(restored, { attachments: [zeros] }))
   const client = yield* SmtpClient.make(options)
   const second = yield* client.deliver(yield* MailMessage.submission(restored))
-  return [...first.outcomes, ...second.outcomes].map((outcome) => outcome._tag)
+  const bridged = yield* Effect.provide(SmtpSession.make(options), fromPlatform)
+  const third = yield* bridged.deliver(yield* MailMessage.submission(restored))
+  return [...first.outcomes, ...second.outcomes, ...third.outcomes].map((outcome) => outcome._tag)
 }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
 
 console.log((await Effect.runPromise(program)).join(" "))
