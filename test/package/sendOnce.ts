@@ -11,16 +11,33 @@ import { NodeSmtp, SmtpClient, SmtpSession, SmtpSocket } from "effect-smtplib"
 import * as MailMessage from "effect-smtplib/MailMessage"
 import * as MailMessageSchema from "effect-smtplib/MailMessageSchema"
 import { connect } from "node:net"
-import { Duplex } from "node:stream"
 
 const options = { host: "127.0.0.1", port: Number(process.argv[2]), tls: "none" } as const
 const Json = Schema.parseJson(MailMessageSchema.MailMessage)
 
+const openStreams = Effect.sync(() => {
+  const socket = connect({ host: options.host, port: options.port })
+  return {
+    readable: new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        socket.on("data", (chunk) => controller.enqueue(chunk))
+        socket.on("end", () => controller.close())
+        socket.on("error", (error) => controller.error(error))
+      },
+      cancel: () => void socket.removeAllListeners("end").destroy()
+    }),
+    writable: new WritableStream<Uint8Array>({
+      write: (chunk) => new Promise<void>((resolve) => socket.write(chunk, () => resolve())),
+      close: () => void socket.end()
+    })
+  }
+})
+
 const fromPlatform = Layer.succeed(SmtpSocket.SmtpSocket, {
   dial: (endpoint, dialOptions) =>
-    Socket.fromTransformStream(
-      Effect.sync(() => Duplex.toWeb(connect({ host: options.host, port: options.port })))
-    ).pipe(Effect.flatMap((socket) => SmtpSocket.fromSocket(socket, endpoint, dialOptions)))
+    Effect.flatMap(Socket.fromTransformStream(openStreams), (socket) =>
+      SmtpSocket.fromSocket(socket, endpoint, dialOptions)
+    )
 })
 
 const program = Effect.gen(function* () {
