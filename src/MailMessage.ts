@@ -17,7 +17,7 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { checkReadable, fileSystem } from "./internal/effect/fileSystem.js"
 import { parseList } from "./internal/mail/address.js"
-import { checkComposition, compose, composeWithin } from "./internal/mail/compose.js"
+import { checkComposition, compose, composeWhole } from "./internal/mail/compose.js"
 import type { Envelope } from "./internal/mail/envelope.js"
 import * as Envelopes from "./internal/mail/envelope.js"
 import { needsSmtpUtf8 } from "./internal/mail/headerText.js"
@@ -233,12 +233,11 @@ export const content = <E = never, R = never>(
   { attachments = [] }: ContentOptions<E, R> = {}
 ): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> =>
   Stream.unwrap(
-    Effect.as(
-      attempt(() => {
-        checkComposition(message, attachments)
-      }),
-      compose(message, attachments)
-    )
+    attempt(() => {
+      checkComposition(message, attachments)
+      const whole = attachments.length === 0 ? composeWhole(message) : undefined
+      return whole === undefined ? compose(message, attachments) : Stream.make(whole)
+    })
   )
 
 // -- envelope
@@ -302,9 +301,6 @@ const withSmtpUtf8 = (
   return { parameters: { ...parameters, smtputf8: parameters?.smtputf8 ?? true } }
 }
 
-// A session writes this many bytes at once, together with the commands.
-const oneWrite = 131_072
-
 const makeSubmission = <E, R>(
   message: MailMessage,
   { attachments = [], from, parameters, to, ...others }: SubmissionOptions<E, R>
@@ -320,7 +316,7 @@ const makeSubmission = <E, R>(
     })
     yield* Effect.forEach(attachments, ({ check }) => check, { discard: true })
     const needed = needsSmtpUtf8(message)
-    const whole = attachments.length === 0 ? yield* composeWithin(message, oneWrite) : undefined
+    const whole = attachments.length === 0 ? composeWhole(message) : undefined
     return {
       ...others,
       ...withSmtpUtf8(parameters, needed),

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { domainToASCII } from "node:url"
 import PostalMime from "postal-mime"
+import { composeWhole, compose as composeStream } from "../../src/internal/mail/compose.js"
 import * as MailMessage from "../../src/MailMessage.js"
 import { suite } from "../servers/availability.js"
 import type { Parsed, PythonMail } from "../support/pythonMail.js"
@@ -18,12 +19,14 @@ import { messages } from "./generate.js"
 
 const runs = Number(process.env["FUZZ_RUNS"] ?? 150)
 
-const compose = (message: MailMessage.MailMessage): Promise<Uint8Array> =>
-  MailMessage.content(message).pipe(
+const collected = <E>(stream: Stream.Stream<Uint8Array, E>): Promise<Uint8Array> =>
+  stream.pipe(
     Stream.runCollect,
     Effect.map((chunks) => new Uint8Array(Buffer.concat([...chunks]))),
     Effect.runPromise
   )
+
+const compose = (message: MailMessage.MailMessage) => collected(MailMessage.content(message))
 
 const isGroup = (address: MailMessage.Address): address is MailMessage.Group => "group" in address
 
@@ -192,6 +195,18 @@ describe("a message of any kind", () => {
   it("has CRLF line ends, 7-bit octets, and lines of at most 998", { timeout: 600_000 }, () =>
     FastCheck.assert(
       FastCheck.asyncProperty(messages(), (given) => check(given, expectLinesWithin998)),
+      { numRuns: runs }
+    )
+  )
+
+  it("is the same bytes composed at once as in a stream", { timeout: 600_000 }, () =>
+    FastCheck.assert(
+      FastCheck.asyncProperty(messages(), async (given) => {
+        const message = await Effect.runPromise(MailMessage.make(given))
+        const whole = composeWhole(message)
+        const streamed = await collected(composeStream(message, []))
+        if (whole !== undefined) expect(Buffer.compare(whole, streamed)).toBe(0)
+      }),
       { numRuns: runs }
     )
   )

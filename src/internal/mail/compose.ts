@@ -8,8 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { MailComposerAttachment, MailComposerOptions } from "nodemailer/lib/mail-composer"
+import * as Base64 from "nodemailer/lib/base64"
 import MailComposer from "nodemailer/lib/mail-composer"
 import type MimeNode from "nodemailer/lib/mime-node"
+import * as QuotedPrintable from "nodemailer/lib/qp"
 import { Readable } from "node:stream"
 import type { ContentError } from "../../SmtpError.js"
 import { isOctets, notOctets } from "../content/model.js"
@@ -73,9 +75,11 @@ function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
+const inPieces = (bytes: Uint8Array): Readable => Readable.from(pieces(bytes), { objectMode: false })
+
 const composerAttachment = (
   attachment: AttachmentOptions & Partial<Attachment>,
-  content: Readable
+  content: Readable | Buffer
 ): MailComposerAttachment => {
   const { cid, disposition, filename } = attachment
   const contentType = mediaType(attachment)
@@ -136,7 +140,8 @@ const calendarFile = ({ content, filename = "invite.ics" }: Calendar): MailCompo
 
 const composerOptions = (
   message: MessageFields,
-  streamed: ReadonlyArray<MailComposerAttachment>
+  streamed: ReadonlyArray<MailComposerAttachment>,
+  contentOf: (bytes: Uint8Array) => Readable | Buffer
 ): MailComposerOptions => {
   const { attachments, boundary, calendar, date, messageId } = message
   return {
@@ -150,9 +155,7 @@ const composerOptions = (
       content: withLineEnds(content)
     })),
     attachments: [
-      ...attachments.map((attachment) =>
-        composerAttachment(attachment, Readable.from(pieces(attachment.content), { objectMode: false }))
-      ),
+      ...attachments.map((attachment) => composerAttachment(attachment, contentOf(attachment.content))),
       ...streamed,
       ...(calendar === undefined ? [] : [calendarFile(calendar)])
     ],
@@ -193,8 +196,12 @@ const quoteAsterisks = (node: MimeNode): void => {
   node.childNodes.forEach(quoteAsterisks)
 }
 
-const bodyOf = (message: MessageFields, streamed: ReadonlyArray<MailComposerAttachment>): MimeNode => {
-  const root = new MailComposer(composerOptions(message, streamed)).compile()
+const bodyOf = (
+  message: MessageFields,
+  streamed: ReadonlyArray<MailComposerAttachment>,
+  contentOf: (bytes: Uint8Array) => Readable | Buffer
+): MimeNode => {
+  const root = new MailComposer(composerOptions(message, streamed, contentOf)).compile()
   quoteAsterisks(root)
   return root
 }
@@ -227,7 +234,7 @@ export const compose = <E = never, R = never>(
         )
       )
       const body = fromReadable(
-        () => bodyOf(message, attachments).createReadStream(),
+        () => bodyOf(message, attachments, inPieces).createReadStream(),
         (error): Effect.Effect<never, E | ContentError> =>
           failure === undefined ? Effect.die(error) : Effect.failCause(failure)
       )
@@ -241,17 +248,38 @@ const leastLength = ({ alternatives, attachments, calendar, html, text }: Messag
     .map((content) => content?.length ?? 0)
     .reduce((sum, length) => sum + length, 0)
 
-/** The bytes in one array if they are at most `limit`. */
-export const composeWithin = (
-  message: MessageFields,
-  limit: number
-): Effect.Effect<Uint8Array | undefined> => {
-  if (leastLength(message) > limit) return Effect.succeed(undefined)
-  return Effect.map(
-    Effect.promise(() => bodyOf(message, []).build()),
-    (body) => {
-      const whole = Buffer.concat([headerOf(message), body])
-      return whole.length > limit ? undefined : whole
-    }
-  )
+const LF = 10
+const lineEnd = Buffer.from("\r\n")
+
+const encodedBody = (content: string | Buffer, encoding: string | false): string | Buffer => {
+  if (encoding === "base64") return Base64.wrap(Base64.encode(content))
+  return encoding === "quoted-printable" ? QuotedPrintable.wrap(QuotedPrintable.encode(content)) : content
+}
+
+/** What `createReadStream` gives, without its turns of the event loop. Content is in memory. */
+const write = (node: MimeNode, pieces: Array<string | Buffer>): void => {
+  const encoding = node.getTransferEncoding()
+  pieces.push(node.buildHeaders(), "\r\n\r\n")
+  const { boundary, childNodes, content, multipart } = node
+  if (typeof content === "string" || Buffer.isBuffer(content)) pieces.push(encodedBody(content, encoding))
+  if (typeof multipart !== "string" || typeof boundary !== "string") return
+  for (const [position, child] of childNodes.entries()) {
+    pieces.push(`${position > 0 ? "\r\n" : ""}--${boundary}\r\n`)
+    write(child, pieces)
+  }
+  pieces.push(`\r\n--${boundary}--\r\n`)
+}
+
+// A session writes this many bytes at once, together with the commands.
+const oneWrite = 131_072
+
+/** The bytes of a message without streams in one array, if one write can hold them; composed at once. */
+export const composeWhole = (message: MessageFields): Uint8Array | undefined => {
+  if (leastLength(message) > oneWrite) return undefined
+  const pieces: Array<string | Buffer> = [headerText(message)]
+  const inMemory = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  write(bodyOf(message, [], inMemory), pieces)
+  const bytes = Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))
+  const whole = bytes.at(-1) === LF ? bytes : Buffer.concat([bytes, lineEnd])
+  return whole.length > oneWrite ? undefined : whole
 }
