@@ -17,7 +17,8 @@ import { joinInTime, makeClient, switchable } from "./client.js"
 const sent = (): Readonly<Record<string, number>> =>
   Object.fromEntries(
     Metric.unsafeSnapshot().flatMap(({ metricKey: { name, tags }, metricState }) => {
-      const label = `${name.replace("smtp.client.send.", "")} ${tags.map(({ value }) => value).join(" ")}`
+      const values = tags.flatMap(({ key, value }) => (key === "unit" ? [] : [value]))
+      const label = `${name.replace("smtp.client.send.", "")} ${values.join(" ")}`
       if (!name.startsWith("smtp.client.send.")) return []
       if (MetricState.isCounterState(metricState)) return [[label, Number(metricState.count)]]
       return MetricState.isHistogramState(metricState) ? [[label, metricState.count]] : []
@@ -140,6 +141,41 @@ describe("a client tells", () => {
         "smtp.recipients.accepted": 1,
         "smtp.recipients.refused": 0
       })
+    })
+  )
+
+  it.scoped("a tracer that a send failed, because nobody was accepted", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server({ accept: () => "550 5.1.1 no such user" })
+      const client = yield* makeClient({ "mx.test": server })
+      const seen = collector()
+      yield* Effect.flip(Effect.withTracer(client.send(submission), seen.tracer))
+      expect(told(seen).filter((line) => /send (?:well|badly)$|RCPT/.test(line))).toEqual([
+        "SmtpClient send badly",
+        "SMTP send in SmtpClient send well",
+        "SMTP RCPT in SMTP send 550 well"
+      ])
+    })
+  )
+
+  it.scoped("that durations are in seconds", () =>
+    Effect.gen(function* () {
+      const client = yield* makeClient({ "mx.test": yield* SmtpTest.server() })
+      yield* client.send(submission)
+      const durations = Metric.unsafeSnapshot().filter(
+        ({ metricKey }) =>
+          metricKey.name.startsWith("smtp.client.") && MetricKeyType.isHistogramKey(metricKey.keyType)
+      )
+      expect(new Set(durations.map(({ metricKey }) => metricKey.name))).toEqual(
+        new Set([
+          "smtp.client.reply.duration",
+          "smtp.client.send.duration",
+          "smtp.client.connection.wait_time"
+        ])
+      )
+      for (const { metricKey } of durations) {
+        expect(metricKey.tags.map(({ key, value }) => `${key}=${value}`)).toContain("unit=s")
+      }
     })
   )
 

@@ -87,7 +87,7 @@ describe("spans, where somebody traces", () => {
       expect(told(seen)).toEqual([
         "SMTP send well",
         "SMTP MAIL in SMTP send 250 well",
-        "SMTP RCPT in SMTP send 550 badly",
+        "SMTP RCPT in SMTP send 550 well",
         "SMTP DATA in SMTP send badly"
       ])
       expect(seen.spans[2]?.attributes.get("smtp.reply.enhanced_code")).toBe("5.1.1")

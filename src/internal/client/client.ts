@@ -128,26 +128,27 @@ const conduct: SessionConduct<Session> = {
 }
 
 const makeService = (parts: ClientParts, settings: ClientSettings, close: Effect.Effect<void>): Service => {
-  const deliver = <E, R>(
+  const deliver = <E, R, E2 = never>(
     submission: Submission<E, R>,
-    options: SendOptions = {}
-  ): Effect.Effect<Receipt, InvalidArgument | E, R> => {
+    options: SendOptions = {},
+    conclude?: (receipt: Receipt) => Effect.Effect<Receipt, E2>
+  ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
     const prepared = PreparedSubmissions.make(submission)
     if (isInvalid(prepared)) return Effect.fail(invalidArgument(prepared))
     const retry = retryOf(settings, options)
     if (isInvalid(retry)) return Effect.fail(invalidArgument(retry))
-    return Sends.deliver(parts, prepared, { retry, timeoutMillis: settings.timeoutMillis })
+    return Sends.deliver(parts, prepared, { retry, timeoutMillis: settings.timeoutMillis }, conclude)
   }
 
   const send: Service["send"] = (submission, options) =>
-    Effect.flatMap(deliver(submission, options), (receipt) => {
+    deliver(submission, options, (receipt) => {
       const error = failureOf<NotSentCause>(submission.from, receipt, submission.recipients ?? "any")
       return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
     })
 
   return {
     send,
-    deliver,
+    deliver: (submission, options) => deliver(submission, options),
     sendAll: (submissions, options = {}) =>
       Effect.map(
         Effect.promise(() => import("./sendAll.js")),

@@ -73,17 +73,21 @@ export interface SendContext {
 type SendExit<E> = Exit.Exit<Receipt, InvalidArgument | E>
 
 /** Delivers in the fiber of the caller; what becomes of an interrupted message is told to its hook. */
-export const deliver = <E, R>(
+export const deliver = <E, R, E2 = never>(
   parts: ClientParts,
   submission: PreparedSubmission<E, R>,
-  settings: SendSettings
-): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  settings: SendSettings,
+  conclude?: (receipt: Receipt) => Effect.Effect<Receipt, E2>
+): Effect.Effect<Receipt, InvalidArgument | E | E2, R> =>
   Effect.flatMap(makeFork(), (fork) =>
     Tracing.ofSend("SmtpClient send", nowhere, submission.request.recipients.length, (fiber) => {
       const tracedBy = Tracing.isTraced(fiber) ? fiber : undefined
       const context: SendContext = { clock: clockOf(fiber), fork, tracedBy }
       const message = new ClientMessage(parts, submission, settings, context)
-      return inCallersFiber<Receipt, InvalidArgument | E, R>((run, done) => message.begin(run, done))
+      const delivered = inCallersFiber<Receipt, InvalidArgument | E, R>((run, done) =>
+        message.begin(run, done)
+      )
+      return conclude === undefined ? delivered : Effect.flatMap(delivered, conclude)
     })
   )
 

@@ -24,6 +24,7 @@ export const counter = (name: string, description: string, tags: Tags): Update =
 export const boundaries: (values: Iterable<number>) => MetricBoundaries.MetricBoundaries =
   MetricBoundaries.fromIterable
 
+/** Of seconds; Effect's OpenTelemetry bridge reads the unit from the tag. */
 export const histogram = (
   name: string,
   description: string,
@@ -31,7 +32,7 @@ export const histogram = (
   tags: Tags
 ): Update => {
   const key = MetricKey.histogram(name, boundaries, description)
-  const hook = registry.get(MetricKey.taggedWithLabels(key, labelsOf(tags)))
+  const hook = registry.get(MetricKey.taggedWithLabels(key, labelsOf({ ...tags, unit: "s" })))
   return (value) => hook.update(value)
 }
 

@@ -86,7 +86,10 @@ class CommandSpans implements CommandTrace {
       }
       // DATA lasts until the verdict on the content.
       const goesOn = (kind === "Data" && code === 354) || more
-      if (!goesOn) this.end(code >= 400 ? Exit.fail(`the server answered ${code}`) : Exit.void)
+      if (goesOn) return
+      // A refused recipient is an outcome, and no error of the send.
+      const isError = code >= 400 && kind !== "Rcpt"
+      this.end(isError ? Exit.fail(`the server answered ${code}`) : Exit.void)
     })
   }
 
