@@ -200,6 +200,11 @@ export interface RelayState {
   readonly open: number
   readonly idle: number
   readonly opening: number
+  /**
+   * How many sessions the client opens there at present: `maxSessions`, or fewer for a while after the server has said that
+   * there are too many.
+   */
+  readonly limit: number
 }
 
 /**

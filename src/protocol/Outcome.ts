@@ -5,7 +5,7 @@
  */
 import type { Phase } from "./Command.js"
 import type { Reply } from "./Reply.js"
-import { isPermanent, isRefusal, isSuccess, isTransient as isTransientReply } from "./Reply.js"
+import { hasDetail, isPermanent, isRefusal, isSuccess, isTransient as isTransientReply } from "./Reply.js"
 import type { Verdict } from "./Transaction.js"
 
 export type Fate =
@@ -46,7 +46,8 @@ const errors = {
     otherRelay: true
   },
   ReplyTimeout: { isTransient: () => true, otherRelay: true },
-  ProtocolError: { isTransient: () => false, otherRelay: true },
+  // What ends a session before the message has begun says nothing of the message.
+  ProtocolError: { isTransient: ({ phase }: ErrorFields) => phase === "rset", otherRelay: true },
   HeloError: { isTransient: hasTransientReply, otherRelay: true },
   CommandRefused: { isTransient: hasTransientReply, otherRelay: true },
   AuthenticationError: {
@@ -253,9 +254,7 @@ const beforeContent: ReadonlySet<Phase | undefined> = new Set(["idle", "rset", "
 export const hadNotBegun = ({ outcomes }: ReceiptFacts): boolean =>
   outcomes.every(
     (outcome) =>
-      outcome._tag === "NotSent" &&
-      (outcome.cause._tag === "ServerDisconnected" || outcome.cause._tag === "ReplyTimeout") &&
-      beforeContent.has(outcome.cause.phase)
+      outcome._tag === "NotSent" && isDisconnection(outcome) && beforeContent.has(outcome.cause.phase)
   )
 
 // -- the session
@@ -287,6 +286,76 @@ export const endOfSession = ({ notSent, refused, unknown }: ReceiptFacts): "good
   if (refused.some(({ reply }) => reply.code === 421)) return "goodbye"
   if (notSent.some(isGoodbye) || unknown.some(isGoodbye)) return "goodbye"
   return notSent.length + unknown.length > 0 ? "failed" : "lost"
+}
+
+// -- the relay
+
+/** What is known of a session before a message uses it. */
+export interface SessionHistory {
+  /** Whether a message was accepted on it. */
+  readonly hasDelivered: boolean
+  /** Whether it replaces one that did not do for this message. */
+  readonly isReplacement: boolean
+}
+
+/** What a message says of its session and relay, besides what became of it. */
+export interface Signs {
+  /** The relay takes no messages for now: a reply that says so, or the end of a session that had done nothing. */
+  readonly unwilling: { readonly phase: Phase; readonly reply: Reply | undefined } | undefined
+  /** For whom this session does not do any more, while a new one may. */
+  readonly isWornOut: (outcome: OutcomeFacts) => boolean
+}
+
+/** 4yz that speaks of the server (x.3.2, x.4.5), or of a MAIL whose sender is not at fault. */
+const isOfSession = (reply: Reply, phase: Phase): boolean =>
+  isTransientReply(reply) &&
+  (isThrottle(reply) || (phase === "mail" && !isOfSender(reply) && reply.code !== 421))
+
+/** The server takes nothing for now, or is congested (RFC 3463). */
+export const isThrottle = (reply: Reply): boolean => hasDetail(reply, 3, 2) || hasDetail(reply, 4, 5)
+
+const isOfSender = ({ enhancedCode }: Reply): boolean =>
+  enhancedCode !== undefined && (enhancedCode.subject === 1 || enhancedCode.subject === 2)
+
+/**
+ * What one reply says of the relay. A refused recipient says nothing, and neither does a session that was idle for too long;
+ * a session that has delivered may have reached a limit of its own, and a new one shows whether it was that.
+ */
+export const isUnwilling = (
+  reply: Reply,
+  phase: Phase,
+  { hasDelivered, isReplacement }: SessionHistory
+): boolean => {
+  if (reply.code === 421) return !(hasDelivered && !isReplacement && hasDetail(reply, 4, 2))
+  if (!isTransientReply(reply) || phase === "rcpt") return false
+  if (!isOfSession(reply, phase)) return isPolicy(reply)
+  return isReplacement || (!hasDelivered && (isThrottle(reply) || isPolicy(reply)))
+}
+
+const isPolicy = ({ enhancedCode }: Reply): boolean => enhancedCode?.subject === 7
+
+export const signsOf = (receipt: ReceiptFacts, history: SessionHistory): Signs => {
+  let unwilling: Signs["unwilling"]
+  for (const outcome of receipt.outcomes) {
+    const said = saidOf(outcome)
+    if (said !== undefined && isUnwilling(said.reply, said.phase, history)) unwilling ??= said
+  }
+  if (history.isReplacement && receipt.accepted.length === 0 && hadNotBegun(receipt))
+    unwilling ??= { phase: "idle", reply: undefined }
+  return {
+    unwilling,
+    isWornOut: (outcome) =>
+      history.hasDelivered &&
+      outcome._tag === "Refused" &&
+      outcome.reply.code !== 421 &&
+      isOfSession(outcome.reply, outcome.phase)
+  }
+}
+
+const saidOf = (outcome: OutcomeFacts): { readonly phase: Phase; readonly reply: Reply } | undefined => {
+  if (outcome._tag === "Accepted") return undefined
+  const { phase = "idle", reply } = outcome._tag === "Refused" ? outcome : outcome.cause
+  return reply === undefined ? undefined : { phase, reply }
 }
 
 // -- the whole message

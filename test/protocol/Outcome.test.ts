@@ -424,6 +424,77 @@ describe("the session", () => {
   })
 })
 
+/*
+ * - session: `new`, `used` (a message was accepted on it), `second` (it replaces one that did not do for the message)
+ * - relay: whether it pauses; session: whether another takes the message at once
+ */
+const signs = `
+  server                  | to    | session | relay  | session
+  ------------------------|-------|---------|--------|--------
+  421 4.7.0 slow down     | MAIL  | new     | pauses | stays
+  421 4.7.0 slow down     | MAIL  | used    | pauses | stays
+  421 4.4.2 timeout       | MAIL  | used    | works  | stays
+  421 4.4.2 timeout       | MAIL  | new     | pauses | stays
+  421 4.4.2 timeout       | MAIL  | second  | pauses | stays
+  421 4.3.2 closing       | RCPT  | used    | pauses | stays
+  421 4.3.2 closing       | final | used    | pauses | stays
+  450 too many messages   | MAIL  | new     | works  | stays
+  450 too many messages   | MAIL  | used    | works  | goes
+  450 too many messages   | MAIL  | second  | pauses | stays
+  450 4.1.8 no such sender| MAIL  | used    | works  | stays
+  452 4.2.2 over quota    | MAIL  | used    | works  | stays
+  451 4.3.2 later         | MAIL  | new     | pauses | stays
+  451 4.3.2 later         | MAIL  | used    | works  | goes
+  451 4.3.2 later         | MAIL  | second  | pauses | stays
+  451 4.4.5 congested     | MAIL  | new     | pauses | stays
+  450 4.7.1 too fast      | MAIL  | new     | pauses | stays
+  450 4.7.1 too fast      | MAIL  | used    | works  | goes
+  550 5.7.1 not you       | MAIL  | new     | works  | stays
+  550 5.7.1 not you       | MAIL  | used    | works  | stays
+  450 4.7.1 greylisted    | RCPT  | new     | works  | stays
+  450 4.7.1 greylisted    | RCPT  | used    | works  | stays
+  451 4.3.2 later         | RCPT  | new     | works  | stays
+  451 4.3.2 later         | RCPT  | used    | works  | goes
+  450 4.2.1 busy          | RCPT  | used    | works  | stays
+  451 4.3.2 later         | DATA  | new     | pauses | stays
+  451 4.3.2 later         | DATA  | used    | works  | goes
+  451 4.7.1 policy        | DATA  | used    | pauses | stays
+  451 4.4.5 congested     | final | new     | pauses | stays
+  451 4.4.5 congested     | final | used    | works  | goes
+  452 4.3.1 disk full     | final | used    | works  | stays
+  451 4.7.1 greylisted    | final | used    | pauses | stays
+  554 5.7.1 spam          | final | new     | works  | stays
+`
+
+describe("what a reply says of relay and session", () => {
+  const phases: Readonly<Record<string, Phase>> = { MAIL: "mail", RCPT: "rcpt", DATA: "data", final: "final" }
+
+  it.each(rowsOf(signs))("%s to %s on a %s session", (server, to = "", session, relay, then) => {
+    const [code = "", ...text] = (server ?? "").split(" ")
+    const outcome = SmtpReceipt.refused(
+      "ann@example.net",
+      makeReply(Number(code), [text.join(" ")]),
+      phases[to] ?? "idle"
+    )
+    const history = { hasDelivered: session === "used", isReplacement: session === "second" }
+    const { isWornOut, unwilling } = Outcomes.signsOf(SmtpReceipt.make([outcome]), history)
+    expect([
+      unwilling === undefined ? "works" : "pauses",
+      isWornOut(outcome) ? "goes" : "stays"
+    ]).toStrictEqual([relay, then])
+  })
+
+  it("a session that was lost before the message had begun speaks of the relay the second time", () => {
+    const lost = SmtpReceipt.notSent(
+      "ann@example.net",
+      new SmtpError.ProtocolError({ phase: "rset", reason: "-" })
+    )
+    const unwilling = (isReplacement: boolean) =>
+      Outcomes.signsOf(SmtpReceipt.make([lost]), { hasDelivered: false, isReplacement }).unwilling
+    expect([unwilling(false), unwilling(true)]).toEqual([undefined, { phase: "idle", reply: undefined }])
+  })
+})
+
 describe("the whole message", () => {
   const { Accepted, NotSent, Refused, Unknown } = byName
 

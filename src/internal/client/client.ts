@@ -35,13 +35,13 @@ import type { OpenSession as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
 import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
 import { readClientOptions, readCount, readRetry } from "../options/client.js"
+import { deliver as deliverPrepared } from "./deliver.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
-import type { Retirement, SessionConduct } from "./pool.js"
+import type { Retirement, SessionConduct } from "./pooledSession.js"
 import * as Queues from "./queue.js"
 import * as RateLimits from "./rateLimit.js"
-import type { Relay } from "./relays.js"
+import type { OpeningFailure, Relay } from "./relays.js"
 import type { ClientParts } from "./send.js"
-import * as Sends from "./send.js"
 import type { SendAllSettings } from "./sendAll.js"
 import * as Telemetry from "./telemetry.js"
 
@@ -97,7 +97,12 @@ const relayOf = (
   priority,
   maxSessions,
   slots,
-  isPermanent: (cause) => Option.exists(Cause.failureOption(cause), (error) => !SmtpError.isTransient(error)),
+  opensAlone: session.auth !== undefined,
+  failureOf: (cause) =>
+    Option.match(Cause.failureOption(cause), {
+      onNone: () => "temporary",
+      onSome: openingFailureOf
+    }),
   open: ready(session).pipe(
     Effect.map((opened) => ({
       session: opened,
@@ -109,6 +114,14 @@ const relayOf = (
     )
   )
 })
+
+const openingFailureOf = (error: SetupError): OpeningFailure => {
+  if (error._tag === "AuthenticationError" && error.reason === "Rejected") return "credentials"
+  if (error._tag === "ReplyTimeout" && error.phase === "greeting") return "silent"
+  if (error._tag === "ConnectError" && error.reason === "Timeout") return "silent"
+  if (!SmtpError.isTransient(error)) return "permanent"
+  return "reply" in error && error.reply !== undefined ? "crowded" : "temporary"
+}
 
 // The replies of an interrupted message come within 10 seconds, or the session ends.
 const longestProof = Duration.seconds(15)
@@ -137,7 +150,7 @@ const makeService = (parts: ClientParts, settings: ClientSettings, close: Effect
     if (isInvalid(prepared)) return Effect.fail(invalidArgument(prepared))
     const retry = retryOf(settings, options)
     if (isInvalid(retry)) return Effect.fail(invalidArgument(retry))
-    return Sends.deliver(parts, prepared, { retry, timeoutMillis: settings.timeoutMillis }, conclude)
+    return deliverPrepared(parts, prepared, { retry, timeoutMillis: settings.timeoutMillis }, conclude)
   }
 
   const send: Service["send"] = (submission, options) =>
@@ -181,7 +194,7 @@ const sendAllSettings = (settings: ClientSettings, options: SendAllOptions): Sen
 const check = ({ queue }: ClientParts): Service["check"] => {
   const attempt = (aliveAfter: number | undefined): Effect.Effect<void, CheckError> =>
     Queues.withLease(queue, { except: new Set(), aliveAfter }, Infinity, ({ isUsed, release, session }) =>
-      Effect.map(session.service.noop, () => release({ _tag: "Clean" })).pipe(
+      Effect.map(session.service.noop, () => release({ _tag: "Clean", work: "answered" })).pipe(
         // One that had died while it was idle says nothing of the relay.
         Effect.catchAll((error) => {
           release({ _tag: "Doubtful" })

@@ -1,11 +1,21 @@
 /** The outcomes of one message over all attempts: the one that stands for each recipient, in the caller's order. */
-import { endOfSession, later, leaves, needsAnotherSession } from "../../protocol/Outcome.js"
+import type { Phase } from "../../protocol/Command.js"
+import type { Signs } from "../../protocol/Outcome.js"
+import {
+  endOfSession,
+  hadNotBegun,
+  isThrottle,
+  later,
+  leaves,
+  needsAnotherSession
+} from "../../protocol/Outcome.js"
 import type { SmtpError } from "../../SmtpError.js"
+import { CommandRefused, ContentError, ServerDisconnected } from "../../SmtpError.js"
 import type { Outcome, Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
 import type { OpenSession as Session } from "../session/session.js"
-import type { Lease, Verdict } from "./pool.js"
+import type { Lease, Unwillingness, Verdict } from "./pooledSession.js"
 
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
@@ -57,6 +67,16 @@ export class AttemptOutcomes<Cause extends SmtpError> {
     )
   }
 
+  /** Another attempt is due, and the content can be run no more. What a server has said stands. */
+  spoil(this: AttemptOutcomes<Cause | ContentError>, positions: Positions): void {
+    for (const position of positions) {
+      const outcome = this.outcomes[position]
+      if (outcome?._tag !== "NotSent") continue
+      const detail = `it can be run only once, and another attempt is needed: ${outcome.cause.message}`
+      this.recordNotSent([position], new ContentError({ reason: "UsedTwice", detail }))
+    }
+  }
+
   /** The table as it is now, for what an attempt comes to that nobody waits for. */
   copy(): AttemptOutcomes<SmtpError> {
     return new AttemptOutcomes<SmtpError>(this.recipients, this.outcomes, this.content)
@@ -96,18 +116,54 @@ export const hasUsedUp = (
 ): boolean =>
   isLimited && outcomes.some(needsAnotherSession) && (isUsed || !outcomes.every(needsAnotherSession))
 
-/** What the attempt says of its session. */
-export const verdictOn = (receipt: Receipt, { relay, session }: Lease<Session, SetupError>): Verdict => {
-  switch (leaves(receipt, session.state(), relay.slots > 1)) {
-    case "clean":
-      return { _tag: "Clean" }
-    case "prove":
-      return { _tag: "Doubtful" }
-    case "spent":
-      return {
-        _tag: "Spent",
-        reason: endOfSession(receipt),
-        didWork: receipt.accepted.length + receipt.refused.length > 0
-      }
-  }
+/**
+ * For whom another session is asked at once: one that was open before had ended, or may not carry more messages, and that
+ * is not the message's fault. Once for a message, so that a server that does it always makes no loop.
+ */
+export const forReplacement = (
+  positions: Positions,
+  receipt: Receipt,
+  { isUsed, session }: Lease<Session, SetupError>,
+  { isWornOut }: Signs
+): Positions => {
+  if (!isUsed) return []
+  return session.state() === "Closed" && hadNotBegun(receipt)
+    ? positions
+    : those(positions, receipt, isWornOut)
 }
+
+/** Given up, and no session has said what became of it: nothing else can be said for sure. */
+export const inDoubt = (recipients: ReadonlyArray<string>, positions: Positions): Receipt => {
+  const cause = new ServerDisconnected({ phase: "final", cause: "the send was interrupted" })
+  return Receipts.make(positions.map((position) => Receipts.unknown(recipients[position] ?? "", cause)))
+}
+
+/** What the attempt says of its session and its relay. */
+export const verdictOn = (
+  receipt: Receipt,
+  { hasDelivered, relay, session }: Lease<Session, SetupError>,
+  { isWornOut, unwilling }: Signs
+): Verdict<SetupError> => {
+  const answered = receipt.refused.length > 0 ? "answered" : "none"
+  const work = receipt.accepted.length > 0 ? "accepted" : answered
+  const left = leaves(receipt, session.state(), relay.slots > 1)
+  const refusal = unwilling === undefined ? undefined : unwillingnessOf(unwilling, hasDelivered())
+  if (left === "spent") return { _tag: "Spent", reason: endOfSession(receipt), work, unwilling: refusal }
+  if (receipt.refused.some(isWornOut)) return { _tag: "Spent", reason: "refused", work, unwilling: refusal }
+  return left === "clean"
+    ? { _tag: "Clean", work, unwilling: refusal }
+    : { _tag: "Doubtful", unwilling: refusal }
+}
+
+const unwillingnessOf = (
+  { phase, reply }: NonNullable<Signs["unwilling"]>,
+  hasDelivered: boolean
+): Unwillingness<SetupError> => ({
+  error:
+    reply === undefined || reply.code === 421
+      ? new ServerDisconnected({ phase, reply })
+      : new CommandRefused({ command: commandOf(phase), phase, reply }),
+  mayBeCrowded: reply !== undefined && (!hasDelivered || isThrottle(reply))
+})
+
+const commandOf = (phase: Phase): string => (phase === "final" ? "the message" : phase.toUpperCase())

@@ -20,8 +20,15 @@ import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
 import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
-import type { Bounds, Lease, PooledSession, PoolObserver, PoolOwner, SessionConduct } from "./pool.js"
-import { pick, RelayPool } from "./pool.js"
+import { bestOf, hopeless, lightest, openingAt, pick, RelayPool } from "./pool.js"
+import type {
+  Bounds,
+  Lease,
+  PooledSession,
+  PoolObserver,
+  PoolOwner,
+  SessionConduct
+} from "./pooledSession.js"
 import type { Relay } from "./relays.js"
 import * as Relays from "./relays.js"
 
@@ -35,13 +42,16 @@ export interface LeaseRequest<S, E> {
 /** A lease; or what kept every acceptable relay from opening a session, or ClientUnavailable. */
 export type Answer<S, E> = Exit.Exit<Lease<S, E>, E | ClientUnavailable>
 
+/** `mayRecover`: a relay has failed in a way that may end by itself. */
+export type Hear<S, E> = (answer: Answer<S, E>, mayRecover: boolean) => void
+
 interface Waiter<S, E> {
   readonly line: WaitingLine<S, E>
   /** Place in the order of asking, over all lines. */
   readonly order: number
   readonly since: number
   /** Absent once it was called, or the waiter has withdrawn. */
-  hear: ((answer: Answer<S, E>) => void) | undefined
+  hear: Hear<S, E> | undefined
   timer: AnyFiber | undefined
 }
 
@@ -114,14 +124,14 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
    * Asks for a lease within the limit, which may be infinite. Calls `hear` with the answer once, before it returns if
    * possible. The function returned withdraws: `hear` is not called any more.
    */
-  ask(request: LeaseRequest<S, E>, limitMillis: number, hear: (answer: Answer<S, E>) => void): () => void {
+  ask(request: LeaseRequest<S, E>, limitMillis: number, hear: Hear<S, E>): () => void {
     const line = this.lineOf(request)
     const since = this.now()
     const refusal: Cause.Cause<E | ClientUnavailable> | undefined = this.isClosed
       ? unavailable("Closed")
       : hopeless(line.pools, since)
     if (refusal !== undefined) {
-      hear(Exit.failCause(refusal))
+      hear(Exit.failCause(refusal), false)
       return () => undefined
     }
     const waiter: Waiter<S, E> = { line, order: ++this.asked, since, hear, timer: undefined }
@@ -150,7 +160,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       isTrusted: pool.isTrusted,
       open: pool.sessions.size,
       idle: pool.idle,
-      opening: pool.opening + pool.failing
+      opening: pool.opening + pool.failing,
+      limit: pool.limit
     }))
     const sum = (of: "open" | "idle" | "opening"): number =>
       relays.reduce((total, relay) => total + relay[of], 0)
@@ -199,12 +210,22 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     this.serve()
   }
 
-  openingFailed(failed: RelayPool<S, E>, cause: Cause.Cause<E>): void {
+  relayFailed(failed: RelayPool<S, E>, cause: Cause.Cause<E>): void {
     for (const line of this.lines.values()) {
       const hasHope = line.pools.some(({ isTrusted, opening }) => isTrusted || opening > 0)
-      if (!hasHope && line.pools.includes(failed)) this.refuseAll(line, cause)
+      if (!hasHope && line.pools.includes(failed)) this.refuseAll(line, cause, !failed.health.isFinal)
     }
     this.serve()
+  }
+
+  /** Sessions that are open at the relay take no further messages. */
+  replaceSessions(relay: Relay<S, E>): void {
+    for (const pool of this.pools) if (pool.relay === relay) pool.replaceAll()
+    this.serve()
+  }
+
+  hasDelivered(relay: Relay<S, E>): boolean {
+    return this.pools.some((pool) => pool.relay === relay && pool.health.hasDelivered)
   }
 
   mustMakeWay(pool: RelayPool<S, E>): boolean {
@@ -270,13 +291,20 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return hear
   }
 
-  private refuse(waiter: Waiter<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void {
-    this.dequeue(waiter)?.(Exit.failCause(cause))
+  private refuse(waiter: Waiter<S, E>, cause: Cause.Cause<E | ClientUnavailable>, mayRecover = false): void {
+    this.dequeue(waiter)?.(Exit.failCause(cause), mayRecover)
   }
 
-  private refuseAll(line: WaitingLine<S, E>, cause: Cause.Cause<E | ClientUnavailable>): void {
+  /** Those that ask again meanwhile are not refused again. */
+  private refuseAll(
+    line: WaitingLine<S, E>,
+    cause: Cause.Cause<E | ClientUnavailable>,
+    mayRecover = false
+  ): void {
+    const last = this.asked
     for (let first = this.firstOf(line); first !== undefined; first = this.firstOf(line)) {
-      this.refuse(first, cause)
+      if (first.order > last) return
+      this.refuse(first, cause, mayRecover)
     }
   }
 
@@ -329,13 +357,13 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       const session = bestOf(pools, line.aliveAfter, at)
       if (session === undefined) {
         line.isStuck = true
-        if (!this.openFor(line.size, pools, isFirst, at)) isFirst = false
+        if (!this.openFor(line, pools, isFirst, at)) isFirst = false
         continue
       }
       // Sessions in use are shared once there are as many as there may be.
       if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
       this.observer.waited(at - waiter.since)
-      this.dequeue(waiter)?.(Exit.succeed(session.lease()))
+      this.dequeue(waiter)?.(Exit.succeed(session.lease()), false)
     }
   }
 
@@ -354,21 +382,26 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return this.pools.reduce((room, { places }) => room - places, this.limits.maxSessions)
   }
 
-  /** Opens sessions for so many that wait for these; returns whether one is coming for each. */
+  /** Opens sessions for those that wait in a line; returns whether one is coming for each. */
   private openFor(
-    count: number,
+    { aliveAfter, size }: WaitingLine<S, E>,
     pools: ReadonlyArray<RelayPool<S, E>>,
     mayTakeUsed: boolean,
     at: number
   ): boolean {
-    let wanted = count - openingAt(pools)
+    let wanted = size - openingAt(pools)
     let pool = lightest(pools, at)
     for (; wanted > 0 && pool !== undefined && this.room() > 0; wanted--) {
       pool.open()
       pool = lightest(pools, at)
     }
     if (pool === undefined) {
-      for (const { health } of pools) if (health.notBefore > at) this.serveAt(health.notBefore)
+      for (const pool of pools) {
+        if (pool.health.notBefore > at) this.serveAt(pool.health.notBefore)
+        // Idle sessions of which nobody knows whether they live.
+        else if (aliveAfter > -Infinity && pool.isFull && pool.leaving === 0)
+          pool.oldestIdle()?.retire("displaced")
+      }
       return wanted <= 0
     }
     wanted -= this.leaving()
@@ -414,39 +447,6 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     if (this.leaving() === 0) this.isProbeDue = false
   }
 }
-
-const openingAt = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>): number =>
-  pools.reduce((sum, { opening }) => sum + opening, 0)
-
-/** The relay of the best priority where one may be opened; of equal ones, that with the fewest sessions. */
-const lightest = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): RelayPool<S, E> | undefined =>
-  pick(
-    pools,
-    (pool) => pool.mayOpen(at),
-    (one, other) =>
-      one.priority < other.priority ||
-      (one.priority === other.priority && one.live + one.opening < other.live + other.opening)
-  )
-
-/** The session with the fewest users; of idle ones, that of the relay that was used least. */
-const bestOf = <S, E>(
-  pools: ReadonlyArray<RelayPool<S, E>>,
-  aliveAfter: number,
-  at: number
-): PooledSession<S, E> | undefined =>
-  pools.length === 1
-    ? pools[0]?.best(aliveAfter, at)
-    : pick(
-        pools.flatMap((pool) => pool.best(aliveAfter, at) ?? []),
-        () => true,
-        (one, other) =>
-          one.leases < other.leases ||
-          (one.leases + other.leases === 0 && one.pool.leases < other.pool.leases)
-      )
-
-/** Why waiting is useless, where it is. */
-const hopeless = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): Cause.Cause<E> | undefined =>
-  pools.every((pool) => pool.isHopeless(at)) ? pools[0]?.health.lastFailure : undefined
 
 /** Waits for a lease in a fiber. A session that `use` does not release has to prove itself. */
 export const withLease = <S, E, A, E2, R>(

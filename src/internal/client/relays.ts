@@ -1,6 +1,6 @@
 /**
- * The relays of a client: their order, and whether a session can be expected at one. After a failure a relay is left
- * alone for a pause that doubles each time, and then one session at a time is tried. Pure: time is a parameter.
+ * The relays of a client: their order, and whether a session can be expected at one. After a failure a relay pauses for
+ * a time that doubles, and is then tried by one session, or one message, at a time. Pure: time is a parameter.
  */
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
@@ -15,9 +15,10 @@ export interface Relay<S, E> {
   readonly maxSessions: number
   /** How many messages a session takes at once. */
   readonly slots: number
+  /** Whether the first session is opened alone, so that a wrong password is tried once. */
+  readonly opensAlone: boolean
   readonly open: Effect.Effect<OpenedSession<S>, E, Scope.Scope>
-  /** Whether another attempt with the same credentials and options cannot help. */
-  readonly isPermanent: (cause: Cause.Cause<E>) => boolean
+  readonly failureOf: (cause: Cause.Cause<E>) => OpeningFailure
 }
 
 export interface OpenedSession<S> {
@@ -26,54 +27,142 @@ export interface OpenedSession<S> {
   readonly maxMessages: number | undefined
 }
 
+/**
+ * - `temporary`: another attempt may help
+ * - `silent`: no answer to the connection attempt, or no greeting in time
+ * - `crowded`: the server turned the session away for now, perhaps because others are open
+ * - `credentials`: it refused the credentials
+ * - `permanent`: nothing but other options can help
+ */
+export type OpeningFailure = "temporary" | "silent" | "crowded" | "credentials" | "permanent"
+
+/** `unwilling`: an open session takes no message for now, and neither would a new one. */
+export type FailureKind = OpeningFailure | "unwilling"
+
+export interface Failure<E> {
+  readonly kind: FailureKind
+  /** Absent where a session failed the first message that used it. */
+  readonly cause: Cause.Cause<E> | undefined
+  /** How often the relay had failed when the attempt began: those of one number have failed together. */
+  readonly failuresBefore: number
+  /** How many other sessions have messages. */
+  readonly others: number
+}
+
 export interface RelayHealth<E> {
-  /** How many openings, or first uses, have failed since a new session did its work. */
+  /** How many attempts have failed, one after the other, since one succeeded. */
   readonly failures: number
   /** Nothing is opened before this time, in milliseconds of the clock. */
   readonly notBefore: number
   readonly lastFailure: Cause.Cause<E> | undefined
-  /** Whether the last opening has failed in a way that another attempt cannot help. */
-  readonly isPermanent: boolean
+  /** Whether it is useless to wait: until the pause is over every message is refused at once. */
+  readonly isFinal: boolean
+  /** Whether open sessions pause too, until a message is accepted. */
+  readonly isUnwilling: boolean
+  /** Whether that was while other sessions had messages: it is over once one of theirs is accepted. */
+  readonly isCrowded: boolean
+  /** How often it was silent, one after the other. */
+  readonly silences: number
+  /** Whether a session was ever opened. */
+  readonly hasOpened: boolean
+  /** Whether a message was ever accepted. */
+  readonly hasDelivered: boolean
+  /** How many sessions it takes at present. */
+  readonly limit: number
+  /** When the limit changed last. */
+  readonly limitedAt: number
 }
 
-export const healthy: RelayHealth<never> = {
+export const healthy = (maxSessions: number): RelayHealth<never> => ({
   failures: 0,
   notBefore: -Infinity,
   lastFailure: undefined,
-  isPermanent: false
-}
+  isFinal: false,
+  isUnwilling: false,
+  isCrowded: false,
+  silences: 0,
+  hasOpened: false,
+  hasDelivered: false,
+  limit: maxSessions,
+  limitedAt: -Infinity
+})
 
 const shortestPause = 500
+const credentialsPause = { first: 60_000, longest: 3_600_000 }
+/** How long a lower limit is kept before one more session is tried. */
+const limitMillis = 10_000
 
-/**
- * An opening, or the first use of a session, has failed: `cause` is that of an opening. Attempts that began at the same
- * number of failures have failed together.
- */
-export const afterFailure = <E>(
-  { failures, lastFailure }: RelayHealth<E>,
-  failuresBefore: number,
-  cause: Cause.Cause<E> | undefined,
-  isPermanent: boolean,
-  now: number,
-  longestPause: number
-): RelayHealth<E> => {
-  const total = Math.max(failures, failuresBefore + 1)
-  const pause = isPermanent ? longestPause : shortestPause * 2 ** Math.min(total - 1, 30)
-  return {
-    failures: total,
-    notBefore: now + Math.min(pause, longestPause),
-    lastFailure: cause ?? lastFailure,
-    isPermanent
+const pauseOf = (kind: FailureKind, failures: number, longest: number, jitter: number): number => {
+  const doubled = 2 ** Math.min(failures - 1, 30)
+  switch (kind) {
+    case "permanent":
+      return longest
+    case "credentials":
+      return Math.min(credentialsPause.first * doubled, credentialsPause.longest)
+    default:
+      return Math.min(shortestPause * doubled * jitter, longest)
   }
 }
 
-/** A session was opened: others may be. */
-export const afterOpening = <E>(health: RelayHealth<E>): RelayHealth<E> =>
-  health.failures === 0 ? health : { ...health, notBefore: -Infinity, isPermanent: false }
+/** An opening or a message has failed in a way that speaks of the relay. */
+export const afterFailure = <E>(
+  health: RelayHealth<E>,
+  { cause, failuresBefore, kind, others }: Failure<E>,
+  at: { readonly now: number; readonly longestPause: number; readonly jitter: number }
+): RelayHealth<E> => {
+  const isNew = failuresBefore >= health.failures
+  const failures = Math.max(health.failures, failuresBefore + 1)
+  const silences = kind === "silent" ? health.silences + (isNew ? 1 : 0) : 0
+  const isCrowded = others > 0 && (kind === "crowded" || kind === "unwilling")
+  return {
+    ...health,
+    failures,
+    notBefore: at.now + pauseOf(kind, failures, at.longestPause, at.jitter),
+    lastFailure: cause ?? health.lastFailure,
+    // A relay that has worked may be away for a while; one that never has is rather a mistake in the options.
+    isFinal: kind === "permanent" || kind === "credentials" || (silences >= 2 && !health.hasOpened),
+    isUnwilling: health.isUnwilling || kind === "unwilling",
+    isCrowded: kind === "unwilling" && isCrowded && (isNew || health.isCrowded),
+    silences,
+    ...(isCrowded &&
+      isNew && {
+        limit: Math.max(1, Math.floor(Math.min(health.limit, others + 1) / 2)),
+        limitedAt: at.now
+      })
+  }
+}
 
-/** A session did its work: failures from before it was opened no longer count. */
-export const afterWork = <E>(health: RelayHealth<E>, failuresBefore: number): RelayHealth<E> =>
-  health.failures > 0 && health.failures === failuresBefore ? { ...health, failures: 0 } : health
+/** A session was opened: others may be, unless messages were the trouble. */
+export const afterOpening = <E>(health: RelayHealth<E>): RelayHealth<E> => ({
+  ...health,
+  notBefore: health.isUnwilling ? health.notBefore : -Infinity,
+  isFinal: false,
+  silences: 0,
+  hasOpened: true
+})
+
+/** A message had its replies; one that was accepted ends every pause that it began after. */
+export const afterWork = <E>(
+  health: RelayHealth<E>,
+  failuresBefore: number,
+  wasAccepted: boolean,
+  now: number,
+  maxSessions: number
+): RelayHealth<E> => {
+  const isWell =
+    (health.failures === failuresBefore && (wasAccepted || !health.isUnwilling)) ||
+    (health.isCrowded && wasAccepted)
+  const isCured = isWell && health.failures > 0
+  const isFirst = wasAccepted && !health.hasDelivered
+  const mayGrow = wasAccepted && health.limit < maxSessions && now >= health.limitedAt + limitMillis
+  if (!isCured && !isFirst && !mayGrow) return health
+  return {
+    ...health,
+    ...(isCured && { failures: 0, notBefore: -Infinity, isUnwilling: false, isCrowded: false }),
+    hasDelivered: health.hasDelivered || wasAccepted,
+    ...(mayGrow && { limit: health.limit + 1, limitedAt: now })
+  }
+}
 
 /** What the choice of a relay depends on. */
 export interface Candidate {

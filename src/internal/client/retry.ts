@@ -28,18 +28,57 @@ export const presets: Readonly<Record<"off" | "briefly" | "greylisted", RetrySch
   greylisted
 }
 
-/** Milliseconds to wait before the next attempt; `undefined` when there is none. */
-export type Pauses = (receipt: Receipt) => Effect.Effect<number | undefined>
+/** The pauses between the attempts for a message, in milliseconds. */
+export interface Pauses {
+  /** That before the next attempt; `undefined` when there is none. */
+  readonly next: (receipt: Receipt) => Effect.Effect<number | undefined>
+  /** All that are left, which stay left: infinite where they do not end. */
+  readonly rest: (receipt: Receipt) => Effect.Effect<number>
+}
+
+// More attempts than that are meant to go on for as long as it takes.
+const mostSteps = 1000
 
 /** The steps of a schedule without its sleeping, so that nobody sleeps towards an attempt that comes too late. */
-export const pauses = (schedule: RetrySchedule): Pauses => {
-  let state: unknown = schedule.initial
-  return (receipt) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.map(schedule.step(now, receipt, state), ([next, , decision]) => {
-        state = next
-        if (ScheduleDecision.isDone(decision)) return undefined
-        return Math.max(0, ScheduleIntervals.start(decision.intervals) - now)
-      })
+export const pausesOf = (schedule: RetrySchedule): Pauses => {
+  const stepAt = (
+    now: number,
+    from: unknown,
+    receipt: Receipt
+  ): Effect.Effect<{ readonly state: unknown; readonly pause: number } | undefined> =>
+    Effect.map(schedule.step(now, receipt, from), ([state, , decision]) =>
+      ScheduleDecision.isDone(decision)
+        ? undefined
+        : { state, pause: Math.max(0, ScheduleIntervals.start(decision.intervals) - now) }
     )
+  let state: unknown = schedule.initial
+  let isOver = false
+  const lookAhead = (
+    now: number,
+    from: unknown,
+    receipt: Receipt,
+    total: number,
+    steps: number
+  ): Effect.Effect<number> => {
+    if (steps > mostSteps) return Effect.succeed(Infinity)
+    return Effect.flatMap(stepAt(now + total, from, receipt), (next) =>
+      next === undefined
+        ? Effect.succeed(total)
+        : lookAhead(now, next.state, receipt, total + next.pause, steps + 1)
+    )
+  }
+  return {
+    next: (receipt) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.map(stepAt(now, state, receipt), (next) => {
+          if (next === undefined) isOver = true
+          else state = next.state
+          return next?.pause
+        })
+      ),
+    rest: (receipt) =>
+      isOver
+        ? Effect.succeed(0)
+        : Effect.flatMap(Clock.currentTimeMillis, (now) => lookAhead(now, state, receipt, 0, 0))
+  }
 }

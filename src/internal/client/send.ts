@@ -16,15 +16,12 @@ import * as Outcomes from "../../protocol/Outcome.js"
 import type { NotSentCause, Receipt } from "../../SmtpClient.js"
 import { ClientUnavailable, ContentError, InvalidArgument, ServerDisconnected } from "../../SmtpError.js"
 import type { Receipt as AnyReceipt } from "../../SmtpReceipt.js"
-import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
 import { noPast } from "../content/runRecord.js"
-import { inCallersFiber } from "../effect/callersFiber.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
 import { hookEffect } from "../effect/hook.js"
 import type { AnyFiber, Fork } from "../effect/runtime.js"
-import { clockOf, makeFork } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
 import type { Preparation } from "../session/deliver.js"
 import { deliverPrepared, launch } from "../session/deliver.js"
@@ -34,14 +31,14 @@ import type { OpenSession as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { Positions } from "./outcomes.js"
-import { AttemptOutcomes, hasUsedUp, those, verdictOn } from "./outcomes.js"
-import type { Lease } from "./pool.js"
+import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, those, verdictOn } from "./outcomes.js"
+import type { Lease } from "./pooledSession.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
 import type { SessionQueue } from "./queue.js"
 import type { ReserveRate } from "./rateLimit.js"
 import type { Relay } from "./relays.js"
 import type { Pauses } from "./retry.js"
-import { pauses } from "./retry.js"
+import { pausesOf } from "./retry.js"
 import * as Telemetry from "./telemetry.js"
 
 type AnyRelay = Relay<Session, SetupError>
@@ -72,28 +69,6 @@ export interface SendContext {
 
 type SendExit<E> = Exit.Exit<Receipt, InvalidArgument | E>
 
-/** Delivers in the fiber of the caller; what becomes of an interrupted message is told to its hook. */
-export const deliver = <E, R, E2 = never>(
-  parts: ClientParts,
-  submission: PreparedSubmission<E, R>,
-  settings: SendSettings,
-  conclude?: (receipt: Receipt) => Effect.Effect<Receipt, E2>
-): Effect.Effect<Receipt, InvalidArgument | E | E2, R> =>
-  Effect.flatMap(makeFork(), (fork) =>
-    Tracing.ofSend("SmtpClient send", nowhere, submission.request.recipients.length, (fiber) => {
-      const tracedBy = Tracing.isTraced(fiber) ? fiber : undefined
-      const context: SendContext = { clock: clockOf(fiber), fork, tracedBy }
-      const message = new ClientMessage(parts, submission, settings, context)
-      const delivered = inCallersFiber<Receipt, InvalidArgument | E, R>((run, done) =>
-        message.begin(run, done)
-      )
-      return conclude === undefined ? delivered : Effect.flatMap(delivered, conclude)
-    })
-  )
-
-// Which relay an attempt goes to is said by its own span.
-const nowhere = (): Tracing.Attributes => ({})
-
 const interrupted = (): ServerDisconnected =>
   new ServerDisconnected({ phase: "idle", cause: "the send was interrupted" })
 
@@ -117,7 +92,11 @@ export class ClientMessage<E, R> {
   /** Relays that this round has been to. */
   private tried: ReadonlySet<AnyRelay> = none
   private pauses: Pauses | undefined
+  /** Until when it waits for relays that pause, in milliseconds of the clock. */
+  private patientUntil: number | undefined
   private isWithSession = false
+  /** Whether a session was replaced that did not do, at no cost to the message. */
+  private isReplaced = false
   /** Nothing more is to be tried: the submission, or a part of the program, was found at fault. */
   private isOver = false
   private isGivenUp = false
@@ -249,7 +228,7 @@ export class ClientMessage<E, R> {
     if (positions.length === 0) {
       this.finish()
     } else if (this.submission.isUsedUp()) {
-      this.spoil(positions)
+      this.table.spoil(positions)
       this.finish()
     } else {
       this.perform(this.pause(positions), (isDue) => {
@@ -263,7 +242,7 @@ export class ClientMessage<E, R> {
   private worthAnotherRound(): Positions {
     const { recipients, policy } = this.submission.request
     const { mayDuplicate, schedule } = this.settings.retry
-    if (schedule === undefined || this.isOver) return []
+    if (schedule === undefined || this.isOver || !this.isPatient()) return []
     const worth = this.table.where((outcome) => Outcomes.retries(outcome, mayDuplicate).sameRelay)
     return policy === "all" && worth.length < recipients.length ? [] : worth
   }
@@ -272,8 +251,8 @@ export class ClientMessage<E, R> {
   private pause(positions: Positions): Effect.Effect<boolean> {
     const { schedule } = this.settings.retry
     if (schedule === undefined) return Effect.succeed(false)
-    const steps = (this.pauses ??= pauses(schedule))
-    const step = Effect.suspend(() => steps(this.receipt()))
+    const steps = (this.pauses ??= pausesOf(schedule))
+    const step = Effect.suspend(() => steps.next(this.receipt()))
     const next = Effect.orElseSucceed(this.within("schedule", step, undefined), () => undefined)
     return Effect.flatMap(next, (millis) => {
       if (millis === undefined || millis >= this.remaining()) return Effect.succeed(false)
@@ -283,17 +262,6 @@ export class ClientMessage<E, R> {
         Effect.isSuccess(this.inTime(Effect.sleep(millis)))
       )
     })
-  }
-
-  /** Another round was due, and the content can be run no more. What a server has said stands. */
-  private spoil(positions: Positions): void {
-    const { outcomes } = this.receipt()
-    for (const position of positions) {
-      const outcome = outcomes[position]
-      if (outcome?._tag !== "NotSent") continue
-      const detail = `it can be run only once, and another attempt is needed: ${outcome.cause.message}`
-      this.table.recordNotSent([position], new ContentError({ reason: "UsedTwice", detail }))
-    }
   }
 
   /** Waits as long as the message may, and until the client closes. */
@@ -341,16 +309,52 @@ export class ClientMessage<E, R> {
       return
     }
     this.wait(() =>
-      this.parts.queue.ask({ except: this.tried, aliveAfter }, left, (answer) => {
+      this.parts.queue.ask({ except: this.tried, aliveAfter }, left, (answer, mayRecover) => {
         if (Exit.isSuccess(answer)) {
           this.deliver(positions, answer.value, aliveAfter !== undefined)
           return
         }
         const failure = Cause.failureOption(answer.cause)
-        if (Option.isSome(failure)) this.notSent(positions, failure.value)
-        else this.fail(Cause.die(Cause.squash(answer.cause)))
+        if (Option.isNone(failure)) this.fail(Cause.die(Cause.squash(answer.cause)))
+        else if (mayRecover) this.persist(positions, failure.value, aliveAfter)
+        else this.notSent(positions, failure.value)
       })
     )
+  }
+
+  /**
+   * Goes on waiting for a relay that has failed, which is no attempt: as long as the rest of the schedule is, counted from
+   * the first such failure.
+   */
+  private persist(positions: Positions, error: NotSentCause, aliveAfter: number | undefined): void {
+    const { schedule } = this.settings.retry
+    if (schedule === undefined || !this.isPatient()) {
+      this.isOver = true
+      this.notSent(positions, error)
+      return
+    }
+    if (this.patientUntil !== undefined) {
+      this.attempt(positions, aliveAfter)
+      return
+    }
+    this.table.recordNotSent(positions, error)
+    const steps = (this.pauses ??= pausesOf(schedule))
+    const length = this.within(
+      "schedule",
+      Effect.suspend(() => steps.rest(this.receipt())),
+      0
+    )
+    this.perform(
+      Effect.orElseSucceed(length, () => 0),
+      (millis) => {
+        this.patientUntil = Elapsed.millis(this.context.clock) + millis
+        this.persist(positions, error, aliveAfter)
+      }
+    )
+  }
+
+  private isPatient(): boolean {
+    return this.patientUntil === undefined || Elapsed.millis(this.context.clock) < this.patientUntil
   }
 
   private notSent(positions: Positions, cause: NotSentCause): void {
@@ -374,7 +378,7 @@ export class ClientMessage<E, R> {
     }
     // By then the session has told all that there is to tell.
     const proven = (): void => {
-      if (!isHeard) hear(this.inDoubt(positions))
+      if (!isHeard) hear(inDoubt(this.submission.request.recipients, positions))
     }
     const ended = (exit: SendExit<E>): void => this.attempted(positions, lease, exit, isRepeated)
     const leave = (): void => lease.release({ _tag: "Doubtful", proven })
@@ -407,13 +411,6 @@ export class ClientMessage<E, R> {
       : { ...part, timeout: Duration.millis(this.remaining()), limitMillis: this.limitMillis }
   }
 
-  /** Given up, and no session has said what became of it: nothing else can be said for sure. */
-  private inDoubt(positions: Positions): AnyReceipt {
-    const cause = new ServerDisconnected({ phase: "final", cause: "the send was interrupted" })
-    const { recipients } = this.submission.request
-    return Receipts.make(positions.map((position) => Receipts.unknown(recipients[position] ?? "", cause)))
-  }
-
   /** Writes down what came of an attempt, gives the session back, and goes on. */
   private attempted(
     positions: Positions,
@@ -424,10 +421,11 @@ export class ClientMessage<E, R> {
     this.isWithSession = false
     this.stages += 1
     this.leave = nothing
+    if (Exit.isSuccess(exit) && this.isDone(positions, exit.value, lease)) return
     const state = lease.session.state()
     if (Exit.isFailure(exit)) {
       lease.release(
-        state === "Closed" ? { _tag: "Spent", reason: "failed", didWork: false } : { _tag: "Doubtful" }
+        state === "Closed" ? { _tag: "Spent", reason: "failed", work: "none" } : { _tag: "Doubtful" }
       )
       this.contentFailed(positions, exit.cause)
       return
@@ -435,17 +433,30 @@ export class ClientMessage<E, R> {
     const receipt = exit.value
     this.table.record(positions, receipt)
     const isUsedUp = hasUsedUp(receipt, lease)
-    lease.release(isUsedUp ? { _tag: "Spent", reason: "mailmax", didWork: true } : verdictOn(receipt, lease))
-    if (receipt.accepted.length === this.submission.request.recipients.length) {
-      this.finish()
-      return
-    }
+    const history = { hasDelivered: lease.hasDelivered(), isReplacement: isRepeated }
+    const signs = Outcomes.signsOf(receipt, history)
+    lease.release(
+      isUsedUp ? { _tag: "Spent", reason: "mailmax", work: "answered" } : verdictOn(receipt, lease, signs)
+    )
     this.isOver ||= receipt.outcomes.some(Outcomes.isEndOfSend)
+    const left = this.isReplaced ? [] : forReplacement(positions, receipt, lease, signs)
     if (this.isOver || this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
-    else if (lease.isUsed && !isRepeated && state === "Closed" && Outcomes.hadNotBegun(receipt))
-      this.attempt(positions, this.parts.queue.moment)
-    else this.elsewhere(positions, receipt, lease.relay)
+    else if (left.length > 0) {
+      this.isReplaced = true
+      const isForAll = this.submission.request.policy === "all"
+      this.attempt(isForAll ? positions : left, this.parts.queue.moment)
+    } else this.elsewhere(positions, receipt, lease.relay)
+  }
+
+  /** Ends a message that everybody has accepted, as nearly all are. */
+  private isDone(positions: Positions, receipt: Receipt, lease: Lease<Session, SetupError>): boolean {
+    const isForAll = receipt.accepted.length === this.submission.request.recipients.length
+    if (!isForAll || lease.session.state() !== "Ready") return false
+    this.table.record(positions, receipt)
+    lease.release({ _tag: "Clean", work: "accepted" })
+    this.finish()
+    return true
   }
 
   /** The submission or its content is at fault: for its giver, unless something is known of a recipient already. */

@@ -8,9 +8,10 @@ import type { Keyed } from "../../SmtpSubmission.js"
 import type { RetrySettings } from "../options/client.js"
 import { sendAllBy, weightOf } from "../sendAll/sendAll.js"
 import { invalidArgument } from "../session/failure.js"
+import { deliver } from "./deliver.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
 import type { ClientParts } from "./send.js"
-import { ClientMessage, deliver } from "./send.js"
+import { ClientMessage } from "./send.js"
 
 export interface SendAllSettings {
   /** How messages are retried; or what is wrong with the options, which is every message's own error. */

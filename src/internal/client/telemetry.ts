@@ -6,7 +6,7 @@ import type { Tags } from "../effect/metrics.js"
 import { boundaries, counter, gaugeShare, histogram } from "../effect/metrics.js"
 import type { Fork } from "../effect/runtime.js"
 import type { RelaySettings } from "../options/client.js"
-import type { PoolObserver, Retirement } from "./pool.js"
+import type { PoolObserver, Retirement } from "./pooledSession.js"
 import type { Relay } from "./relays.js"
 
 const prefix = "smtp.client.connection"
@@ -20,6 +20,7 @@ const metricsOf = (relay: RelaySettings) => {
   return {
     used: count("used"),
     idle: count("idle"),
+    limit: gaugeShare(`${prefix}.max`, "Sessions that a relay may have at present.", tags),
     opened: counter(`${prefix}.opened`, "Sessions that were opened.", tags),
     failed: counter(`${prefix}.failed`, "Sessions that could not be opened.", tags),
     closed: (reason: Retirement) =>
@@ -51,10 +52,11 @@ export const observe = <S, E>(
       metrics.get(relay)?.closed(reason)(1)
       log(relay, Effect.annotateLogs(Effect.logDebug("An SMTP session is closed"), "reason", reason))
     },
-    counted: (relay, open, idle) => {
+    counted: (relay, open, idle, limit) => {
       const metric = metrics.get(relay)
       metric?.used(open - idle)
       metric?.idle(idle)
+      metric?.limit(limit)
     },
     waited: (millis) => waited(millis / 1000),
     waiting

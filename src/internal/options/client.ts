@@ -6,7 +6,7 @@ import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
 import type { Options, Receipt, Relay, Retry } from "../../SmtpClient.js"
 import type * as SmtpSession from "../../SmtpSession.js"
-import type { Bounds } from "../client/pool.js"
+import type { Bounds } from "../client/pooledSession.js"
 import * as Retries from "../client/retry.js"
 import * as Credentials from "../session/credentials.js"
 import { formatEndpoint } from "../transport/connection.js"
@@ -127,7 +127,8 @@ export const readClientOptions = (options: Options): ClientSettings | Invalid =>
       maxMessages: options.maxMessages ?? clientRows.maxMessages.default,
       maxAgeMillis: Duration.toMillis(options.maxAge ?? clientRows.maxAge.default),
       idleMillis: Duration.toMillis(options.idleTimeout ?? clientRows.idleTimeout.default),
-      longestPauseMillis: Duration.toMillis(options.maxPause ?? clientRows.maxPause.default)
+      longestPauseMillis: Duration.toMillis(options.maxPause ?? clientRows.maxPause.default),
+      jitter: () => 0.8 + Math.random() * 0.4
     },
     retry,
     timeoutMillis: timeoutMillis === Infinity ? undefined : timeoutMillis,

@@ -15,14 +15,14 @@ import type {
   PoolObserver,
   Retirement,
   SessionConduct
-} from "../../../src/internal/client/pool.js"
+} from "../../../src/internal/client/pooledSession.js"
 import type { LeaseRequest } from "../../../src/internal/client/queue.js"
 import * as Queues from "../../../src/internal/client/queue.js"
-import type { Relay as PoolRelay } from "../../../src/internal/client/relays.js"
+import type { OpeningFailure, Relay as PoolRelay } from "../../../src/internal/client/relays.js"
 
 export class Refused extends Data.TaggedError("Refused")<{
   readonly by: string
-  readonly forGood: boolean
+  readonly kind: OpeningFailure
 }> {}
 
 export interface FakeSession {
@@ -50,7 +50,7 @@ export interface FakePool {
 
 /** What opening does: takes so long, and then succeeds or not. */
 export interface Behaviour {
-  readonly opens: "succeeds" | "refuses" | "refusesForGood" | "hangs"
+  readonly opens: "succeeds" | "hangs" | keyof typeof failures
   readonly takes?: Duration.DurationInput
   /** How long it takes to close what was opened, or has failed to be. */
   readonly closingTakes?: Duration.DurationInput
@@ -66,7 +66,7 @@ export interface Relay {
 
 export const relay = (
   name: string,
-  own: Partial<Pick<FakeRelay, "priority" | "maxSessions" | "slots">> & {
+  own: Partial<Pick<FakeRelay, "priority" | "maxSessions" | "slots" | "opensAlone">> & {
     readonly behaviour?: Behaviour
   } = {}
 ): Relay => {
@@ -79,15 +79,24 @@ export const relay = (
       priority: own.priority ?? 0,
       maxSessions: own.maxSessions ?? Infinity,
       slots: own.slots ?? 1,
-      isPermanent: (cause) => {
+      opensAlone: own.opensAlone ?? false,
+      failureOf: (cause) => {
         const failure = Cause.failureOption(cause)
-        return failure._tag === "Some" && failure.value.forGood
+        return failure._tag === "Some" ? failure.value.kind : "temporary"
       },
       open: Effect.suspend(() => opening(made))
     }
   }
   return made
 }
+
+const failures = {
+  refuses: "temporary",
+  refusesForGood: "permanent",
+  isSilent: "silent",
+  isCrowded: "crowded",
+  rejectsCredentials: "credentials"
+} as const
 
 const opening = (made: Relay) =>
   Effect.gen(function* () {
@@ -97,7 +106,7 @@ const opening = (made: Relay) =>
     if (closingTakes !== undefined) yield* Effect.addFinalizer(() => Effect.sleep(closingTakes))
     if (takes !== undefined) yield* Effect.sleep(takes)
     if (opens === "hangs") return yield* Effect.never
-    if (opens !== "succeeds") return yield* new Refused({ by: name, forGood: opens === "refusesForGood" })
+    if (opens !== "succeeds") return yield* new Refused({ by: name, kind: failures[opens] })
     const ended = yield* Deferred.make<Retirement>()
     const session = { name: `${name}${made.sessions.length + 1}`, ended, users: 0, isOpen: true }
     made.sessions.push(session)
@@ -120,7 +129,8 @@ const generous: Bounds = {
   maxMessages: Infinity,
   maxAgeMillis: Infinity,
   idleMillis: Infinity,
-  longestPauseMillis: 8000
+  longestPauseMillis: 8000,
+  jitter: () => 1
 }
 
 export interface Events {
@@ -195,7 +205,7 @@ export const useOne = <A, E, R>(
             })
           )
         )
-        lease.release({ _tag: "Clean" })
+        lease.release({ _tag: "Clean", work: "accepted" })
         return lease.session.name
       })
     )

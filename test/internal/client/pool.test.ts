@@ -149,7 +149,7 @@ describe("a pool", () => {
         const ask = Effect.fork(
           pool.use(anything, Infinity, ({ isUsed, release }) =>
             Effect.sync(() => {
-              release({ _tag: "Spent", reason: "failed", didWork: false })
+              release({ _tag: "Spent", reason: "failed", work: "none" })
               return isUsed
             })
           )
@@ -462,7 +462,7 @@ describe("a pool whose source fails", () => {
       const a = relay("a")
       const { pool } = yield* makePool([a], { maxSessions: 1 })
       const failing = pool.use(anything, Infinity, (lease) =>
-        Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed", didWork: false }))
+        Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed", work: "none" }))
       )
       yield* failing
       const user = yield* Effect.fork(failing)
@@ -818,7 +818,7 @@ describe("a pool under random schedules of users, interruptions and failures", (
                   yield* Effect.fork(
                     pool.use(anything, Infinity, (lease) =>
                       Effect.map(Effect.sleep(each.millis), () =>
-                        lease.release({ _tag: "Spent", reason: "failed", didWork: false })
+                        lease.release({ _tag: "Spent", reason: "failed", work: "none" })
                       )
                     )
                   )
