@@ -7,8 +7,8 @@ import * as TestClock from "effect/TestClock"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import type * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, content, goodbye, opened, outcomes } from "../SmtpSession/dialogue.js"
-import { clientOf, joinInTime, submission, switchable } from "./clients.js"
+import { ask, content, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { joinInTime, makeClient, switchable } from "./client.js"
 
 const { script } = SmtpTest
 
@@ -44,7 +44,7 @@ describe("a relay that takes nothing for a while", () => {
             where === "MAIL" ? { acceptSender: answer } : { acceptMessage: answer }
           )
           const { socket, state } = switchable(server)
-          const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+          const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly" })
           const fiber = yield* Effect.fork(sendMany(client, 200))
           yield* TestClock.adjust(`${seconds} seconds`)
           isDown = false
@@ -64,7 +64,7 @@ describe("a relay that takes nothing for a while", () => {
         acceptSender: () => (refusals-- > 0 ? "421 4.7.0 slow down" : undefined)
       })
       const { socket, state } = switchable(server)
-      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "off" })
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "off" })
       expect(outcomes(yield* client.deliver(submission))).toEqual([
         "b@y.test NotSent ServerDisconnected mail"
       ])
@@ -79,7 +79,7 @@ describe("a relay that takes nothing for a while", () => {
   it.scoped("costs a message no more than the schedule is long, and one pause", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({ acceptSender: () => "421 4.3.2 never" })
-      const client = yield* clientOf({ "mx.test": server }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": server }, { retry: "briefly" })
       const fiber = yield* Effect.fork(sendMany(client, 20))
       const receipts = yield* joinInTime(fiber, "1 second")
       expect(yield* Clock.currentTimeMillis).toBeLessThan(90_000)
@@ -92,7 +92,7 @@ describe("a relay that takes nothing for a while", () => {
       const server = yield* SmtpTest.server({
         accept: ({ address }) => (address === "b50@y.test" ? "450 4.7.1 greylisted" : undefined)
       })
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
       // No time passes.
       const receipts = yield* sendMany(client, 100)
       expect(receipts.filter(({ accepted }) => accepted.length === 1).length).toBe(99)
@@ -116,7 +116,7 @@ describe("a session that does not do any more", () => {
           script(opened(), taken, taken, ask(/^MAIL/, reply), ask("RSET", "250 ok"), goodbye),
           script(opened(), taken, goodbye)
         ])
-        const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+        const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
         for (let count = 0; count < 3; count++) {
           expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Accepted 250"])
         }
@@ -138,7 +138,7 @@ describe("a session that does not do any more", () => {
           goodbye
         )
       )
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
       yield* client.send(submission)
       expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 450 mail"])
       yield* client.send(submission)
@@ -153,7 +153,7 @@ describe("a session that does not do any more", () => {
         script(opened(), taken, ask(/^MAIL/, "450 later"), ask("RSET", "250 ok"), goodbye),
         script(opened(), ask(/^MAIL/, "450 later"), ask("RSET", "250 ok"), taken, goodbye)
       ])
-      const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
       yield* client.send(submission)
       expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Refused 450 mail"])
       const next = yield* Effect.fork(client.deliver(submission))
@@ -177,7 +177,7 @@ describe("a session that does not do any more", () => {
           SmtpTest.expectEnd
         )
         const server = yield* SmtpTest.scripted([refusing, script(opened(), taken, taken, goodbye)])
-        const client = yield* clientOf({ "mx.test": server }, { maxSessions: 1 })
+        const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
         const receipts = yield* Effect.all(
           [1, 2, 3].map(() => client.deliver(submission)),
           {
@@ -208,7 +208,7 @@ describe("credentials that are refused", () => {
           return false
         }
       })
-      const client = yield* clientOf({ "mx.test": server }, { auth, tls: "starttls", retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": server }, { auth, tls: "starttls", retry: "briefly" })
       const rejected = (receipts: ReadonlyArray<SmtpClient.Receipt>) =>
         receipts.every(({ notSent: [first] }) => first?.cause._tag === "AuthenticationError")
       expect(rejected(yield* sendMany(client, 50))).toBe(true)
@@ -235,7 +235,7 @@ describe("credentials that are refused", () => {
         [{ auth }, 1],
         [{}, 5]
       ] as const) {
-        const client = yield* clientOf({ "mx.test": { socket: slow } }, { ...own, tls: "starttls" })
+        const client = yield* makeClient({ "mx.test": { socket: slow } }, { ...own, tls: "starttls" })
         const fiber = yield* Effect.fork(sendMany(client, 5))
         yield* TestClock.adjust(999)
         expect(yield* client.state).toMatchObject({ opening, waiting: 5 })
@@ -268,7 +268,7 @@ describe("a server that takes three sessions", () => {
             (isOver) => (isOver ? crowded : server).socket.dial(endpoint, options)
           )
       }
-      const client = yield* clientOf({ "mx.test": { socket } }, { retry: "briefly" })
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly" })
       const fiber = yield* Effect.fork(
         Effect.forEach(
           Array.from({ length: 60 }, (_, index) => index),
