@@ -11,6 +11,8 @@ import type { PoolOwner } from "./pooledSession.js"
 import type { Candidate, Failure, OpenedSession, Relay, RelayHealth } from "./relays.js"
 import * as Relays from "./relays.js"
 
+const betweenProbes = 500
+
 export class RelayPool<S, E> implements Candidate {
   readonly sessions = new Set<PooledSession<S, E>>()
   readonly priority: number
@@ -24,6 +26,7 @@ export class RelayPool<S, E> implements Candidate {
   leases = 0
   /** How many messages try a relay that was unwilling. */
   probes = 0
+  private probedAt = -Infinity
 
   constructor(
     readonly relay: Relay<S, E>,
@@ -78,9 +81,17 @@ export class RelayPool<S, E> implements Candidate {
     return this.opening === 0 || (this.isTrusted && (hasOpened || !this.relay.opensAlone))
   }
 
-  /** Whether it may be opened, and has nothing yet. */
-  isVacant(at: number): boolean {
-    return this.live + this.opening === 0 && this.mayOpen(at)
+  /**
+   * Whether a session may be opened that nobody waits for: there is none, and one that was opened before and had to make way
+   * does not come back at once.
+   */
+  mayBeProbed(at: number): boolean {
+    return this.live + this.opening === 0 && at >= this.probedAt + betweenProbes && this.mayOpen(at)
+  }
+
+  probe(at: number): void {
+    this.probedAt = at
+    this.open()
   }
 
   /** Whether it is useless to wait: nothing but a change of the options can help. */

@@ -436,8 +436,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
         ? other.live > 0 && other.priority === pool.priority
         : other.isTrusted && other.priority >= pool.priority
     for (const pool of this.pools) {
-      if (!pool.isVacant(at) || !this.pools.some((other) => isWorth(pool, other))) continue
-      if (this.room() > 0) pool.open()
+      if (!pool.mayBeProbed(at) || !this.pools.some((other) => isWorth(pool, other))) continue
+      if (this.room() > 0) pool.probe(at)
       else if (!pool.isTrusted && this.leaving() === 0)
         this.yielding ??= {
           pools: this.pools.filter((other) => other.priority > pool.priority),

@@ -598,6 +598,24 @@ describe("a pool of several sources", () => {
     })
   )
 
+  it.scoped("finds a place for it though a better one may have recovered, which it cannot use", () =>
+    Effect.gen(function* () {
+      const a = relay("a")
+      const b = relay("b", { priority: 1 })
+      const { pool } = yield* makePool([a, b], { maxSessions: 1 })
+      yield* pool.use(anything, Infinity, (lease) =>
+        Effect.sync(() => lease.release({ _tag: "Spent", reason: "failed", work: "none" }))
+      )
+      yield* TestClock.adjust("1 second")
+      const other = yield* Effect.fork(
+        useOne(pool, () => Effect.void, { except: new Set([a.source]), aliveAfter: undefined })
+      )
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(other)).toBe("b1")
+      expect(a.attempts).toBeLessThan(5)
+    })
+  )
+
   it.scoped("goes back to the best though those of the spare are shared and never idle", () =>
     Effect.gen(function* () {
       const a = relay("a", { slots: 2, behaviour: { opens: "refuses" } })
