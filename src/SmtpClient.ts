@@ -21,6 +21,7 @@ import * as Retries from "./internal/client/retry.js"
 import * as Urls from "./internal/options/url.js"
 import type { ClientUnavailable, CommandRefused, Disconnection, InvalidArgument } from "./SmtpError.js"
 import type { Keyed as KeyedReceipt, Outcome as AnyOutcome, Receipt as AnyReceipt } from "./SmtpReceipt.js"
+import type * as SmtpRateLimit from "./SmtpRateLimit.js"
 import type * as SmtpSession from "./SmtpSession.js"
 import type { SmtpSocket } from "./SmtpSocket.js"
 import type { Keyed, Submission } from "./SmtpSubmission.js"
@@ -89,7 +90,13 @@ export interface Options extends SmtpSession.Options {
   readonly maxPause?: Duration.DurationInput | undefined
   /** Default `"briefly"`. */
   readonly retry?: Retry | undefined
-  /** The key under which an SmtpRateLimit, if provided, counts messages. Default: the host of the first relay. */
+  /**
+   * Limits for this client alone, or a service that several clients share; `"off"` for none. Default: the SmtpRateLimit
+   * that is provided to the client, if any. A send of a client without a limit fails with `InvalidArgument` where an
+   * SmtpRateLimit is provided to the sender, since it would be ignored.
+   */
+  readonly rateLimit?: SmtpRateLimit.Limits | SmtpRateLimit.Service | "off" | undefined
+  /** The key under which the rate limit counts messages. Default: the host of the first relay. */
   readonly rateLimitKey?: string | undefined
   /** The limit of a send that gives none of its own. Default: none. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -278,8 +285,8 @@ export interface Service {
 /**
  * Makes a client that lives as long as the scope. The first message opens the first session.
  *
- * If an SmtpRateLimit is provided, each message reserves its place there once, and again for each retry. Another session
- * or relay within one attempt does not count.
+ * With a rate limit (the option `rateLimit`, or an SmtpRateLimit that is provided), each message reserves its place there
+ * once, and again for each retry. Another session or relay within one attempt does not count.
  *
  * Fails with `InvalidArgument` if an option is invalid.
  *

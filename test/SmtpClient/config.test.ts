@@ -167,7 +167,9 @@ describe("config", () => {
 
   it("leaves no option out but those that cannot be written down", () => {
     // Every name, or the types do not agree.
-    const options: Readonly<Record<Exclude<keyof SmtpClient.Options, "transcript" | "relays">, true>> = {
+    const options: Readonly<
+      Record<Exclude<keyof SmtpClient.Options, "transcript" | "relays" | "rateLimit">, true>
+    > = {
       host: true,
       port: true,
       path: true,
@@ -596,6 +598,15 @@ describe("a layer", () => {
         [{ relays: { length: 1 } }, "relays"],
         [{ relays: [{ host: "a.test" }, null] }, "relays[1]"],
         [{ host: "a.test", rateLimitKey: 5 }, "rateLimitKey"],
+        [{ host: "a.test", rateLimit: "on" }, "rateLimit"],
+        [{ host: "a.test", rateLimit: null }, "rateLimit"],
+        [{ host: "a.test", rateLimit: {} }, "rateLimit"],
+        [{ host: "a.test", rateLimit: { message: { limit: 1, interval: 1 } } }, "rateLimit"],
+        [{ host: "a.test", rateLimit: { messages: null } }, "rateLimit.messages"],
+        [
+          { host: "a.test", rateLimit: { recipients: { limit: 0, interval: 1 } } },
+          "rateLimit.recipients.limit"
+        ],
         [{ host: 5 }, "host"],
         [{ host: "a.test", allowInsecureAuth: "true" }, "allowInsecureAuth"],
         [{ host: "a.test", timeouts: 5 }, "timeouts"],

@@ -811,6 +811,54 @@ describe("a rate limit", () => {
     })
   )
 
+  const once: SmtpRateLimit.Limits = { messages: { limit: 1, interval: "10 seconds" } }
+
+  it.scoped("is an option too, as limits, as a service that clients share, or off", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const count = (clients: ReadonlyArray<SmtpClient.Service>) =>
+        Effect.gen(function* () {
+          yield* server.takeMessages
+          const fibers = yield* Effect.forEach(clients, (client) => Effect.fork(client.send(submission)))
+          yield* settle
+          const sent = (yield* server.takeMessages).length
+          yield* Fiber.interruptAll(fibers)
+          return sent
+        })
+      const client = (rateLimit: SmtpClient.Options["rateLimit"]) =>
+        makeClient({ "mx.test": server }, { rateLimit })
+      const own = yield* client(once)
+      expect(yield* count([own, own])).toBe(1)
+      const service = yield* SmtpRateLimit.makeMemory(once)
+      expect(yield* count([yield* client(service), yield* client(service)])).toBe(1)
+      const off = yield* Effect.provide(client("off"), SmtpRateLimit.layerMemory(once))
+      expect(yield* count([off, off])).toBe(2)
+    })
+  )
+
+  it.scoped("that is provided to the sender alone is no limit, and the send says so", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const unlimited = yield* makeClient({ "mx.test": server })
+      const beside = SmtpRateLimit.layerMemory(once)
+      for (const send of [unlimited.send, unlimited.deliver]) {
+        expect(yield* Effect.flip(Effect.provide(send(submission), beside))).toMatchObject({
+          _tag: "InvalidArgument",
+          field: "rateLimit"
+        })
+      }
+      const receipts = yield* unlimited
+        .sendAll(Stream.make({ key: 1, submission }))
+        .pipe(Effect.flatMap(Stream.runCollect), Effect.provide(beside))
+      expect(Chunk.toReadonlyArray(receipts)).toMatchObject([{ error: { field: "rateLimit" } }])
+      expect(yield* server.messages).toEqual([])
+      const off = yield* makeClient({ "mx.test": server }, { rateLimit: "off" })
+      yield* Effect.provide(off.send(submission), beside)
+      const { client } = yield* limited(once)
+      yield* Effect.provide(client.send(submission), beside)
+    })
+  )
+
   it.scoped("lets nobody wait for a client that is closed", () =>
     Effect.gen(function* () {
       const { client } = yield* limited({ messages: { limit: 1, interval: "1 hour" } })

@@ -22,14 +22,13 @@ import type {
 import type { InvalidArgument } from "../../SmtpError.js"
 import * as SmtpError from "../../SmtpError.js"
 import type { SetupError } from "../../SmtpSession.js"
-import { SmtpRateLimit } from "../../SmtpRateLimit.js"
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../session/receipt.js"
 import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
-import { makeFork } from "../effect/runtime.js"
+import { makeFork, withFiber } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
 import type { OpenSession as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
@@ -60,8 +59,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidArgument, 
     const hooks = new Set<AnyFiber>()
     const close = closing(queue, hooks, settings.shutdownMillis, yield* Effect.clock)
     yield* Effect.addFinalizer(() => close)
-    const limit = Option.getOrUndefined(yield* Effect.serviceOption(SmtpRateLimit))
-    const rateLimit = limit === undefined ? undefined : RateLimits.make(limit, settings.rateLimitKey)
+    const rateLimit = yield* RateLimits.make(settings)
     return makeService({ queue, relays, rateLimit, hooks }, settings, close)
   })
 
@@ -163,10 +161,13 @@ const makeService = (parts: ClientParts, settings: ClientSettings, close: Effect
     send,
     deliver: (submission, options) => deliver(submission, options),
     sendAll: (submissions, options = {}) =>
-      Effect.map(
-        Effect.promise(() => import("./sendAll.js")),
-        ({ sendAll }) => sendAll(parts, submissions, sendAllSettings(settings, options))
-      ),
+      withFiber((fiber) => {
+        const wrong = RateLimits.ignoredBy(parts.rateLimit, fiber)
+        return Effect.map(
+          Effect.promise(() => import("./sendAll.js")),
+          ({ sendAll }) => sendAll(parts, submissions, sendAllSettings(settings, options, wrong))
+        )
+      }),
     check: check(parts),
     state: Effect.sync(() => parts.queue.state()),
     close
@@ -177,11 +178,15 @@ const retryOf = ({ retry }: ClientSettings, options: SendOptions): RetrySettings
   invalidRecord("options", options) ?? (options.retry === undefined ? retry : readRetry(options.retry))
 
 // Twice as much as sessions take at once: while half of it is under way the rest waits, so that no session does.
-const sendAllSettings = (settings: ClientSettings, options: SendAllOptions): SendAllSettings => {
+const sendAllSettings = (
+  settings: ClientSettings,
+  options: SendAllOptions,
+  wrong: Invalid | undefined
+): SendAllSettings => {
   const { bounds, relays, timeoutMillis } = settings
   const sessions = Math.min(bounds.maxSessions, 1000)
   const most = 2 * sessions * Math.max(...relays.map(({ slots }) => slots))
-  const own = retryOf(settings, options)
+  const own = wrong ?? retryOf(settings, options)
   const messages = isInvalid(own) ? own : readCount(options.concurrency, most, "concurrency", 1)
   return {
     retry: isInvalid(messages) ? messages : own,

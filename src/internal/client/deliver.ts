@@ -4,8 +4,10 @@ import type { Receipt } from "../../SmtpClient.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import { inCallersFiber } from "../effect/callersFiber.js"
 import { clockOf, makeFork } from "../effect/runtime.js"
+import { invalidArgument } from "../session/failure.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
+import { ignoredBy } from "./rateLimit.js"
 import type { ClientParts, SendContext, SendSettings } from "./send.js"
 import { ClientMessage } from "./send.js"
 
@@ -18,6 +20,8 @@ export const deliver = <E, R, E2 = never>(
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> =>
   Effect.flatMap(makeFork(), (fork) =>
     Tracing.ofSend("SmtpClient send", nowhere, submission.request.recipients.length, (fiber) => {
+      const ignored = ignoredBy(parts.rateLimit, fiber)
+      if (ignored !== undefined) return Effect.fail(invalidArgument(ignored))
       const tracedBy = Tracing.isTraced(fiber) ? fiber : undefined
       const context: SendContext = { clock: clockOf(fiber), fork, tracedBy }
       const message = new ClientMessage(parts, submission, settings, context)

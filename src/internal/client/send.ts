@@ -35,7 +35,7 @@ import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, those, verdictOn }
 import type { Lease } from "./pooledSession.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
 import type { SessionQueue } from "./queue.js"
-import type { ReserveRate } from "./rateLimit.js"
+import type { RateLimit } from "./rateLimit.js"
 import type { Relay } from "./relays.js"
 import type { Pauses } from "./retry.js"
 import { pausesOf } from "./retry.js"
@@ -47,8 +47,7 @@ type AnyRelay = Relay<Session, SetupError>
 export interface ClientParts {
   readonly queue: SessionQueue<Session, SetupError>
   readonly relays: ReadonlyMap<AnyRelay, RelaySettings>
-  /** Absent: no limit. */
-  readonly rateLimit: ReserveRate | undefined
+  readonly rateLimit: RateLimit
   /** Hooks that are running: closing the client waits for them. */
   readonly hooks: Set<AnyFiber>
 }
@@ -205,14 +204,14 @@ export class ClientMessage<E, R> {
   // -- rounds
 
   private round(positions: Positions): void {
-    const { rateLimit } = this.parts
+    const { reserve } = this.parts.rateLimit
     this.tried = none
-    if (rateLimit === undefined) {
+    if (reserve === undefined) {
       this.attempt(positions, undefined)
       return
     }
     const reservation = Effect.flatMap(
-      Effect.suspend(() => rateLimit(positions.length, this.remaining())),
+      Effect.suspend(() => reserve(positions.length, this.remaining())),
       (millis) => (millis === 0 ? Effect.succeed(true) : Effect.as(Effect.sleep(millis), true))
     )
     const next = Effect.match(this.within("rate limit", reservation, false), {

@@ -8,6 +8,7 @@ import type { Options, Receipt, Relay, Retry } from "../../SmtpClient.js"
 import type * as SmtpSession from "../../SmtpSession.js"
 import type { Bounds } from "../client/pooledSession.js"
 import * as Retries from "../client/retry.js"
+import { readLimits } from "../rateLimit/limits.js"
 import * as Credentials from "../session/credentials.js"
 import { formatEndpoint } from "../transport/connection.js"
 import type { Kind, Rows } from "./fields.js"
@@ -50,6 +51,17 @@ const relays: Kind<ReadonlyArray<Relay>> = {
   }
 }
 
+const rateLimit: Kind<NonNullable<Options["rateLimit"]>> = {
+  ...opaque("limits, a service, or off"),
+  problemOf: (value, name) => {
+    if (value === "off" || (Predicate.isObject(value) && "reserve" in value)) return undefined
+    if (!Predicate.isObject(value)) return invalid(name, "is neither limits nor a service nor off")
+    const limits = readLimits(value)
+    if (isInvalid(limits)) return { ...limits, field: `${name}.${limits.field}` }
+    return limits.length > 0 ? undefined : invalid(name, "sets no limit; give messages or recipients")
+  }
+}
+
 /** Those that concern the client as a whole. */
 export const clientRows = {
   relays: option(relays, "`host`", "Several servers, each with options of its own and a `priority`."),
@@ -72,6 +84,11 @@ export const clientRows = {
     "Longest pause after a relay failed; pauses begin at half a second and double."
   ),
   retry: optionWith(retry, "briefly", "Further attempts after temporary refusals and failures."),
+  rateLimit: option(
+    rateLimit,
+    "SmtpRateLimit",
+    "Limits, or a service; default the service provided, if any."
+  ),
   rateLimitKey: option(text, "first host", "Key under which an SmtpRateLimit counts messages."),
   timeout: option(duration, "none", "Limit of a send without its own: waits, attempts and pauses together."),
   shutdownTimeout: optionWith(duration, "30 seconds", "Time for messages in flight when the client closes.")
@@ -108,6 +125,7 @@ export interface ClientSettings {
   readonly retry: RetrySettings
   readonly timeoutMillis: number | undefined
   readonly shutdownMillis: number
+  readonly rateLimit: Options["rateLimit"]
   readonly rateLimitKey: string
 }
 
@@ -133,6 +151,7 @@ export const readClientOptions = (options: Options): ClientSettings | Invalid =>
     retry,
     timeoutMillis: timeoutMillis === Infinity ? undefined : timeoutMillis,
     shutdownMillis: Duration.toMillis(options.shutdownTimeout ?? clientRows.shutdownTimeout.default),
+    rateLimit: options.rateLimit,
     rateLimitKey: options.rateLimitKey ?? relays[0]?.host ?? ""
   }
 }

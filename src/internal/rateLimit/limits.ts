@@ -2,6 +2,7 @@
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Limit, Limits } from "../../SmtpRateLimit.js"
@@ -32,7 +33,9 @@ export const readLimits = (limits: Limits): ReadonlyArray<RateWindow> | Invalid 
   return windows
 }
 
-const readLimit = (of: RateUnit, { interval, limit }: Limit): RateWindow | Invalid => {
+const readLimit = (of: RateUnit, given: Limit): RateWindow | Invalid => {
+  if (!Predicate.isObject(given)) return invalid(of, "is not an object with limit and interval")
+  const { interval, limit } = given
   if (!Number.isSafeInteger(limit) || limit < 1) {
     return invalid(`${of}.limit`, "is not a whole number above zero")
   }
