@@ -20,6 +20,7 @@ import * as SmtpTest from "../src/SmtpTest.js"
 import * as OneSession from "./SmtpSession/oneSession.js"
 import { collectLogs } from "./support/logs.js"
 import { ask, ehlo, goodbye, greeting } from "./SmtpSession/oneSession.js"
+import { runsOf } from "./support/runs.js"
 
 const endpoint: Endpoint = { _tag: "Tcp", host: "mail.example.com", port: 587 }
 const key: Key = { endpoint, dialect: "smtp", security: "tls" }
@@ -185,7 +186,7 @@ describe("the names of entries", () => {
       FastCheck.property(endpoints, endpoints, (left, right) => {
         expect(endpointKey(left) === endpointKey(right)).toBe(plain(left) === plain(right))
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(2000) }
     )
   })
 
@@ -394,7 +395,7 @@ describe("a corrupt entry", () => {
       const texts = FastCheck.sample(
         FastCheck.oneof(FastCheck.string({ unit: "binary" }), FastCheck.json()),
         {
-          numRuns: 100,
+          numRuns: runsOf(100),
           seed: 3207
         }
       )

@@ -23,6 +23,7 @@ import type { PythonMail } from "./support/pythonMail.js"
 import { startPythonMail } from "./support/pythonMail.js"
 import { startSmtpServer } from "./support/smtpServer.js"
 import { untyped } from "./support/untyped.js"
+import { runsOf } from "./support/runs.js"
 
 // What vitest calls any.
 const containing = (text: string): unknown => expect.stringContaining(text)
@@ -409,7 +410,7 @@ suite("signatures to dkimpy", ["dkimpy"], () => {
             expect(await python.verify(all, records)).toEqual([true, true])
           }
         ),
-        { numRuns: Number(process.env["FUZZ_RUNS"] ?? 60) }
+        { numRuns: runsOf(60) }
       )
     )
   )
@@ -451,7 +452,7 @@ suite("signatures to dkimpy", ["dkimpy"], () => {
             expect(await python.verify(streamed, records)).toEqual([true, true])
           }
         ),
-        { numRuns: Number(process.env["FUZZ_RUNS"] ?? 60) }
+        { numRuns: runsOf(60) }
       )
     )
   )

@@ -32,10 +32,11 @@ import {
   readXtext,
   replyCodes
 } from "./support/wireDecoder.js"
+import { runsOf } from "./support/runs.js"
 
 // -- running
 
-const runs = Number(process.env["FUZZ_RUNS"] ?? 80)
+const runs = runsOf(80)
 
 const utf8 = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "utf8"))
 

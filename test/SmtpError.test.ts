@@ -4,6 +4,7 @@ import { inspect } from "node:util"
 import { make } from "../src/protocol/Reply.js"
 import * as SmtpError from "../src/SmtpError.js"
 import { byTag, error } from "./support/errors.js"
+import { runsOf } from "./support/runs.js"
 
 const refusedForNow = make(450, ["4.2.0 greylisted"])
 const refusedForGood = make(550, ["5.1.1 no such user"])
@@ -279,7 +280,7 @@ describe("delivery and isTransient", () => {
         expect(["ServerDisconnected", "ReplyTimeout", "ProtocolError"]).toContain(value._tag)
         expect("phase" in value ? value.phase : undefined).toMatch(/^(final|content)$/)
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 })

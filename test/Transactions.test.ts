@@ -13,17 +13,15 @@ import {
   ask,
   content,
   goodbye,
-  greeting,
-  inTransaction,
   message,
   octets,
   opened,
   outcomes,
   silentEnd,
   submission,
-  withConnection,
   withSession
 } from "./SmtpSession/oneSession.js"
+import { replies } from "./SmtpSession/severalAtOnce.js"
 
 const { expect: client, expectContent, expectEnd, expectGroup, reply, script } = SmtpTest
 
@@ -34,9 +32,6 @@ const group = expectGroup(...envelope, "DATA")
 const several = { ...submission, to: ["b@y.test", "c@y.test"] } as const
 
 const groupOfTwo = expectGroup(...envelope, "RCPT TO:<c@y.test>", "DATA")
-
-const replies = (...lines: ReadonlyArray<string>): SmtpTest.Script =>
-  script(...lines.map((line) => reply(line)))
 
 const pipelined = opened("PIPELINING")
 
@@ -88,29 +83,6 @@ describe("rule 1: a transaction holds its turn from MAIL to its last octet", () 
         })
     )
   )
-
-  it.effect("and send is InvalidArgument while the program has one of its own, nothing being sent", () =>
-    withSession(
-      script(pipelined, ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok"), goodbye),
-      (smtp) =>
-        Effect.gen(function* () {
-          yield* smtp.mail("a@x.test")
-          expect(yield* failureOf(smtp)).toMatchObject({ _tag: "InvalidArgument", field: "session" })
-          yield* smtp.rset
-        })
-    )
-  )
-
-  it.effect("and so it is within a transaction, where it could never begin", () =>
-    withSession(
-      script(pipelined, ask("MAIL FROM:<a@x.test>", "250 ok"), ask("RSET", "250 ok"), goodbye),
-      (smtp) =>
-        Effect.gen(function* () {
-          const error = yield* inTransaction(smtp, () => failureOf(smtp))
-          expect(error).toMatchObject({ _tag: "InvalidArgument", field: "session" })
-        })
-    )
-  )
 })
 
 describe("rule 4: an envelope that may not be the one meant gets no content", () => {
@@ -133,29 +105,9 @@ describe("rule 4: an envelope that may not be the one meant gets no content", ()
         })
     )
   )
-
-  it.effect("when a recipient was accepted after the sender was refused", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(script(pipelined, group, replies("550 no", "250 ok"), silentEnd))
-      expect(told).toEqual(["b@y.test Refused 550 mail"])
-    })
-  )
 })
 
 describe("rule 7: not an octet before its time", () => {
-  it.effect("not before the last line of the greeting", () =>
-    withConnection(
-      script(
-        SmtpTest.inject("220-mx.test\r\n"),
-        SmtpTest.expectNothing("1 minute"),
-        SmtpTest.inject("220 ESMTP\r\n"),
-        ask("NOOP", "250 ok"),
-        goodbye
-      ),
-      (smtp) => smtp.noop
-    ).pipe(Effect.fork, Effect.tap(TestClock.adjust("1 minute")), Effect.flatMap(Fiber.join))
-  )
-
   it.effect("not after DATA before its reply, whatever waits", () =>
     withSession(
       script(
@@ -180,85 +132,7 @@ describe("rule 7: not an octet before its time", () => {
   )
 })
 
-describe("rule 8: one outcome for each recipient as it was given", () => {
-  it.effect("though equal ones are sent once", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(
-        script(pipelined, group, replies("250 ok", "250 ok", "354 go"), content(message, "250 ok"), goodbye),
-        { to: ["b@y.test", "b@Y.TEST", '"b"@y.test'] }
-      )
-      expect(told).toEqual(["b@y.test Accepted 250", "b@Y.TEST Accepted 250", '"b"@y.test Accepted 250'])
-    })
-  )
-})
-
-describe("rule 9: recipients", () => {
-  it.effect('"any" delivers to whoever is accepted', () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(
-        script(
-          pipelined,
-          groupOfTwo,
-          replies("250 ok", "550 no", "250 ok", "354 go"),
-          content(message, "250 ok"),
-          goodbye
-        ),
-        several
-      )
-      expect(told).toEqual(["b@y.test Refused 550 rcpt", "c@y.test Accepted 250"])
-    })
-  )
-
-  it.effect('"all" holds DATA back, and resets when one is refused', () =>
-    withSession(
-      script(
-        pipelined,
-        expectGroup(...envelope, "RCPT TO:<c@y.test>"),
-        replies("250 ok", "250 ok", "550 no"),
-        ask("RSET", "250 ok"),
-        goodbye
-      ),
-      (smtp) =>
-        Effect.gen(function* () {
-          const error = yield* Effect.flip(smtp.send({ ...several, recipients: "all" }))
-          expect(error).toMatchObject({ _tag: "RecipientsRefused", policy: "all" })
-        })
-    )
-  )
-})
-
-describe("rule 10: 354 with nobody accepted", () => {
-  it.effect("gets a single dot, whose reply is no acceptance", () =>
-    Effect.gen(function* () {
-      const { state, told } = yield* delivering(
-        script(pipelined, group, replies("250 ok", "550 no", "354 go"), content("", "250 queued"), goodbye)
-      )
-      expect(told).toEqual(["b@y.test Refused 550 rcpt"])
-      expect(state).toBe("Ready")
-    })
-  )
-})
-
 describe("rule 11: too many recipients for one transaction", () => {
-  it.effect("get another one", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(
-        script(
-          pipelined,
-          groupOfTwo,
-          replies("250 ok", "250 ok", "452 4.5.3 too many", "354 go"),
-          content(message, "250 ok"),
-          expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<c@y.test>", "DATA"),
-          replies("250 ok", "250 ok", "354 go"),
-          content(message, "250 ok"),
-          goodbye
-        ),
-        several
-      )
-      expect(told).toEqual(["b@y.test Accepted 250", "c@y.test Accepted 250"])
-    })
-  )
-
   it.effect("get none where nobody was accepted before", () =>
     Effect.gen(function* () {
       const { told } = yield* delivering(
@@ -294,35 +168,6 @@ describe("rule 11: too many recipients for one transaction", () => {
           ])
         })
     )
-  )
-})
-
-describe("rule 13: LMTP", () => {
-  const lmtp = { dialect: "lmtp" } as const
-  const begun = script(
-    greeting,
-    ask("LHLO client.test", "250-mx.test", "250 PIPELINING"),
-    groupOfTwo,
-    replies("250 ok", "250 ok", "250 ok", "354 go"),
-    expectContent(message)
-  )
-
-  it.effect("gives each recipient its own verdict", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(
-        script(begun, replies("250 b", "452 c"), ask("RSET", "250 ok"), goodbye),
-        several,
-        lmtp
-      )
-      expect(told).toEqual(["b@y.test Accepted 250", "c@y.test Refused 452 final"])
-    })
-  )
-
-  it.effect("leaves Unknown only those whose reply is missing", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(script(begun, reply("250 b"), SmtpTest.close), several, lmtp)
-      expect(told).toEqual(["b@y.test Accepted 250", "c@y.test Unknown ServerDisconnected final"])
-    })
   )
 })
 
@@ -402,30 +247,6 @@ describe("rules 14 to 17: the end of the connection, at each phase and in each w
   )
 })
 
-describe("rule 15: send fails with the cause behind the most doubtful outcome", () => {
-  it.effect("Unknown before Refused", () =>
-    withSession(
-      script(
-        pipelined,
-        groupOfTwo,
-        replies("250 ok", "550 no", "250 ok", "354 go"),
-        expectContent(message),
-        SmtpTest.close
-      ),
-      (smtp) =>
-        Effect.gen(function* () {
-          const error = yield* Effect.flip(smtp.send(several))
-          expect(error).toMatchObject({
-            _tag: "ServerDisconnected",
-            phase: "final",
-            refused: [{ address: "b@y.test" }]
-          })
-          expect(SmtpError.isSmtpError(error) && SmtpError.isTransient(error)).toBe(false)
-        })
-    )
-  )
-})
-
 describe("rule 16: the server says goodbye", () => {
   const goodbyes = ["421 4.3.2 shutting down", "451 4.3.0 timeout", "554 5.3.0 go away"] as const
 
@@ -444,32 +265,6 @@ describe("rule 16: the server says goodbye", () => {
             })
             expect(yield* smtp.state).toBe("Closed")
           })
-      )
-    )
-  }
-
-  it.effect("250 that nobody asked for is a ProtocolError", () =>
-    withSession(script(opened(), ask("NOOP", "250 ok"), SmtpTest.inject("250 ok\r\n"), silentEnd), (smtp) =>
-      Effect.gen(function* () {
-        yield* smtp.noop
-        yield* smtp.awaitClosed
-        expect((yield* failureOf(smtp))._tag).toBe("ProtocolError")
-      })
-    )
-  )
-
-  for (const [phase, answered] of [
-    ["mail", []],
-    ["rcpt", ["250 ok"]],
-    ["data", ["250 ok", "250 ok"]]
-  ] as const) {
-    it.effect(`421 to ${phase} is ServerDisconnected with that reply, and neither RSET nor QUIT follow`, () =>
-      withSession(script(pipelined, group, replies(...answered, "421 bye"), silentEnd), (smtp) =>
-        Effect.gen(function* () {
-          const error = yield* failureOf(smtp)
-          expect(error).toMatchObject({ _tag: "ServerDisconnected", phase, reply: { code: 421 } })
-          expect(SmtpError.isSmtpError(error) && SmtpError.isTransient(error)).toBe(true)
-        })
       )
     )
   }
@@ -586,15 +381,6 @@ describe("rule 20: replies in the middle of content", () => {
         expect(state).toBe("Closed")
       })
   )
-
-  it.effect("250 to DATA is a ProtocolError, and no content follows", () =>
-    Effect.gen(function* () {
-      const { told } = yield* delivering(
-        script(pipelined, group, replies("250 ok", "250 ok", "250 ok"), expectEnd)
-      )
-      expect(told).toEqual(["b@y.test NotSent ProtocolError data"])
-    })
-  )
 })
 
 describe("rule 21: which replies are success", () => {
@@ -624,26 +410,6 @@ describe("rule 21: which replies are success", () => {
 })
 
 describe("rules 22 to 25: content", () => {
-  it.effect("that fails before its first octet costs nothing", () =>
-    withSession(script(pipelined, goodbye), (smtp) =>
-      Effect.gen(function* () {
-        const stream = Stream.fail("no paper" as const)
-        expect(yield* Effect.flip(smtp.send({ ...submission, content: stream }))).toBe("no paper")
-      })
-    )
-  )
-
-  it.effect("that is empty is InvalidArgument, and costs nothing", () =>
-    withSession(script(pipelined, goodbye), (smtp) =>
-      Effect.gen(function* () {
-        for (const empty of ["", new Uint8Array(), Stream.empty]) {
-          const error = yield* Effect.flip(smtp.send({ ...submission, content: empty }))
-          expect(error).toMatchObject({ _tag: "InvalidArgument", field: "content" })
-        }
-      })
-    )
-  )
-
   it.effect("that is another in the second transaction is not sent by it", () =>
     Effect.gen(function* () {
       let runs = 0
@@ -682,35 +448,9 @@ describe("rules 22 to 25: content", () => {
         })
     )
   )
-
-  it.effect("that passes the server's SIZE in mid-stream is not sent", () =>
-    Effect.gen(function* () {
-      const { state, told } = yield* delivering(
-        script(
-          opened("PIPELINING", "8BITMIME", "SIZE 100000"),
-          expectGroup(`${envelope[0]} BODY=8BITMIME`, envelope[1], "DATA"),
-          replies("250 ok", "250 ok", "354 go"),
-          SmtpTest.silence
-        ),
-        { content: Stream.make(block, block, block) }
-      )
-      expect(told).toEqual(["b@y.test NotSent ContentError"])
-      expect(state).toBe("Closed")
-    })
-  )
 })
 
 describe("rule 32: a command in the program's own words", () => {
-  for (const verb of ["DATA", "BDAT", "STARTTLS", "AUTH"]) {
-    it.effect(`is not ${verb}`, () =>
-      withSession(script(pipelined, goodbye), (smtp) =>
-        Effect.gen(function* () {
-          expect((yield* Effect.flip(smtp.command(verb)))._tag).toBe("InvalidArgument")
-        })
-      )
-    )
-  }
-
   it.effect("moves the state as its method would", () =>
     withSession(
       script(

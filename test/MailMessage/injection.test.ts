@@ -13,8 +13,9 @@ import PostalMime from "postal-mime"
 import * as Dkim from "../../src/Dkim.js"
 import * as MailMessage from "../../src/MailMessage.js"
 import type { InvalidArgument } from "../../src/SmtpError.js"
+import { runsOf } from "../support/runs.js"
 
-const runs = Number(process.env["FUZZ_RUNS"] ?? 60)
+const runs = runsOf(60)
 
 const harmless: MailMessage.Input = {
   from: "app@example.com",

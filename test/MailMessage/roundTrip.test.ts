@@ -15,9 +15,10 @@ import * as MailMessage from "../../src/MailMessage.js"
 import { suite } from "../servers/availability.js"
 import type { Parsed, PythonMail } from "../support/pythonMail.js"
 import { startPythonMail } from "../support/pythonMail.js"
+import { runsOf } from "../support/runs.js"
 import { messages } from "./generate.js"
 
-const runs = Number(process.env["FUZZ_RUNS"] ?? 150)
+const runs = runsOf(150)
 
 const collected = <E>(stream: Stream.Stream<Uint8Array, E>): Promise<Uint8Array> =>
   stream.pipe(

@@ -245,13 +245,26 @@ const hidesSecrets = (mechanism: string, server: SmtpTest.Script) =>
     expect(forms.filter((form) => all.includes(form) || ungrouped.includes(form))).toEqual([])
   })
 
+/** One mechanism for each way in which a secret is in its lines: all of it in one or in two, hashed, proven, as a token. */
+const kinds = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "X-OWN"]
+
+/** Where the lines of any mechanism could come to light: one place for each way there. */
+const places = [
+  "says goodbye and repeats the line",
+  "breaks the protocol and repeats the line",
+  "repeats the second response",
+  "explains itself with what it was told",
+  "repeats the lines in a later refusal"
+]
+
 for (const mechanism of Object.keys(credentials)) {
+  const isChosen = (what: string): boolean => kinds.includes(mechanism) || places.includes(what)
   describe(`neither the secret of ${mechanism} nor a line of its exchange is printed when the server`, () => {
     for (const [what, answers] of Object.entries(servers)) {
-      it.live(what, () => hidesSecrets(mechanism, answering(mechanism, answers)))
+      if (isChosen(what)) it.live(what, () => hidesSecrets(mechanism, answering(mechanism, answers)))
     }
     for (const [what, then] of Object.entries(later)) {
-      it.live(what, () => hidesSecrets(mechanism, repeating(mechanism, then)))
+      if (isChosen(what)) it.live(what, () => hidesSecrets(mechanism, repeating(mechanism, then)))
     }
   })
 }

@@ -6,6 +6,7 @@ import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as Plans from "../../src/protocol/Plan.js"
 import type { Submission } from "../../src/SmtpSubmission.js"
 import { untyped } from "../support/untyped.js"
+import { runsOf } from "../support/runs.js"
 
 const submission = { from: "a@x.test", to: "b@y.test", content: "Subject: hi\r\n" }
 
@@ -158,7 +159,7 @@ describe("whatever a submission holds", () => {
         planned++
         expect(Plans.plan(request.envelope, facts, context)).toHaveProperty("_tag")
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(2000) }
     )
     expect(planned).toBeGreaterThan(50)
   })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Content from "effect-smtplib/protocol/Content"
 import { isUtf8 } from "node:buffer"
+import { runsOf } from "../support/runs.js"
 
 const LF = 0x0a
 const CR = 0x0d
@@ -241,7 +242,7 @@ describe("makeEncoder", () => {
         const canonical = text(Uint8Array.from(naive(input).canonical))
         expect(receive(result.wire)).toEqual({ messages: [canonical], rest: "" })
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(2000) }
     )
   })
 
@@ -251,7 +252,7 @@ describe("makeEncoder", () => {
         const result = encodePieces("data", split(input, lengths))
         expect("wire" in result && text(result.wire).replaceAll("\r\n", "")).not.toMatch(/[\r\n]/)
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 
@@ -268,7 +269,7 @@ describe("makeEncoder", () => {
           expect(pieces).toEqual(encodePieces(framing, [Uint8Array.from(input)], options))
         }
       ),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 
@@ -281,7 +282,7 @@ describe("makeEncoder", () => {
           facts
         })
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(2000) }
     )
   })
 
@@ -364,7 +365,7 @@ describe("inspect", () => {
         const view = memory.subarray(offset, offset + input.length)
         expect(inspect(view, lenient)).toEqual(naive(input).facts)
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(2000) }
     )
   })
 
@@ -510,7 +511,7 @@ describe("canonicalise", () => {
         expect(Array.from(result.octets)).toEqual(canonical)
         expect(Array.from(result.withEndOfData)).toEqual([...canonical, DOT, CR, LF])
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 
@@ -557,7 +558,7 @@ describe("canonicalise with memory of its own", () => {
         expect(result).toEqual(Content.canonicalise(Uint8Array.from(input), options))
         expect(Array.from(memory.subarray(-4))).toEqual([0xaa, 0xaa, 0xaa, 0xaa])
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 
@@ -580,7 +581,7 @@ describe("encodeForData", () => {
         const wire = Content.encodeForData(canonical, (length) => new Uint8Array(length).fill(0xaa))
         expect(Array.from(wire)).toEqual(Array.from(encoded.wire))
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(1000) }
     )
   })
 })

@@ -5,6 +5,7 @@ import * as Commands from "../../src/protocol/Command.js"
 import type { DialogueOptions, Event, State } from "../../src/protocol/Dialogue.js"
 import { Dialogue } from "../../src/protocol/Dialogue.js"
 import { isInvalid } from "../../src/protocol/Invalid.js"
+import { runsOf } from "../support/runs.js"
 
 const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -1163,7 +1164,7 @@ describe("every state, command and class of reply", () => {
 })
 
 // How often each property below is tried. A long search: FUZZ_RUNS=100000.
-const runs = Number(process.env["FUZZ_RUNS"] ?? 500)
+const runs = runsOf(500)
 
 type Move =
   | { readonly _tag: "Submit"; readonly owner: string; readonly group: number; readonly recipients: number }

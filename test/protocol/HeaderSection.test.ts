@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as HeaderSection from "../../src/protocol/HeaderSection.js"
+import { runsOf } from "../support/runs.js"
 
 const latin1 = HeaderSection.fromLatin1
 
@@ -97,7 +98,7 @@ describe("a header section", () => {
       FastCheck.property(FastCheck.uint8Array({ maxLength: 20_000 }), (octets) => {
         expect(latin1(HeaderSection.toLatin1(octets))).toEqual(octets)
       }),
-      { numRuns: 20 }
+      { numRuns: runsOf(20) }
     )
   })
 })

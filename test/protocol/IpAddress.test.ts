@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { isIP } from "node:net"
 import { octetsOf } from "../../src/protocol/IpAddress.js"
+import { runsOf } from "../support/runs.js"
 
 const hex = (text: string): string | undefined => {
   const octets = octetsOf(text)
@@ -49,7 +50,7 @@ describe("IpAddress.octetsOf", () => {
           expect([text, length]).toEqual([text, family === 0 ? 0 : family === 4 ? 4 : 16])
         }
       ),
-      { numRuns: 5000 }
+      { numRuns: runsOf(5000) }
     )
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as Mailbox from "../../src/protocol/Mailbox.js"
+import { runsOf } from "../support/runs.js"
 
 const read = (address: string): Mailbox.Mailbox => {
   const mailbox = Mailbox.parse(address, "to")
@@ -348,7 +349,7 @@ describe("for any input", () => {
     }),
     FastCheck.emailAddress()
   )
-  const options: FastCheck.Parameters<unknown> = { numRuns: 2000 }
+  const options: FastCheck.Parameters<unknown> = { numRuns: runsOf(200) }
 
   it("parsing never throws, and an accepted path can neither end its line nor gain a parameter", () => {
     FastCheck.assert(

@@ -5,6 +5,7 @@ import { isInvalid } from "../../src/protocol/Invalid.js"
 import type * as Parameters from "../../src/protocol/Parameters.js"
 import * as Lines from "../../src/protocol/ParameterLine.js"
 import * as Xtext from "../../src/protocol/Xtext.js"
+import { runsOf } from "../support/runs.js"
 
 const announcing = (...lines: ReadonlyArray<string>): Parameters.Context => ({
   capabilities: Capabilities.fromLines(["mail.example.com", ...lines]),
@@ -650,7 +651,7 @@ describe("for any parameters", () => {
         expect(rendered).toMatch(/^(?: [!-~]+)*$/)
         expect(Lines.mailParameters.read(split(rendered), "mail")).toStrictEqual(parameters)
       }),
-      { numRuns: 500 }
+      { numRuns: runsOf(500) }
     )
   })
 
@@ -661,7 +662,7 @@ describe("for any parameters", () => {
         expect(rendered).toMatch(/^(?: [!-~]+)*$/)
         expect(Lines.recipientParameters.read(split(rendered), "to")).toStrictEqual(parameters)
       }),
-      { numRuns: 500 }
+      { numRuns: runsOf(500) }
     )
   })
 
@@ -689,7 +690,7 @@ describe("for any parameters", () => {
           if (typeof rendered === "string") expect(rendered).toMatch(/^ [!-~]+$/)
         }
       }),
-      { numRuns: 500 }
+      { numRuns: runsOf(500) }
     )
   })
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Reply from "../../src/protocol/Reply.js"
+import { runsOf } from "../support/runs.js"
 
 const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -314,7 +315,7 @@ describe("for any octets", () => {
         const single = Array.from(whole, (octet) => Uint8Array.of(octet))
         expect(feed(new Reply.Parser(limits), single)).toStrictEqual(inOne)
       }),
-      { numRuns: 3000 }
+      { numRuns: runsOf(200) }
     )
   })
 
@@ -325,7 +326,7 @@ describe("for any octets", () => {
         for (const part of split(whole, cuts)) parser.push(part)
         expect(feed(parser, [octets("")])).toStrictEqual(feed(new Reply.Parser(limits), [whole]))
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(100) }
     )
   })
 
@@ -345,7 +346,7 @@ describe("for any octets", () => {
           outputs
         )
       }),
-      { numRuns: 1000 }
+      { numRuns: runsOf(100) }
     )
   })
 

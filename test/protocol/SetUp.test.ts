@@ -15,6 +15,7 @@ import type { SetUpFailure, Step } from "../../src/protocol/SetUpStep.js"
 import { done, failed, isUntrusted } from "../../src/protocol/SetUpStep.js"
 import type { ClientAttributes } from "../../src/protocol/Xclient.js"
 import * as Xclient from "../../src/protocol/Xclient.js"
+import { runsOf } from "../support/runs.js"
 
 const octets = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -479,7 +480,7 @@ describe("whatever the server says", () => {
           property(play(options, [...beginning, ...replies]), options)
         }
       ),
-      { numRuns: 2000 }
+      { numRuns: runsOf(200) }
     )
   }
 

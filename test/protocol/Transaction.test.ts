@@ -9,6 +9,7 @@ import type { Reply } from "../../src/protocol/Reply.js"
 import { isSuccess, make as makeReply } from "../../src/protocol/Reply.js"
 import type { Step, Transaction, Verdict } from "../../src/protocol/Transaction.js"
 import * as Transactions from "../../src/protocol/Transaction.js"
+import { runsOf } from "../support/runs.js"
 
 const mail = Commands.mail("MAIL FROM:<>")
 const rcptOf = (index: number): Command => Commands.rcpt(`RCPT TO:<${index}@example.com>`)
@@ -277,7 +278,7 @@ describe("LMTP (RFC 2033 section 4.2)", () => {
 })
 
 // How often the property below is tried. A long search: FUZZ_RUNS=100000.
-const runs = Number(process.env["FUZZ_RUNS"] ?? 2_000)
+const runs = runsOf(200)
 
 describe(`verdicts, whatever the replies, ${runs} runs`, { timeout: 20_000 + runs * 10 }, () => {
   // Three of four answers are the ones that the command hopes for.

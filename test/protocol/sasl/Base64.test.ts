@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { decode, encode } from "../../../src/protocol/sasl/Base64.js"
+import { runsOf } from "../../support/runs.js"
 
 describe("base64", () => {
   it("writes what Buffer writes, and reads it back", () => {
@@ -19,7 +20,7 @@ describe("base64", () => {
         const octets = decode(text)
         if (octets !== undefined) expect(encode(octets)).toBe(text)
       }),
-      { numRuns: 2000 }
+      { numRuns: runsOf(200) }
     )
   })
 

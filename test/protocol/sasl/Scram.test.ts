@@ -4,6 +4,7 @@ import { createHash, createHmac, pbkdf2Sync } from "node:crypto"
 import type { Fail } from "../../../src/protocol/sasl/Mechanism.js"
 import type { ScramOptions } from "../../../src/protocol/sasl/Scram.js"
 import { scram } from "../../../src/protocol/sasl/Scram.js"
+import { runsOf } from "../../support/runs.js"
 import { replay, settle, utf8 } from "./replay.js"
 
 const user = { username: "user", password: "pencil", binding: { _tag: "Unsupported" } } as const
@@ -252,7 +253,7 @@ describe("the server's proof", () => {
         expect(steps[1]).not.toEqual({ said: expected })
         expect(reason(steps[2])).toBe("ServerNotVerified")
       }),
-      { numRuns: 20 }
+      { numRuns: runsOf(20) }
     )
   })
 
@@ -269,7 +270,7 @@ describe("the server's proof", () => {
         expect(settle(mechanism, mechanism.challenge(utf8(verifier)))).toEqual({ said: "" })
         expect(mechanism.succeed()).toBeUndefined()
       }),
-      { numRuns: 30 }
+      { numRuns: runsOf(30) }
     )
   })
 
