@@ -423,7 +423,7 @@ export const delivery = (error: SmtpError): Delivery => deliveryOf(error)
 
 /**
  * Tells whether the same attempt may succeed later. Always `false` where `delivery` is `Unknown`, since a retry may deliver
- * the message twice.
+ * the message twice, and for what is no error of this library.
  *
  * @example
  * ```ts
@@ -437,7 +437,7 @@ export const delivery = (error: SmtpError): Delivery => deliveryOf(error)
  * @since 0.1.0
  * @category predicates
  */
-export const isTransient = (error: SmtpError): boolean => isTransientError(error)
+export const isTransient = (error: unknown): boolean => isSmtpError(error) && isTransientError(error)
 
 /**
  * Tells whether an error is one of this library, for unions with a program's own errors.

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Phase } from "./protocol/Command.js"
 import type { Reply } from "./protocol/Reply.js"
 import { isPermanent } from "./protocol/Reply.js"
@@ -96,8 +97,11 @@ export interface ContentReport {
  * @category models
  */
 export interface Receipt<out Cause extends SmtpError = SmtpError> {
-  /** One for each recipient, in the caller's order. */
-  readonly outcomes: ReadonlyArray<Outcome<Cause>>
+  /**
+   * One for each recipient, in the caller's order. At least one: a submission of `sendAll` whose recipients cannot be read
+   * has one outcome, for the recipient `""`.
+   */
+  readonly outcomes: NonEmptyReadonlyArray<Outcome<Cause>>
   readonly accepted: ReadonlyArray<Accepted>
   readonly refused: ReadonlyArray<Refused>
   readonly notSent: ReadonlyArray<NotSent<Cause>>
@@ -177,7 +181,7 @@ export const unknown = (recipient: string, cause: Disconnection): Unknown => ({
  * @category constructors
  */
 export const make = <Cause extends SmtpError>(
-  outcomes: ReadonlyArray<Outcome<Cause>>,
+  outcomes: NonEmptyReadonlyArray<Outcome<Cause>>,
   content?: ContentReport
 ): Receipt<Cause> => {
   const accepted: Array<Accepted> = []

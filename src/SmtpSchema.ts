@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Schema from "effect/Schema"
 import { describeCause } from "./internal/effect/cause.js"
 import { phases } from "./protocol/Command.js"
@@ -346,7 +347,7 @@ const ContentReport = Schema.Struct({
  * @category models
  */
 export interface ReceiptEncoded {
-  readonly outcomes: ReadonlyArray<OutcomeEncoded>
+  readonly outcomes: NonEmptyReadonlyArray<OutcomeEncoded>
   readonly content?: typeof ContentReport.Encoded | undefined
 }
 
@@ -366,7 +367,7 @@ export interface ReceiptEncoded {
  * ```
  */
 export const Receipt: Schema.Schema<ReceiptModel, ReceiptEncoded> = Schema.transform(
-  Schema.Struct({ outcomes: Schema.Array(Outcome), content: Schema.optional(ContentReport) }),
+  Schema.Struct({ outcomes: Schema.NonEmptyArray(Outcome), content: Schema.optional(ContentReport) }),
   Schema.declare(
     (value): value is ReceiptModel => typeof value === "object" && value !== null && "outcomes" in value
   ),

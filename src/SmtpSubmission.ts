@@ -141,5 +141,9 @@ export interface Submission<E = never, R = never> extends ContentOptions {
  */
 export interface Keyed<out K, E = never, R = never> {
   readonly key: K
-  readonly submission: Submission<E, R>
+  /**
+   * An effect runs once there is room for the message, in a fiber of its own. If it fails, its error is in the receipt of
+   * this message, and the others go on: so one bad row of a mailing is not the end of the stream.
+   */
+  readonly submission: Submission<E, R> | Effect.Effect<Submission<E, R>, E, R>
 }

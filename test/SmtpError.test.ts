@@ -264,6 +264,17 @@ describe("delivery and isTransient", () => {
     })
   })
 
+  it.each([
+    undefined,
+    null,
+    "ServerDisconnected",
+    new Error("x"),
+    { _tag: "ReplyTimeout" },
+    { isTransient: true, _tag: "ConnectError", reason: "Timeout" }
+  ])("call nothing transient that is no error of this library: %s", (error) => {
+    expect(SmtpError.isTransient(error)).toBe(false)
+  })
+
   it("never advise a retry where the message may have been delivered", () => {
     FastCheck.assert(
       FastCheck.property(unknown, (value) => {

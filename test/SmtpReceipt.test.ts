@@ -9,9 +9,13 @@ const cause = new ServerDisconnected({ phase: "mail" })
 const afterDot = new ServerDisconnected({ phase: "final" })
 
 describe("a receipt", () => {
-  const outcomes = [
+  const [accepted, refused] = [
     SmtpReceipt.accepted("ann@y.test", reply(250, "ok")),
-    SmtpReceipt.refused("bob@y.test", reply(550, "no"), "rcpt"),
+    SmtpReceipt.refused("bob@y.test", reply(550, "no"), "rcpt")
+  ] as const
+  const outcomes: SmtpReceipt.Receipt["outcomes"] = [
+    accepted,
+    refused,
     SmtpReceipt.notSent("carl@y.test", cause),
     SmtpReceipt.unknown("dora@y.test", afterDot),
     SmtpReceipt.accepted("eve@y.test", reply(250, "ok"))
@@ -20,6 +24,12 @@ describe("a receipt", () => {
 
   it("keeps the outcomes in the caller's order", () => {
     expect(receipt.outcomes).toEqual(outcomes)
+  })
+
+  it("has at least one outcome, by its type", () => {
+    const [first] = receipt.outcomes
+    const { recipient }: { readonly recipient: string } = first
+    expect(recipient).toBe("ann@y.test")
   })
 
   it("has each outcome in the list of its kind, in the same order", () => {
@@ -31,11 +41,11 @@ describe("a receipt", () => {
 
   it("tells of the content, where something of it was seen", () => {
     expect(receipt.content).toEqual({ octets: 22, changed: false, longestLine: 11 })
-    expect(SmtpReceipt.make([]).content).toBeUndefined()
+    expect(SmtpReceipt.make([accepted]).content).toBeUndefined()
   })
 
   it("is plain data, causes aside", () => {
-    const plain = SmtpReceipt.make([outcomes[0], outcomes[1]].flatMap((outcome) => outcome ?? []))
+    const plain = SmtpReceipt.make([accepted, refused])
     expect(structuredClone(JSON.parse(JSON.stringify(plain)))).toMatchObject({
       accepted: [{ _tag: "Accepted", recipient: "ann@y.test" }],
       refused: [{ _tag: "Refused", recipient: "bob@y.test" }]

@@ -11,6 +11,7 @@ import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpContent from "../../src/SmtpContent.js"
 import type * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpRateLimit from "../../src/SmtpRateLimit.js"
+import { InvalidArgument } from "../../src/SmtpError.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import type * as SmtpSubmission from "../../src/SmtpSubmission.js"
@@ -872,6 +873,54 @@ describe("a rate limit", () => {
 })
 
 describe("sendAll", () => {
+  it.scoped("makes submissions that are effects, and one that cannot be made is its own receipt", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 2 })
+      const wrong = new InvalidArgument({ field: "to", reason: "is empty" })
+      const submissions = Stream.make<Array<SmtpSubmission.Keyed<number, InvalidArgument | "no such row">>>(
+        { key: 1, submission: Effect.delay(Effect.succeed(submission), "1 second") },
+        { key: 2, submission: Effect.fail("no such row" as const) },
+        { key: 3, submission: Effect.fail(wrong) },
+        { key: 4, submission: Effect.die("a bug") },
+        { key: 5, submission: Effect.interrupt },
+        {
+          key: 6,
+          submission: Effect.succeed({ ...submission, content: Stream.fail("no such row" as const) })
+        },
+        { key: 7, submission }
+      )
+      const fiber = yield* Effect.fork(Effect.flatMap(client.sendAll(submissions), Stream.runCollect))
+      const receipts = yield* joinInTime(fiber, "1 second")
+      const byKey = Chunk.toReadonlyArray(receipts).toSorted((left, right) => left.key - right.key)
+      expect(byKey.map(({ error, key, receipt }) => [key, error, ...outcomes(receipt)])).toEqual([
+        [1, undefined, "b@y.test Accepted 250"],
+        [2, "no such row", " NotSent ContentError"],
+        [3, wrong, " NotSent InvalidArgument"],
+        [4, undefined, " NotSent ContentError"],
+        [5, undefined, " NotSent ContentError"],
+        [6, "no such row", "b@y.test NotSent ContentError"],
+        [7, undefined, "b@y.test Accepted 250"]
+      ])
+      expect(byKey[1]?.receipt.notSent[0]?.cause.message).toContain("the submission failed: no such row")
+      expect(byKey[3]?.receipt.notSent[0]?.cause.message).toContain("the submission ended in a defect: a bug")
+    })
+  )
+
+  it.scoped("gives up a submission that is being made when its reader leaves", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      const client = yield* makeClient({ "mx.test": server })
+      let interrupted = 0
+      const never = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
+      const receipts = yield* client.sendAll(
+        Stream.make({ key: 1, submission }, { key: 2, submission: never })
+      )
+      expect(Chunk.size(yield* Stream.runCollect(Stream.take(receipts, 1)))).toBe(1)
+      expect(interrupted).toBe(1)
+    })
+  )
+
   it.scoped("gives one keyed receipt for each submission, whatever becomes of the others", () =>
     Effect.gen(function* () {
       const server = yield* SmtpTest.server({
@@ -919,7 +968,7 @@ describe("sendAll", () => {
           [2, undefined, "b@y.test NotSent ContentError"],
           [3, undefined, "b@y.test NotSent ContentError"],
           [4, "InvalidArgument", " NotSent InvalidArgument"],
-          [5, "InvalidArgument"],
+          [5, "InvalidArgument", " NotSent InvalidArgument"],
           [6, undefined, "b@y.test Accepted 250"]
         ])
         const detail = byKey[1]?.receipt.notSent[0]?.cause.message

@@ -113,7 +113,7 @@ describe("a stream of messages", () => {
             )
           )
           expect(lines.map((line) => line.replace(/ \(.*/, ""))).toEqual([
-            "nobody: ",
+            "nobody:  NotSent InvalidArgument",
             "bad: no address NotSent InvalidArgument",
             "empty: empty@y.test NotSent InvalidArgument",
             "nul: nul@y.test NotSent ContentError",

@@ -14,6 +14,7 @@ import { CommandRefused, ContentError, ServerDisconnected } from "../../SmtpErro
 import type { Outcome, Receipt } from "../../SmtpReceipt.js"
 import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
+import { outcomesOf } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
 import type { Lease, Unwillingness, Verdict } from "./pooledSession.js"
 
@@ -59,7 +60,8 @@ export class AttemptOutcomes<Cause extends SmtpError> {
     return (
       this.only ??
       Receipts.make(
-        this.recipients.map(
+        outcomesOf(
+          this.recipients,
           (recipient, position) => this.outcomes[position] ?? Receipts.notSent(recipient, missing())
         ),
         this.content
@@ -135,7 +137,8 @@ export const forReplacement = (
 /** Given up, and no session has said what became of it: nothing else can be said for sure. */
 export const inDoubt = (recipients: ReadonlyArray<string>, positions: Positions): Receipt => {
   const cause = new ServerDisconnected({ phase: "final", cause: "the send was interrupted" })
-  return Receipts.make(positions.map((position) => Receipts.unknown(recipients[position] ?? "", cause)))
+  const those = positions.map((position) => recipients[position] ?? "")
+  return Receipts.make(outcomesOf(those, (recipient) => Receipts.unknown(recipient, cause)))
 }
 
 /** What the attempt says of its session and its relay. */

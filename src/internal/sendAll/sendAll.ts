@@ -24,7 +24,7 @@ import type { Preparation } from "../session/deliver.js"
 import { keyOf, submissionOf } from "../session/request.js"
 import * as Tracing from "../telemetry/tracing.js"
 import { gather, worthAChunk } from "./batchReceipts.js"
-import { defectsAsErrors, unknownReceipt, unsentReceipt } from "./defectsAsErrors.js"
+import { defectsAsErrors, making, unknownReceipt, unsentReceipt } from "./defectsAsErrors.js"
 
 /** How one session or client sends the messages of a stream. */
 export interface Sender<E, R, C extends SmtpError> {
@@ -172,9 +172,24 @@ class SendAll<K, E, R, E2, C extends SmtpError> {
   }
 
   private beginOne(keyed: Keyed<K, E, R>): void {
-    const slot = new MessageSlot(this, keyed)
+    const slot = new MessageSlot(this, keyOf(keyed))
     this.active.push(slot)
-    slot.giveUp = this.sender.sendOne(defectsAsErrors(submissionOf(keyed)), slot)
+    const given = submissionOf(keyed)
+    if (Effect.isEffect(given)) this.make(slot, given)
+    else this.send(slot, given)
+  }
+
+  /** Begins a submission that has to be made first. */
+  private make(slot: MessageSlot<K, E, R, E2, C>, submission: Effect.Effect<Submission<E, R>, E, R>): void {
+    this.fork(making(submission)).addObserver((exit) => {
+      if (Exit.isFailure(exit)) this.ended(slot, Exit.failCause(exit.cause))
+      else if (!this.isStopped) this.sender.together(() => this.send(slot, exit.value))
+    })
+  }
+
+  private send(slot: MessageSlot<K, E, R, E2, C>, submission: Submission<E, R>): void {
+    slot.submission = submission
+    slot.giveUp = this.sender.sendOne(defectsAsErrors(submission), slot)
   }
 
   weigh(slot: MessageSlot<K, E, R, E2, C>, bytes: number): void {
@@ -192,7 +207,7 @@ class SendAll<K, E, R, E2, C extends SmtpError> {
       this.add(slot, exit.value)
       return
     }
-    const submission = submissionOf(slot.keyed)
+    const { submission } = slot
     const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
     if (failure instanceof ContentError) this.add(slot, unsentReceipt(submission, failure))
     else if (failure !== undefined) this.add(slot, unsentReceipt(submission, failure), failure)
@@ -208,8 +223,7 @@ class SendAll<K, E, R, E2, C extends SmtpError> {
     const place = this.active.indexOf(slot)
     if (place !== -1) this.active.splice(place, 1)
     this.weigh(slot, 0)
-    const { keyed } = slot
-    const unread = { result: { key: keyOf(keyed), receipt, error }, onOutcome: hookOf(keyed) }
+    const unread = { result: { key: slot.key, receipt, error }, onOutcome: hookOf(slot.submission) }
     if (this.isStopped) {
       this.tellHook(unread)
       return
@@ -266,7 +280,7 @@ class SendAll<K, E, R, E2, C extends SmtpError> {
   }
 
   private tellHook({ onOutcome, result: { receipt } }: Unread<K, E, C>): void {
-    if (onOutcome !== undefined && receipt.outcomes.length > 0) {
+    if (onOutcome !== undefined) {
       this.forkBeyond(hookEffect(onOutcome, receipt, undefined))
     }
   }
@@ -287,11 +301,13 @@ export interface Slot<E, R, C extends SmtpError> {
 // One object for each message, since what is alive with every message is what costs.
 class MessageSlot<K, E, R, E2, C extends SmtpError> implements Slot<E, R, C> {
   bytes = 0
+  /** Absent until it is made. */
+  submission: Submission<E, R> | undefined = undefined
   giveUp: () => void = nothing
 
   constructor(
     private readonly all: SendAll<K, E, R, E2, C>,
-    readonly keyed: Keyed<K, E, R>
+    readonly key: K
   ) {}
 
   weigh(bytes: number): void {
@@ -329,11 +345,9 @@ export const weightOf = (content: Preparation<unknown, unknown>): number => {
     : usualLength
 }
 
-const hookOf = <K, E, R>(keyed: Keyed<K, E, R>): Submission["onOutcome"] => {
-  const submission: unknown = submissionOf(keyed)
-  return Predicate.hasProperty(submission, "onOutcome") && isHook(submission.onOutcome)
+const hookOf = (submission: unknown): Submission["onOutcome"] =>
+  Predicate.hasProperty(submission, "onOutcome") && isHook(submission.onOutcome)
     ? submission.onOutcome
     : undefined
-}
 
 const isHook = (hook: unknown): hook is NonNullable<Submission["onOutcome"]> => Predicate.isFunction(hook)

@@ -21,6 +21,7 @@ import { disconnection } from "./failure.js"
 import { warningOf } from "./logUnknown.js"
 import type { RecentLines } from "./recentLines.js"
 import type { Request } from "./request.js"
+import { outcomesOf } from "./request.js"
 
 export type Outcome = AnyOutcome<NotSentCause>
 
@@ -118,7 +119,8 @@ export class OutcomeTable {
     content: Prepared<unknown, unknown> | undefined,
     missing: () => NotSentCause = () => this.disconnection(interrupted)
   ): Settled {
-    const outcomes = this.request.recipients.map(
+    const outcomes = outcomesOf(
+      this.request.recipients,
       (recipient, position) => this.outcomes[position] ?? Receipts.notSent(recipient, missing())
     )
     const receipt = Receipts.make(outcomes, this.content)

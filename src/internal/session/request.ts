@@ -1,4 +1,5 @@
 /** Reads a submission: all that a program can get wrong in it is found here, and what it gave is copied. */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -62,12 +63,24 @@ const addressOf = (recipient: unknown): string => {
 }
 
 /** The recipients as the program wrote them, were it anything: what is no address is empty. */
-export const addressesOf = <E, R>(submission: Submission<E, R>): ReadonlyArray<string> => {
+export const addressesOf = <E, R>(submission: Submission<E, R> | undefined): ReadonlyArray<string> => {
   try {
     return Predicate.isObject(submission) ? Array.from(severalOf(submission.to), addressOf) : []
   } catch {
     return []
   }
+}
+
+/** An outcome for each recipient; one for nobody where none is known, since no receipt is empty. */
+export const outcomesOf = <A>(
+  recipients: ReadonlyArray<string>,
+  outcomeOf: (recipient: string, position: number) => A
+): NonEmptyReadonlyArray<A> => {
+  const outcomes: [A, ...Array<A>] = [outcomeOf(recipients[0] ?? "", 0)]
+  for (let position = 1; position < recipients.length; position++) {
+    outcomes.push(outcomeOf(recipients[position] ?? "", position))
+  }
+  return outcomes
 }
 
 const wholeNumber = (value: number | undefined, fallback: number, field: string): number | Invalid => {
@@ -163,7 +176,7 @@ export const read = <E, R>(submission: Submission<E, R>): Request | Invalid => {
 }
 
 /** The submission of an item of a stream, which plain JavaScript may have left without one. */
-export const submissionOf = <K, E, R>(keyed: Keyed<K, E, R>): Submission<E, R> =>
+export const submissionOf = <K, E, R>(keyed: Keyed<K, E, R>): Keyed<K, E, R>["submission"] =>
   Predicate.isObject(keyed) ? keyed.submission : keyed
 
 /** The key of an item of a stream; of what is no such item, the item itself. */
