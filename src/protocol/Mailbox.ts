@@ -62,10 +62,10 @@ const findForbidden = (text: string): string | undefined => {
 const subDomainPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?$/
 
 const findDomainFault = (domain: string): string | undefined => {
-  if (domain.length > domainLimit) return `has a domain of more than ${domainLimit} octets`
+  if (domain.length > domainLimit) return `has a domain of more than ${domainLimit} bytes`
   for (const label of domain.split(".")) {
     if (label === "") return "has a domain with an empty label (two dots in a row, or a dot at an end)"
-    if (label.length > labelLimit) return `has a domain label of more than ${labelLimit} octets`
+    if (label.length > labelLimit) return `has a domain label of more than ${labelLimit} bytes`
     if (!subDomainPattern.test(label)) {
       return "has a domain that is not letters, digits and inner hyphens, separated by dots"
     }
@@ -94,7 +94,7 @@ const generalLiteralPattern = /^(?:[A-Za-z0-9-]*[A-Za-z0-9]):[!-Z^-~]+$/
 
 const findLiteralFault = (literal: string): string | undefined => {
   const content = literal.slice(1, -1)
-  if (literal.length > domainLimit) return `has a domain of more than ${domainLimit} octets`
+  if (literal.length > domainLimit) return `has a domain of more than ${domainLimit} bytes`
   if (!literal.endsWith("]")) return "has an address literal without its closing bracket"
   if (isIpv4(content)) return undefined
   if (/^IPv6:/i.test(content)) {
@@ -192,13 +192,13 @@ const parseAny = (address: string, field: string): Mailbox | Invalid => {
   if (isInvalid(at)) return at
   const localPart = address.slice(0, at)
   if (byteLength(localPart) > localPartLimit) {
-    return invalid(field, `has a local part of more than ${localPartLimit} octets`)
+    return invalid(field, `has a local part of more than ${localPartLimit} bytes`)
   }
   const domain = address.slice(at + 1)
   const asciiDomain = parseDomain(domain, field)
   if (isInvalid(asciiDomain)) return asciiDomain
   if (byteLength(localPart) + asciiDomain.length + 3 > pathLimit) {
-    return invalid(field, `is a path of more than ${pathLimit} octets`)
+    return invalid(field, `is a path of more than ${pathLimit} bytes`)
   }
   return mailbox(address, localPart, domain, asciiDomain, nonAsciiPattern.test(localPart))
 }

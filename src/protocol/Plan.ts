@@ -173,17 +173,17 @@ const bodyOf = (
   if (body !== undefined || eightBit === false) return body
   if (eightBitMime) return "8BITMIME"
   return eightBit === true
-    ? unsupported("8BITMIME", "the content has 8-bit octets; encode it as base64 or quoted-printable")
-    : unsupported("8BITMIME", "nobody knows whether the content stream has 8-bit octets; promise content7bit")
+    ? unsupported("8BITMIME", "the content has 8-bit bytes; encode it as base64 or quoted-printable")
+    : unsupported("8BITMIME", "the content stream may have 8-bit bytes; set content7bit if it has none")
 }
 
 const needsSmtpUtf8 = (envelope: Envelope, facts: ContentFacts): string | undefined => {
   const { recipients, sender } = envelope
   if (sender?.needsSmtpUtf8 === true || recipients.some(({ mailbox }) => mailbox.needsSmtpUtf8)) {
-    return "an address has characters beyond ASCII before its @, and the server takes none"
+    return "an address has characters beyond ASCII before its @, and the server accepts none"
   }
   return facts.utf8Header === true
-    ? "the header has characters beyond ASCII, and the server takes none; use encoded words"
+    ? "the header has characters beyond ASCII, and the server accepts none; use encoded words"
     : undefined
 }
 
@@ -202,7 +202,7 @@ const parametersFor = (
   if (size !== undefined && exceedsSize(capabilities, size)) {
     return unsupported(
       "SIZE",
-      `the message has ${size} octets, and the server takes ${capabilities.size ?? 0}`
+      `the message has ${size} bytes, and the server accepts ${capabilities.size ?? 0}`
     )
   }
   return {

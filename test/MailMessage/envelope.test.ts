@@ -124,7 +124,7 @@ describe("variable envelope return paths", () => {
       })
       expect(yield* refused(`${"x".repeat(60)}@example.net`)).toMatchObject({
         field: "to[1]",
-        reason: containing("more than 64 octets")
+        reason: containing("more than 64 bytes")
       })
       expect(yield* refused("bob@example.net", "nobody")).toMatchObject({ field: "verp" })
     })

@@ -480,7 +480,7 @@ describe("inspect", () => {
 
   it("says in which line the fault is", () => {
     expect(inspect(octets("a\r\nb\0\r\n"), Content.defaultOptions)).toMatchObject({
-      detail: "line 2 holds a NUL octet; encode it, or set allowNul"
+      detail: "line 2 holds a NUL byte; encode it, or set allowNul"
     })
   })
 })

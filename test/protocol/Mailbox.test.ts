@@ -125,28 +125,28 @@ describe("limits (RFC 5321 section 4.5.3.1)", () => {
 
   it("allows a local part of 64 octets and no more", () => {
     expect(reason(`${"a".repeat(64)}@b`)).toContain("accepted")
-    expect(reason(`${"a".repeat(65)}@b`)).toBe("has a local part of more than 64 octets")
+    expect(reason(`${"a".repeat(65)}@b`)).toBe("has a local part of more than 64 bytes")
   })
 
   it("counts the local part in octets of UTF-8, quotes included", () => {
     expect(reason(`${"ü".repeat(32)}@b`)).toContain("accepted")
-    expect(reason(`${"ü".repeat(33)}@b`)).toContain("64 octets")
-    expect(reason(`"${"a".repeat(63)}"@b`)).toContain("64 octets")
+    expect(reason(`${"ü".repeat(33)}@b`)).toContain("64 bytes")
+    expect(reason(`"${"a".repeat(63)}"@b`)).toContain("64 bytes")
   })
 
   it("allows a label of 63 octets and no more", () => {
     expect(reason(`a@${"b".repeat(63)}.c`)).toContain("accepted")
-    expect(reason(`a@${"b".repeat(64)}.c`)).toContain("63 octets")
+    expect(reason(`a@${"b".repeat(64)}.c`)).toContain("63 bytes")
   })
 
   it("allows a path of 256 octets with its brackets and no more", () => {
     const longest = `aaaa@${labels(5)}`
     expect(path(longest)).toHaveLength(256)
-    expect(reason(`a${longest}`)).toBe("is a path of more than 256 octets")
+    expect(reason(`a${longest}`)).toBe("is a path of more than 256 bytes")
   })
 
   it("refuses a domain of more than 255 octets", () => {
-    expect(reason(`a@${labels(5)}.aaaaaa`)).toContain("255 octets")
+    expect(reason(`a@${labels(5)}.aaaaaa`)).toContain("255 bytes")
   })
 })
 
@@ -281,7 +281,7 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     ["-host", "inner hyphens"],
     ["a@b", "inner hyphens"],
     ["[192.0.2]", "address literal"],
-    ["a".repeat(256), "255 octets"]
+    ["a".repeat(256), "255 bytes"]
   ])("refuses %j", (name, expected) => {
     const read = Mailbox.parseClientName(name, "clientName")
     expect(isInvalid(read) ? read.reason : "accepted").toContain(expected)

@@ -191,7 +191,7 @@ describe("the plan: SIZE (RFC 1870)", () => {
 
   it("over the server's limit is refused before MAIL, at the limit it is not", () => {
     expect(mailOf({ announced: ["SIZE 99"] })).toBe(
-      "Unsupported SIZE: the message has 100 octets, and the server takes 99"
+      "Unsupported SIZE: the message has 100 bytes, and the server accepts 99"
     )
     expect(mailOf({ announced: ["SIZE 100"] })).toBe("MAIL FROM:<sender@example.com> SIZE=100")
     expect(mailOf({ announced: ["SIZE 0"] })).toBe("MAIL FROM:<sender@example.com> SIZE=100")
@@ -220,7 +220,7 @@ describe("the plan: BODY (RFC 6152, RFC 3030)", () => {
     [
       "unknown content without 8BITMIME",
       { facts: { eightBit: undefined } },
-      /^Unsupported 8BITMIME: nobody knows/
+      /^Unsupported 8BITMIME: the content stream may/
     ],
     [
       "a promise of 7 bits that is kept",

@@ -135,11 +135,11 @@ const runBytes = <E, R>(
 
 const refusal = (facts: Facts, options: RunOptions): ContentError | undefined => {
   if (options.maxSize !== undefined && facts.octets > options.maxSize) {
-    const detail = `its ${facts.octets} octets are more than the limit of ${options.maxSize}`
+    const detail = `its ${facts.octets} bytes are more than the limit of ${options.maxSize}`
     return new ContentError({ reason: "TooLarge", detail })
   }
   if (options.require7bit === true && facts.eightBit) {
-    const detail = "it holds 8-bit octets where only 7-bit may be sent; encode it before sending"
+    const detail = "it holds 8-bit bytes where only 7-bit may be sent; encode it before sending"
     return new ContentError({ reason: "NotAscii", detail })
   }
   return undefined

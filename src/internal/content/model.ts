@@ -82,7 +82,7 @@ export const empty = (): InvalidArgument =>
   new InvalidArgument({ field: "content", reason: "is empty; set allowEmpty to send an empty message" })
 
 export const notContent = (): InvalidArgument =>
-  new InvalidArgument({ field: "content", reason: "is neither octets nor a string nor a Stream" })
+  new InvalidArgument({ field: "content", reason: "is neither bytes nor a string nor a Stream" })
 
 /** Whether it is a Uint8Array, were it that of another realm. */
 export const isOctets = (content: unknown): content is Uint8Array =>
@@ -128,7 +128,7 @@ export const usedTwice = (): ContentError =>
 export const notOctets = (stream = "the stream"): ContentError =>
   new ContentError({
     reason: "Failed",
-    detail: `${stream} gave something that is no Uint8Array; Stream.encodeText makes octets of strings`
+    detail: `${stream} gave something that is no Uint8Array; use Stream.encodeText for strings`
   })
 
 export const violated = ({ detail, reason }: ContentViolation): ContentError =>

@@ -64,7 +64,7 @@ export class RunRecord {
     const total = before + block.length
     const { declared } = this.limits
     if (declared !== undefined && total > declared) {
-      return changed(`it has more than the ${declared} octets that were declared`)
+      return changed(`it has more than the ${declared} bytes that were declared`)
     }
     if (this.expected?.isComplete === true && total > this.expected.octets) return this.different()
     this.octets = total
@@ -86,7 +86,7 @@ export class RunRecord {
   private different(): ContentError {
     this.isDifferent = true
     return changed(
-      "a second run of the stream gave other octets than the first; give a stream that can be run again"
+      "a second run of the stream gave other bytes than the first; give a stream that can be run again"
     )
   }
 
@@ -95,7 +95,7 @@ export class RunRecord {
     const { expected, octets } = this
     const { allowEmpty, declared } = this.limits
     if (declared !== undefined && octets < declared) {
-      return changed(`it has ${octets} octets where ${declared} were declared`)
+      return changed(`it has ${octets} bytes where ${declared} were declared`)
     }
     const least = expected?.octets ?? (allowEmpty ? 0 : 1)
     if (octets < least || (octets === 0 && !allowEmpty)) return this.different()

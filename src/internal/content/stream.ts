@@ -36,7 +36,7 @@ export const prepareStream = <E, R>(
 ): Effect.Effect<PreparedStream<E, R>, ContentError | InvalidArgument | E, R | Scope.Scope> =>
   Effect.gen(function* () {
     if (content.size !== undefined && !(Number.isSafeInteger(content.size) && content.size >= 0)) {
-      return yield* new InvalidArgument({ field: "content.size", reason: "is not a whole number of octets" })
+      return yield* new InvalidArgument({ field: "content.size", reason: "is not a whole number of bytes" })
     }
     const limits = { declared: content.size, allowEmpty: prepareOptions.allowEmpty }
     const watch = new StallWatch(yield* Effect.clock, prepareOptions.stallTimeout)

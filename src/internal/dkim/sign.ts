@@ -17,7 +17,7 @@ import type { Content, Streamed } from "../../SmtpContent.js"
 import * as SmtpContent from "../../SmtpContent.js"
 import { ContentError, InvalidArgument } from "../../SmtpError.js"
 import { changed, isOctets, violated } from "../content/model.js"
-import { claimed, headerLimit, headerTooLong, lookOptions, sourceOf } from "../mail/source.js"
+import { claimed, headerLimit, headerTooLong, lookOptions, sourceOf } from "../content/source.js"
 
 /** A private key, with the domain and the selector under which verifiers find the public key. */
 export interface Key {

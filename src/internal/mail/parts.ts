@@ -2,6 +2,7 @@
  * The parts of a message: attachments, other forms of the text, and calendar objects (RFC 2045, RFC 2046, RFC 6047).
  */
 import { invalidChoice } from "../../protocol/Invalid.js"
+import { isOctets } from "../content/model.js"
 import { checkContentIds } from "./contentIds.js"
 import { isContentId } from "./identity.js"
 import { guess, isPlain, mayNotBeEncoded, withCharset } from "./mediaType.js"
@@ -75,13 +76,11 @@ const textType = (input: AttachmentInput, text: string, field: string): string |
   return contentType === type ? input.contentType : contentType
 }
 
-const isBytes = (content: unknown): content is Uint8Array => content instanceof Uint8Array
-
 const readAttachment = (input: AttachmentInput, field: string): Attachment => {
   checkAttachmentOptions(input, field)
   const { cid, content, disposition, filename } = input
   const contentType = typeof content === "string" ? textType(input, content, field) : input.contentType
-  if (typeof content !== "string" && !isBytes(content)) {
+  if (typeof content !== "string" && !isOctets(content)) {
     throw refusal(`${field}.content`, "is neither a Uint8Array nor a string; give streams to `submission`")
   }
   if (typeof content === "string") refuseIf(`${field}.content`, bodyFault(content))

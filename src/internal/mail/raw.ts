@@ -13,7 +13,7 @@ import * as SmtpContent from "../../SmtpContent.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import { ContentError } from "../../SmtpError.js"
 import { isOctets, notOctets } from "../content/model.js"
-import { claimed, headerLimit, headerTooLong, lookOptions, sourceOf } from "./source.js"
+import { claimed, headerLimit, headerTooLong, lookOptions, sourceOf } from "../content/source.js"
 
 export interface RawMessage<E, R> {
   /** What was given, or the same without blind copies. */

@@ -39,7 +39,7 @@ export const sendData = <E, R>(
       const prepared = yield* prepare(content, optionsOf(options, limits.stall, false))
       const size = dialogue.capabilities().size
       if (prepared._tag === "Bytes" && size !== undefined && prepared.facts.octets > size) {
-        const detail = `its ${prepared.facts.octets} octets are more than the ${size} that the server takes`
+        const detail = `its ${prepared.facts.octets} bytes are more than the ${size} that the server accepts`
         return yield* new ContentError({ reason: "TooLarge", detail })
       }
       const transaction = Transaction.byHand(dialogue.recipients(), session.dialect)

@@ -134,22 +134,22 @@ export const finish = (state: ScanState): boolean => {
   return true
 }
 
-const length998 = `over ${maximumLineLength} octets`
+const length998 = `over ${maximumLineLength} bytes`
 
 /** The first violation among what was seen so far. An unfinished line counts as one. */
 export const violationOf = (state: ScanState, options: EncodingOptions): ContentViolation | undefined => {
   if (options.maxSize !== undefined && canonicalOctets(state, options) > options.maxSize) {
-    return violation("TooLarge", `it is larger than the limit of ${options.maxSize} octets`)
+    return violation("TooLarge", `it is larger than the limit of ${options.maxSize} bytes`)
   }
   if (options.require7bit === true && (state.joined & highBits) !== 0) {
     return violation(
       "NotAscii",
-      "it holds 8-bit octets where only 7-bit may be sent; encode it before sending"
+      "it holds 8-bit bytes where only 7-bit may be sent; encode it before sending"
     )
   }
   if (options.binary) return undefined
   if (!options.allowNul && state.nulLine > 0) {
-    return violation("Nul", `line ${state.nulLine} holds a NUL octet; encode it, or set allowNul`)
+    return violation("Nul", `line ${state.nulLine} holds a NUL byte; encode it, or set allowNul`)
   }
   if (options.lineEnds === "refuse" && state.bareLine > 0) {
     return violation("LineEnds", `line ${state.bareLine} ends in a bare CR or LF; end lines in CRLF`)

@@ -8,7 +8,7 @@ import * as Encoding from "../../protocol/Content.js"
 import type { Content, Streamed } from "../../SmtpContent.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import { ContentError } from "../../SmtpError.js"
-import { halfSurrogate, notContent, usedTwice, valueOf } from "../content/model.js"
+import { halfSurrogate, notContent, usedTwice, valueOf } from "./model.js"
 
 /** The bytes of content in memory, or the stream of any other. */
 export const sourceOf = <E, R>(
