@@ -362,6 +362,8 @@ export class InvalidArgument extends Data.TaggedError("InvalidArgument")<{
  */
 export class ClientUnavailable extends Data.TaggedError("ClientUnavailable")<{
   readonly reason: "QueueFull" | "Timeout" | "RateLimit" | "RateLimitStore" | "Closed"
+  /** What the relays were doing when the time was up, if none had a session. */
+  readonly detail?: string | undefined
   /** The error of the rate limit. */
   readonly cause?: unknown
 }> {

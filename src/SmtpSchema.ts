@@ -207,6 +207,7 @@ const fields = {
   InvalidArgument: Schema.TaggedStruct("InvalidArgument", { field: Schema.String, reason: Schema.String }),
   ClientUnavailable: Schema.TaggedStruct("ClientUnavailable", {
     reason: Schema.Literal("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
+    detail: Schema.optional(Schema.String),
     cause: optionalCause
   })
 }

@@ -140,6 +140,8 @@ const unavailable: Reasons<ClientUnavailable> = {
   Closed: ["The client is closed", "Send before its scope ends."]
 }
 
+const unreached = "Check host, port, firewall and the option tls, or raise the timeout."
+
 export const messages: Messages = {
   ConnectError: ({ cause, endpoint, reason, reply }) =>
     say(connect(endpoint, reply)[reason], replyOf(reply), causeOf(cause)),
@@ -215,7 +217,10 @@ export const messages: Messages = {
 
   InvalidArgument: ({ field, reason }) => `Invalid ${field}: it ${reason}`,
 
-  ClientUnavailable: ({ cause, reason }) => say(unavailable[reason], causeOf(cause))
+  ClientUnavailable: ({ cause, detail, reason }) =>
+    detail === undefined
+      ? say(unavailable[reason], causeOf(cause))
+      : say(["No session was open within the timeout of the send", unreached], detail)
 }
 
 /**

@@ -20,6 +20,7 @@ import { collectLogs } from "../support/logs.js"
 import * as TimeOfDay from "../support/timeOfDay.js"
 import { untyped } from "../support/untyped.js"
 import { ask, content, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import type { Reachable } from "./client.js"
 import { joinInTime, makeClient, switchable, texts } from "./client.js"
 
 const { expect: line, reply, script } = SmtpTest
@@ -768,6 +769,55 @@ describe("the limit of a whole send", () => {
       expect(yield* client.state).toMatchObject({ open: 1, idle: 1 })
       yield* client.close
       yield* server.done
+    })
+  )
+})
+
+describe("a timeout while no session is open", () => {
+  const timedOut = (server: Reachable, own: SmtpClient.Options = {}) =>
+    Effect.gen(function* () {
+      const client = yield* makeClient({ "mx.test": server }, { port: 465, ...own })
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "2 seconds" }))
+      yield* joinInTime(fiber, "1 second")
+      const { notSent } = yield* Fiber.join(fiber)
+      expect(notSent).toMatchObject([{ cause: { _tag: "ClientUnavailable", reason: "Timeout" } }])
+      return notSent[0]?.cause.message
+    })
+
+  it.scoped("says that the server is silent, and where", () =>
+    Effect.gen(function* () {
+      const message = yield* timedOut(yield* SmtpTest.scripted(SmtpTest.silence))
+      expect(message).toMatch(/^No session was open .*: still connecting to mx\.test:465/)
+      expect(message).toContain("Check host, port, firewall and the option tls")
+      expect(message).not.toContain("maxSessions")
+    })
+  )
+
+  it.scoped("says why the server is not tried again yet", () =>
+    Effect.gen(function* () {
+      const { socket, state } = switchable(yield* SmtpTest.server())
+      state.isDown = true
+      const client = yield* makeClient({ "mx.test": { socket } })
+      yield* client.deliver(submission)
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "100 millis" }))
+      yield* joinInTime(fiber, "100 millis")
+      const { notSent } = yield* Fiber.join(fiber)
+      expect(notSent[0]?.cause.message).toMatch(/mx\.test:\d+ is not tried again yet after: Cannot connect/)
+    })
+  )
+
+  it.scoped("says that all sessions were in use, if they were", () =>
+    Effect.gen(function* () {
+      const client = yield* makeClient(
+        { "mx.test": yield* SmtpTest.server({ acceptMessage: () => undefined }) },
+        { maxSessions: 1 }
+      )
+      yield* Effect.fork(client.send({ ...submission, content: Stream.never }))
+      yield* settle
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, timeout: "2 seconds" }))
+      yield* joinInTime(fiber, "1 second")
+      const { notSent } = yield* Fiber.join(fiber)
+      expect(notSent[0]?.cause.message).toMatch(/^No session was free .* Raise maxSessions/)
     })
   )
 })

@@ -142,6 +142,7 @@ export const byTag = {
   ),
   ClientUnavailable: FastCheck.record({
     reason: oneOf("QueueFull", "Timeout", "RateLimit", "RateLimitStore", "Closed"),
+    detail: optional(text),
     cause: optional(cause)
   }).map((fields) => new SmtpError.ClientUnavailable(fields))
 } satisfies { readonly [Tag in SmtpError.SmtpError["_tag"]]: FastCheck.Arbitrary<SmtpError.SmtpError> }

@@ -2,10 +2,11 @@
  * The sessions of one relay: opens them, leases them, and retires what is old, idle, used up, in doubt or lost. It
  * decides neither when to open one nor who gets it: see queue.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { describeCause } from "../effect/cause.js"
 import { PooledSession } from "./pooledSession.js"
 import type { PoolOwner } from "./pooledSession.js"
 import type { Candidate, Failure, OpenedSession, Relay, RelayHealth } from "./relays.js"
@@ -221,6 +222,17 @@ export const pick = <A>(
 }
 
 // -- among several
+
+/** Why none of the relays has a session, for a message that has waited for one in vain. */
+export const obstacles = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): string | undefined => {
+  if (pools.some(({ sessions }) => sessions.size > 0)) return undefined
+  const each = pools.flatMap(({ health, opening, relay: { name } }) => {
+    if (opening > 0) return [`still connecting to ${name}`]
+    if (health.lastFailure === undefined || health.notBefore <= at) return []
+    return [`${name} is not tried again yet after: ${describeCause(Cause.squash(health.lastFailure))}`]
+  })
+  return each.length === 0 ? undefined : each.join("; ")
+}
 
 export const openingAt = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>): number =>
   pools.reduce((sum, { opening }) => sum + opening, 0)

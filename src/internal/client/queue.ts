@@ -20,7 +20,7 @@ import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
 import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
-import { bestOf, hopeless, lightest, openingAt, pick, RelayPool } from "./pool.js"
+import { bestOf, hopeless, lightest, obstacles, openingAt, pick, RelayPool } from "./pool.js"
 import type {
   Bounds,
   Lease,
@@ -79,8 +79,8 @@ export const make = <S, E>(
     return new SessionQueue(relays, bounds, conduct, observer, yield* Effect.clock, yield* makeFork(), work)
   })
 
-const unavailable = (reason: ClientUnavailable["reason"]): Cause.Cause<ClientUnavailable> =>
-  Cause.fail(new ClientUnavailable({ reason }))
+const unavailable = (reason: ClientUnavailable["reason"], detail?: string): Cause.Cause<ClientUnavailable> =>
+  Cause.fail(new ClientUnavailable(detail === undefined ? { reason } : { reason, detail }))
 
 export class SessionQueue<S, E> implements PoolOwner<S, E> {
   isClosed = false
@@ -144,7 +144,9 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     const inQueue = this.waiting - openingAt(this.pools)
     if (this.rounds === 0 && inQueue > this.limits.maxWaiting) this.refuse(waiter, unavailable("QueueFull"))
     if (limitMillis < Infinity && waiter.hear !== undefined) {
-      const expire = Effect.sync(() => this.refuse(waiter, unavailable("Timeout")))
+      const expire = Effect.sync(() =>
+        this.refuse(waiter, unavailable("Timeout", obstacles(line.pools, this.now())))
+      )
       waiter.timer = this.fork(Effect.delay(expire, limitMillis))
     }
     return () => {
