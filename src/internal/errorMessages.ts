@@ -67,6 +67,9 @@ const unknown = "The server may have accepted the message: sending it again may 
 
 const checkTls = 'Check that the option tls suits the port: "implicit" usually is 465, "starttls" 587.'
 
+// A firewall or a server that announces PIPELINING may drop what comes behind the first command of a group.
+const pipelined = ' If it does not answer commands that are sent together, set pipelining to "off".'
+
 const checkTraffic = "Someone may be tampering with the traffic."
 
 /** The codes are those of Node's and OpenSSL's verification. */
@@ -166,7 +169,7 @@ export const messages: Messages = {
     const advice =
       phase === "greeting"
         ? 'Check that it is an SMTP server. A port with TLS from the first byte, usually 465, requires tls "implicit".'
-        : `Try again later, or raise timeouts.${phase}.`
+        : `Try again later, or raise timeouts.${phase}.${phase === "rcpt" || phase === "data" ? pipelined : ""}`
     return say([`The server ${what} within ${limitMillis} ms ${during[phase]}`, isUnknown ? unknown : advice])
   },
 

@@ -245,6 +245,23 @@ export const isTransient = (error: ErrorFacts): boolean =>
 export const needsAnotherSession = (outcome: OutcomeFacts): boolean =>
   outcome._tag === "NotSent" && outcome.cause._tag === "NotSupported" && outcome.cause.extension === "LIMITS"
 
+/** Whether the server announced CHUNKING and does not know BDAT: by DATA it may take the message. */
+export const lacksBdat = (outcome: OutcomeFacts): boolean => {
+  if (outcome._tag === "Refused") return outcome.phase === "bdat" && isUnknownCommand(outcome.reply)
+  if (outcome._tag !== "NotSent") return false
+  const { _tag, phase, reply } = outcome.cause
+  return _tag === "ProtocolError" && phase === "bdat" && reply !== undefined && isUnknownCommand(reply)
+}
+
+const isUnknownCommand = ({ code }: Reply): boolean => code === 500 || code === 502
+
+/** Whether a command behind the first of a group had no reply, and no content: alone it may have one. */
+export const losesPipelined = (outcome: OutcomeFacts): boolean =>
+  outcome._tag === "NotSent" &&
+  outcome.cause._tag === "ReplyTimeout" &&
+  outcome.cause.isOfSend !== true &&
+  (outcome.cause.phase === "rcpt" || outcome.cause.phase === "data")
+
 const beforeContent: ReadonlySet<Phase | undefined> = new Set(["idle", "rset", "mail", "rcpt", "data"])
 
 /**

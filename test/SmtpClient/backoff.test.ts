@@ -3,11 +3,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import type * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, content, goodbye, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
+import { collectLogs } from "../support/logs.js"
+import { ask, content, goodbye, octets, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
 import { joinInTime, makeClient, switchable } from "./client.js"
 
 const { script } = SmtpTest
@@ -101,12 +103,10 @@ describe("a relay that takes nothing for a while", () => {
   )
 })
 
-const taken = script(
-  ask(/^MAIL/, "250 ok"),
-  ask(/^RCPT/, "250 ok"),
-  ask("DATA", "354 go"),
-  content(submission.content, "250 ok")
-)
+const byData = (text: string) =>
+  script(ask(/^MAIL/, "250 ok"), ask(/^RCPT/, "250 ok"), ask("DATA", "354 go"), content(text, "250 ok"))
+
+const taken = byData(submission.content)
 
 describe("a session that does not do any more", () => {
   for (const reply of ["450 too many messages", "452 4.4.5 later", "451 4.3.2 enough", "450 4.7.1 enough"]) {
@@ -291,6 +291,152 @@ describe("a server that takes three sessions", () => {
       yield* TestClock.adjust("11 seconds")
       yield* client.send(submission)
       expect((yield* client.state).relays[0]?.limit).toBe(limit + 1)
+    })
+  )
+})
+
+describe("a server that is silent", () => {
+  const mute: SmtpTest.Service["socket"] = {
+    dial: (endpoint, options) =>
+      Effect.flatMap(SmtpTest.scripted(script(SmtpTest.expectEnd)), ({ socket }) =>
+        socket.dial(endpoint, options)
+      )
+  }
+  const unreachable: SmtpTest.Service["socket"] = { dial: () => Effect.never }
+
+  for (const [what, socket, tag, seconds] of [
+    ["greeting", mute, "ReplyTimeout", 30],
+    ["connection attempt", unreachable, "ConnectError", 60]
+  ] as const) {
+    it.scoped(`costs a relay that has never worked two attempts and no more: ${what}`, () =>
+      Effect.gen(function* () {
+        const { socket: counted, state } = switchable({ socket })
+        const client = yield* makeClient(
+          { "mx.test": { socket: counted } },
+          { retry: "briefly", maxSessions: 1 }
+        )
+        const logs = yield* collectLogs
+        const fiber = yield* Effect.fork(Effect.provide(sendMany(client, 3), logs.layer))
+        yield* TestClock.adjust("5 seconds")
+        yield* joinInTime(fiber, "1 second")
+        expect((yield* Fiber.join(fiber)).flatMap(outcomes).join()).toContain(`NotSent ${tag}`)
+        expect(state.dials).toBe(2)
+        const now = yield* Clock.currentTimeMillis
+        expect(now).toBeGreaterThanOrEqual(2000 * seconds)
+        expect(now).toBeLessThan(2000 * seconds + 5000)
+        // For a while nothing is tried.
+        expect(outcomes(yield* client.deliver(submission))).toMatchObject([expect.stringContaining(tag)])
+        expect(state.dials).toBe(2)
+      })
+    )
+  }
+
+  it.scoped("is named in a Warning, with what to check", () =>
+    Effect.gen(function* () {
+      const logs = yield* collectLogs
+      yield* Effect.gen(function* () {
+        const client = yield* makeClient({ "mx.test": { socket: mute } }, { retry: "off" })
+        yield* Effect.fork(client.deliver(submission))
+        yield* TestClock.adjust(4999)
+        expect(yield* logs.entries).toEqual([])
+        yield* TestClock.adjust(1)
+      }).pipe(Effect.provide(logs.layer))
+      expect(yield* logs.entries).toMatchObject([
+        {
+          level: "WARN",
+          text: expect.stringMatching(/^mx\.test:25 .* during the greeting\. Check .*firewall.*465/),
+          annotations: { "server.address": "mx.test", "server.port": 25 }
+        }
+      ])
+    })
+  )
+
+  it.scoped("costs a relay that has worked the whole schedule", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.server()
+      let isMute = false
+      const socket: SmtpTest.Service["socket"] = {
+        dial: (...args) => Effect.suspend(() => (isMute ? mute : server.socket).dial(...args))
+      }
+      const client = yield* makeClient({ "mx.test": { socket } }, { retry: "briefly", idleTimeout: 0 })
+      yield* client.send(submission)
+      isMute = true
+      const fiber = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("61 seconds")
+      isMute = false
+      const receipt = yield* joinInTime(fiber, "1 second")
+      // The schedule has the time of the silence: it may have run out, or the next attempt succeeds.
+      expect(yield* Clock.currentTimeMillis).toBeGreaterThan(61_000)
+      expect(outcomes(receipt)).toEqual(["b@y.test Accepted 250"])
+    })
+  )
+
+  it.scoped("has a minute for MAIL until a message was delivered, and then five", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([
+        script(opened(), SmtpTest.expect(/^MAIL/), SmtpTest.expectEnd),
+        script(opened(), taken, goodbye),
+        script(opened(), SmtpTest.expect(/^MAIL/), SmtpTest.expectEnd)
+      ])
+      const client = yield* makeClient({ "mx.test": server }, { idleTimeout: 0 })
+      const waited: Array<number> = []
+      for (let count = 0; count < 3; count++) {
+        const since = yield* Clock.currentTimeMillis
+        yield* joinInTime(yield* Effect.fork(client.deliver(submission)), "1 second")
+        waited.push(Math.round(((yield* Clock.currentTimeMillis) - since) / 60_000))
+      }
+      expect(waited).toEqual([1, 0, 5])
+    })
+  )
+})
+
+describe("what a server announces and does not do", () => {
+  const session = (...steps: ReadonlyArray<SmtpTest.Script>) => script(opened("PIPELINING"), ...steps)
+
+  it.scoped("what is pipelined is lost: every message goes without from then on", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([
+        session(
+          SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>", "DATA"),
+          SmtpTest.reply("250 ok"),
+          SmtpTest.expectEnd
+        ),
+        session(taken, taken, goodbye)
+      ])
+      const client = yield* makeClient({ "mx.test": server }, { retry: "off" })
+      const fiber = yield* Effect.fork(client.deliver(submission))
+      yield* TestClock.adjust("1 minute")
+      expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Accepted 250"])
+      yield* client.send(submission)
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("BDAT is unknown: every message goes by DATA from then on", () =>
+    Effect.gen(function* () {
+      const text = `Subject: long\r\n\r\n${"as long as it takes to be sent in chunks\r\n".repeat(5000)}`
+      const server = yield* SmtpTest.scripted([
+        script(
+          opened("CHUNKING", "8BITMIME"),
+          ask(/^MAIL/, "250 ok"),
+          ask(/^RCPT/, "250 ok"),
+          SmtpTest.expect(/^BDAT/),
+          SmtpTest.reply("502 5.5.1 what is BDAT"),
+          SmtpTest.close
+        ),
+        script(opened("CHUNKING", "8BITMIME"), byData(text), taken, goodbye)
+      ])
+      const client = yield* makeClient({ "mx.test": server }, { retry: "off", chunking: "on" })
+      // The refusal comes before the end of the message.
+      let runs = 0
+      const bytes = Stream.make(octets(text))
+      const stream = Stream.suspend(() => (runs++ === 0 ? Stream.concat(bytes, Stream.never) : bytes))
+      const fiber = yield* Effect.fork(client.deliver({ ...submission, content: stream }))
+      expect(outcomes(yield* joinInTime(fiber, 10))).toEqual(["b@y.test Accepted 250"])
+      yield* client.send(submission)
+      yield* client.close
+      yield* server.done
     })
   )
 })

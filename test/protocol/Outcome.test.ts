@@ -484,6 +484,39 @@ describe("what a reply says of relay and session", () => {
     ]).toStrictEqual([relay, then])
   })
 
+  const { ProtocolError } = SmtpError
+  const sent = (cause: SmtpError.SmtpError) => SmtpReceipt.notSent("ann@example.net", cause)
+
+  it.each([
+    [SmtpReceipt.refused("ann@example.net", reply(502), "bdat"), true],
+    [SmtpReceipt.refused("ann@example.net", reply(500), "bdat"), true],
+    [SmtpReceipt.refused("ann@example.net", reply(552), "bdat"), false],
+    [SmtpReceipt.refused("ann@example.net", reply(502), "rcpt"), false],
+    [sent(new ProtocolError({ phase: "bdat", reason: "-", reply: reply(500) })), true],
+    [sent(new ProtocolError({ phase: "bdat", reason: "-", reply: reply(250) })), false],
+    [
+      SmtpReceipt.unknown(
+        "ann@example.net",
+        new ProtocolError({ phase: "bdat", reason: "-", reply: reply(500) })
+      ),
+      false
+    ]
+  ])("%j: a server that does not know BDAT: %s", (outcome, isSo) => {
+    expect(Outcomes.lacksBdat(outcome)).toBe(isSo)
+  })
+
+  it.each([
+    [sent(new ReplyTimeout({ phase: "rcpt", limitMillis: 1 })), true],
+    [sent(new ReplyTimeout({ phase: "data", limitMillis: 1 })), true],
+    [sent(new ReplyTimeout({ phase: "mail", limitMillis: 1 })), false],
+    [sent(new ReplyTimeout({ phase: "rcpt", limitMillis: 1, isOfSend: true })), false],
+    [sent(new ReplyTimeout({ phase: "content", limitMillis: 1 })), false],
+    [sent(new ServerDisconnected({ phase: "rcpt" })), false],
+    [SmtpReceipt.unknown("ann@example.net", new ReplyTimeout({ phase: "final", limitMillis: 1 })), false]
+  ])("%j: a server that loses what is pipelined: %s", (outcome, isSo) => {
+    expect(Outcomes.losesPipelined(outcome)).toBe(isSo)
+  })
+
   it("a session that was lost before the message had begun speaks of the relay the second time", () => {
     const lost = SmtpReceipt.notSent(
       "ann@example.net",

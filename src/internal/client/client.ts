@@ -21,11 +21,12 @@ import type {
 } from "../../SmtpClient.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import * as SmtpError from "../../SmtpError.js"
-import type { SetupError } from "../../SmtpSession.js"
+import type { Options as SessionOptions, SetupError } from "../../SmtpSession.js"
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../session/receipt.js"
+import { hasOwnLimit, withOwnLimit } from "../effect/bestEffort.js"
 import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import { makeFork, withFiber } from "../effect/runtime.js"
@@ -33,14 +34,15 @@ import { invalidArgument } from "../session/failure.js"
 import type { OpenSession as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
 import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
-import { readClientOptions, readCount, readRetry } from "../options/client.js"
+import { clientTimeouts, readClientOptions, readCount, readRetry } from "../options/client.js"
+import type { ClientParts } from "./deliver.js"
 import { deliver as deliverPrepared } from "./deliver.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
 import type { Retirement, SessionConduct } from "./pooledSession.js"
 import * as Queues from "./queue.js"
 import * as RateLimits from "./rateLimit.js"
-import type { OpeningFailure, Relay } from "./relays.js"
-import type { ClientParts } from "./send.js"
+import type { Habits, OpeningFailure, Relay } from "./relays.js"
+import { unknownHabits } from "./relays.js"
 import type { SendAllSettings } from "./sendAll.js"
 import * as Telemetry from "./telemetry.js"
 
@@ -86,32 +88,85 @@ const closing = (
   })
 }
 
-// Parts of the program open a session: a defect of theirs is a relay that cannot be reached.
 const relayOf = (
-  { maxSessions, name, priority, session, slots }: RelaySettings,
+  settings: RelaySettings,
   services: Context.Context<Services>
-): Relay<Session, SetupError> => ({
-  name,
-  priority,
-  maxSessions,
-  slots,
-  opensAlone: session.auth !== undefined,
-  failureOf: (cause) =>
-    Option.match(Cause.failureOption(cause), {
-      onNone: () => "temporary",
-      onSome: openingFailureOf
-    }),
-  open: ready(session).pipe(
-    Effect.map((opened) => ({
-      session: opened,
-      maxMessages: opened.messages.driver.dialogue.capabilities().limits.mailMax
-    })),
-    Effect.provide(services),
-    Effect.catchAllDefect((cause) =>
-      Effect.fail(new SmtpError.ConnectError({ endpoint: name, reason: "Unreachable", cause }))
+): Relay<Session, SetupError> => {
+  const { maxSessions, name, priority, session, slots } = settings
+  const habits = unknownHabits()
+  return {
+    name,
+    priority,
+    maxSessions,
+    slots,
+    opensAlone: session.auth !== undefined,
+    habits,
+    failureOf: (cause) =>
+      Option.match(Cause.failureOption(cause), { onNone: () => "temporary", onSome: openingFailureOf }),
+    open: Effect.suspend(() => openWatched(sessionOptions(session, habits), services, settings)).pipe(
+      Effect.map((opened) => ({
+        session: opened,
+        maxMessages: opened.messages.driver.dialogue.capabilities().limits.mailMax
+      })),
+      // Parts of the program open a session: a defect of theirs is a relay that cannot be reached.
+      Effect.catchAllDefect((cause) =>
+        Effect.fail(new SmtpError.ConnectError({ endpoint: name, reason: "Unreachable", cause }))
+      )
     )
-  )
-})
+  }
+}
+
+/** The options of the next session, by what is known of the server. */
+const sessionOptions = (options: SessionOptions, habits: Habits): SessionOptions => {
+  const { timeouts = {} } = options
+  const { firstMail, greeting } = clientTimeouts
+  const ofMail = habits.hasDelivered ? undefined : firstMail
+  return {
+    ...options,
+    timeouts: {
+      ...timeouts,
+      greeting: timeouts.greeting ?? greeting,
+      mail: timeouts.mail ?? ofMail,
+      rcpt: timeouts.rcpt ?? ofMail
+    },
+    ...(habits.lacksBdat && { chunking: "off" }),
+    ...(habits.losesPipelined && { pipelining: "off" })
+  }
+}
+
+const warnAfter = Duration.seconds(5)
+
+/** Opens a session, and logs a Warning if the server is silent: most often another one is expected there. */
+const openWatched = (
+  options: SessionOptions,
+  services: Context.Context<Services>,
+  { host, name, port }: RelaySettings
+): Effect.Effect<Session, SetupError, Scope.Scope> =>
+  Effect.suspend(() => {
+    const socket = Context.get(services, SmtpSocket)
+    let phase = "the connection attempt"
+    const watched: SmtpSocket["Type"] = {
+      dial: (...args) =>
+        Effect.map(socket.dial(...args), (connection) => {
+          phase = options.tls === "implicit" ? "the TLS handshake and the greeting" : "the greeting"
+          return connection
+        })
+    }
+    if (hasOwnLimit(socket)) withOwnLimit(watched)
+    const warning = Effect.suspend(() =>
+      Effect.annotateLogs(Effect.logWarning(silence(name, phase)), {
+        "server.address": host,
+        "server.port": port
+      })
+    )
+    return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(warning, warnAfter))), (watch) =>
+      Effect.ensuring(ready(options, Fiber.interrupt(watch)), Fiber.interrupt(watch))
+    ).pipe(Effect.provide(Context.add(services, SmtpSocket, watched)))
+  })
+
+const silence = (name: string, phase: string): string =>
+  `${name} has been silent for 5 seconds during ${phase}. Check host, port and firewall, and that the option tls suits the ` +
+  'port: "implicit" usually is 465, "starttls" 587.'
 
 const openingFailureOf = (error: SetupError): OpeningFailure => {
   if (error._tag === "AuthenticationError" && error.reason === "Rejected") return "credentials"
@@ -130,11 +185,14 @@ const conduct: SessionConduct<Session> = {
       failure?._tag === "ServerDisconnected" && failure.reply !== undefined ? "goodbye" : "lost"
     ),
   // NOOP has its turn behind the interrupted message, and behind those of others, which may take their time.
-  prove: ({ service, state }, alone) =>
+  prove: ({ service, state }, alone, isShared) =>
     service.noop.pipe(
       Effect.map(state),
       Effect.raceFirst(Effect.as(Effect.zipRight(alone, Effect.sleep(longestProof)), undefined)),
-      Effect.match({ onFailure: () => false, onSuccess: (now) => now === "Ready" || now === "Transaction" })
+      Effect.match({
+        onFailure: () => false,
+        onSuccess: (now) => now === "Ready" || (isShared && now === "Transaction")
+      })
     )
 }
 

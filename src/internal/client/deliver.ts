@@ -1,15 +1,45 @@
 /** Delivery in the fiber of the caller. */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Receipt } from "../../SmtpClient.js"
 import type { InvalidArgument } from "../../SmtpError.js"
+import type { SetupError } from "../../SmtpSession.js"
 import { inCallersFiber } from "../effect/callersFiber.js"
+import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { clockOf, makeFork } from "../effect/runtime.js"
+import type { RelaySettings, RetrySettings } from "../options/client.js"
 import { invalidArgument } from "../session/failure.js"
+import type { OpenSession as Session } from "../session/session.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
+import type { SessionQueue } from "./queue.js"
+import type { RateLimit } from "./rateLimit.js"
 import { ignoredBy } from "./rateLimit.js"
-import type { ClientParts, SendContext, SendSettings } from "./send.js"
+import type { Relay } from "./relays.js"
 import { ClientMessage } from "./send.js"
+
+/** What the messages of a client share. */
+export interface ClientParts {
+  readonly queue: SessionQueue<Session, SetupError>
+  readonly relays: ReadonlyMap<Relay<Session, SetupError>, RelaySettings>
+  readonly rateLimit: RateLimit
+  /** Hooks that are running: closing the client waits for them. */
+  readonly hooks: Set<AnyFiber>
+}
+
+export interface SendSettings {
+  readonly retry: RetrySettings
+  readonly timeoutMillis: number | undefined
+}
+
+/** Around a message. */
+export interface SendContext {
+  readonly clock: Clock.Clock
+  /** Runs what goes on when the caller has gone. */
+  readonly fork: Fork
+  /** The fiber that traces the message, if one does. */
+  readonly tracedBy: AnyFiber | undefined
+}
 
 /** What becomes of an interrupted message is told to its hook. */
 export const deliver = <E, R, E2 = never>(

@@ -5,8 +5,10 @@ import {
   endOfSession,
   hadNotBegun,
   isThrottle,
+  lacksBdat,
   later,
   leaves,
+  losesPipelined,
   needsAnotherSession
 } from "../../protocol/Outcome.js"
 import type { SmtpError } from "../../SmtpError.js"
@@ -120,7 +122,7 @@ export const hasUsedUp = (
 
 /**
  * For whom another session is asked at once: one that was open before had ended, or may not carry more messages, and that
- * is not the message's fault. Once for a message, so that a server that does it always makes no loop.
+ * is not the message's fault.
  */
 export const forReplacement = (
   positions: Positions,
@@ -132,6 +134,30 @@ export const forReplacement = (
   return session.state() === "Closed" && hadNotBegun(receipt)
     ? positions
     : those(positions, receipt, isWornOut)
+}
+
+/**
+ * Writes down what the attempt says of the server's habits. Gives those that may have another outcome for it, unless it was
+ * known.
+ */
+export const learn = (
+  positions: Positions,
+  receipt: Receipt,
+  { relay: { habits }, session: { messages } }: Lease<Session, SetupError>,
+  isBinary: boolean
+): Positions | undefined => {
+  if (!habits.lacksBdat && receipt.outcomes.some(lacksBdat)) {
+    habits.lacksBdat = true
+    // BINARYMIME goes by BDAT alone (RFC 3030).
+    return isBinary ? [] : those(positions, receipt, lacksBdat)
+  }
+  const isPipelined =
+    messages.settings.pipelining !== "off" && messages.driver.dialogue.capabilities().pipelining
+  if (isPipelined && !habits.losesPipelined && receipt.outcomes.some(losesPipelined)) {
+    habits.losesPipelined = true
+    return those(positions, receipt, losesPipelined)
+  }
+  return undefined
 }
 
 /** Given up, and no session has said what became of it: nothing else can be said for sure. */

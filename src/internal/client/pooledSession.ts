@@ -98,7 +98,7 @@ export interface SessionConduct<S> {
    * Whether the session is fit for the next user, within a limit of its own that begins when `alone` ends: until then
    * others use the session too, and may take their time.
    */
-  readonly prove: (session: S, alone: Effect.Effect<void>) => Effect.Effect<boolean>
+  readonly prove: (session: S, alone: Effect.Effect<void>, isShared: boolean) => Effect.Effect<boolean>
 }
 
 /** Called synchronously when something happens. */
@@ -293,7 +293,10 @@ export class PooledSession<S, E> {
 
   private worked(work: Work, failuresBefore: number): void {
     const wasAccepted = work === "accepted"
-    this.hasDelivered ||= wasAccepted
+    if (wasAccepted) {
+      this.hasDelivered = true
+      this.pool.relay.habits.hasDelivered = true
+    }
     this.pool.worked(failuresBefore, wasAccepted)
     this.aliveAt = ++this.owner.moment
     this.idleSince = this.owner.now()
@@ -307,8 +310,9 @@ export class PooledSession<S, E> {
     }
     this.doubts += 1
     const alone = owner.until(() => this.leases === 0)
-    const proof = Effect.onExit(owner.conduct.prove(this.opened.session, alone), (exit) =>
-      Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
+    const proof = Effect.onExit(
+      owner.conduct.prove(this.opened.session, alone, this.pool.relay.slots > 1),
+      (exit) => Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
     )
     owner.fork(Effect.asVoid(proof))
   }

@@ -11,8 +11,6 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { Queue } from "../../protocol/Queue.js"
-import * as Queues from "../../protocol/Queue.js"
 import type { State } from "../../SmtpClient.js"
 import { ClientUnavailable } from "../../SmtpError.js"
 import * as Elapsed from "../effect/elapsed.js"
@@ -60,9 +58,7 @@ interface WaitingLine<S, E> {
   readonly key: string
   readonly pools: ReadonlyArray<RelayPool<S, E>>
   readonly aliveAfter: number
-  readonly waiters: Queue<Waiter<S, E>>
-  /** How many of them still wait. */
-  size: number
+  readonly waiters: Set<Waiter<S, E>>
   /** Whether there is no session for the first of them, in this round. */
   isStuck: boolean
 }
@@ -92,6 +88,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   private readonly closing = Wakeup.make()
   private alarm: { readonly at: number; readonly fiber: AnyFiber } | undefined
   private waiting = 0
+  /** Those that have asked since the last round: the queue may be too long for them. */
+  private readonly newcomers: Array<Waiter<S, E>> = []
   private asked = 0
   private rounds = 0
   private hasEnded = false
@@ -135,14 +133,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       return () => undefined
     }
     const waiter: Waiter<S, E> = { line, order: ++this.asked, since, hear, timer: undefined }
-    line.waiters.push(waiter)
-    line.size += 1
+    line.waiters.add(waiter)
+    this.newcomers.push(waiter)
     this.lines.set(line.key, line)
     this.observer.waiting(++this.waiting)
     this.serve()
-    // A message that has a session coming is not in the queue of those that wait for others.
-    const inQueue = this.waiting - openingAt(this.pools)
-    if (this.rounds === 0 && inQueue > this.limits.maxWaiting) this.refuse(waiter, unavailable("QueueFull"))
     if (limitMillis < Infinity && waiter.hear !== undefined) {
       const expire = Effect.sync(() =>
         this.refuse(waiter, unavailable("Timeout", obstacles(line.pools, this.now())))
@@ -226,12 +221,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     this.serve()
   }
 
-  hasDelivered(relay: Relay<S, E>): boolean {
-    return this.pools.some((pool) => pool.relay === relay && pool.health.hasDelivered)
-  }
-
   mustMakeWay(pool: RelayPool<S, E>): boolean {
-    if (this.yielding?.pools.includes(pool) !== true) return false
+    if (this.isClosed || this.yielding?.pools.includes(pool) !== true) return false
     this.isProbeDue ||= this.yielding.toBetter
     this.yielding = undefined
     return true
@@ -266,19 +257,9 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       key,
       pools,
       aliveAfter: aliveAfter ?? -Infinity,
-      waiters: Queues.make(),
-      size: 0,
+      waiters: new Set(),
       isStuck: false
     }
-  }
-
-  /** The first that still waits: those that have withdrawn leave the line here. */
-  private firstOf({ waiters }: WaitingLine<S, E>): Waiter<S, E> | undefined {
-    for (let first = waiters.head(); first !== undefined; first = waiters.head()) {
-      if (first.hear !== undefined) return first
-      waiters.shift()
-    }
-    return undefined
   }
 
   /** Returns how to answer the waiter, if it still waits. */
@@ -286,8 +267,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     const { hear, line, timer } = waiter
     if (hear === undefined) return undefined
     waiter.hear = undefined
-    line.size -= 1
-    if (line.size === 0 && line.key !== "") this.lines.delete(line.key)
+    line.waiters.delete(waiter)
+    if (line.waiters.size === 0 && line.key !== "") this.lines.delete(line.key)
     this.observer.waiting(--this.waiting)
     if (timer !== undefined) interrupt(timer)
     return hear
@@ -303,11 +284,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     cause: Cause.Cause<E | ClientUnavailable>,
     mayRecover = false
   ): void {
-    const last = this.asked
-    for (let first = this.firstOf(line); first !== undefined; first = this.firstOf(line)) {
-      if (first.order > last) return
-      this.refuse(first, cause, mayRecover)
-    }
+    for (const waiter of [...line.waiters]) this.refuse(waiter, cause, mayRecover)
   }
 
   // -- serving
@@ -321,6 +298,15 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       this.round(this.now())
     }
     this.rounds = 0
+    this.refuseOverflow()
+  }
+
+  /** A message that has a session coming is not in the queue of those that wait for others. */
+  private refuseOverflow(): void {
+    for (let last = this.newcomers.pop(); last !== undefined; last = this.newcomers.pop()) {
+      if (this.waiting - openingAt(this.pools) > this.limits.maxWaiting)
+        this.refuse(last, unavailable("QueueFull"))
+    }
   }
 
   /** Serves again at that time, unless it does before. */
@@ -339,7 +325,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   private round(at: number): void {
     for (const pool of this.pools) pool.retireDue(at)
     this.yielding = undefined
-    if (this.pools.length > 1 && (this.waiting > 0 || this.isProbeDue)) this.probe(at)
+    const isProbing = this.pools.length > 1 && !this.isClosed
+    if (isProbing && (this.waiting > 0 || this.isProbeDue)) this.probe(at)
     this.serveLines(at)
     for (const { sessions } of this.pools) {
       for (const session of sessions) {
@@ -362,7 +349,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
         if (!this.openFor(line, pools, isFirst, at)) isFirst = false
         continue
       }
-      // Sessions in use are shared once there are as many as there may be.
+      // A session is shared at once, and one more is opened if there may be.
       if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
       this.observer.waited(at - waiter.since)
       this.dequeue(waiter)?.(Exit.succeed(session.lease()), false)
@@ -372,7 +359,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   private longestWaiting(): Waiter<S, E> | undefined {
     let longest: Waiter<S, E> | undefined
     for (const line of this.lines.values()) {
-      const first = line.isStuck ? undefined : this.firstOf(line)
+      const first = line.isStuck ? undefined : firstOf(line)
       if (first !== undefined && (longest === undefined || first.order < longest.order)) longest = first
     }
     return longest
@@ -386,12 +373,12 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
 
   /** Opens sessions for those that wait in a line; returns whether one is coming for each. */
   private openFor(
-    { aliveAfter, size }: WaitingLine<S, E>,
+    { aliveAfter, waiters }: WaitingLine<S, E>,
     pools: ReadonlyArray<RelayPool<S, E>>,
     mayTakeUsed: boolean,
     at: number
   ): boolean {
-    let wanted = size - openingAt(pools)
+    let wanted = waiters.size - openingAt(pools)
     let pool = lightest(pools, at)
     for (; wanted > 0 && pool !== undefined && this.room() > 0; wanted--) {
       pool.open()
@@ -472,3 +459,8 @@ export const withLease = <S, E, A, E2, R>(
     })
     return Effect.ensuring(Effect.flatMap(leased, use), giveBack)
   })
+
+const firstOf = <S, E>({ waiters }: WaitingLine<S, E>): Waiter<S, E> | undefined => {
+  for (const first of waiters) return first
+  return undefined
+}

@@ -18,8 +18,21 @@ export interface Relay<S, E> {
   /** Whether the first session is opened alone, so that a wrong password is tried once. */
   readonly opensAlone: boolean
   readonly open: Effect.Effect<OpenedSession<S>, E, Scope.Scope>
+  readonly habits: Habits
   readonly failureOf: (cause: Cause.Cause<E>) => OpeningFailure
 }
+
+/** What was learned of a server: sessions that are opened from then on heed it. */
+export interface Habits {
+  /** Whether a message was ever accepted. */
+  hasDelivered: boolean
+  /** It announces CHUNKING and does not know BDAT. */
+  lacksBdat: boolean
+  /** It announces PIPELINING and loses what is pipelined. */
+  losesPipelined: boolean
+}
+
+export const unknownHabits = (): Habits => ({ hasDelivered: false, lacksBdat: false, losesPipelined: false })
 
 export interface OpenedSession<S> {
   readonly session: S
@@ -65,8 +78,6 @@ export interface RelayHealth<E> {
   readonly silences: number
   /** Whether a session was ever opened. */
   readonly hasOpened: boolean
-  /** Whether a message was ever accepted. */
-  readonly hasDelivered: boolean
   /** How many sessions it takes at present. */
   readonly limit: number
   /** When the limit changed last. */
@@ -82,7 +93,6 @@ export const healthy = (maxSessions: number): RelayHealth<never> => ({
   isCrowded: false,
   silences: 0,
   hasOpened: false,
-  hasDelivered: false,
   limit: maxSessions,
   limitedAt: -Infinity
 })
@@ -92,16 +102,16 @@ const credentialsPause = { first: 60_000, longest: 3_600_000 }
 /** How long a lower limit is kept before one more session is tried. */
 const limitMillis = 10_000
 
-const pauseOf = (kind: FailureKind, failures: number, longest: number, jitter: number): number => {
+const pauseOf = (
+  kind: FailureKind,
+  isFinal: boolean,
+  failures: number,
+  longest: number,
+  jitter: number
+): number => {
   const doubled = 2 ** Math.min(failures - 1, 30)
-  switch (kind) {
-    case "permanent":
-      return longest
-    case "credentials":
-      return Math.min(credentialsPause.first * doubled, credentialsPause.longest)
-    default:
-      return Math.min(shortestPause * doubled * jitter, longest)
-  }
+  if (kind === "credentials") return Math.min(credentialsPause.first * doubled, credentialsPause.longest)
+  return isFinal ? longest : Math.min(shortestPause * doubled * jitter, longest)
 }
 
 /** An opening or a message has failed in a way that speaks of the relay. */
@@ -113,14 +123,15 @@ export const afterFailure = <E>(
   const isNew = failuresBefore >= health.failures
   const failures = Math.max(health.failures, failuresBefore + 1)
   const silences = kind === "silent" ? health.silences + (isNew ? 1 : 0) : 0
+  // A relay that has worked may be away for a while; one that never has is rather a mistake in the options.
+  const isFinal = kind === "permanent" || kind === "credentials" || (silences >= 2 && !health.hasOpened)
   const isCrowded = others > 0 && (kind === "crowded" || kind === "unwilling")
   return {
     ...health,
     failures,
-    notBefore: at.now + pauseOf(kind, failures, at.longestPause, at.jitter),
+    notBefore: at.now + pauseOf(kind, isFinal, failures, at.longestPause, at.jitter),
     lastFailure: cause ?? health.lastFailure,
-    // A relay that has worked may be away for a while; one that never has is rather a mistake in the options.
-    isFinal: kind === "permanent" || kind === "credentials" || (silences >= 2 && !health.hasOpened),
+    isFinal,
     isUnwilling: health.isUnwilling || kind === "unwilling",
     isCrowded: kind === "unwilling" && isCrowded && (isNew || health.isCrowded),
     silences,
@@ -153,13 +164,11 @@ export const afterWork = <E>(
     (health.failures === failuresBefore && (wasAccepted || !health.isUnwilling)) ||
     (health.isCrowded && wasAccepted)
   const isCured = isWell && health.failures > 0
-  const isFirst = wasAccepted && !health.hasDelivered
   const mayGrow = wasAccepted && health.limit < maxSessions && now >= health.limitedAt + limitMillis
-  if (!isCured && !isFirst && !mayGrow) return health
+  if (!isCured && !mayGrow) return health
   return {
     ...health,
     ...(isCured && { failures: 0, notBefore: -Infinity, isUnwilling: false, isCrowded: false }),
-    hasDelivered: health.hasDelivered || wasAccepted,
     ...(mayGrow && { limit: health.limit + 1, limitedAt: now })
   }
 }

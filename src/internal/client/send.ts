@@ -7,7 +7,6 @@
  * for `deliver`, one of its own for `sendAll`.
  */
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,8 +20,6 @@ import { noPast } from "../content/runRecord.js"
 import { describeCause } from "../effect/cause.js"
 import * as Elapsed from "../effect/elapsed.js"
 import { hookEffect } from "../effect/hook.js"
-import type { AnyFiber, Fork } from "../effect/runtime.js"
-import type { RelaySettings, RetrySettings } from "../options/client.js"
 import type { Preparation } from "../session/deliver.js"
 import { deliverPrepared, launch } from "../session/deliver.js"
 import type { Request } from "../session/request.js"
@@ -30,41 +27,17 @@ import { restricted } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
+import type { ClientParts, SendContext, SendSettings } from "./deliver.js"
 import type { Positions } from "./outcomes.js"
-import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, those, verdictOn } from "./outcomes.js"
+import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, learn, those, verdictOn } from "./outcomes.js"
 import type { Lease } from "./pooledSession.js"
 import type { PreparedSubmission } from "./preparedSubmission.js"
-import type { SessionQueue } from "./queue.js"
-import type { RateLimit } from "./rateLimit.js"
 import type { Relay } from "./relays.js"
 import type { Pauses } from "./retry.js"
 import { pausesOf } from "./retry.js"
 import * as Telemetry from "./telemetry.js"
 
 type AnyRelay = Relay<Session, SetupError>
-
-/** What the messages of a client share. */
-export interface ClientParts {
-  readonly queue: SessionQueue<Session, SetupError>
-  readonly relays: ReadonlyMap<AnyRelay, RelaySettings>
-  readonly rateLimit: RateLimit
-  /** Hooks that are running: closing the client waits for them. */
-  readonly hooks: Set<AnyFiber>
-}
-
-export interface SendSettings {
-  readonly retry: RetrySettings
-  readonly timeoutMillis: number | undefined
-}
-
-/** Around a message. */
-export interface SendContext {
-  readonly clock: Clock.Clock
-  /** Runs what goes on when the caller has gone. */
-  readonly fork: Fork
-  /** The fiber that traces the message, if one does. */
-  readonly tracedBy: AnyFiber | undefined
-}
 
 type SendExit<E> = Exit.Exit<Receipt, InvalidArgument | E>
 
@@ -316,7 +289,11 @@ export class ClientMessage<E, R> {
         const failure = Cause.failureOption(answer.cause)
         if (Option.isNone(failure)) this.fail(Cause.die(Cause.squash(answer.cause)))
         else if (mayRecover) this.persist(positions, failure.value, aliveAfter)
-        else this.notSent(positions, failure.value)
+        else {
+          // Every relay is out of order for as long as nothing changes.
+          this.isOver ||= failure.value._tag !== "ClientUnavailable"
+          this.notSent(positions, failure.value)
+        }
       })
     )
   }
@@ -431,21 +408,36 @@ export class ClientMessage<E, R> {
     }
     const receipt = exit.value
     this.table.record(positions, receipt)
-    const isUsedUp = hasUsedUp(receipt, lease)
     const history = { hasDelivered: lease.hasDelivered(), isReplacement: isRepeated }
     const signs = Outcomes.signsOf(receipt, history)
-    lease.release(
-      isUsedUp ? { _tag: "Spent", reason: "mailmax", work: "answered" } : verdictOn(receipt, lease, signs)
-    )
+    const { body } = this.submission.request.envelope.parameters
+    const unlearned = learn(positions, receipt, lease, body === "BINARYMIME")
+    const isUsedUp = hasUsedUp(receipt, lease)
+    const left = unlearned ?? this.forReplacement(positions, receipt, lease, signs)
+    if (unlearned !== undefined) {
+      lease.release({ _tag: "Spent", reason: "replaced", work: "answered" })
+      this.parts.queue.replaceSessions(lease.relay)
+    } else if (isUsedUp) lease.release({ _tag: "Spent", reason: "mailmax", work: "answered" })
+    else lease.release(verdictOn(receipt, lease, signs))
     this.isOver ||= receipt.outcomes.some(Outcomes.isEndOfSend)
-    const left = this.isReplaced ? [] : forReplacement(positions, receipt, lease, signs)
     if (this.isOver || this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
     else if (left.length > 0) {
-      this.isReplaced = true
       const isForAll = this.submission.request.policy === "all"
       this.attempt(isForAll ? positions : left, this.parts.queue.moment)
     } else this.elsewhere(positions, receipt, lease.relay)
+  }
+
+  /** Once for a message, so that a server that does it always makes no loop. */
+  private forReplacement(
+    positions: Positions,
+    receipt: Receipt,
+    lease: Lease<Session, SetupError>,
+    signs: Outcomes.Signs
+  ): Positions {
+    const left = this.isReplaced ? [] : forReplacement(positions, receipt, lease, signs)
+    this.isReplaced ||= left.length > 0
+    return left
   }
 
   /** Ends a message that everybody has accepted, as nearly all are. */

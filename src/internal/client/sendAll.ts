@@ -8,9 +8,9 @@ import type { Keyed } from "../../SmtpSubmission.js"
 import type { RetrySettings } from "../options/client.js"
 import { sendAllBy, weightOf } from "../sendAll/sendAll.js"
 import { invalidArgument } from "../session/failure.js"
+import type { ClientParts } from "./deliver.js"
 import { deliver } from "./deliver.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
-import type { ClientParts } from "./send.js"
 import { ClientMessage } from "./send.js"
 
 export interface SendAllSettings {

@@ -100,6 +100,13 @@ export const relayRows = {
   maxSessions: option(int(1), "those of the client", "Sessions open at this relay.")
 } satisfies Rows<Omit<Relay, keyof SmtpSession.Options>>
 
+/** Limits of the sessions of a client, where they are not those of SmtpSession. */
+export const clientTimeouts = {
+  greeting: Duration.seconds(30),
+  /** For MAIL and RCPT, until a message was delivered. */
+  firstMail: Duration.minutes(1)
+}
+
 // -- reading
 
 export interface RelaySettings {

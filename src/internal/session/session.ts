@@ -37,12 +37,14 @@ export const make = (
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-/** `make` for SmtpClient. */
+/** `make` for SmtpClient; `greeted` runs when the server has. */
 export const ready = (
-  options: Options
+  options: Options,
+  greeted: Effect.Effect<unknown> = Effect.void
 ): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
     const opened = yield* establish(options)
+    yield* greeted
     yield* opened.prepare
     return opened
   })

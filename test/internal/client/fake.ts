@@ -16,8 +16,9 @@ import type {
   Retirement,
   SessionConduct
 } from "../../../src/internal/client/pooledSession.js"
-import type { LeaseRequest } from "../../../src/internal/client/queue.js"
+import type { Answer, LeaseRequest } from "../../../src/internal/client/queue.js"
 import * as Queues from "../../../src/internal/client/queue.js"
+import { unknownHabits } from "../../../src/internal/client/relays.js"
 import type { OpeningFailure, Relay as PoolRelay } from "../../../src/internal/client/relays.js"
 
 export class Refused extends Data.TaggedError("Refused")<{
@@ -80,6 +81,7 @@ export const relay = (
       maxSessions: own.maxSessions ?? Infinity,
       slots: own.slots ?? 1,
       opensAlone: own.opensAlone ?? false,
+      habits: unknownHabits(),
       failureOf: (cause) => {
         const failure = Cause.failureOption(cause)
         return failure._tag === "Some" ? failure.value.kind : "temporary"
@@ -142,6 +144,8 @@ export interface Events {
 
 export interface Made {
   readonly pool: FakePool
+  /** Asks, and never withdraws. */
+  readonly ask: (hear: (answer: Answer<FakeSession, Refused>) => void) => void
   readonly events: Events
 }
 
@@ -182,7 +186,8 @@ export const makePool = (
       count: () => queue.state(),
       close: (limitMillis) => queue.close(limitMillis)
     }
-    return { pool, events }
+    const ask: Made["ask"] = (hear) => queue.ask(anything, Infinity, hear)
+    return { ask, pool, events }
   })
 
 export const anything = { except: new Set<FakeRelay>(), aliveAfter: undefined }

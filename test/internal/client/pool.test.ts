@@ -654,6 +654,21 @@ describe("waiting", () => {
     })
   )
 
+  it.scoped("is refused when the queue is full from within a round too", () =>
+    Effect.gen(function* () {
+      const { ask, pool } = yield* makePool([relay("a")], { maxSessions: 1, maxWaiting: 0 })
+      const answers: Array<string> = []
+      yield* pass(pool)
+      // The first is served within the round, and asks for two more there.
+      ask((answer) => {
+        answers.push(answer._tag)
+        ask((second) => answers.push(`second ${second._tag}`))
+      })
+      yield* settle
+      expect(answers).toEqual(["Success", "second Failure"])
+    })
+  )
+
   it.scoped("ends when its time is up, and the place goes to the next", () =>
     Effect.gen(function* () {
       const { events, pool } = yield* makePool([relay("a")], { maxSessions: 1 })
@@ -731,6 +746,29 @@ describe("closing a pool", () => {
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(closing)
       expect(openAt(a)).toEqual([])
+    })
+  )
+
+  it.scoped("opens nothing for a relay that may have recovered", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { behaviour: { opens: "refuses" } })
+      const b = relay("b", { priority: 1 })
+      const { events, pool } = yield* makePool([a, b], { maxSessions: 1 })
+      yield* pass(pool)
+      yield* TestClock.adjust("1 second")
+      a.behaviour = { opens: "succeeds" }
+      const user = yield* Effect.fork(stay(pool, "1 second"))
+      yield* settle
+      const waiting = yield* Effect.fork(Effect.exit(pass(pool)))
+      yield* settle
+      const { attempts } = a
+      const closing = yield* Effect.fork(pool.close(10_000))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(user)
+      yield* Fiber.join(waiting)
+      yield* Fiber.join(closing)
+      expect(a.attempts).toBe(attempts)
+      expect(events.retired).toEqual(["b closed"])
     })
   )
 

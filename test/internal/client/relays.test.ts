@@ -27,7 +27,7 @@ const rows = `
   credentials x9                                | 9        | 3600000 | yes   | no   | 8
   silent                                        | 1        | 500     | no    | no   | 8
   silent +silent                                | 1        | 500     | no    | no   | 8
-  silent silent                                 | 2        | 1000    | yes   | no   | 8
+  silent silent                                 | 2        | 30000   | yes   | no   | 8
   silent temporary silent                       | 3        | 2000    | no    | no   | 8
   opened silent silent silent                   | 3        | 2000    | no    | no   | 8
   unwilling                                     | 1        | 500     | no    | yes  | 8
