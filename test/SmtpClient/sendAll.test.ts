@@ -194,7 +194,8 @@ describe("many messages through a client", () => {
     Effect.gen(function* () {
       const server = SmtpTest.script(opened("PIPELINING"), SmtpTest.delay("1 hour"), goodbye)
       const scripted = yield* SmtpTest.scripted(server)
-      const client = yield* makeClient({ "mx.test": scripted }, { maxSessions: 1, timeout: "2 minutes" })
+      const own = { maxSessions: 1, timeout: "2 minutes", timeouts: { mail: "5 minutes" } } as const
+      const client = yield* makeClient({ "mx.test": scripted }, own)
       const source = Stream.make(keyed("late"), keyed("soon", { timeout: "1 minute" }))
       const lines = yield* joinInTime(yield* Effect.fork(collected(client, source)), "10 seconds")
       expect(lines).toEqual([
