@@ -1,7 +1,8 @@
 /**
  * Remembers across sessions what endpoints announced in reply to EHLO or LHLO, so that a program can ask without a
  * connection; which endpoints have completed STARTTLS, so that a session notices when the offer vanishes (RFC 3207
- * section 6); and which have hung up because of too many commands. A session never uses remembered announcements.
+ * section 6); which have authenticated by SCRAM bound to the TLS channel; and which have hung up because of too many
+ * commands, or lose pipelined ones. A session never uses remembered announcements.
  *
  * @since 0.1.0
  */
@@ -60,6 +61,14 @@ export interface Service {
   readonly pin: (endpoint: Endpoint) => Effect.Effect<void>
   /** Whether the endpoint has completed STARTTLS before. */
   readonly pinned: (endpoint: Endpoint) => Effect.Effect<boolean>
+  /** Remembers that SCRAM bound to the TLS channel (a -PLUS mechanism) has authenticated at the endpoint. */
+  readonly bind: (endpoint: Endpoint) => Effect.Effect<void>
+  /** Whether it has: sessions then show the endpoint no password by PLAIN or LOGIN in place of -PLUS. */
+  readonly bound: (endpoint: Endpoint) => Effect.Effect<boolean>
+  /** Remembers that the endpoint announces PIPELINING and loses commands behind the first one of a group. */
+  readonly loseInput: (endpoint: Endpoint) => Effect.Effect<void>
+  /** Whether it does. */
+  readonly losesInput: (endpoint: Endpoint) => Effect.Effect<boolean>
   /** Remembers that the endpoint has ended a session because of too many commands. */
   readonly restrain: (endpoint: Endpoint) => Effect.Effect<void>
   /** Whether it has: sessions with `pipelining: "overlap"` or `chunking: "eager"` then send fewer RSET. */
@@ -96,13 +105,16 @@ export interface Announced {
  * @category models
  */
 export interface MemoryOptions {
-  /** The number of announcements, including those of endpoints that hang up on too many commands. Default 1,000. */
+  /**
+   * The number of announcements, including the endpoints that hang up on too many commands or lose pipelined ones.
+   * Default 1,000.
+   */
   readonly capacity?: number | undefined
   /** How long an announcement is kept. Default 1 hour. */
   readonly timeToLive?: Duration.DurationInput | undefined
-  /** The number of endpoints that have completed STARTTLS. Default 10,000. */
+  /** The number of endpoints that have completed STARTTLS, or have authenticated by SCRAM-PLUS. Default 10,000. */
   readonly pinCapacity?: number | undefined
-  /** How long one is kept after the last completed STARTTLS. Default 30 days. */
+  /** How long one is kept after the last completed STARTTLS, or the last SCRAM-PLUS. Default 30 days. */
   readonly pinTimeToLive?: Duration.DurationInput | undefined
 }
 
@@ -174,6 +186,10 @@ export const layerNone: Layer.Layer<CapabilityCache> = Layer.succeed(
     put: () => Effect.void,
     pin: () => Effect.void,
     pinned: () => Effect.succeed(false),
+    bind: () => Effect.void,
+    bound: () => Effect.succeed(false),
+    loseInput: () => Effect.void,
+    losesInput: () => Effect.succeed(false),
     restrain: () => Effect.void,
     restrained: () => Effect.succeed(false)
   })

@@ -45,7 +45,8 @@ export type PasswordMechanism = (typeof passwordMechanismTable)[number]["name"]
 
 /**
  * The password mechanisms in the order of preference: SCRAM bound to the TLS channel, SCRAM, CRAM-MD5, and then PLAIN and
- * LOGIN, which send the password. These are sound on verified TLS, and most servers offer nothing else.
+ * LOGIN, which send the password. These are sound on verified TLS, and most servers offer nothing else; there CRAM-MD5 comes
+ * last, since many servers announce it without a secret for the user.
  *
  * @since 0.1.0
  * @category models
@@ -211,9 +212,13 @@ export interface ProgramMechanism extends MechanismOptions {
 /**
  * Authenticates with a user name and a password, by the first of `mechanisms` that the server announces.
  *
- * The next mechanism is tried if the server does not know the first after all (504). After 535 to SCRAM or CRAM-MD5 on
- * verified TLS, PLAIN or LOGIN is tried once, because many servers announce mechanisms for which they hold no secret.
- * Leave PLAIN and LOGIN out of `mechanisms` if the server must never see the password.
+ * The next mechanism is tried if the server does not know the first after all (500 to 504), or hangs up on it: then on a
+ * new connection, except by `authenticate`. After 535 to SCRAM or CRAM-MD5 on verified TLS, PLAIN or LOGIN is tried once,
+ * because many servers announce mechanisms for which they hold no secret. Leave PLAIN and LOGIN out of `mechanisms` if the
+ * server must never see the password.
+ *
+ * Once a -PLUS mechanism has worked at an endpoint, the CapabilityCache remembers it. Neither its absence nor its refusal then
+ * leads to PLAIN or LOGIN, unless `mechanisms` holds no -PLUS name.
  *
  * SCRAM prepares user name and password with SASLprep (RFC 4013); a value that cannot be prepared is `InvalidArgument`. The
  * other mechanisms send both as they are, in UTF-8.
@@ -239,8 +244,8 @@ export const password = (options: PasswordOptions): Password => ({ ...options, _
 /**
  * Authenticates with an OAuth 2.0 access token, by OAUTHBEARER (RFC 7628) or XOAUTH2.
  *
- * The token effect runs at authentication. If the server refuses the token, the effect runs once more with `refresh: true`,
- * and a different token is tried. An error of the effect is the cause of an `AuthenticationError` with the reason `Token` or
+ * The token effect runs at authentication. If the server refuses the exchange by a 5yz other than 504, the effect runs once
+ * more with `refresh: true`, and a different token is tried: on a new connection if the server has hung up. An error of the effect is the cause of an `AuthenticationError` with the reason `Token` or
  * `TokenUnavailable`, so keep secrets out of it. After `timeouts.auth` the effect is interrupted: `TokenUnavailable`.
  *
  * @since 0.1.0

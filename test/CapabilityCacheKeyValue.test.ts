@@ -124,6 +124,35 @@ describe("CapabilityCacheKeyValue", () => {
     })
   )
 
+  it.effect(
+    "remembers channel binding across restarts, apart from STARTTLS, and beside records of before",
+    () =>
+      Effect.gen(function* () {
+        const { store } = openStore()
+        yield* Effect.flatMap(started(store), (cache) => cache.pin(endpoint))
+        const cache = yield* started(store)
+        expect([yield* cache.pinned(endpoint), yield* cache.bound(endpoint)]).toEqual([true, false])
+        yield* cache.bind(endpoint)
+        yield* TestClock.adjust("29 days")
+        const later = yield* started(store)
+        expect([yield* later.pinned(endpoint), yield* later.bound(endpoint)]).toEqual([true, true])
+        expect(yield* later.bound({ ...endpoint, port: 25 })).toBe(false)
+        yield* TestClock.adjust("1 day")
+        expect(yield* later.bound(endpoint)).toBe(false)
+      })
+  )
+
+  it.effect("remembers for an hour that an endpoint loses pipelined input", () =>
+    Effect.gen(function* () {
+      const { store } = openStore()
+      yield* Effect.flatMap(started(store), (cache) => cache.loseInput(endpoint))
+      const cache = yield* started(store)
+      expect([yield* cache.losesInput(endpoint), yield* cache.restrained(endpoint)]).toEqual([true, false])
+      yield* TestClock.adjust("1 hour")
+      expect(yield* cache.losesInput(endpoint)).toBe(false)
+    })
+  )
+
   it.effect("forgets what a clock that was far ahead has written", () =>
     Effect.gen(function* () {
       const { store } = openStore()

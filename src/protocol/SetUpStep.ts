@@ -44,6 +44,8 @@ type Ask<Tag, A, Answer extends ReadonlyArray<unknown>, Question = unknown> = Qu
  *
  * - `Nonce`: for SCRAM, at least 18 random bytes in base64
  * - `Md5`: whether MD5 may be computed
+ * - `ChannelBound`: whether a mechanism that is bound to the TLS channel has worked at the endpoint before
+ * - `BindChannel`: tell the capability cache that one has worked
  * - `Prepare`: SASLprep (RFC 4013)
  * - `Token`: an access token, other than the one that the server has refused
  * - `Program`: what the program's own mechanism makes of an event
@@ -51,6 +53,8 @@ type Ask<Tag, A, Answer extends ReadonlyArray<unknown>, Question = unknown> = Qu
 export type AuthenticationStep<A> =
   | Ask<"Nonce", A, [nonce: string]>
   | Ask<"Md5", A, [allowed: boolean]>
+  | Ask<"ChannelBound", A, [bound: boolean]>
+  | Ask<"BindChannel", A, []>
   | Ask<"Compute", A, [octets: Uint8Array], { readonly request: Request }>
   | Ask<"Prepare", A, [PreparedPassword], PreparedPassword>
   | Ask<"Token", A, [token: Secret], { readonly refused: Secret | undefined }>

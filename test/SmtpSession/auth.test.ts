@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
@@ -55,7 +56,8 @@ describe("SCRAM over TLS", () => {
         Effect.gen(function* () {
           const session = yield* SmtpSession.make({ ...options, tlsOptions: { ca: made.ca } })
           const outcome = yield* Effect.either(session.authenticate(auth))
-          return { outcome, state: yield* session.state }
+          const cache = yield* CapabilityCache.CapabilityCache
+          return { outcome, state: yield* session.state, bound: yield* cache.bound(session.endpoint) }
         })
       )
     })
@@ -66,7 +68,11 @@ describe("SCRAM over TLS", () => {
     Effect.gen(function* () {
       const server = scramServer({ mechanism: "SCRAM-SHA-256", password: secret }, welcome)
       const met = yield* meetScram(onTls("SCRAM-SHA-256", server.script, goodbye), password("SCRAM-SHA-256"))
-      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } }, state: "Ready" })
+      expect(succeeded(met)).toMatchObject({
+        outcome: { right: { code: 235 } },
+        state: "Ready",
+        bound: false
+      })
       expect(server.record.proven).toBe(true)
       // RFC 5802 section 6: the client could bind, and saw no -PLUS.
       expect(server.record.binding.toString()).toBe("y,,")
@@ -80,7 +86,7 @@ describe("SCRAM over TLS", () => {
         onTls("SCRAM-SHA-256 SCRAM-SHA-256-PLUS PLAIN", server.script, goodbye),
         SmtpAuth.password({ username, password: Redacted.make(secret) })
       )
-      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } } })
+      expect(succeeded(met)).toMatchObject({ outcome: { right: { code: 235 } }, bound: true })
       const exporter = met.handshakes[0]?.exporter ?? new Uint8Array(0)
       expect(exporter.length).toBe(32)
       expect(server.record).toEqual({
@@ -262,9 +268,16 @@ describe("a server that loses its way in AUTH", () => {
   it.live("is cancelled when its challenge is not base64, and the session goes on", () =>
     Effect.gen(function* () {
       const met = yield* overTcp(
-        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("501 cancelled"), goodbye),
+        inClear(
+          "CRAM-MD5",
+          says("AUTH CRAM-MD5"),
+          reply("334 what?!"),
+          says("*"),
+          reply("501 cancelled"),
+          goodbye
+        ),
         {},
-        authenticatesByHand(login)
+        authenticatesByHand(password("CRAM-MD5"))
       )
       expect(succeeded(met)).toMatchObject({ error: { reason: "Challenge" }, state: "Ready" })
     })
@@ -360,9 +373,16 @@ describe("a server that loses its way in AUTH", () => {
   it.live("and takes the cancellation for a success is left", () =>
     Effect.gen(function* () {
       const met = yield* overTcp(
-        inClear("LOGIN", loginName, reply("334 what?!"), says("*"), reply("235 welcome"), SmtpTest.expectEnd),
+        inClear(
+          "CRAM-MD5",
+          says("AUTH CRAM-MD5"),
+          reply("334 what?!"),
+          says("*"),
+          reply("235 welcome"),
+          SmtpTest.expectEnd
+        ),
         {},
-        authenticatesByHand(login)
+        authenticatesByHand(password("CRAM-MD5"))
       )
       expect(succeeded(met)).toMatchObject({
         error: { _tag: "ProtocolError", phase: "auth" },

@@ -918,6 +918,10 @@ describe("the capability cache", () => {
       put: ({ endpoint, security }, lines) => note(`put ${endpoint._tag} ${security}: ${lines.join(", ")}`),
       pin: ({ _tag }) => note(`pin ${_tag}`),
       pinned: () => Effect.succeed(false),
+      bind: ({ _tag }) => note(`bind ${_tag}`),
+      bound: () => Effect.succeed(false),
+      loseInput: ({ _tag }) => note(`lose input ${_tag}`),
+      losesInput: () => Effect.succeed(false),
       restrain: ({ _tag }) => note(`restrain ${_tag}`),
       restrained: () => Effect.succeed(false)
     })

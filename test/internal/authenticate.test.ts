@@ -11,7 +11,7 @@ import { nodeCrypto } from "../../src/internal/session/saslCrypto.js"
 import type { Reply } from "../../src/protocol/Reply.js"
 import { make } from "../../src/protocol/Reply.js"
 import { setUpError } from "../../src/internal/session/setUp.js"
-import type { AuthenticationContext } from "../../src/protocol/sasl/Authentication.js"
+import type { AuthenticationContext, AuthenticationMemory } from "../../src/protocol/sasl/Authentication.js"
 import { maximumChallenges } from "../../src/protocol/sasl/Authentication.js"
 import type { Step } from "../../src/protocol/SetUpStep.js"
 import { isUntrusted } from "../../src/protocol/SetUpStep.js"
@@ -27,7 +27,12 @@ const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
 const verifiedTls = { verified: true, channelBinding: undefined }
 
-type Options = Partial<AuthenticationContext> & { readonly tokenLimit?: Duration.Duration }
+interface Options extends Partial<AuthenticationContext> {
+  readonly tokenLimit?: Duration.Duration
+  readonly memory?: AuthenticationMemory
+  /** Whether SCRAM-PLUS has worked at the endpoint before. */
+  readonly bound?: boolean
+}
 
 type Refusal =
   SetupError | { readonly _tag: "ProtocolError" | "ServerDisconnected"; readonly message: string }
@@ -38,7 +43,7 @@ const endpoint = { _tag: "Tcp", host: "mail.example.com", port: 587 } as const
 const authenticate = (
   credentials: SmtpAuth.Credentials,
   answer: (line: string) => Reply | undefined,
-  { tokenLimit = Duration.minutes(5), ...options }: Options = {},
+  { bound = false, memory, tokenLimit = Duration.minutes(5), ...options }: Options = {},
   crypto: Crypto = nodeCrypto
 ): Effect.Effect<Reply, Refusal> => {
   const context: AuthenticationContext = {
@@ -49,7 +54,7 @@ const authenticate = (
     secrets: { guard: () => undefined, withhold: (text) => text },
     ...options
   }
-  const authentication = makeAuthentication(credentials, tokenLimit, () => context, crypto)
+  const authentication = makeAuthentication(credentials, tokenLimit, memory, crypto)
   const follow = (step: Step<Reply>): Effect.Effect<Reply, Refusal> => {
     switch (step._tag) {
       case "Submit": {
@@ -72,11 +77,15 @@ const authenticate = (
       case "Announced":
       case "Pinned":
         return Effect.dieMessage(`${step._tag} is no part of authentication`)
+      case "ChannelBound":
+        return follow(step.answered(bound))
+      case "BindChannel":
+        return follow(step.answered())
       default:
         return Effect.flatMap(authentication.answer(step), follow)
     }
   }
-  return Effect.suspend(() => follow(authentication.begin()))
+  return Effect.suspend(() => follow(authentication.begin(context)))
 }
 
 /** A fixed nonce, so that the exchanges of the RFCs can be replayed. */
@@ -292,12 +301,43 @@ describe("challenges that cannot be used", () => {
     refused(
       ann,
       [
-        ["AUTH LOGIN", "334 Username:"],
+        ["AUTH CRAM-MD5", "334 <x>"],
         ["*", "501 cancelled"]
       ],
-      { reason: "Challenge", mechanism: "LOGIN" },
-      { mechanisms: ["LOGIN"] }
+      { reason: "Challenge", mechanism: "CRAM-MD5" },
+      { mechanisms: ["CRAM-MD5"] }
     )
+  )
+
+  it.effect("are not read where the mechanism has no use for them", () =>
+    Effect.gen(function* () {
+      const twoLines = SmtpAuth.password({ ...ann, initialResponse: false })
+      const response = base64("\0ann\0secret")
+      yield* accepted(twoLines, [
+        ["AUTH PLAIN", "334 OK. Continue authentication"],
+        [response, "235 ok"]
+      ])
+      yield* accepted(
+        ann,
+        [
+          ["AUTH LOGIN", "334 Username:"],
+          [base64("ann"), "334 UGFzc3dvcmQ6 "],
+          [base64("secret"), "235 ok"]
+        ],
+        { mechanisms: ["LOGIN"] }
+      )
+    })
+  )
+
+  it.effect("may end in blanks", () =>
+    Effect.gen(function* () {
+      const script: Script = [
+        ["AUTH CRAM-MD5", `334 ${base64("<1896.697170952@postoffice.reston.mci.net>")}\t `],
+        [base64("tim b913a602c7eda7a495b4e6e7334d3890"), "235 ok"]
+      ]
+      const tim = SmtpAuth.password({ username: "tim", password: Redacted.make("tanstaaftanstaaf") })
+      yield* accepted(tim, script, { mechanisms: ["CRAM-MD5"] })
+    })
   )
 
   it.effect("are cancelled when they have several lines", () =>
@@ -307,9 +347,9 @@ describe("challenges that cannot be used", () => {
         sent.push(line)
         return line === "*" ? reply("501 no") : make(334, ["AAAA", "AAAA"])
       }
-      const error = yield* Effect.flip(authenticate(ann, answer, { mechanisms: ["LOGIN"] }))
+      const error = yield* Effect.flip(authenticate(ann, answer, { mechanisms: ["CRAM-MD5"] }))
       expect(error).toMatchObject({ reason: "Challenge" })
-      expect(sent).toEqual(["AUTH LOGIN", "*"])
+      expect(sent).toEqual(["AUTH CRAM-MD5", "*"])
     })
   )
 
@@ -377,8 +417,7 @@ describe("refusals", () => {
     ["535 5.7.8 wrong", "Rejected"],
     ["534 5.7.9 application-specific password required", "Rejected"],
     ["538 encryption required", "Rejected"],
-    ["503 AUTH not allowed here", "Rejected"],
-    ["500 what?", "Rejected"],
+    ["550 no", "Rejected"],
     ["454 4.7.0 later", "Temporary"],
     ["432 4.7.12 transition", "Temporary"],
     ["451 local error", "Temporary"]
@@ -399,15 +438,29 @@ describe("refusals", () => {
     refused(ann, [[plainAnn, undefined]], { _tag: "ServerDisconnected" })
   )
 
-  it.effect("504 passes on to the next mechanism", () =>
-    accepted(
+  it.effect.each(["500 5.5.6 too long", "501 what?", "502 no", "503 not here", "504 unknown"])(
+    "%s passes on to the next mechanism",
+    (text) =>
+      accepted(
+        ann,
+        [
+          [plainAnn, text],
+          ["AUTH LOGIN", "334 VXNlcm5hbWU6"],
+          [base64("ann"), "334 UGFzc3dvcmQ6"],
+          [base64("secret"), "235 ok"]
+        ],
+        { mechanisms: ["LOGIN", "PLAIN"] }
+      )
+  )
+
+  it.effect("503 to all of them is Rejected", () =>
+    refused(
       ann,
       [
-        [plainAnn, "504 unknown"],
-        ["AUTH LOGIN", "334 VXNlcm5hbWU6"],
-        [base64("ann"), "334 UGFzc3dvcmQ6"],
-        [base64("secret"), "235 ok"]
+        [plainAnn, "503 not here"],
+        ["AUTH LOGIN", "503 not here"]
       ],
+      { reason: "Rejected", mechanism: "LOGIN", reply: { code: 503 } },
       { mechanisms: ["LOGIN", "PLAIN"] }
     )
   )
@@ -461,6 +514,55 @@ describe("535 to a mechanism that needs a secret of its own kind", () => {
     )
   )
 
+  it.effect("is Rejected if the server hangs up on PLAIN", () =>
+    refused(
+      ann,
+      [...scrammed, [plainAnn, undefined]],
+      { reason: "Rejected", mechanism: "SCRAM-SHA-256", reply: { code: 535 } },
+      { mechanisms: ["SCRAM-SHA-256", "PLAIN"] },
+      cryptoWith("N")
+    )
+  )
+
+  it.effect("lets PLAIN be tried after 432 4.7.12, the transition to a new mechanism", () => {
+    const [line] = scrammed[0] ?? [""]
+    const script = (text: string): Script => [
+      [line, text],
+      [plainAnn, "235 ok"]
+    ]
+    const options = { mechanisms: ["SCRAM-SHA-256", "PLAIN"] }
+    return Effect.zipRight(
+      accepted(ann, script("432 4.7.12 transition"), options, cryptoWith("N")),
+      refused(ann, script("432 4.3.2 busy").slice(0, 1), { reason: "Temporary" }, options, cryptoWith("N"))
+    )
+  })
+
+  it.effect("is not repeated in later sessions: the mechanism that worked comes first", () =>
+    Effect.gen(function* () {
+      const memory: AuthenticationMemory = { inVain: [] }
+      const options = { mechanisms: ["SCRAM-SHA-256", "PLAIN"], memory }
+      yield* accepted(ann, [...scrammed, [plainAnn, "235 ok"]], options, cryptoWith("N"))
+      yield* accepted(ann, [[plainAnn, "235 ok"]], options)
+      // A mechanism that was not offered then may be better.
+      const [line] = scrammed[0] ?? [""]
+      yield* refused(
+        ann,
+        [[line.replace("256", "512"), "454 later"]],
+        { reason: "Temporary" },
+        { ...options, mechanisms: ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] },
+        cryptoWith("N")
+      )
+      // Without verified TLS the password does not come before its proof.
+      yield* refused(
+        ann,
+        scrammed,
+        { reason: "Rejected" },
+        { ...options, tls: { ...verifiedTls, verified: false } },
+        cryptoWith("N")
+      )
+    })
+  )
+
   it.effect("is final when PLAIN is refused too", () =>
     refused(
       ann,
@@ -508,9 +610,21 @@ describe("535 to a mechanism that needs a secret of its own kind", () => {
         [line, "535 no"],
         [plainAnn, "235 ok"]
       ]
-      yield* accepted(ann, script, {
-        mechanisms: ["CRAM-MD5", "PLAIN"]
-      })
+      const inThisOrder = SmtpAuth.password({ ...ann, mechanisms: ["CRAM-MD5", "PLAIN"] })
+      yield* accepted(inThisOrder, script, { mechanisms: ["CRAM-MD5", "PLAIN"] })
+    })
+  )
+
+  it.effect("is not risked with CRAM-MD5 where PLAIN is on offer on verified TLS", () =>
+    Effect.gen(function* () {
+      const options = { mechanisms: ["CRAM-MD5", "PLAIN"] }
+      yield* accepted(ann, [[plainAnn, "235 ok"]], options)
+      yield* refused(
+        ann,
+        [["AUTH CRAM-MD5", "454 later"]],
+        { reason: "Temporary" },
+        { ...options, tls: { ...verifiedTls, verified: false } }
+      )
     })
   )
 
@@ -656,6 +770,52 @@ describe("SCRAM", () => {
       cryptoWith("N")
     )
   )
+
+  describe("bound to the channel has worked before", () => {
+    const tls = { verified: true, channelBinding: { type: "tls-exporter", data: new Uint8Array(32) } }
+    const first = `AUTH SCRAM-SHA-256-PLUS ${base64("p=tls-exporter,,n=ann,r=N")}`
+
+    it.effect("so that its refusal shows no password", () =>
+      refused(
+        ann,
+        [[first, "535 no"]],
+        { reason: "Rejected", reply: { code: 535 } },
+        { mechanisms: ["SCRAM-SHA-256-PLUS", "PLAIN"], tls, bound: true },
+        cryptoWith("N")
+      )
+    )
+
+    it.effect.each([
+      ["the offer", { tls }],
+      ["the binding", {}],
+      ["TLS", { tls: undefined, allowInsecureAuth: true }]
+    ] as const)("so that without %s no password is shown", ([, options]) =>
+      refused(
+        ann,
+        [],
+        { reason: "NoCommonMechanism", detail: expect.stringContaining("SCRAM-PLUS") },
+        { mechanisms: ["PLAIN", "LOGIN"], bound: true, ...options }
+      )
+    )
+
+    it.effect("but a program may name mechanisms without it", () =>
+      accepted(SmtpAuth.password({ ...ann, mechanisms: ["PLAIN"] }), [[plainAnn, "235 ok"]], {
+        bound: true
+      })
+    )
+
+    it.effect("or else the password goes out by PLAIN after a refusal", () =>
+      accepted(
+        ann,
+        [
+          [first, "535 no"],
+          [plainAnn, "235 ok"]
+        ],
+        { mechanisms: ["SCRAM-SHA-256-PLUS", "PLAIN"], tls },
+        cryptoWith("N")
+      )
+    )
+  })
 
   it.effect("says y where it could bind and the server offers no -PLUS (RFC 5802 section 6)", () =>
     refused(
@@ -848,7 +1008,7 @@ describe("bearer tokens", () => {
     )
   )
 
-  it.effect.each(["454 later", "534 too weak"])("are not refreshed after %s", (text) =>
+  it.effect.each(["454 later", "432 4.7.12 transition"])("are not refreshed after %s", (text) =>
     Effect.gen(function* () {
       const { asked, token } = yield* tokens(["token-1"])
       yield* refused(

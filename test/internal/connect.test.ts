@@ -96,7 +96,18 @@ describe("what a program has plugged in, and does not come to an end", () => {
     it.scoped(`costs a session a short while, and the log one line, where it remembers and ${name}`, () =>
       Effect.gen(function* () {
         const ask = () => answer
-        const cache = { get: ask, put: ask, pin: ask, pinned: ask, restrain: ask, restrained: ask }
+        const cache = {
+          get: ask,
+          put: ask,
+          pin: ask,
+          pinned: ask,
+          bind: ask,
+          bound: ask,
+          restrain: ask,
+          restrained: ask,
+          loseInput: ask,
+          losesInput: ask
+        }
         const script = SmtpTest.script(opened(), goodbye)
         const server = yield* SmtpTest.scripted([script, script])
         const lines: Array<unknown> = []

@@ -29,6 +29,10 @@ const makeLimited = (cache: Service): Service => {
     put: (key, lines) => ask(() => cache.put(key, lines), undefined),
     pin: (endpoint) => ask(() => cache.pin(endpoint), undefined),
     pinned: (endpoint) => ask(() => cache.pinned(endpoint), false),
+    bind: (endpoint) => ask(() => cache.bind(endpoint), undefined),
+    bound: (endpoint) => ask(() => cache.bound(endpoint), false),
+    loseInput: (endpoint) => ask(() => cache.loseInput(endpoint), undefined),
+    losesInput: (endpoint) => ask(() => cache.losesInput(endpoint), false),
     restrain: (endpoint) => ask(() => cache.restrain(endpoint), undefined),
     restrained: (endpoint) => ask(() => cache.restrained(endpoint), false)
   }

@@ -35,23 +35,33 @@ export const endpointKey = (endpoint: Endpoint): string =>
 export const announcementKey = (key: Key): string =>
   `${key.dialect} ${key.security} ${endpointKey(key.endpoint)}`
 
-const restraintKey = (endpoint: Endpoint): string => `restrained ${endpointKey(endpoint)}`
-
-/** Restraints are kept among the announcements, and count against their capacity. */
+/** What is remembered of the behaviour of endpoints stands among announcements and pins, and counts against their capacity. */
 export const makeService = (announcements: Table<Announcement>, pins: Table<Entry>): Service => {
   const announce = (name: string, lines: ReadonlyArray<string>) =>
     Effect.flatMap(Clock.currentTimeMillis, (at) => announcements.set({ name, at, lines }))
+  const factOf =
+    (name: string) =>
+    (endpoint: Endpoint): string =>
+      `${name} ${endpointKey(endpoint)}`
+  const holds = <A extends Entry>(table: Table<A>, name: string): Effect.Effect<boolean> =>
+    Effect.map(table.get(name), (found) => found !== undefined)
+  const pin = (name: string) => Effect.flatMap(Clock.currentTimeMillis, (at) => pins.set({ name, at }))
+  const channel = factOf("channel")
+  const restrained = factOf("restrained")
+  const lossy = factOf("lossy")
   return withOwnLimit({
     get: (key) =>
       Effect.map(announcements.get(announcementKey(key)), (found) =>
         found === undefined ? undefined : { capabilities: fromLines(found.lines), at: found.at }
       ),
     put: (key, lines) => announce(announcementKey(key), [...lines]),
-    pin: (endpoint) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) => pins.set({ name: endpointKey(endpoint), at })),
-    pinned: (endpoint) => Effect.map(pins.get(endpointKey(endpoint)), (found) => found !== undefined),
-    restrain: (endpoint) => announce(restraintKey(endpoint), []),
-    restrained: (endpoint) =>
-      Effect.map(announcements.get(restraintKey(endpoint)), (found) => found !== undefined)
+    pin: (endpoint) => pin(endpointKey(endpoint)),
+    pinned: (endpoint) => holds(pins, endpointKey(endpoint)),
+    bind: (endpoint) => pin(channel(endpoint)),
+    bound: (endpoint) => holds(pins, channel(endpoint)),
+    restrain: (endpoint) => announce(restrained(endpoint), []),
+    restrained: (endpoint) => holds(announcements, restrained(endpoint)),
+    loseInput: (endpoint) => announce(lossy(endpoint), []),
+    losesInput: (endpoint) => holds(announcements, lossy(endpoint))
   })
 }

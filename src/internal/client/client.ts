@@ -31,6 +31,7 @@ import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import { makeFork, withFiber } from "../effect/runtime.js"
 import { invalidArgument } from "../session/failure.js"
+import type { AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import type { OpenSession as Session } from "../session/session.js"
 import { ready } from "../session/session.js"
 import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
@@ -94,6 +95,7 @@ const relayOf = (
 ): Relay<Session, SetupError> => {
   const { maxSessions, name, priority, session, slots } = settings
   const habits = unknownHabits()
+  const memory: AuthenticationMemory = { inVain: [] }
   return {
     name,
     priority,
@@ -103,7 +105,7 @@ const relayOf = (
     habits,
     failureOf: (cause) =>
       Option.match(Cause.failureOption(cause), { onNone: () => "temporary", onSome: openingFailureOf }),
-    open: Effect.suspend(() => openWatched(sessionOptions(session, habits), services, settings)).pipe(
+    open: Effect.suspend(() => openWatched(sessionOptions(session, habits), services, settings, memory)).pipe(
       Effect.map((opened) => ({
         session: opened,
         maxMessages: opened.messages.driver.dialogue.capabilities().limits.mailMax
@@ -140,7 +142,8 @@ const warnAfter = Duration.seconds(5)
 const openWatched = (
   options: SessionOptions,
   services: Context.Context<Services>,
-  { host, name, port }: RelaySettings
+  { host, name, port }: RelaySettings,
+  memory: AuthenticationMemory
 ): Effect.Effect<Session, SetupError, Scope.Scope> =>
   Effect.suspend(() => {
     const socket = Context.get(services, SmtpSocket)
@@ -160,7 +163,7 @@ const openWatched = (
       })
     )
     return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(warning, warnAfter))), (watch) =>
-      Effect.ensuring(ready(options, Fiber.interrupt(watch)), Fiber.interrupt(watch))
+      Effect.ensuring(ready(options, { memory, greeted: Fiber.interrupt(watch) }), Fiber.interrupt(watch))
     ).pipe(Effect.provide(Context.add(services, SmtpSocket, watched)))
   })
 

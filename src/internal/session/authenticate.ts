@@ -6,8 +6,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Reply } from "../../protocol/Reply.js"
-import type { AuthenticationContext } from "../../protocol/sasl/Authentication.js"
+import type { AuthenticationContext, AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import * as Authentications from "../../protocol/sasl/Authentication.js"
+import type { Credentials as ReadableCredentials } from "../../protocol/sasl/Credentials.js"
 import { fail, respond, wait } from "../../protocol/sasl/Mechanism.js"
 import type { AuthenticationStep, MechanismEvent, Reaction, Secret, Step } from "../../protocol/SetUpStep.js"
 import { failed } from "../../protocol/SetUpStep.js"
@@ -21,32 +22,35 @@ import type { Crypto } from "./saslCrypto.js"
 import { nodeCrypto } from "./saslCrypto.js"
 import { saslPrep } from "./saslPrep.js"
 
+/** What the runtime answers; the rest is for the capability cache. */
+export type Question<A> = Exclude<AuthenticationStep<A>, { readonly _tag: "ChannelBound" | "BindChannel" }>
+
 /** One authentication: its first step, and the answers to what it asks for. */
 export interface Authentication {
-  readonly begin: () => Step<Reply>
-  readonly answer: <A>(
-    step: AuthenticationStep<A>
-  ) => Effect.Effect<Step<A>, AuthenticationError | InvalidArgument>
+  /** Begins over a connection, or goes on over another one where `resumes` says so. */
+  readonly begin: (context: AuthenticationContext) => Step<Reply>
+  readonly resumes: Authentications.Authentication["resumes"]
+  readonly answer: <A>(step: Question<A>) => Effect.Effect<Step<A>, AuthenticationError | InvalidArgument>
 }
 
 /** `tokenLimit` is how long the program may take to give a token. */
 export const makeAuthentication = (
   credentials: Credentials,
   tokenLimit: Duration.Duration,
-  context: () => AuthenticationContext,
+  memory?: AuthenticationMemory,
   crypto: Crypto = nodeCrypto
 ): Authentication => {
   const token = credentials._tag === "OAuth2" ? credentials.token : Effect.dieMessage("there is no token")
   const react = makeProgramMechanism(
     credentials._tag === "ProgramMechanism" ? credentials.begin : Effect.dieMessage("there is no mechanism")
   )
+  const authentication = new Authentications.Authentication(withSecrets(credentials), memory)
   return {
-    begin: () => {
+    begin: (context) => {
       const wrong = problemOf(credentials)
-      return wrong === undefined
-        ? Authentications.authenticate(withSecrets(credentials), context())
-        : failed(wrong)
+      return wrong === undefined ? authentication.begin(context) : failed(wrong)
     },
+    resumes: (goodbye) => authentication.resumes(goodbye),
     answer: (step) => {
       switch (step._tag) {
         case "Nonce":
@@ -72,7 +76,7 @@ export const makeAuthentication = (
   }
 }
 
-const withSecrets = (credentials: Credentials): Authentications.Credentials => {
+const withSecrets = (credentials: Credentials): ReadableCredentials => {
   switch (credentials._tag) {
     case "Password":
       return { ...credentials, password: () => Redacted.value(credentials.password) }

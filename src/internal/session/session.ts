@@ -12,7 +12,10 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { bestEffortCache } from "../cache/bestEffortCache.js"
 import { withFiber } from "../effect/runtime.js"
+import type { AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
+import type { SessionSettings } from "../options/session.js"
 import { readSessionOptions } from "../options/session.js"
+import type { Authentication } from "./authenticate.js"
 import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified, makeContext } from "./context.js"
 import * as Delivery from "./deliver.js"
@@ -22,7 +25,7 @@ import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
 import { read as readRequest } from "./request.js"
 import type { SessionSetUp } from "./setUp.js"
-import { makeSetUp } from "./setUp.js"
+import { loadAuthentication, makeSetUp } from "./setUp.js"
 
 export const connect = (
   options: Options
@@ -30,23 +33,58 @@ export const connect = (
   Service,
   ConnectError | TlsError | InvalidArgument | Disconnection,
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
-> => Effect.map(establish(options), ({ service }) => service)
+> =>
+  Effect.flatMap(readSettings(options), (settings) =>
+    Effect.map(establish(settings, options), ({ service }) => service)
+  )
 
 export const make = (
   options: Options
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-/** `make` for SmtpClient; `greeted` runs when the server has. */
+export interface ReadyOptions {
+  /** What is learnt of AUTH, for all sessions of a relay. */
+  readonly memory?: AuthenticationMemory
+  /** Runs when the server has greeted. */
+  readonly greeted?: Effect.Effect<unknown>
+}
+
+/** `make` for SmtpClient. */
 export const ready = (
   options: Options,
-  greeted: Effect.Effect<unknown> = Effect.void
+  { greeted = Effect.void, memory }: ReadyOptions = {}
 ): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
-    const opened = yield* establish(options)
-    yield* greeted
-    yield* opened.prepare
-    return opened
+    const settings = yield* readSettings(options)
+    const { auth } = options
+    const authentication =
+      auth === undefined ? undefined : yield* loadAuthentication(auth, settings.limits.auth, memory)
+    return yield* prepared(settings, options, greeted, authentication)
+  })
+
+const prepared = (
+  settings: SessionSettings,
+  options: Options,
+  greeted: Effect.Effect<unknown>,
+  authentication: Authentication | undefined
+): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
+  Effect.flatMap(establish(settings, options), (opened) =>
+    Effect.catchAll(Effect.as(Effect.zipRight(greeted, opened.prepare(authentication)), opened), (error) => {
+      const failure = opened.session.driver.failure()
+      if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
+        return Effect.fail(error)
+      }
+      return Effect.mapError(prepared(settings, options, greeted, authentication), (later) =>
+        error._tag === "AuthenticationError" && later._tag !== "AuthenticationError" ? error : later
+      )
+    })
+  )
+
+const readSettings = (options: Options): Effect.Effect<SessionSettings, InvalidArgument> =>
+  Effect.suspend(() => {
+    const settings = readSessionOptions(options)
+    return isInvalid(settings) ? Effect.fail(invalidArgument(settings)) : Effect.succeed(settings)
   })
 
 export const sendOnce = <E = never, R = never>(
@@ -80,15 +118,14 @@ export interface OpenSession {
 }
 
 const establish = (
+  settings: SessionSettings,
   options: Options
 ): Effect.Effect<
   OpenSession,
-  ConnectError | TlsError | InvalidArgument | Disconnection,
+  ConnectError | TlsError | Disconnection,
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > =>
   Effect.gen(function* () {
-    const settings = readSessionOptions(options)
-    if (isInvalid(settings)) return yield* invalidArgument(settings)
     const services = {
       socket: yield* SmtpSocket,
       tls: yield* TlsUpgrade,

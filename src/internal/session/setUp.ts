@@ -5,8 +5,10 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Duration from "effect/Duration"
 import * as Scope from "effect/Scope"
 import { isInvalid } from "../../protocol/Invalid.js"
+import type { AuthenticationContext, AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import * as SetUp from "../../protocol/SetUp.js"
 import type { SetUpFailure, Step } from "../../protocol/SetUpStep.js"
 import { done, isUntrusted } from "../../protocol/SetUpStep.js"
@@ -33,7 +35,7 @@ export interface SessionSetUp {
     "ehlo" | "helo" | "lhlo" | "ehloOrHeloIfNeeded" | "startTls" | "authenticate"
   >
   /** Brings a session from the greeting to its first message, as the options say. */
-  readonly prepare: Effect.Effect<void, SetupError>
+  readonly prepare: (authentication: Authentication | undefined) => Effect.Effect<void, SetupError>
 }
 
 export const makeSetUp = (session: SessionContext): SessionSetUp => {
@@ -57,7 +59,7 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
   const startTls = by(["TlsError", "CommandRefused", "NotSupported", "HeloError", "InvalidArgument"], () =>
     SetUp.startTls(context, () => done(undefined))
   )
-  const load = (credentials: Credentials) => loadAuthentication(session, credentials)
+  const begin = (authentication: Authentication) => () => authentication.begin(authenticationContext(session))
   const belongsTo = (dialect: string, command: string) =>
     Effect.suspend(() => {
       const reason = `is ${settings.dialect}, and ${command} belongs to ${dialect}`
@@ -71,39 +73,47 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
       ehloOrHeloIfNeeded: Effect.suspend(() => (context.dialogue.greeted() ? Effect.void : ehloOrHelo)),
       startTls: Effect.flatMap(startTls, () => Effect.orDie(Effect.fromNullable(state.tls))),
       authenticate: (credentials) =>
-        Effect.flatMap(load(credentials), (authentication) =>
+        Effect.flatMap(loadAuthentication(credentials, settings.limits.auth), (authentication) =>
           by(
             ["AuthenticationError", "HeloError", "InvalidArgument"],
-            () => SetUp.authenticate(context, authentication.begin),
+            () => SetUp.authenticate(context, begin(authentication)),
             authentication
           )
         )
     },
-    prepare: Effect.gen(function* () {
-      const xclient = options.xclient === undefined ? undefined : Xclient.make(options.xclient, "xclient")
-      if (isInvalid(xclient)) return yield* invalidArgument(xclient)
-      const authentication = options.auth === undefined ? undefined : yield* load(options.auth)
-      yield* run(session, () => SetUp.prepare(context, xclient, authentication?.begin), authentication)
-    })
+    prepare: (authentication) =>
+      Effect.gen(function* () {
+        const xclient = options.xclient === undefined ? undefined : Xclient.make(options.xclient, "xclient")
+        if (isInvalid(xclient)) return yield* invalidArgument(xclient)
+        const authenticate = authentication === undefined ? undefined : begin(authentication)
+        yield* run(session, () => SetUp.prepare(context, xclient, authenticate), authentication)
+      })
   }
 }
 
 // Loaded by a session that authenticates: the mechanisms are a good part of the library.
-const loadAuthentication = (
-  { driver, options, settings, state }: SessionContext,
-  credentials: Credentials
+export const loadAuthentication = (
+  credentials: Credentials,
+  tokenLimit: Duration.Duration,
+  memory?: AuthenticationMemory
 ): Effect.Effect<Authentication> =>
   Effect.map(
     Effect.promise(() => import("./authenticate.js")),
-    ({ makeAuthentication }) =>
-      makeAuthentication(credentials, settings.limits.auth, () => ({
-        mechanisms: driver.dialogue.capabilities().authMechanisms,
-        tls: state.tls?.verified === false && takesAnybody(settings, options) ? undefined : state.tls,
-        allowInsecureAuth: options.allowInsecureAuth ?? false,
-        endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
-        secrets: driver.dialogue.secrets
-      }))
+    ({ makeAuthentication }) => makeAuthentication(credentials, tokenLimit, memory)
   )
+
+const authenticationContext = ({
+  driver,
+  options,
+  settings,
+  state
+}: SessionContext): AuthenticationContext => ({
+  mechanisms: driver.dialogue.capabilities().authMechanisms,
+  tls: state.tls?.verified === false && takesAnybody(settings, options) ? undefined : state.tls,
+  allowInsecureAuth: options.allowInsecureAuth ?? false,
+  endpoint: settings.endpoint._tag === "Tcp" ? settings.endpoint : undefined,
+  secrets: driver.dialogue.secrets
+})
 
 type Tagged<Tag> = Extract<SetupError, { readonly _tag: Tag }>
 
@@ -166,6 +176,10 @@ class Run<A> {
       }
       case "Pinned":
         return Effect.flatMap(services.cache.pinned(endpoint), (pinned) => this.follow(step.answered(pinned)))
+      case "ChannelBound":
+        return Effect.flatMap(services.cache.bound(endpoint), (bound) => this.follow(step.answered(bound)))
+      case "BindChannel":
+        return Effect.flatMap(services.cache.bind(endpoint), () => this.follow(step.answered()))
       case "Done":
         return Effect.succeed(step.value)
       case "Failed": {

@@ -22,42 +22,17 @@ import { done, failed, isUntrusted, submit } from "../SetUpStep.js"
 import { decode, encode } from "./Base64.js"
 import { oauthBearer, xoauth2 } from "./Bearer.js"
 import { cramMd5 } from "./CramMd5.js"
+import type { Credentials, PasswordCredentials, TokenCredentials } from "./Credentials.js"
 import type { Binding } from "./Gs2.js"
 import type { Mechanism, Step as MechanismStep } from "./Mechanism.js"
 import { wait } from "./Mechanism.js"
 import type { PasswordMechanism } from "./PasswordMechanisms.js"
 import { passwordMechanismTable } from "./PasswordMechanisms.js"
 import { anonymous, external, login, plain } from "./Plain.js"
+import type { MechanismKind } from "./Refusals.js"
+import { meaningOf } from "./Refusals.js"
 import { scram } from "./Scram.js"
 import { checkToken } from "./Values.js"
-
-/** Well-formed credentials. The names of mechanisms are in any letter case, in the order of preference. */
-export type Credentials =
-  | PasswordCredentials
-  | TokenCredentials
-  | (CommonCredentials & { readonly _tag: "External"; readonly authorizationId?: string | undefined })
-  | (CommonCredentials & { readonly _tag: "Anonymous"; readonly trace?: string | undefined })
-  | (CommonCredentials & { readonly _tag: "ProgramMechanism"; readonly name: string })
-
-interface CommonCredentials {
-  /** Whether the AUTH line may hold the initial response. Default true. */
-  readonly initialResponse?: boolean | undefined
-}
-
-interface PasswordCredentials extends CommonCredentials, PreparedPassword {
-  readonly _tag: "Password"
-  readonly authorizationId?: string | undefined
-  readonly mechanisms?: ReadonlyArray<string> | undefined
-  readonly maximumIterations?: number | undefined
-}
-
-interface TokenCredentials extends CommonCredentials {
-  readonly _tag: "OAuth2"
-  readonly username: string
-  readonly mechanisms?: ReadonlyArray<string> | undefined
-  /** Whether another token can be had after the first was refused. */
-  readonly renewable: boolean
-}
 
 /** The state of the session that authenticates. */
 export interface AuthenticationContext {
@@ -75,6 +50,12 @@ export interface AuthenticationContext {
   readonly secrets: Pick<Secrets, "guard" | "withhold">
 }
 
+/** What authentication learns of an endpoint, for the sessions to come. */
+export interface AuthenticationMemory {
+  /** The mechanisms that would be preferred to the one that has worked. */
+  inVain: ReadonlyArray<string>
+}
+
 /** AUTH commands in one authentication. */
 export const maximumAttempts = 3
 
@@ -87,37 +68,21 @@ const lineLength = 12_286
 
 const maximumExplanation = 200
 
-interface RefusalRule {
-  readonly reply: RegExp
-  /** The mechanisms that the rule is for, if not all. */
-  readonly of?: Candidate["kind"]
-  /** Whether the server has told the mechanism what is wrong. */
-  readonly explained?: true
-  readonly reason: NotAuthenticated["reason"]
-  readonly next: "Nothing" | "NextMechanism" | "SendPassword" | "FreshToken"
+const bindingVanished =
+  "a SCRAM-PLUS mechanism has worked at this endpoint before, and now only the password itself would do, as if somebody were in between; if the server has changed, name the mechanisms without -PLUS in the credentials"
+
+const nowhere: AuthenticationContext = {
+  mechanisms: [],
+  tls: undefined,
+  allowInsecureAuth: false,
+  endpoint: undefined,
+  secrets: { guard: () => undefined, withhold: (text) => text }
 }
-
-/**
- * What a refusal means (RFC 4954 section 6) and what is tried next, with three AUTH commands at most. The first rule that
- * fits counts. `SendPassword` is for servers that announce mechanisms for which they hold no secret, and needs verified
- * TLS. `FreshToken` comes once.
- */
-const refusalRules: ReadonlyArray<RefusalRule> = [
-  { reply: /^4/, reason: "Temporary", next: "Nothing" },
-  { reply: /^504/, reason: "NoCommonMechanism", next: "NextMechanism" },
-  { reply: /^534/, reason: "Rejected", next: "Nothing" },
-  { reply: /^535/, of: "Hash", reason: "Rejected", next: "SendPassword" },
-  { reply: /^535/, of: "Token", reason: "Rejected", next: "FreshToken" },
-  { reply: /^5/, of: "Token", explained: true, reason: "Rejected", next: "FreshToken" }
-]
-
-const otherwise: RefusalRule = { reply: /^/, reason: "Rejected", next: "Nothing" }
 
 /** A mechanism that server and credentials have in common. */
 interface Candidate {
   readonly name: string
-  /** `Hash` proves a password that is not sent; the server needs a secret of the mechanism's own kind for it. */
-  readonly kind: "Hash" | "Password" | "Token" | "Other"
+  readonly kind: MechanismKind
   readonly needsNonce?: boolean
   /** `undefined` for a mechanism of the program. */
   readonly mechanism: (nonce: string) => Mechanism | undefined
@@ -127,6 +92,10 @@ interface Candidate {
   readonly quotable?: boolean
   /** What follows if the server has refused the token, and another can be had. */
   readonly renew?: ((refusal: Failed) => Step<Reply>) | undefined
+  /** Whether it is bound to the TLS channel. */
+  readonly binds?: boolean
+  /** Whether it decodes challenges; the others answer whatever the server says. */
+  readonly readsChallenges?: boolean
 }
 
 /** One AUTH command under way. */
@@ -150,25 +119,53 @@ const upperCase = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 const list = (names: ReadonlyArray<string>): string => (names.length === 0 ? "none" : names.join(", "))
 
-/** Authenticates, and gives the 235. */
-export const authenticate = (credentials: Credentials, context: AuthenticationContext): Step<Reply> => {
-  if (context.tls === undefined && !context.allowInsecureAuth) return notAuthenticated({ reason: "Insecure" })
-  if (context.mechanisms.length === 0) return notAuthenticated({ reason: "NotOffered" })
-  return new Authentication(credentials, context).start()
-}
-
-class Authentication {
-  private readonly announced: ReadonlyArray<string>
+/** One authentication, which may go on over a further connection. */
+export class Authentication {
+  private context: AuthenticationContext = nowhere
+  private announced: ReadonlyArray<string> = []
   private attempts = 0
+  /** What the server has said of the credentials, which outranks how the connection ends. */
+  private rejection: Failed | undefined
+  private refusedToken: Secret | undefined
+  /** The AUTH command under way. */
+  private current: { readonly name: string; readonly hasNext: boolean } | undefined
+  private readonly hungUpOn = new Set<string>()
+  private hasResumed = false
+  private preferred: ReadonlyArray<string> = []
 
   constructor(
     private readonly credentials: Credentials,
-    private readonly context: AuthenticationContext
-  ) {
+    private readonly memory: AuthenticationMemory = { inVain: [] }
+  ) {}
+
+  /** Authenticates, and gives the 235. */
+  begin(context: AuthenticationContext): Step<Reply> {
+    this.context = context
     this.announced = upperCase(context.mechanisms)
+    if (context.tls === undefined && !context.allowInsecureAuth)
+      return notAuthenticated({ reason: "Insecure" })
+    if (this.announced.length === 0) return notAuthenticated({ reason: "NotOffered" })
+    return this.start()
   }
 
-  start(): Step<Reply> {
+  /**
+   * Whether to go on over a further connection, after the server has hung up: with the next mechanism, or with a fresh token
+   * if it had refused the first.
+   */
+  resumes(goodbye: Reply | undefined): boolean {
+    const { current } = this
+    this.current = undefined
+    if (current === undefined || this.attempts === maximumAttempts) return false
+    if (this.rejection !== undefined) {
+      const isFirst = this.refusedToken !== undefined && !this.hasResumed
+      this.hasResumed = true
+      return isFirst
+    }
+    this.hungUpOn.add(current.name)
+    return goodbye === undefined && current.hasNext
+  }
+
+  private start(): Step<Reply> {
     const { credentials } = this
     switch (credentials._tag) {
       case "Password":
@@ -185,15 +182,41 @@ class Authentication {
   }
 
   private startPassword(credentials: PasswordCredentials): Step<Reply> {
-    const wanted = upperCase(credentials.mechanisms ?? passwordMechanismTable.map(({ name }) => name))
+    const wanted = upperCase(credentials.mechanisms ?? this.defaultOrder())
     const usable = wanted
       .flatMap((wantedName) => passwordMechanismTable.filter(({ name }) => name === wantedName))
       .filter(({ binds }) => binds !== true || this.context.tls?.channelBinding !== undefined)
       .filter(({ onlyOneself }) => onlyOneself !== true || credentials.authorizationId === undefined)
     const needsMd5 = ({ name }: PasswordMechanism): boolean => name === "CRAM-MD5" && this.announces(name)
-    const choose = (allowed: boolean): Step<Reply> =>
-      this.choosePassword(credentials, allowed ? usable : usable.filter((row) => !needsMd5(row)))
-    return usable.some(needsMd5) ? { _tag: "Md5", answered: choose } : choose(true)
+    const choose = (rows: ReadonlyArray<PasswordMechanism>): Step<Reply> =>
+      rows.some(needsMd5)
+        ? {
+            _tag: "Md5",
+            answered: (allowed) =>
+              this.choosePassword(credentials, allowed ? rows : rows.filter((row) => !needsMd5(row)))
+          }
+        : this.choosePassword(credentials, rows)
+    const isPlus = (name: string): boolean =>
+      passwordMechanismTable.some((row) => row.name === name && row.binds === true)
+    const mayShowPassword = this.inCommon(usable).some(({ sendsPassword }) => sendsPassword === true)
+    if (!mayShowPassword || !wanted.some(isPlus)) return choose(usable)
+    return {
+      _tag: "ChannelBound",
+      answered: (bound) => {
+        const hidden = bound ? usable.filter(({ sendsPassword }) => sendsPassword !== true) : usable
+        return bound && this.inCommon(hidden).length === 0
+          ? notAuthenticated({ reason: "NoCommonMechanism", detail: bindingVanished })
+          : choose(hidden)
+      }
+    }
+  }
+
+  // Servers announce CRAM-MD5 without a secret for the user, which costs a failed log-in; on verified TLS the password
+  // itself is as safe.
+  private defaultOrder(): ReadonlyArray<string> {
+    const names = passwordMechanismTable.map(({ name }) => name)
+    if (this.context.tls?.verified !== true) return names
+    return [...names.filter((name) => name !== "CRAM-MD5"), "CRAM-MD5"]
   }
 
   private choosePassword(
@@ -207,6 +230,8 @@ class Authentication {
           name: row.name,
           kind: row.sendsPassword === true ? "Password" : "Hash",
           needsNonce: row.scram !== undefined,
+          binds: row.binds === true,
+          readsChallenges: row.sendsPassword !== true,
           mechanism: (nonce) => this.passwordMechanism(row, credentials, prepared, nonce),
           secrets: [credentials.password, prepared.password],
           quotable: row.name === "LOGIN"
@@ -258,18 +283,28 @@ class Authentication {
       secrets: [token],
       renew
     })
-    return askForToken(undefined, (first) => {
-      const renew = (name: string) => (refusal: Failed) =>
-        askForToken(first, (token) =>
-          token() === first() ? refusal : this.tryFirst([candidate(name, token)], refusal)
+    const beginWith = (names: ReadonlyArray<string>): Step<Reply> =>
+      askForToken(this.refusedToken, (token) => {
+        const refused = this.refusedToken
+        if (this.rejection !== undefined && refused?.() === token()) return this.rejection
+        const renew = (name: string) => (refusal: Failed) => {
+          this.refusedToken = token
+          this.rejection = refusal
+          return beginWith(names.slice(names.indexOf(name)))
+        }
+        return this.tryFirst(
+          names.map((name) =>
+            candidate(name, token, renewable && refused === undefined ? renew(name) : undefined)
+          ),
+          this.rejection ?? noneInCommon
         )
-      const candidates = common.map(({ name }) => candidate(name, first, renewable ? renew(name) : undefined))
-      return this.tryFirst(candidates, noneInCommon)
-    })
+      })
+    return beginWith(common.map(({ name }) => name))
   }
 
   private startSingle(name: string, quotable: boolean, mechanism: Candidate["mechanism"]): Step<Reply> {
-    const candidate: Candidate = { name, kind: "Other", mechanism, secrets: [], quotable }
+    const readsChallenges = mechanism("") === undefined
+    const candidate: Candidate = { name, kind: "Other", mechanism, secrets: [], quotable, readsChallenges }
     return this.tryFirst(this.inCommon([candidate]), this.noneInCommon([candidate]))
   }
 
@@ -278,9 +313,16 @@ class Authentication {
   }
 
   private inCommon<Row extends { readonly name: string }>(usable: ReadonlyArray<Row>): ReadonlyArray<Row> {
-    return usable.filter(
-      ({ name }, index) => this.announces(name) && usable.findIndex((other) => other.name === name) === index
+    const common = usable.filter(
+      ({ name }, index) =>
+        this.announces(name) &&
+        !this.hungUpOn.has(name) &&
+        usable.findIndex((other) => other.name === name) === index
     )
+    this.preferred = common.map(({ name }) => name)
+    if (this.context.tls?.verified !== true) return common
+    const isInVain = ({ name }: Row): boolean => this.memory.inVain.includes(name)
+    return [...common.filter((row) => !isInVain(row)), ...common.filter(isInVain)]
   }
 
   private noneInCommon(usable: ReadonlyArray<{ readonly name: string }>): Failed {
@@ -293,6 +335,7 @@ class Authentication {
   private tryFirst([candidate, ...rest]: ReadonlyArray<Candidate>, refusal: Failed): Step<Reply> {
     if (candidate === undefined || this.attempts === maximumAttempts) return refusal
     this.attempts++
+    this.current = { name: candidate.name, hasNext: rest.length > 0 }
     for (const secret of candidate.secrets) this.context.secrets.guard(secret())
     const begin = (nonce: string): Step<Reply> => {
       const exchange = { candidate, rest, mechanism: candidate.mechanism(nonce), challenges: 0 }
@@ -308,7 +351,7 @@ class Authentication {
   private command(exchange: Exchange, initial: Uint8Array | undefined): Step<Reply> {
     const { kind, name } = exchange.candidate
     const say = (command: Command, unsent: Uint8Array | undefined): Step<Reply> =>
-      submit(command, (reply) => this.replied({ ...exchange, unsent }, reply))
+      submit(command, (reply) => this.replied({ ...exchange, unsent }, reply), this.rejection)
     const bare = Commands.auth(name)
     if (initial === undefined) return say(bare, undefined)
     const encoded = this.encodeResponse(exchange, initial)
@@ -326,16 +369,29 @@ class Authentication {
     if (reply.code === 334) return this.challenged(exchange, reply)
     if (reply.code === 235) {
       return tell(exchange, { _tag: "Success" }, (reaction) =>
-        reaction._tag === "Fail" ? mechanismFailed(exchange, reaction, reply) : done(reply)
+        reaction._tag === "Fail"
+          ? mechanismFailed(exchange, reaction, reply)
+          : this.succeeded(exchange, reply)
       )
     }
     if (isRefusal(reply)) return this.refused(exchange, reply)
     return { _tag: "Violated", reply, reason: "the reply has no place in an AUTH exchange" }
   }
 
+  private succeeded({ candidate: { binds, name } }: Exchange, reply: Reply): Step<Reply> {
+    this.current = undefined
+    this.memory.inVain = this.preferred.slice(0, Math.max(0, this.preferred.indexOf(name)))
+    return binds === true ? { _tag: "BindChannel", answered: () => done(reply) } : done(reply)
+  }
+
   private challenged({ unsent, ...before }: Exchange, { lines }: Reply): Step<Reply> {
     const exchange = { ...before, challenges: before.challenges + 1 }
-    const octets = lines.length === 1 ? decode(lines[0] ?? "") : undefined
+    const text = lines.join("\n").trim()
+    const decoded = decode(text)
+    const octets =
+      decoded === undefined && exchange.candidate.readsChallenges !== true
+        ? new TextEncoder().encode(text)
+        : decoded
     if (octets === undefined) return cancelChallenge(exchange, "the challenge is not base64")
     if (exchange.challenges > maximumChallenges) {
       return cancelChallenge(exchange, `the server sent more than ${maximumChallenges} challenges`)
@@ -356,7 +412,7 @@ class Authentication {
     const encoded = this.encodeResponse(exchange, octets)
     return encoded === undefined
       ? cancelChallenge(exchange, "the response is too long for a line of AUTH")
-      : submit(Commands.authResponse(encoded), (reply) => this.replied(exchange, reply))
+      : submit(Commands.authResponse(encoded), (reply) => this.replied(exchange, reply), this.rejection)
   }
 
   /** `undefined` if no line can hold it. */
@@ -368,13 +424,9 @@ class Authentication {
 
   private refused({ candidate, remark, rest }: Exchange, reply: Reply): Step<Reply> {
     const { kind, name, renew } = candidate
-    const fits = (rule: RefusalRule): boolean =>
-      rule.reply.test(String(reply.code)) &&
-      (rule.of ?? kind) === kind &&
-      (rule.explained !== true || remark !== undefined)
-    const { next, reason } = refusalRules.find(fits) ?? otherwise
+    const { next, reason } = meaningOf(reply, kind, renew !== undefined)
     const explanation = remark === "" ? undefined : remark
-    const detail = next === "NextMechanism" ? `it announced ${name} and does not know it` : explanation
+    const detail = reply.code === 504 ? `it announced ${name} and does not know it` : explanation
     const refusal = notAuthenticated({ reason, mechanism: name, reply, detail })
     if (this.attempts === maximumAttempts) return refusal
     switch (next) {
@@ -383,8 +435,12 @@ class Authentication {
       case "NextMechanism":
         return this.tryFirst(rest, refusal)
       case "SendPassword": {
-        const sending = rest.filter((other) => other.kind === "Password")
-        return this.context.tls?.verified === true ? this.tryFirst(sending, refusal) : refusal
+        if (this.context.tls?.verified !== true) return refusal
+        this.rejection = refusal
+        return this.tryFirst(
+          rest.filter((other) => other.kind === "Password"),
+          refusal
+        )
       }
       case "FreshToken":
         return renew?.(refusal) ?? refusal
