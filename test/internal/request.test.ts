@@ -66,6 +66,9 @@ describe("a submission that no type has seen", () => {
     ["advanced.maxSplits", { advanced: { maxSplits: null } }],
     ["advanced.inspectionLimit", { advanced: { inspectionLimit: "1" } }],
     ["timeout", { timeout: null }],
+    ["timeout", { timeout: -5 }],
+    ["timeout", { timeout: Number.NaN }],
+    ["timeout", { timeout: "-5 seconds" }],
     ["onOutcome", { onOutcome: "log" }]
   ])("is wrong in its %s, which is named: %o", (field, own) => {
     expect(fieldOf({ ...submission, ...own })).toBe(field)

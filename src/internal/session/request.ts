@@ -1,7 +1,6 @@
 /** Reads a submission: all that a program can get wrong in it is found here, and what it gave is copied. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, invalidChoice, invalidRecord, isInvalid } from "../../protocol/Invalid.js"
@@ -11,6 +10,7 @@ import type { Envelope, RecipientInput, RecipientsPolicy } from "../../protocol/
 import * as Plans from "../../protocol/Plan.js"
 import type { Keyed, Submission } from "../../SmtpSubmission.js"
 import { describeCause } from "../effect/cause.js"
+import { duration } from "../options/fields.js"
 
 /** A submission that was read and copied. */
 export interface Request {
@@ -101,9 +101,10 @@ const readTimeout = (
   timeout: Duration.DurationInput | undefined
 ): Duration.Duration | undefined | Invalid => {
   if (timeout === undefined) return undefined
-  const read = Duration.decodeUnknown(timeout)
-  if (Option.isNone(read)) return invalid("timeout", `is not a duration, such as "30 seconds"`)
-  return Duration.isFinite(read.value) ? read.value : undefined
+  const problem = duration.problemOf(timeout, "timeout")
+  if (problem !== undefined) return problem
+  const read = Duration.decode(timeout)
+  return Duration.isFinite(read) ? read : undefined
 }
 
 /** The same for some of the recipients, by their places. */
