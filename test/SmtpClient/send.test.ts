@@ -787,7 +787,13 @@ describe("a timeout while no session is open", () => {
   it.scoped("says that the server is silent, and where", () =>
     Effect.gen(function* () {
       const message = yield* timedOut(yield* SmtpTest.scripted(SmtpTest.silence))
-      expect(message).toMatch(/^No session was open .*: still connecting to mx\.test:465/)
+      expect(message).toMatch(
+        /^No session was open .*: still connecting to mx\.test:465, waiting for the greeting\./
+      )
+      const dialled = yield* timedOut(yield* SmtpTest.scripted(SmtpTest.unanswered))
+      expect(dialled).toMatch(/still connecting to mx\.test:465\./)
+      const slow = yield* SmtpTest.scripted(SmtpTest.script(SmtpTest.reply("220 mx.test"), SmtpTest.silence))
+      expect(yield* timedOut(slow)).toMatch(/mx\.test:465, waiting for EHLO, STARTTLS and AUTH\./)
       expect(message).toContain("Check host, port, firewall and the option tls")
       expect(message).not.toContain("maxSessions")
     })

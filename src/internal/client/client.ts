@@ -42,7 +42,7 @@ import * as PreparedSubmissions from "./preparedSubmission.js"
 import type { Retirement, SessionConduct } from "./pooledSession.js"
 import * as Queues from "./queue.js"
 import * as RateLimits from "./rateLimit.js"
-import type { Habits, OpeningFailure, Relay } from "./relays.js"
+import type { Habits, OpeningFailure, Progress, Relay } from "./relays.js"
 import { unknownHabits } from "./relays.js"
 import type { SendAllSettings } from "./sendAll.js"
 import * as Telemetry from "./telemetry.js"
@@ -96,6 +96,7 @@ const relayOf = (
   const { maxSessions, name, priority, session, slots } = settings
   const habits = unknownHabits()
   const memory: AuthenticationMemory = { inVain: [] }
+  const progress: Progress = { awaited: undefined }
   return {
     name,
     priority,
@@ -103,9 +104,12 @@ const relayOf = (
     slots,
     opensAlone: session.auth !== undefined,
     habits,
+    progress,
     failureOf: (cause) =>
       Option.match(Cause.failureOption(cause), { onNone: () => "temporary", onSome: openingFailureOf }),
-    open: Effect.suspend(() => openWatched(sessionOptions(session, habits), services, settings, memory)).pipe(
+    open: Effect.suspend(() =>
+      openWatched(sessionOptions(session, habits), services, settings, memory, progress)
+    ).pipe(
       Effect.map((opened) => ({
         session: opened,
         maxMessages: opened.messages.driver.dialogue.capabilities().limits.mailMax
@@ -143,32 +147,39 @@ const openWatched = (
   options: SessionOptions,
   services: Context.Context<Services>,
   { host, name, port }: RelaySettings,
-  memory: AuthenticationMemory
+  memory: AuthenticationMemory,
+  progress: Progress
 ): Effect.Effect<Session, SetupError, Scope.Scope> =>
   Effect.suspend(() => {
     const socket = Context.get(services, SmtpSocket)
-    let phase = "the connection attempt"
+    progress.awaited = undefined
     const watched: SmtpSocket["Type"] = {
       dial: (...args) =>
         Effect.map(socket.dial(...args), (connection) => {
-          phase = options.tls === "implicit" ? "the TLS handshake and the greeting" : "the greeting"
+          progress.awaited =
+            options.tls === "implicit" ? "the TLS handshake and the greeting" : "the greeting"
           return connection
         })
     }
     if (hasOwnLimit(socket)) withOwnLimit(watched)
     const warning = Effect.suspend(() =>
-      Effect.annotateLogs(Effect.logWarning(silence(name, phase)), {
+      Effect.annotateLogs(Effect.logWarning(silence(name, progress)), {
         "server.address": host,
         "server.port": port
       })
     )
+    const greeted = (watch: AnyFiber) =>
+      Effect.suspend(() => {
+        progress.awaited = "EHLO, STARTTLS and AUTH"
+        return Fiber.interrupt(watch)
+      })
     return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(warning, warnAfter))), (watch) =>
-      Effect.ensuring(ready(options, { memory, greeted: Fiber.interrupt(watch) }), Fiber.interrupt(watch))
+      Effect.ensuring(ready(options, { memory, greeted: greeted(watch) }), Fiber.interrupt(watch))
     ).pipe(Effect.provide(Context.add(services, SmtpSocket, watched)))
   })
 
-const silence = (name: string, phase: string): string =>
-  `${name} has been silent for 5 seconds during ${phase}. Check host, port and firewall, and that the option tls suits the ` +
+const silence = (name: string, { awaited = "the connection attempt" }: Progress): string =>
+  `${name} has been silent for 5 seconds during ${awaited}. Check host, port and firewall, and that the option tls suits the ` +
   'port: "implicit" usually is 465, "starttls" 587.'
 
 const openingFailureOf = (error: SetupError): OpeningFailure => {

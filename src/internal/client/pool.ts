@@ -226,8 +226,10 @@ export const pick = <A>(
 /** Why none of the relays has a session, for a message that has waited for one in vain. */
 export const obstacles = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>, at: number): string | undefined => {
   if (pools.some(({ sessions }) => sessions.size > 0)) return undefined
-  const each = pools.flatMap(({ health, opening, relay: { name } }) => {
-    if (opening > 0) return [`still connecting to ${name}`]
+  const each = pools.flatMap(({ health, opening, relay: { name, progress } }) => {
+    const { awaited } = progress
+    if (opening > 0)
+      return [`still connecting to ${name}${awaited === undefined ? "" : `, waiting for ${awaited}`}`]
     if (health.lastFailure === undefined || health.notBefore <= at) return []
     return [`${name} is not tried again yet after: ${describeCause(Cause.squash(health.lastFailure))}`]
   })

@@ -19,6 +19,7 @@ export interface Relay<S, E> {
   readonly opensAlone: boolean
   readonly open: Effect.Effect<OpenedSession<S>, E, Scope.Scope>
   readonly habits: Habits
+  readonly progress: Progress
   readonly failureOf: (cause: Cause.Cause<E>) => OpeningFailure
 }
 
@@ -33,6 +34,12 @@ export interface Habits {
 }
 
 export const unknownHabits = (): Habits => ({ hasDelivered: false, lacksBdat: false, losesPipelined: false })
+
+/** Of the latest opening. */
+export interface Progress {
+  /** What it waits for, once it is connected. */
+  awaited: string | undefined
+}
 
 export interface OpenedSession<S> {
   readonly session: S

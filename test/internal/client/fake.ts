@@ -82,6 +82,7 @@ export const relay = (
       slots: own.slots ?? 1,
       opensAlone: own.opensAlone ?? false,
       habits: unknownHabits(),
+      progress: { awaited: undefined },
       failureOf: (cause) => {
         const failure = Cause.failureOption(cause)
         return failure._tag === "Some" ? failure.value.kind : "temporary"
