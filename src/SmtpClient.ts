@@ -70,6 +70,10 @@ export interface RetryOptions {
 /**
  * Options of the sessions at every relay, and of the client.
  *
+ * A client waits for the greeting for 30 seconds by default, and for the replies to MAIL and RCPT for a minute until the
+ * relay has accepted a message. Other limits are those of SmtpSession. A relay that was silent at its first two
+ * connection attempts or greetings is refused without a retry until `maxPause` has passed.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -338,7 +338,7 @@ const isOfSender = ({ enhancedCode }: Reply): boolean =>
  * What one reply says of the relay. A refused recipient says nothing, and neither does a session that was idle for too long;
  * a session that has delivered may have reached a limit of its own, and a new one shows whether it was that.
  */
-export const isUnwilling = (
+const isUnwilling = (
   reply: Reply,
   phase: Phase,
   { hasDelivered, isReplacement }: SessionHistory

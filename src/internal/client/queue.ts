@@ -40,8 +40,8 @@ export interface LeaseRequest<S, E> {
 /** A lease; or what kept every acceptable relay from opening a session, or ClientUnavailable. */
 export type Answer<S, E> = Exit.Exit<Lease<S, E>, E | ClientUnavailable>
 
-/** `mayRecover`: a relay has failed in a way that may end by itself. */
-export type Hear<S, E> = (answer: Answer<S, E>, mayRecover: boolean) => void
+/** `pauseMillis`: how long a relay pauses that has failed, if it may recover by itself. */
+export type Hear<S, E> = (answer: Answer<S, E>, pauseMillis?: number) => void
 
 interface Waiter<S, E> {
   readonly line: WaitingLine<S, E>
@@ -129,7 +129,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       ? unavailable("Closed")
       : hopeless(line.pools, since)
     if (refusal !== undefined) {
-      hear(Exit.failCause(refusal), false)
+      hear(Exit.failCause(refusal))
       return () => undefined
     }
     const waiter: Waiter<S, E> = { line, order: ++this.asked, since, hear, timer: undefined }
@@ -208,9 +208,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   relayFailed(failed: RelayPool<S, E>, cause: Cause.Cause<E>): void {
+    const { isFinal, notBefore } = failed.health
+    const pauseMillis = isFinal ? undefined : notBefore - this.now()
     for (const line of this.lines.values()) {
       const hasHope = line.pools.some(({ isTrusted, opening }) => isTrusted || opening > 0)
-      if (!hasHope && line.pools.includes(failed)) this.refuseAll(line, cause, !failed.health.isFinal)
+      if (!hasHope && line.pools.includes(failed)) this.refuseAll(line, cause, pauseMillis)
     }
     this.serve()
   }
@@ -274,17 +276,21 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return hear
   }
 
-  private refuse(waiter: Waiter<S, E>, cause: Cause.Cause<E | ClientUnavailable>, mayRecover = false): void {
-    this.dequeue(waiter)?.(Exit.failCause(cause), mayRecover)
+  private refuse(
+    waiter: Waiter<S, E>,
+    cause: Cause.Cause<E | ClientUnavailable>,
+    pauseMillis?: number
+  ): void {
+    this.dequeue(waiter)?.(Exit.failCause(cause), pauseMillis)
   }
 
   /** Those that ask again meanwhile are not refused again. */
   private refuseAll(
     line: WaitingLine<S, E>,
     cause: Cause.Cause<E | ClientUnavailable>,
-    mayRecover = false
+    pauseMillis?: number
   ): void {
-    for (const waiter of [...line.waiters]) this.refuse(waiter, cause, mayRecover)
+    for (const waiter of [...line.waiters]) this.refuse(waiter, cause, pauseMillis)
   }
 
   // -- serving
@@ -352,7 +358,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       // A session is shared at once, and one more is opened if there may be.
       if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
       this.observer.waited(at - waiter.since)
-      this.dequeue(waiter)?.(Exit.succeed(session.lease()), false)
+      this.dequeue(waiter)?.(Exit.succeed(session.lease()))
     }
   }
 

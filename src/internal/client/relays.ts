@@ -81,8 +81,9 @@ export interface RelayHealth<E> {
   readonly isUnwilling: boolean
   /** Whether that was while other sessions had messages: it is over once one of theirs is accepted. */
   readonly isCrowded: boolean
-  /** How often it was silent, one after the other. */
-  readonly silences: number
+  /** What the last attempts failed by, and how many of them. */
+  readonly kind: FailureKind | undefined
+  readonly ofKind: number
   /** Whether a session was ever opened. */
   readonly hasOpened: boolean
   /** How many sessions it takes at present. */
@@ -98,11 +99,20 @@ export const healthy = (maxSessions: number): RelayHealth<never> => ({
   isFinal: false,
   isUnwilling: false,
   isCrowded: false,
-  silences: 0,
+  kind: undefined,
+  ofKind: 0,
   hasOpened: false,
   limit: maxSessions,
   limitedAt: -Infinity
 })
+
+/** When a failure is seen, in milliseconds, and how long it may make the relay pause. */
+interface Moment {
+  readonly now: number
+  readonly longestPause: number
+  /** A factor of about 1. */
+  readonly jitter: number
+}
 
 const shortestPause = 500
 const credentialsPause = { first: 60_000, longest: 3_600_000 }
@@ -113,35 +123,36 @@ const pauseOf = (
   kind: FailureKind,
   isFinal: boolean,
   failures: number,
-  longest: number,
-  jitter: number
+  { jitter, longestPause }: Moment
 ): number => {
   const doubled = 2 ** Math.min(failures - 1, 30)
   if (kind === "credentials") return Math.min(credentialsPause.first * doubled, credentialsPause.longest)
-  return isFinal ? longest : Math.min(shortestPause * doubled * jitter, longest)
+  return isFinal ? longestPause : Math.min(shortestPause * doubled * jitter, longestPause)
 }
 
 /** An opening or a message has failed in a way that speaks of the relay. */
 export const afterFailure = <E>(
   health: RelayHealth<E>,
   { cause, failuresBefore, kind, others }: Failure<E>,
-  at: { readonly now: number; readonly longestPause: number; readonly jitter: number }
+  at: Moment
 ): RelayHealth<E> => {
   const isNew = failuresBefore >= health.failures
   const failures = Math.max(health.failures, failuresBefore + 1)
-  const silences = kind === "silent" ? health.silences + (isNew ? 1 : 0) : 0
+  const ofKind = health.kind === kind ? health.ofKind + (isNew ? 1 : 0) : 1
   // A relay that has worked may be away for a while; one that never has is rather a mistake in the options.
-  const isFinal = kind === "permanent" || kind === "credentials" || (silences >= 2 && !health.hasOpened)
+  const isFinal =
+    kind === "permanent" || kind === "credentials" || (kind === "silent" && ofKind >= 2 && !health.hasOpened)
   const isCrowded = others > 0 && (kind === "crowded" || kind === "unwilling")
   return {
     ...health,
     failures,
-    notBefore: at.now + pauseOf(kind, isFinal, failures, at.longestPause, at.jitter),
+    notBefore: at.now + pauseOf(kind, isFinal, kind === "credentials" ? ofKind : failures, at),
     lastFailure: cause ?? health.lastFailure,
     isFinal,
     isUnwilling: health.isUnwilling || kind === "unwilling",
     isCrowded: kind === "unwilling" && isCrowded && (isNew || health.isCrowded),
-    silences,
+    kind,
+    ofKind,
     ...(isCrowded &&
       isNew && {
         limit: Math.max(1, Math.floor(Math.min(health.limit, others + 1) / 2)),
@@ -155,7 +166,8 @@ export const afterOpening = <E>(health: RelayHealth<E>): RelayHealth<E> => ({
   ...health,
   notBefore: health.isUnwilling ? health.notBefore : -Infinity,
   isFinal: false,
-  silences: 0,
+  kind: undefined,
+  ofKind: 0,
   hasOpened: true
 })
 

@@ -64,8 +64,8 @@ export class ClientMessage<E, R> {
   /** Relays that this round has been to. */
   private tried: ReadonlySet<AnyRelay> = none
   private pauses: Pauses | undefined
-  /** Until when it waits for relays that pause, in milliseconds of the clock. */
-  private patientUntil: number | undefined
+  /** For how long it waits yet for relays that pause, in milliseconds; unknown before the first that does. */
+  private patience: number | undefined
   private isWithSession = false
   /** Whether a session was replaced that did not do, at no cost to the message. */
   private isReplaced = false
@@ -281,14 +281,15 @@ export class ClientMessage<E, R> {
       return
     }
     this.wait(() =>
-      this.parts.queue.ask({ except: this.tried, aliveAfter }, left, (answer, mayRecover) => {
+      this.parts.queue.ask({ except: this.tried, aliveAfter }, left, (answer, pauseMillis) => {
         if (Exit.isSuccess(answer)) {
           this.deliver(positions, answer.value, aliveAfter !== undefined)
           return
         }
         const failure = Cause.failureOption(answer.cause)
         if (Option.isNone(failure)) this.fail(Cause.die(Cause.squash(answer.cause)))
-        else if (mayRecover) this.persist(positions, failure.value, aliveAfter)
+        else if (pauseMillis !== undefined)
+          this.persist(positions, failure.value, pauseMillis, () => this.attempt(positions, aliveAfter))
         else {
           // Every relay is out of order for as long as nothing changes.
           this.isOver ||= failure.value._tag !== "ClientUnavailable"
@@ -299,38 +300,31 @@ export class ClientMessage<E, R> {
   }
 
   /**
-   * Goes on waiting for a relay that has failed, which is no attempt: as long as the rest of the schedule is, counted from
-   * the first such failure.
+   * Goes on waiting for a relay that has failed, which is no attempt: until its pauses are as long as the rest of the
+   * schedule is.
    */
-  private persist(positions: Positions, error: NotSentCause, aliveAfter: number | undefined): void {
+  private persist(positions: Positions, error: NotSentCause, pauseMillis: number, goOn: () => void): void {
     const { schedule } = this.settings.retry
     if (schedule === undefined || !this.isPatient()) {
       this.isOver = true
       this.notSent(positions, error)
-      return
+    } else if (this.patience !== undefined) {
+      this.patience -= pauseMillis
+      goOn()
+    } else {
+      this.table.recordNotSent(positions, error)
+      const steps = (this.pauses ??= pausesOf(schedule))
+      const rest = Effect.suspend(() => steps.rest(this.receipt()))
+      const length = Effect.orElseSucceed(this.within("schedule", rest, 0), () => 0)
+      this.perform(length, (millis) => {
+        this.patience = millis
+        this.persist(positions, error, pauseMillis, goOn)
+      })
     }
-    if (this.patientUntil !== undefined) {
-      this.attempt(positions, aliveAfter)
-      return
-    }
-    this.table.recordNotSent(positions, error)
-    const steps = (this.pauses ??= pausesOf(schedule))
-    const length = this.within(
-      "schedule",
-      Effect.suspend(() => steps.rest(this.receipt())),
-      0
-    )
-    this.perform(
-      Effect.orElseSucceed(length, () => 0),
-      (millis) => {
-        this.patientUntil = Elapsed.millis(this.context.clock) + millis
-        this.persist(positions, error, aliveAfter)
-      }
-    )
   }
 
   private isPatient(): boolean {
-    return this.patientUntil === undefined || Elapsed.millis(this.context.clock) < this.patientUntil
+    return this.patience === undefined || this.patience > 0
   }
 
   private notSent(positions: Positions, cause: NotSentCause): void {

@@ -25,6 +25,8 @@ const rows = `
   credentials                                   | 1        | 60000   | yes   | no   | 8
   credentials credentials credentials           | 3        | 240000  | yes   | no   | 8
   credentials x9                                | 9        | 3600000 | yes   | no   | 8
+  temporary x5 credentials                      | 6        | 60000   | yes   | no   | 8
+  credentials opened credentials                | 2        | 60000   | yes   | no   | 8
   silent                                        | 1        | 500     | no    | no   | 8
   silent +silent                                | 1        | 500     | no    | no   | 8
   silent silent                                 | 2        | 30000   | yes   | no   | 8
