@@ -140,7 +140,7 @@ export class Dialogue<Owner> {
     greeter: Owner,
     private readonly options: DialogueOptions<Owner>
   ) {
-    this.parser = new Parser(options.limits ?? defaultLimits)
+    this.parser = new Parser(options.limits ?? defaultLimits, true)
     this.expect(greeter, Commands.greeting, 0)
   }
 
@@ -335,7 +335,7 @@ export class Dialogue<Owner> {
   receive(bytes: Uint8Array): void {
     this.takenAtReceive = this.output.taken
     // The beginning of a reply may be there already.
-    if (this.parser.pending() === 0) this.takenBefore = this.output.taken
+    if (!this.parser.hasBegun()) this.takenBefore = this.output.taken
     this.parser.push(bytes)
   }
 

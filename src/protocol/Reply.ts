@@ -172,8 +172,10 @@ const digit = (octet: number | undefined): number =>
   octet !== undefined && octet >= 0x30 && octet <= 0x39 ? octet - 0x30 : -1
 
 /**
- * Incremental: any split of the same bytes gives the same replies. Lines end in CRLF and nothing else, and all lines of a
- * reply carry the same code. A parser that has returned a violation returns it forever.
+ * Incremental: any split of the same bytes gives the same replies. Lines end in CRLF, and also in LF or CR CR LF, as some
+ * servers write them; empty lines before a reply are skipped. All lines of a reply carry the same code, except that a
+ * greeting has the code of its last line: Postfix's postscreen says 220 before it turns clients away. A parser that has
+ * returned a violation returns it forever.
  */
 export class Parser {
   private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -190,7 +192,11 @@ export class Parser {
   private latest: Reply | undefined
   private latestStart = 0
 
-  constructor(private readonly limits: Limits = defaultLimits) {}
+  constructor(
+    private readonly limits: Limits = defaultLimits,
+    /** Whether the next reply is the greeting. */
+    private awaitsGreeting = false
+  ) {}
 
   /** Takes bytes as they came; nothing is interpreted before `next`. The array must not change afterwards. */
   push(bytes: Uint8Array): void {
@@ -214,6 +220,16 @@ export class Parser {
   /** Bytes that were pushed and are not part of a returned reply: zero before a protocol switch. */
   pending(): number {
     return this.buffer.length - this.offset + this.replyLength
+  }
+
+  /** Whether the beginning of a reply was pushed; empty lines before it do not count. */
+  hasBegun(): boolean {
+    if (this.lines.length > 0) return true
+    for (let index = this.offset; index < this.buffer.length; index++) {
+      const octet = this.buffer[index]
+      if (octet !== CR && octet !== LF) return true
+    }
+    return false
   }
 
   /** Says whether ENHANCEDSTATUSCODES is announced, for the replies to come. */
@@ -247,8 +263,12 @@ export class Parser {
   /** The reply that the line ends, or what is wrong with it. */
   private readLine(start: number, end: number): Reply | Violation | undefined {
     const { buffer } = this
-    if (end === start || buffer[end - 1] !== CR) return this.fail("a reply line ends in LF without CR")
-    const last = end - 1
+    let last = end
+    while (last > start && buffer[last - 1] === CR) last--
+    if (last === start && this.lines.length === 0) {
+      this.latest = undefined
+      return undefined
+    }
     const hundreds = digit(buffer[start])
     const tens = digit(buffer[start + 1])
     const ones = digit(buffer[start + 2])
@@ -259,9 +279,10 @@ export class Parser {
     if (separator !== SP && separator !== HYPHEN) {
       return this.fail("the code of a reply line is followed by neither a space nor a hyphen")
     }
-    if (buffer.indexOf(CR, start) !== last) return this.fail("a reply line holds a CR that does not end it")
+    const firstCr = buffer.indexOf(CR, start)
+    if (firstCr !== -1 && firstCr < last) return this.fail("a reply line holds a CR that does not end it")
     const code = hundreds * 100 + tens * 10 + ones
-    if (this.lines.length > 0 && code !== this.code) {
+    if (this.lines.length > 0 && code !== this.code && !this.awaitsGreeting) {
       return this.fail(`the lines of one reply disagree: ${this.code} and then ${code}`)
     }
     if (this.lines.length >= this.limits.lines) {
@@ -275,6 +296,7 @@ export class Parser {
     this.latestStart = start
     this.lines = []
     this.replyLength = 0
+    this.awaitsGreeting = false
     return reply
   }
 

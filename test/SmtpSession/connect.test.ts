@@ -295,6 +295,20 @@ describe("the greeting", () => {
     })
   )
 
+  it.effect.each([
+    ["521 5.7.1 go away", "permanent", goodbye],
+    ["450 4.3.2 come back", "transient", goodbye],
+    ["421 4.3.2 come back", "transient", SmtpTest.expectEnd]
+  ] as const)("is judged by its last line if the codes differ: %s", ([last, judgement, end]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        withSession(SmtpTest.script(SmtpTest.reply("220-mx.test", last), end), () => Effect.void)
+      )
+      expect(error).toMatchObject({ reason: "Greeting", reply: { code: Number(last.slice(0, 3)) } })
+      expect(judged(error)).toEqual(["ConnectError", undefined, judgement, "NotSent"])
+    })
+  )
+
   it.effect("of 421 is ConnectError, and nothing follows", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
@@ -315,7 +329,6 @@ describe("the greeting", () => {
   const malformed: ReadonlyArray<readonly [string, SmtpTest.Script]> = [
     ["line that is too long", SmtpTest.inject(`220 ${"x".repeat(20_000)}`)],
     ["code that is not a number", SmtpTest.reply("twenty mx.test")],
-    ["reply whose codes disagree", SmtpTest.reply("220-mx.test", "221 mx.test")],
     ["reply that never ends", SmtpTest.reply(...Array.from({ length: 600 }, () => "220-and more"))],
     ["code of two digits", SmtpTest.reply("22 mx.test")]
   ]

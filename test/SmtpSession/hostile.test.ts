@@ -76,12 +76,10 @@ describe("a greeting", () => {
     "of another protocol": "HTTP/1.1 400 Bad Request\r\n\r\n",
     "of SSH": "SSH-2.0-OpenSSH_9.6\r\n",
     "of binary": Uint8Array.from({ length: 64 }, (_, index) => (index % 2 === 0 ? 0xff : 0x0a)),
-    "that ends in a lone LF": "220 mx.test\n",
     "with the code 000": "000 mx.test\r\n",
     "with the code 099": "099 mx.test\r\n",
     "with the code 600": "600 mx.test\r\n",
-    "with the code 999": "999 mx.test\r\n",
-    "that is an empty line": "\r\n"
+    "with the code 999": "999 mx.test\r\n"
   }
   for (const [what, greets] of Object.entries(unusable)) {
     it.effect(`${what} is ProtocolError, and nothing is said`, () =>
@@ -91,6 +89,42 @@ describe("a greeting", () => {
       })
     )
   }
+
+  it.effect("that is an empty line is no greeting: ReplyTimeout", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(refusing(script(SmtpTest.inject("\r\n"), SmtpTest.silence)))
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* Fiber.join(fiber)).toEqual(["ReplyTimeout", "greeting", "transient", "NotSent"])
+    })
+  )
+
+  it.effect.each(["\n", "\r\r\n", "\r\n\r\n", "\n\n"])(
+    "delivers to a server that ends its lines in %j",
+    (lineEnd) =>
+      Effect.gen(function* () {
+        const says = (line: string) => SmtpTest.inject(line + lineEnd)
+        const server = script(
+          says("220 mx.test"),
+          SmtpTest.expect("EHLO client.test"),
+          says("250 mx.test"),
+          SmtpTest.expect("MAIL FROM:<a@x.test>"),
+          says("250 ok"),
+          SmtpTest.expect("RCPT TO:<b@y.test>"),
+          says("250 ok"),
+          SmtpTest.expect("DATA"),
+          says("354 go"),
+          SmtpTest.expectContent("x\r\n"),
+          says("250 2.0.0 taken"),
+          SmtpTest.expect("QUIT"),
+          says("221 bye"),
+          SmtpTest.close
+        )
+        const receipt = yield* withConnection(server, (smtp) =>
+          smtp.deliver({ from: "a@x.test", to: ["b@y.test"], content: "x\r\n" })
+        )
+        expect(receipt.accepted).toMatchObject([{ reply: { code: 250, text: "taken" } }])
+      })
+  )
 
   it.effect("of two replies at once ends the session before a word is said", () =>
     withConnection(script(SmtpTest.inject("220 mx.test\r\n250 mx.test\r\n"), SmtpTest.expectEnd), (smtp) =>

@@ -117,13 +117,62 @@ describe("replies (RFC 5321 section 4.2)", () => {
   })
 })
 
+describe("line ends of servers that do not write CRLF", () => {
+  it.each(["\n", "\r\r\n", "\r\r\r\n"])("%j", (lineEnd) => {
+    const written = ["250-first", "250", "250 2.0.0 next", "334 "].map((line) => line + lineEnd).join("")
+    expect(parse(written)).toStrictEqual([
+      Reply.make(250, ["first", ""]),
+      Reply.make(250, ["2.0.0 next"]),
+      Reply.make(334, [""])
+    ])
+  })
+
+  it("empty lines before a reply", () => {
+    expect(parse("\r\n\n\r\r\n250 a\r\n\r\n250 a\r\n\n250 a\r\n")).toStrictEqual(
+      Array.from({ length: 3 }, () => Reply.make(250, ["a"]))
+    )
+  })
+
+  it("empty lines are pending until a reply follows, and are no beginning of one", () => {
+    const parser = new Reply.Parser()
+    parser.push(octets("220 go\r\n\r\n\r"))
+    expect(parser.next()).toMatchObject({ code: 220 })
+    expect(parser.next()).toBeUndefined()
+    expect([parser.pending(), parser.hasBegun()]).toEqual([3, false])
+    parser.push(octets("\n2"))
+    expect(parser.next()).toBeUndefined()
+    expect([parser.pending(), parser.hasBegun()]).toEqual([5, true])
+  })
+
+  it("empty lines count against the limit of a reply", () => {
+    expect(violation("\r\n".repeat(60_000))).toBe("no violation")
+    expect(violation("\r\n".repeat(70_000))).toBe("a reply is longer than 131072 bytes")
+  })
+})
+
+describe("a greeting whose codes differ", () => {
+  it.each([
+    ["220-mx.test\r\n521 5.7.1 no\r\n", Reply.make(521, ["mx.test", "5.7.1 no"])],
+    ["220-mx.test\r\n450 4.3.2 later\r\n", Reply.make(450, ["mx.test", "4.3.2 later"])],
+    ["554-no\r\n220 mx.test\r\n", Reply.make(220, ["no", "mx.test"])]
+  ])("has the code of its last line: %j", (text, reply) => {
+    expect(feed(new Reply.Parser(Reply.defaultLimits, true), [octets(text)])).toStrictEqual([reply])
+  })
+
+  it("is the first reply only", () => {
+    const parser = new Reply.Parser(Reply.defaultLimits, true)
+    expect(feed(parser, [octets("220 mx.test\r\n250-a\r\n550 b\r\n")])).toMatchObject([
+      { code: 220 },
+      { _tag: "Violation" }
+    ])
+  })
+})
+
 describe("violations", () => {
   it.each([
-    ["250 OK\n", "LF without CR"],
-    ["\n", "LF without CR"],
     ["250 a\rb\r\n", "CR that does not end it"],
-    ["250 a\r\r\n", "CR that does not end it"],
-    ["\r\n", "does not begin with a code"],
+    ["250 a\rb\n", "CR that does not end it"],
+    ["250-a\r\n\r\n250 b\r\n", "does not begin with a code"],
     ["25\r\n", "does not begin with a code"],
     ["OK\r\n", "does not begin with a code"],
     ["099 a\r\n", "does not begin with a code"],

@@ -257,6 +257,8 @@ describe("STARTTLS (RFC 3207)", () => {
   it("ends the session if anything but 220 accepts it, and if anything follows the 220", () => {
     expect(play({ tls: "opportunistic" }, [offer, "250 ok"]).end).toBe("Violated")
     expect(play({ tls: "opportunistic" }, [offer, "220 go\r\n250 ok"]).end).toBe("Injection")
+    expect(play({ tls: "opportunistic" }, [offer, "220 go\r\n"]).end).toBe("Injection")
+    expect(play({ tls: "opportunistic" }, [`${offer}\r\n`, "220 go", hello()]).log).toContain("TLS")
   })
 
   it("by hand fails without a command if the session has TLS", () => {
