@@ -19,6 +19,8 @@ import * as SmtpContent from "../src/SmtpContent.js"
 import * as SmtpSession from "../src/SmtpSession.js"
 import { messages } from "./MailMessage/generate.js"
 import { suite } from "./servers/availability.js"
+import { start } from "./servers/postfix.js"
+import { bob, user } from "./servers/running.js"
 import type { PythonMail } from "./support/pythonMail.js"
 import { startPythonMail } from "./support/pythonMail.js"
 import { startSmtpServer } from "./support/smtpServer.js"
@@ -523,6 +525,27 @@ suite("signatures to dkimpy", ["dkimpy"], () => {
         expect(signatures(octets)[0]?.["h"]).toContain("list-unsubscribe:list-unsubscribe-post")
         expect(yield* Effect.promise(() => python.verify(octets, records))).toEqual([true, true])
       }
+    })
+  )
+})
+
+suite("signatures of a message that Postfix completes", ["Postfix", "dkimpy"], () => {
+  it.scopedLive("stay good", () =>
+    Effect.gen(function* () {
+      // As Postfix does by default for clients of its own host.
+      const { awaitMessages, host, port } = yield* start({
+        overrides: { local_header_rewrite_clients: "permit_inet_interfaces" }
+      })
+      const smtp = yield* SmtpSession.make({ host, port, tls: "none" }).pipe(Effect.provide(NodeSmtp.layer))
+      const content = eml("From: app@example.com", "Subject: x", "", "Hello.", "")
+      const submission = { from: bob, to: user(340), content }
+      yield* smtp.send(yield* Dkim.sign(submission, { keys: yield* bothKeys }))
+      const [delivered] = yield* awaitMessages(user(340))
+      const octets = delivered?.content ?? new Uint8Array(0)
+      expect(textOf(octets)).toMatch(/^Date:/m)
+      expect(textOf(octets)).toMatch(/^Message-Id:/im)
+      const python = yield* startPythonMail
+      expect(yield* Effect.promise(() => python.verify(octets, records))).toEqual([true, true])
     })
   )
 })
