@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Invalid } from "../../protocol/Invalid.js"
 import type { Client, Options, RefreshToken, ServiceAccount } from "../../SmtpOAuth.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import { makeSigner } from "./assertion.js"
 import { OAuthError } from "./error.js"
 import type { OAuthSettings } from "./settings.js"
@@ -22,10 +23,11 @@ export const makeObtain = (
 ): Effect.Effect<Effect.Effect<CachedToken, OAuthError>, Invalid> => {
   const { endpoint, lifetimeMillis, options, refreshBeforeMillis, timeout, url } = settings
   const post: Post = (fields, by) =>
-    Effect.timeoutFail(postForm(client, url, formOf(options, fields, by)), {
-      duration: timeout,
-      onTimeout: () => new OAuthError({ reason: "Timeout", endpoint })
-    })
+    withTimeLimit(
+      postForm(client, url, formOf(options, fields, by)),
+      timeout,
+      () => new OAuthError({ reason: "Timeout", endpoint })
+    )
   return Effect.map(makeRequest(settings, post), (request) =>
     Effect.gen(function* () {
       // The lifetime counts from the request: the endpoint does not say when it issued the token.
@@ -87,7 +89,7 @@ const byRefreshToken = (
       return onRefreshToken === undefined
         ? Effect.void
         : onRefreshToken(refreshToken).pipe(
-            Effect.timeout(timeout),
+            (store) => withTimeLimit(store, timeout, () => "timeout"),
             Effect.catchAllCause(() => Effect.logWarning(notStored))
           )
     })
