@@ -90,7 +90,11 @@ export interface Options extends SmtpSession.Options {
   readonly maxAge?: Duration.DurationInput | undefined
   /** How long an idle session is kept; choose less than the server does. Default 30 seconds. */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** The longest backoff after a relay has failed; the first is half a second. Default 30 seconds. */
+  /**
+   * The longest backoff of a relay; the first is about half a second, and each one is twice as long. It follows connections
+   * that fail, 421, and replies that take no messages for now. Messages wait for the relay meanwhile, which spends none of
+   * their attempts: each waits as long as its retries would. Default 30 seconds.
+   */
   readonly maxPause?: Duration.DurationInput | undefined
   /** Default `"briefly"`. */
   readonly retry?: Retry | undefined

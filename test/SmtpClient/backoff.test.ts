@@ -1,12 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
-import type * as SmtpClient from "../../src/SmtpClient.js"
+import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { collectLogs } from "../support/logs.js"
 import { ask, content, goodbye, octets, opened, outcomes, submission } from "../SmtpSession/oneSession.js"
@@ -399,14 +402,26 @@ describe("what a server announces and does not do", () => {
           SmtpTest.reply("250 ok"),
           SmtpTest.expectEnd
         ),
-        session(taken, taken, goodbye)
+        session(taken, taken, goodbye),
+        session(taken, goodbye)
       ])
-      const client = yield* makeClient({ "mx.test": server }, { retry: "off" })
+      const cache = yield* Effect.map(Layer.build(CapabilityCache.layerMemory), (context) =>
+        Context.get(context, CapabilityCache.CapabilityCache)
+      )
+      const make = Effect.provide(
+        SmtpClient.make({ host: "mx.test", tls: "none", clientName: "client.test", retry: "off" }),
+        Layer.merge(server.layer, Layer.succeed(CapabilityCache.CapabilityCache, cache))
+      )
+      const client = yield* make
       const fiber = yield* Effect.fork(client.deliver(submission))
       yield* TestClock.adjust("1 minute")
       expect(outcomes(yield* Fiber.join(fiber))).toEqual(["b@y.test Accepted 250"])
       yield* client.send(submission)
       yield* client.close
+      // The cache tells another client.
+      const other = yield* make
+      yield* other.send(submission)
+      yield* other.close
       yield* server.done
     })
   )

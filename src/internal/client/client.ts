@@ -26,6 +26,7 @@ import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { failureOf } from "../session/receipt.js"
+import { bestEffortCache } from "../cache/bestEffortCache.js"
 import { hasOwnLimit, withOwnLimit } from "../effect/bestEffort.js"
 import * as Elapsed from "../effect/elapsed.js"
 import type { AnyFiber } from "../effect/runtime.js"
@@ -107,7 +108,7 @@ const relayOf = (
     progress,
     failureOf: (cause) =>
       Option.match(Cause.failureOption(cause), { onNone: () => "temporary", onSome: openingFailureOf }),
-    open: Effect.suspend(() =>
+    open: Effect.flatMap(recalling(habits, services, settings), () =>
       openWatched(sessionOptions(session, habits), services, settings, memory, progress)
     ).pipe(
       Effect.map((opened) => ({
@@ -120,6 +121,27 @@ const relayOf = (
       )
     )
   }
+}
+
+/** Exchanges with the cache what outlives the client. */
+const recalling = (
+  habits: Habits,
+  services: Context.Context<Services>,
+  { endpoint }: RelaySettings
+): Effect.Effect<void> => {
+  const cache = bestEffortCache(Context.get(services, CapabilityCache))
+  let isRemembered = false
+  const recall = Effect.map(cache.losesInput(endpoint), (loses) => {
+    habits.losesPipelined ||= loses
+    isRemembered = loses
+  })
+  const remember = Effect.map(cache.loseInput(endpoint), () => {
+    isRemembered = true
+  })
+  return Effect.suspend(() => {
+    if (isRemembered) return Effect.void
+    return habits.losesPipelined ? remember : recall
+  })
 }
 
 /** The options of the next session, by what is known of the server. */

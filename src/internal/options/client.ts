@@ -13,6 +13,7 @@ import * as Credentials from "../session/credentials.js"
 import { formatEndpoint } from "../transport/connection.js"
 import type { Kind, Rows } from "./fields.js"
 import { choice, duration, flag, int, number, opaque, option, optionWith, problemOf, text } from "./fields.js"
+import type { SessionSettings } from "./session.js"
 import { readSessionOptions } from "./session.js"
 
 // -- the table
@@ -111,6 +112,7 @@ export const clientTimeouts = {
 
 export interface RelaySettings {
   readonly name: string
+  readonly endpoint: SessionSettings["endpoint"]
   readonly host: string
   readonly port: number
   readonly priority: number
@@ -197,6 +199,7 @@ const readRelay = (relay: Relay): RelaySettings | Invalid => {
     chunking === "eager" ? window.messages : pipelining === "overlap" ? Math.min(4, window.messages) : 1
   return {
     name: formatEndpoint(endpoint),
+    endpoint,
     host,
     port,
     priority: relay.priority ?? relayRows.priority.default,
