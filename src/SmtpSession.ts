@@ -432,7 +432,8 @@ export const make: (
 /**
  * Opens a session for one message, with a round trip less than `make` and `send`: QUIT is sent together with the end of
  * the content, if the server offers PIPELINING (RFC 2920 section 3.1) and `pipelining` is `"data"` or `"overlap"`. For
- * several messages use `make` or `SmtpClient`. Fails like `make` and `send`; an invalid submission before it connects.
+ * several messages use `make` or `SmtpClient`. Fails like `make` and `send`; an invalid submission before it connects. The
+ * `timeout` of the submission covers opening the session, too.
  *
  * @example
  * ```ts

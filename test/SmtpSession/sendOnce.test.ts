@@ -243,3 +243,54 @@ describe("a session for one message", () => {
     })
   )
 })
+
+describe("the timeout of a message that opens its own session", () => {
+  const mute: Readonly<Record<string, readonly [SmtpTest.Script, SmtpSession.Options, phase: string]>> = {
+    greeting: [SmtpTest.silence, {}, "greeting"],
+    EHLO: [
+      SmtpTest.script(SmtpTest.reply("220 mx.test"), SmtpTest.expect("EHLO client.test"), SmtpTest.silence),
+      {},
+      "ehlo"
+    ],
+    AUTH: [
+      SmtpTest.script(opened("AUTH PLAIN"), SmtpTest.expect(/^AUTH PLAIN/), SmtpTest.silence),
+      {
+        auth: SmtpAuth.password({ username: "ann", password: Redacted.make("secret") }),
+        allowInsecureAuth: true
+      },
+      "auth"
+    ]
+  }
+  it.effect.each(Object.entries(mute))("covers a server that is mute after %s", ([, [script, own, phase]]) =>
+    Effect.gen(function* () {
+      const sending = yield* Effect.fork(once(script, own, { timeout: "2 seconds" }))
+      yield* TestClock.adjust("1999 millis")
+      expect(sending.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("1 millis")
+      expect(told(yield* Fiber.join(sending))).toMatchObject({
+        _tag: "ReplyTimeout",
+        isOfSend: true,
+        phase,
+        limitMillis: 2000
+      })
+    })
+  )
+
+  it.effect("is that of opening and sending together", () =>
+    Effect.gen(function* () {
+      const script = SmtpTest.script(
+        SmtpTest.delay("1500 millis"),
+        opened("PIPELINING"),
+        group,
+        SmtpTest.silence
+      )
+      const sending = yield* Effect.fork(once(script, {}, { timeout: "2 seconds" }))
+      yield* TestClock.adjust("1500 millis")
+      yield* TestClock.adjust("499 millis")
+      expect(sending.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("1 millis")
+      yield* TestClock.adjust("10 seconds")
+      expect(told(yield* Fiber.join(sending))).toMatchObject({ _tag: "ReplyTimeout", limitMillis: 2000 })
+    })
+  )
+})

@@ -196,7 +196,7 @@ const openWatched = (
         return Fiber.interrupt(watch)
       })
     return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(warning, warnAfter))), (watch) =>
-      Effect.ensuring(ready(options, { memory, greeted: greeted(watch) }), Fiber.interrupt(watch))
+      Effect.ensuring(ready(options, { memory, greeted: () => greeted(watch) }), Fiber.interrupt(watch))
     ).pipe(Effect.provide(Context.add(services, SmtpSocket, watched)))
   })
 

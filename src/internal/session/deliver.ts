@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type { Invalid } from "../../protocol/Invalid.js"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { ContentFacts } from "../../protocol/Plan.js"
 import type { InvalidArgument } from "../../SmtpError.js"
@@ -226,14 +227,16 @@ export type Report = (receipt: AnyReceipt) => void
 export const deliver = <E, R>(
   session: MessageContext,
   submission: Submission<E, R>
-): Effect.Effect<Receipt, InvalidArgument | E, R> => submit(session, submission, Effect.succeed)
+): Effect.Effect<Receipt, InvalidArgument | E, R> =>
+  submit(session, submission, readRequest(submission), Effect.succeed)
 
 /** `deliver` that fails when nobody was accepted. */
 export const send = <E, R>(
   session: MessageContext,
-  submission: Submission<E, R>
+  submission: Submission<E, R>,
+  request: Request | Invalid = readRequest(submission)
 ): Effect.Effect<Receipt, SendError | E, R> =>
-  submit(session, submission, (receipt) => {
+  submit(session, submission, request, (receipt) => {
     const error = failureOf(submission.from, receipt, submission.recipients ?? "any")
     return error === undefined ? Effect.succeed(receipt) : Effect.fail(error)
   })
@@ -241,9 +244,9 @@ export const send = <E, R>(
 const submit = <E, R, E2>(
   session: MessageContext,
   submission: Submission<E, R>,
+  request: Request | Invalid,
   conclude: (receipt: Receipt) => Effect.Effect<Receipt, E2>
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
-  const request = readRequest(submission)
   if (isInvalid(request)) return Effect.fail(invalidArgument(request))
   const prepared = prepare(session.driver.limits.stall, request, submission)
   const { onOutcome } = submission

@@ -1,17 +1,21 @@
 /** Opens a session and puts its parts together: the methods of SmtpSession over the driver. */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
 import { isInvalid } from "../../protocol/Invalid.js"
 import type { Reply } from "../../protocol/Reply.js"
 import type { ConnectError, Disconnection, InvalidArgument, TlsError } from "../../SmtpError.js"
+import { ReplyTimeout } from "../../SmtpError.js"
 import type { Receipt } from "../../SmtpReceipt.js"
 import type { NotSentCause, Options, SendError, Service, SetupError, State } from "../../SmtpSession.js"
 import { SmtpSocket } from "../../SmtpSocket.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { bestEffortCache } from "../cache/bestEffortCache.js"
+import * as Elapsed from "../effect/elapsed.js"
 import { withFiber } from "../effect/runtime.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import type { AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import type { SessionSettings } from "../options/session.js"
 import { readSessionOptions } from "../options/session.js"
@@ -23,6 +27,7 @@ import { disconnection, invalidArgument } from "./failure.js"
 import type { MessageContext } from "./messageContext.js"
 import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
+import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
 import type { SessionSetUp } from "./setUp.js"
 import { loadAuthentication, makeSetUp } from "./setUp.js"
@@ -47,13 +52,13 @@ export interface ReadyOptions {
   /** What is learnt of AUTH, for all sessions of a relay. */
   readonly memory?: AuthenticationMemory
   /** Runs when the server has greeted. */
-  readonly greeted?: Effect.Effect<unknown>
+  readonly greeted?: (session: SessionContext) => Effect.Effect<unknown>
 }
 
 /** `make` for SmtpClient. */
 export const ready = (
   options: Options,
-  { greeted = Effect.void, memory }: ReadyOptions = {}
+  { greeted = () => Effect.void, memory }: ReadyOptions = {}
 ): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.gen(function* () {
     const settings = yield* readSettings(options)
@@ -66,19 +71,22 @@ export const ready = (
 const prepared = (
   settings: SessionSettings,
   options: Options,
-  greeted: Effect.Effect<unknown>,
+  greeted: (session: SessionContext) => Effect.Effect<unknown>,
   authentication: Authentication | undefined
 ): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.flatMap(establish(settings, options), (opened) =>
-    Effect.catchAll(Effect.as(Effect.zipRight(greeted, opened.prepare(authentication)), opened), (error) => {
-      const failure = opened.session.driver.failure()
-      if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
-        return Effect.fail(error)
+    Effect.catchAll(
+      Effect.as(Effect.zipRight(greeted(opened.session), opened.prepare(authentication)), opened),
+      (error) => {
+        const failure = opened.session.driver.failure()
+        if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
+          return Effect.fail(error)
+        }
+        return Effect.mapError(prepared(settings, options, greeted, authentication), (later) =>
+          error._tag === "AuthenticationError" && later._tag !== "AuthenticationError" ? error : later
+        )
       }
-      return Effect.mapError(prepared(settings, options, greeted, authentication), (later) =>
-        error._tag === "AuthenticationError" && later._tag !== "AuthenticationError" ? error : later
-      )
-    })
+    )
   )
 
 const readSettings = (options: Options): Effect.Effect<SessionSettings, InvalidArgument> =>
@@ -101,12 +109,43 @@ export const sendOnce = <E = never, R = never>(
     return Effect.acquireUseRelease(
       Scope.make(),
       (scope) =>
-        Effect.flatMap(Scope.extend(ready(options), scope), ({ messages }) =>
-          Delivery.send({ ...messages, isLast: true }, submission)
+        Effect.flatMap(Scope.extend(readyInTime(options, request), scope), ({ left, opened: { messages } }) =>
+          Delivery.send({ ...messages, isLast: true }, submission, left)
         ),
       Scope.close
     )
   })
+
+/** Opens a session within the timeout of the message, and gives the message what is left of it. */
+const readyInTime = (options: Options, request: Request) =>
+  Effect.gen(function* () {
+    const { timeout } = request
+    if (timeout === undefined) return { opened: yield* ready(options), left: request }
+    const clock = yield* Effect.clock
+    const begun = Elapsed.millis(clock)
+    const limitMillis = Duration.toMillis(timeout)
+    let session: SessionContext | undefined
+    const greeted = (greeting: SessionContext) =>
+      Effect.sync(() => {
+        session = greeting
+      })
+    const opened = yield* withTimeLimit(ready(options, { greeted }), timeout, () =>
+      openingExpired(session, limitMillis)
+    )
+    const left = Duration.millis(Math.max(0, limitMillis - (Elapsed.millis(clock) - begun)))
+    return { opened, left: { ...request, timeout: left, limitMillis } }
+  })
+
+const openingExpired = (session: SessionContext | undefined, millis: number): Disconnection => {
+  const limit = { limitMillis: Math.ceil(millis), isOfSend: true }
+  if (session === undefined) return new ReplyTimeout({ phase: "greeting", ...limit })
+  const { driver } = session
+  const late = isUnprotected(session) ? "starttls" : "auth"
+  const phase = driver.dialogue.greeted() ? late : "ehlo"
+  // No QUIT: a server that does not answer would hold the caller up again.
+  driver.fail({ _tag: "Abandoned", reason: "the timeout of the send ran out" })
+  return disconnection({ _tag: "Expired", phase, ...limit }, phase, driver.recentLines)
+}
 
 /** A session with what only this library sees of it. */
 export interface OpenSession {
