@@ -59,6 +59,7 @@ describe("a client tells", () => {
       expect(numbersOf("metrics.test")).toMatchObject({
         [`${prefix}.count idle`]: 1,
         [`${prefix}.count used`]: 0,
+        [`${prefix}.max`]: 5,
         [`${prefix}.opened`]: 1
       })
       yield* TestClock.adjust("10 seconds")

@@ -170,13 +170,13 @@ export const inDoubt = (recipients: ReadonlyArray<string>, positions: Positions)
 /** What the attempt says of its session and its relay. */
 export const verdictOn = (
   receipt: Receipt,
-  { hasDelivered, relay, session }: Lease<Session, SetupError>,
+  { history, relay, session }: Lease<Session, SetupError>,
   { isWornOut, unwilling }: Signs
 ): Verdict<SetupError> => {
   const answered = receipt.refused.length > 0 ? "answered" : "none"
   const work = receipt.accepted.length > 0 ? "accepted" : answered
   const left = leaves(receipt, session.state(), relay.slots > 1)
-  const refusal = unwilling === undefined ? undefined : unwillingnessOf(unwilling, hasDelivered())
+  const refusal = unwilling === undefined ? undefined : unwillingnessOf(unwilling, history.hasDelivered)
   if (left === "spent") return { _tag: "Spent", reason: endOfSession(receipt), work, unwilling: refusal }
   if (receipt.refused.some(isWornOut)) return { _tag: "Spent", reason: "refused", work, unwilling: refusal }
   return left === "clean"

@@ -72,8 +72,11 @@ export interface Lease<S, E> {
   readonly isUsed: boolean
   /** Whether the server limits the messages of a session. */
   readonly isLimited: boolean
-  /** Whether a message was accepted on it. */
-  readonly hasDelivered: () => boolean
+  /** What is known of it by now. */
+  readonly history: {
+    /** Whether a message was accepted on it. */
+    readonly hasDelivered: boolean
+  }
   /** Only the first call counts. */
   readonly release: (verdict: Verdict<E>) => void
 }
@@ -145,7 +148,7 @@ export class PooledSession<S, E> {
   /** Whether waiting messages have yet to be offered it, since it was opened or given back. */
   isFresh = true
   private messages = 0
-  private hasDelivered = false
+  hasDelivered = false
   private idleSince: number
   private leavesFor: Retirement = "displaced"
   private readonly afterClosing: Array<() => void> = []
@@ -212,7 +215,7 @@ export class PooledSession<S, E> {
       relay: pool.relay,
       isUsed,
       isLimited: this.opened.maxMessages !== undefined,
-      hasDelivered: () => this.hasDelivered,
+      history: this,
       release: (verdict) => {
         if (isReleased) return
         isReleased = true

@@ -402,7 +402,7 @@ export class ClientMessage<E, R> {
     }
     const receipt = exit.value
     this.table.record(positions, receipt)
-    const history = { hasDelivered: lease.hasDelivered(), isReplacement: isRepeated }
+    const history = { hasDelivered: lease.history.hasDelivered, isReplacement: isRepeated }
     const signs = Outcomes.signsOf(receipt, history)
     const { body } = this.submission.request.envelope.parameters
     const unlearned = learn(positions, receipt, lease, body === "BINARYMIME")
