@@ -69,6 +69,33 @@ describe("a host whose every look-up gives another address, each of which is bus
 })
 
 describe("what a program has plugged in, and does not come to an end", () => {
+  it.scoped("fails a session in time where it does not read the PROXY header", () =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted([SmtpTest.silence])
+      const deaf = Layer.succeed(SmtpSocket, {
+        dial: (...args) =>
+          Effect.map(server.socket.dial(...args), (connection) => ({
+            ...connection,
+            write: () => Effect.never
+          }))
+      })
+      const connecting = yield* SmtpSession.connect({
+        host: "mx.test",
+        timeouts: { connect: 3000 },
+        proxyHeader: { version: 2 }
+      }).pipe(
+        Effect.flip,
+        Effect.uninterruptible,
+        Effect.provide(Layer.mergeAll(deaf, SmtpTest.layerTls, CapabilityCache.layerNone)),
+        Effect.fork
+      )
+      yield* TestClock.adjust(2999)
+      expect(connecting.unsafePoll()).toBe(null)
+      yield* TestClock.adjust(1)
+      expect(connecting.unsafePoll()).toMatchObject({ value: { _tag: "ConnectError", reason: "Timeout" } })
+    })
+  )
+
   it.scoped("fails a session in time where it dials", () =>
     Effect.gen(function* () {
       const layer = Layer.mergeAll(

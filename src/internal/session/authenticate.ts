@@ -23,7 +23,7 @@ import { nodeCrypto } from "./saslCrypto.js"
 import { saslPrep } from "./saslPrep.js"
 
 /** What the runtime answers; the rest is for the capability cache. */
-export type Question<A> = Exclude<AuthenticationStep<A>, { readonly _tag: "ChannelBound" | "BindChannel" }>
+type Question<A> = Exclude<AuthenticationStep<A>, { readonly _tag: "ChannelBound" | "BindChannel" }>
 
 /** One authentication: its first step, and the answers to what it asks for. */
 export interface Authentication {

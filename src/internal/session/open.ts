@@ -21,6 +21,7 @@ import type { SecuredConnection, TlsInfo, TlsUpgrade } from "../../TlsUpgrade.js
 import * as Elapsed from "../effect/elapsed.js"
 import { hasOwnLimit } from "../effect/bestEffort.js"
 import { forkScope } from "../effect/scope.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
@@ -78,19 +79,16 @@ const limitToConnect = <A, R>(
   settings: SessionSettings,
   effect: Effect.Effect<A, ConnectError, R>
 ): Effect.Effect<A, ConnectError, R> =>
-  Effect.timeoutFail(effect, {
-    duration: settings.limits.connect,
-    onTimeout: () => connectError(settings, "Timeout")
-  })
+  withTimeLimit(effect, settings.limits.connect, () => connectError(settings, "Timeout"))
 
-// A socket of the program may exceed its limit. Interruptible, so that the limit holds in an uninterruptible region too.
+// A socket of the program may exceed its limit.
 const dial = (
   { socket }: Services,
   settings: SessionSettings,
   except: ReadonlyArray<string>
 ): Effect.Effect<Connection, ConnectError, Scope.Scope> => {
   const dialling = socket.dial(settings.endpoint, { timeout: settings.limits.connect, except })
-  return hasOwnLimit(socket) ? dialling : limitToConnect(settings, Effect.interruptible(dialling))
+  return hasOwnLimit(socket) ? dialling : limitToConnect(settings, dialling)
 }
 
 /** The PROXY header comes before all else: the server greets after it has read it. */

@@ -48,7 +48,7 @@ export const make = (
 ): Effect.Effect<Service, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.map(ready(options), ({ service }) => service)
 
-export interface ReadyOptions {
+interface ReadyOptions {
   /** What is learnt of AUTH, for all sessions of a relay. */
   readonly memory?: AuthenticationMemory
   /** Runs when the server has greeted. */
