@@ -137,6 +137,9 @@ export interface PoolOwner<S, E> {
   readonly changed: (pool: RelayPool<S, E>) => void
 }
 
+/** Reasons to use a session no more whose connection is still open: others may have messages on it. */
+const isOpen: ReadonlySet<Retirement> = new Set(["mailmax", "refused", "replaced"])
+
 export class PooledSession<S, E> {
   /** A leaving session is leased to nobody, and closed when its last user has gone. */
   phase: "Open" | "Leaving" | "Closing" = "Open"
@@ -265,7 +268,8 @@ export class PooledSession<S, E> {
         this.doubt(verdict.proven ?? (() => undefined))
         break
       case "Spent":
-        this.retire(verdict.reason)
+        if (isOpen.has(verdict.reason)) this.leave(verdict.reason)
+        else this.retire(verdict.reason)
         if (verdict.work !== "none") this.worked(verdict.work, failuresBefore)
         // A session that fails the first to use it says as much about its relay as one that cannot be opened.
         else if (!isUsed && this.messages <= 1 && verdict.unwilling === undefined)

@@ -243,6 +243,26 @@ describe("a pool", () => {
     })
   )
 
+  for (const reason of ["mailmax", "refused", "replaced"] as const) {
+    it.scoped(`leaves a session to those who share it, and gives nobody what takes no more: ${reason}`, () =>
+      Effect.gen(function* () {
+        const a = relay("a", { slots: 2 })
+        const { events, pool } = yield* makePool([a], { maxSessions: 1 })
+        const neighbour = yield* Effect.fork(stay(pool, "5 seconds"))
+        yield* settle
+        yield* pool.use(anything, Infinity, (lease) =>
+          Effect.sync(() => lease.release({ _tag: "Spent", reason, work: "answered" }))
+        )
+        const next = yield* Effect.fork(pass(pool))
+        yield* TestClock.adjust(4999)
+        expect([openAt(a), events.retired]).toEqual([["a1"], []])
+        yield* TestClock.adjust(1)
+        expect([yield* Fiber.join(neighbour), yield* Fiber.join(next)]).toEqual(["a1", "a2"])
+        expect(events.retired).toEqual([`a ${reason}`])
+      })
+    )
+  }
+
   it.scoped("retires by age what is shared and never idle", () =>
     Effect.gen(function* () {
       const a = relay("a", { slots: 2 })
