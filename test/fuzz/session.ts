@@ -224,7 +224,8 @@ const sendAll = (world: World): Operation => {
         if (seen.has(key)) problems.push(`sendAll gave ${key} twice`)
         seen.add(key)
         const message = keyed[key]?.message
-        const isBad = error !== undefined && SmtpError.isSmtpError(error) && receipt.outcomes.length === 0
+        const isForNobody = receipt.outcomes.every(({ recipient }) => recipient === "")
+        const isBad = error !== undefined && SmtpError.isSmtpError(error) && isForNobody
         if (!isBad) message?.results.push({ _tag: "Receipt", receipt })
       })
     )
