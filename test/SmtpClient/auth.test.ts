@@ -50,4 +50,41 @@ describe("the sessions of a client", () => {
       yield* server.done
     })
   )
+
+  it.scoped("pass over a mechanism on which the server has hung up, once another has worked", () =>
+    Effect.gen(function* () {
+      const login = script(
+        says("AUTH LOGIN"),
+        reply("334 Username:"),
+        says(base64("ann")),
+        reply("334 Password:"),
+        says(base64("secret")),
+        reply("235 welcome")
+      )
+      const hangsUp = script(
+        greeting,
+        ehlo("STARTTLS"),
+        startTls,
+        ehlo("AUTH PLAIN LOGIN"),
+        says(/^AUTH PLAIN /),
+        SmtpTest.close
+      )
+      const server = yield* SmtpTest.scripted([
+        hangsUp,
+        onTls("PLAIN LOGIN", login),
+        onTls("PLAIN LOGIN", login)
+      ])
+      const client = yield* makeClient(
+        { "mx.test": server },
+        {
+          tls: "starttls",
+          auth: SmtpAuth.password({ username: "ann", password: Redacted.make("secret") }),
+          maxMessages: 1
+        }
+      )
+      for (const _ of [1, 2]) expect((yield* client.send(submission)).accepted).toHaveLength(1)
+      yield* client.close
+      yield* server.done
+    })
+  )
 })

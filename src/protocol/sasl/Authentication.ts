@@ -313,13 +313,11 @@ export class Authentication {
   }
 
   private inCommon<Row extends { readonly name: string }>(usable: ReadonlyArray<Row>): ReadonlyArray<Row> {
-    const common = usable.filter(
-      ({ name }, index) =>
-        this.announces(name) &&
-        !this.hungUpOn.has(name) &&
-        usable.findIndex((other) => other.name === name) === index
+    const announced = usable.filter(
+      ({ name }, index) => this.announces(name) && usable.findIndex((other) => other.name === name) === index
     )
-    this.preferred = common.map(({ name }) => name)
+    this.preferred = announced.map(({ name }) => name)
+    const common = announced.filter(({ name }) => !this.hungUpOn.has(name))
     if (this.context.tls?.verified !== true) return common
     const isInVain = ({ name }: Row): boolean => this.memory.inVain.includes(name)
     return [...common.filter((row) => !isInVain(row)), ...common.filter(isInVain)]
