@@ -139,6 +139,9 @@ export const bdat = (octets: ReadonlyArray<Uint8Array>, last: boolean): Command 
   return { ...make(last ? "BdatLast" : "Bdat", "BDAT", line, "Anywhere", last ? "final" : "bdat"), octets }
 }
 
+/** Whether the reply to it takes responsibility for a message, or refuses it. */
+export const isEndOfContent = ({ kind }: Command): boolean => kind === "Final" || kind === "BdatLast"
+
 /** A command that was sent, without the memory of its chunk. */
 export const withoutOctets = (command: Command): Command =>
   command.octets.length === 0 ? command : { ...command, octets: noOctets }
@@ -238,8 +241,12 @@ const only =
 
 const challenge: Meanings = (code) => (code === 334 ? "Intermediate" : completion(code))
 
+// A system status, a help text, a greeting, a goodbye and a log-in take no responsibility for a message.
+const noVerdicts: ReadonlySet<number> = new Set([211, 214, 220, 221, 235])
+const verdict: Meanings = (code) => (noVerdicts.has(code) ? "Violation" : completion(code))
+
 // RFC 3030 section 2: a server that does not know BDAT has taken the chunk for commands.
-const chunk: Meanings = (code) => (code === 500 || code === 502 ? "Violation" : completion(code))
+const chunk: Meanings = (code) => (code === 500 || code === 502 ? "Violation" : verdict(code))
 
 const meanings: Readonly<Partial<Record<Kind, Meanings>>> = {
   // RFC 5321 section 3.1: no code but 220 opens the session.
@@ -250,12 +257,17 @@ const meanings: Readonly<Partial<Record<Kind, Meanings>>> = {
   AuthResponse: challenge,
   // RFC 5321 section 4.3.2.
   Data: only(354),
+  Final: verdict,
   Bdat: chunk,
   BdatLast: chunk
 }
 
 /** What a reply to a command of this kind means (RFC 5321 section 4.3.2); the code alone decides. */
 export const meaning = (kind: Kind, { code }: Reply): Meaning => (meanings[kind] ?? completion)(code)
+
+/** Whether the server says that it hangs up: 421, or 221 to anything but QUIT. */
+export const isGoodbye = (kind: Kind, { code }: Reply): boolean =>
+  kind !== "Greeting" && (code === 421 || (code === 221 && kind !== "Quit"))
 
 /** Whether a 334 in reply is a challenge for the mechanism; it is not after `*` (RFC 4954 section 4). */
 export const mayBeChallenged = ({ line, secret }: Command): boolean => secret && line !== "*"

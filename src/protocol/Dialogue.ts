@@ -7,6 +7,8 @@ import type { Capabilities } from "./Capabilities.js"
 import * as Capability from "./Capabilities.js"
 import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
+import type { Answer, Pending } from "./Goodbye.js"
+import { readPast } from "./Goodbye.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import * as Queues from "./Queue.js"
@@ -25,15 +27,16 @@ import { WriteBuffer } from "./WriteBuffer.js"
  * - `Responding`: a response of AUTH, or `*`
  * - `Content`: content, or the dot that declines 354
  * - `Upgrading`: the TLS handshake
+ * - `Parting`: nothing any more; replies behind a goodbye are read
  * - `Closed`: nothing any more
  */
 export type State =
-  "Greeting" | "Turned" | "Open" | "Waiting" | "Responding" | "Content" | "Upgrading" | "Closed"
+  "Greeting" | "Turned" | "Open" | "Waiting" | "Responding" | "Content" | "Upgrading" | "Parting" | "Closed"
 
 /**
  * Where the reply to the last command of a group leads; what is missing leads to `Open`, or for good to `Turned` after a
  * greeting that was not 220. Writing such a command leads to `Waiting`. From `Content` the end of data leads to `Open`, and
- * from `Upgrading` the handshake. A goodbye or a violation leads to `Closed` from everywhere.
+ * from `Upgrading` the handshake. A goodbye or a violation leads to `Parting` or `Closed` from everywhere.
  */
 const transitions: Readonly<Partial<Record<Kind, Partial<Record<Meaning, State>>>>> = {
   Greeting: { Success: "Open", Refusal: "Turned" },
@@ -55,8 +58,11 @@ export type Event<Owner> =
       /** Whether more replies to this command follow: one per accepted recipient after the content of LMTP. */
       readonly more: boolean
     }
-  /** The server said goodbye: 421 to the oldest command, or an unsolicited refusal. */
-  | { readonly _tag: "Goodbye"; readonly reply: Reply }
+  /**
+   * The server said goodbye: 421 to the oldest command, or an unsolicited refusal. `readOn` where replies behind it can
+   * still say what became of a message: nothing more is written, and `readPast` gives what they say.
+   */
+  | { readonly _tag: "Goodbye"; readonly reply: Reply; readonly readOn: boolean }
   /** Nothing that the server says can be matched to a command any more. */
   | {
       readonly _tag: "Violated"
@@ -67,9 +73,8 @@ export type Event<Owner> =
     }
 
 /** A reply that is waited for. */
-export interface Expectation<Owner> {
+export interface Expectation<Owner> extends Pending {
   readonly owner: Owner
-  readonly command: Command
   /** Where its last byte ends, among all bytes for the wire; infinite while its content is still being written. */
   readonly end: number
 }
@@ -93,6 +98,15 @@ interface Envelope {
 const standing = (envelope: Envelope | undefined): Envelope | undefined =>
   envelope?.sender === "Refused" ? standing(envelope.before) : envelope
 
+interface Parting {
+  readonly goodbye: Reply
+  /** It answers the oldest command, or may do so. */
+  readonly isAnswer: boolean
+  readonly replies: Array<Reply>
+  /** Something came that is no reply. */
+  isBroken: boolean
+}
+
 interface Unsent<Owner> {
   readonly owner: Owner
   readonly command: Command
@@ -108,8 +122,6 @@ interface Expected<Owner> {
 }
 
 const acceptedEarly = "the message was accepted before its end was sent"
-
-const isEndOfContent = ({ kind }: Command): boolean => kind === "Final" || kind === "BdatLast"
 
 /** The machine, which waits for the greeting. Methods that may write leave their bytes for `take`. */
 export class Dialogue<Owner> {
@@ -132,6 +144,8 @@ export class Dialogue<Owner> {
   private writer: Owner | undefined
   private readonly output = new WriteBuffer()
   private readonly parser: Parser
+  /** The goodbye behind which replies are read, and those that have come. */
+  private parting: Parting | undefined
   // How much had been taken when the reply began that is being read, and when the latest bytes came.
   private takenBefore = 0
   private takenAtReceive = 0
@@ -238,7 +252,7 @@ export class Dialogue<Owner> {
 
   /** Writes bytes of the content, once it has begun; `last` with the end of data. */
   content(bytes: ReadonlyArray<Uint8Array>, last: boolean): void {
-    if (this.flowing === undefined || this.current === "Closed") return
+    if (this.flowing === undefined || this.hasEnded()) return
     for (const part of bytes) this.output.bytes(part)
     if (!last) return
     this.flowing.end = this.output.put
@@ -250,8 +264,9 @@ export class Dialogue<Owner> {
 
   /** Bytes to write, in order; each is given once. */
   take(): ReadonlyArray<Uint8Array> {
-    if (this.current !== "Closed") this.pump()
-    return this.current === "Closed" ? [] : this.output.take()
+    if (this.hasEnded()) return []
+    this.pump()
+    return this.output.take()
   }
 
   /** How many bytes `take` has given. */
@@ -277,11 +292,16 @@ export class Dialogue<Owner> {
     if (this.idle === "Turned" && kind !== "Quit") {
       return invalid("session", "was turned away by the greeting: only QUIT may follow")
     }
-    if (this.current === "Closed") return invalid("session", "is closed")
+    if (this.hasEnded()) return invalid("session", "is closed")
     if (isResponding === (kind === "AuthResponse")) return undefined
     return isResponding
       ? invalid("session", "is in the middle of an authentication exchange")
       : invalid("session", "is in no authentication exchange")
+  }
+
+  /** Whether nothing more may be written. */
+  hasEnded(): boolean {
+    return this.current === "Closed" || this.current === "Parting"
   }
 
   private pump(): void {
@@ -305,7 +325,7 @@ export class Dialogue<Owner> {
   // RFC 2033 section 4.2: should one of the replies to the content be missing, the next would stand in for it.
   private awaitsVerdicts(): boolean {
     const last = this.expected.last()
-    return this.options.dialect === "lmtp" && last !== undefined && isEndOfContent(last.command)
+    return this.options.dialect === "lmtp" && last !== undefined && Commands.isEndOfContent(last.command)
   }
 
   private write(owner: Owner, whole: Command): void {
@@ -342,6 +362,7 @@ export class Dialogue<Owner> {
   /** The next event of what was received, or `undefined` when more bytes are needed. */
   next(): Event<Owner> | undefined {
     if (this.current === "Closed") return undefined
+    if (this.parting !== undefined) return this.collect(this.parting)
     // Only now, so that a transcript shows a reply before the command that it has let go.
     this.pump()
     // Half a line is enough: it would become the beginning of the first reply under TLS.
@@ -362,7 +383,7 @@ export class Dialogue<Owner> {
 
   private answer(expectation: Expected<Owner>, reply: Reply): Event<Owner> {
     const { command, owner } = expectation
-    if (reply.code === 421 && command.kind !== "Greeting") return this.goodbye(reply)
+    if (Commands.isGoodbye(command.kind, reply)) return this.goodbye(reply, true)
     const meaning = Commands.meaning(command.kind, reply)
     if (meaning === "Violation") {
       const what = command.verb === "" ? "the content" : command.verb
@@ -389,7 +410,7 @@ export class Dialogue<Owner> {
   }
 
   private repliesTo({ command, envelope }: Expected<Owner>): number {
-    return this.options.dialect === "lmtp" && envelope !== undefined && isEndOfContent(command)
+    return this.options.dialect === "lmtp" && envelope !== undefined && Commands.isEndOfContent(command)
       ? Math.max(1, envelope.accepted)
       : 1
   }
@@ -430,15 +451,45 @@ export class Dialogue<Owner> {
   }
 
   private unsolicited(reply: Reply): Event<Owner> {
-    if (reply.code >= 400) return this.goodbye(reply)
+    if (reply.code >= 400) return this.goodbye(reply, false)
     return this.expected.head()?.command.kind === "Final"
       ? this.violated(acceptedEarly, reply)
       : this.violated("a reply came that no command asked for", reply)
   }
 
-  private goodbye(reply: Reply): Event<Owner> {
-    this.current = "Closed"
-    return { _tag: "Goodbye", reply }
+  private goodbye(reply: Reply, isAnswer: boolean): Event<Owner> {
+    const isWhole = ({ command, end }: Expected<Owner>): boolean =>
+      Commands.isEndOfContent(command) && end !== Number.POSITIVE_INFINITY
+    const readOn = reply.code !== 221 && this.expected.find(isWhole) !== undefined
+    this.current = readOn ? "Parting" : "Closed"
+    if (readOn) this.parting = { goodbye: reply, isAnswer, replies: [], isBroken: false }
+    return { _tag: "Goodbye", reply, readOn }
+  }
+
+  private collect(parting: Parting): undefined {
+    let reply = this.parser.next()
+    while (reply !== undefined && !parting.isBroken) {
+      if (isViolation(reply)) parting.isBroken = true
+      else parting.replies.push(this.secrets.withholdFrom(reply))
+      reply = this.parser.next()
+    }
+  }
+
+  /**
+   * What is certain of the replies behind a goodbye, about messages that were handed to the socket whole: `handed` is how
+   * many bytes were, `isOpen` whether the server has not hung up.
+   */
+  readPast(handed: number, isOpen: boolean): ReadonlyArray<Answer<Expectation<Owner>>> {
+    const { parting } = this
+    if (parting === undefined || parting.isBroken || !parting.isAnswer) return []
+    const pending = this.expected.filter(({ end }) => end <= handed)
+    const whole = new Set(
+      pending.filter(({ command }) => Commands.isEndOfContent(command)).map(({ owner }) => owner)
+    )
+    const { goodbye, replies } = parting
+    return readPast(pending, goodbye, replies, this.options.dialect, isOpen).filter(
+      ({ pending: { owner } }) => whole.has(owner)
+    )
   }
 
   private injected(): Event<Owner> {

@@ -91,7 +91,7 @@ export interface ReceiptFacts {
 
 /**
  * How a session ended. `Disconnected` with a reply is the server's goodbye; `Unreached` is told to the commands behind
- * the one that the goodbye answered.
+ * a refusal that named too many commands, if the server then hung up.
  */
 export interface Ending {
   readonly _tag: "Disconnected" | "Expired" | "Violated" | "Abandoned" | "Unreached"
@@ -104,6 +104,13 @@ export interface Loss<E extends Ending = Ending> {
   readonly phase: Phase
 }
 
+/** What the server said last is no verdict on this message, though it was handed over whole. */
+export const inDoubt = {
+  _tag: "Disconnected",
+  reply: undefined,
+  cause: "the server said goodbye and gave no verdict on the message"
+} as const
+
 /**
  * `unanswered` is the phase of the oldest command without a reply, `isComplete` whether the last octet was handed to
  * the socket, `before` the phase to name if it was not and the reply to the content, or to nothing, was due.
@@ -113,11 +120,13 @@ export const lossOf = <E extends Ending>(
   unanswered: Phase | undefined,
   isComplete: boolean,
   before: Phase
-): Loss<E> => {
-  // A goodbye answers the oldest command, and whatever is behind that has not been read.
-  const isUnread =
-    failure._tag === "Unreached" || (failure._tag === "Disconnected" && failure.reply !== undefined)
-  if (isComplete && (!isUnread || unanswered === "final")) return { failure, phase: "final" }
+): Loss<E | typeof inDoubt> => {
+  const isUnread = failure._tag === "Unreached" && unanswered !== "final"
+  if (isComplete && !isUnread) {
+    // A goodbye is a verdict on the content only where that is the oldest thing without a reply.
+    const isVerdict = failure._tag !== "Disconnected" || failure.reply === undefined || unanswered === "final"
+    return { failure: isVerdict ? failure : inDoubt, phase: "final" }
+  }
   return { failure, phase: unanswered === undefined || unanswered === "final" ? before : unanswered }
 }
 

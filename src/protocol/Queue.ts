@@ -12,6 +12,7 @@ export interface Queue<A> {
   readonly shift: () => void
   readonly find: (holds: (item: A) => boolean) => A | undefined
   readonly findLast: (holds: (item: A) => boolean) => A | undefined
+  readonly filter: (holds: (item: A) => boolean) => ReadonlyArray<A>
 }
 
 // Places of those that have gone are given back once they are most of the array, and worth the move.
@@ -46,6 +47,7 @@ export const make = <A>(): Queue<A> => {
       }
       return undefined
     },
+    filter: (holds) => items.slice(first).filter((item): item is A => item !== undefined && holds(item)),
     findLast: (holds) => {
       for (let index = items.length - 1; index >= first; index--) {
         const item = items[index]

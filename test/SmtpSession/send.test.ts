@@ -521,7 +521,7 @@ describe("421 ends the session, without RSET and without QUIT (RFC 5321 section 
           ask(rcpt("b"), "250 ok"),
           ask("DATA", "354 go"),
           content(message, "421 4.3.2 shutting down"),
-          silentEnd
+          SmtpTest.close
         )
       )
       expect(result.outcomes).toEqual(["b@y.test Refused 421 final"])

@@ -287,7 +287,7 @@ describe("a stream of messages that does not come to its end", () => {
           words[2] = "three"
           const lines = yield* sendAll(smtp, Stream.fromIterable(words.map((word) => keyed(word))))
           expect(lines.slice(0, 2)).toEqual(accepted("one", "two"))
-          expect(lines[2]).toBe("three: three@y.test NotSent ServerDisconnected mail")
+          expect(lines[2]).toBe("three: three@y.test Unknown ServerDisconnected final")
           // The one behind had come into the window when the first of the two was accepted.
           const phase = (word: string) => (word === "w1" ? "mail" : "idle")
           const rest = words

@@ -14,7 +14,9 @@ const custom = (verb: string, argument = ""): Command.Command => {
   return command
 }
 
-const codes = [199, 220, 235, 250, 251, 252, 299, 334, 354, 399, 421, 450, 452, 500, 502, 550, 599] as const
+const codes = [
+  199, 211, 214, 220, 221, 235, 250, 251, 252, 299, 334, 354, 399, 421, 450, 452, 500, 502, 550, 599
+] as const
 
 /** One letter for each of `codes`. */
 const letters: Readonly<Record<string, Meaning>> = {
@@ -25,21 +27,22 @@ const letters: Readonly<Record<string, Meaning>> = {
 }
 
 describe("what a reply means (RFC 5321 section 4.3.2)", () => {
-  //                                      1 222222 333 444 5555
-  const completion = /*                */ "V SSSSSS VVV RRR RRRR"
+  //                                      1 22222 2222 333 444 5555
+  const completion = /*                */ "V SSSSS SSSS VVV RRR RRRR"
+  const verdict = /*                   */ "V VVVVV SSSS VVV RRR RRRR"
   const table: Readonly<Record<Kind, string>> = {
-    Greeting: /* RFC 5321 section 3.1 */ "R SRRRRR RRR RRR RRRR",
+    Greeting: /* RFC 5321 section 3.1 */ "R RRSRR RRRR RRR RRR RRRR",
     Ehlo: completion,
     Helo: completion,
-    StartTls: /* RFC 3207 section 4 */ "V SVVVVV VVV RRR RRRR",
-    Auth: /* RFC 4954 section 4 */ "V SSSSSS IVV RRR RRRR",
-    AuthResponse: "V SSSSSS IVV RRR RRRR",
+    StartTls: /* RFC 3207 section 4 */ "V VVSVV VVVV VVV RRR RRRR",
+    Auth: /* RFC 4954 section 4 */ "V SSSSS SSSS IVV RRR RRRR",
+    AuthResponse: "V SSSSS SSSS IVV RRR RRRR",
     Mail: completion,
     Rcpt: completion,
-    Data: "V VVVVVV VSV RRR RRRR",
-    Bdat: /* RFC 3030 section 2 */ "V SSSSSS VVV RRR VVRR",
-    BdatLast: "V SSSSSS VVV RRR VVRR",
-    Final: completion,
+    Data: "V VVVVV VVVV VSV RRR RRRR",
+    Bdat: /* RFC 3030 section 2 */ "V VVVVV SSSS VVV RRR VVRR",
+    BdatLast: "V VVVVV SSSS VVV RRR VVRR",
+    Final: verdict,
     Rset: completion,
     Noop: completion,
     Vrfy: completion,

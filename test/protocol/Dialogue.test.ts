@@ -390,7 +390,8 @@ describe("replies out of turn", () => {
   it.each(moments)("421 in answer to %s is a goodbye", (_, at) => {
     const on = at()
     expect(on.server("421 shutting down\r\n250 more\r\n")).toStrictEqual(["Goodbye 421"])
-    expect(on.dialogue.state()).toBe("Closed")
+    expect(on.dialogue.hasEnded()).toBe(true)
+    expect(on.take()).toBe("")
   })
 
   it("421 at each index of a group: the replies before it are kept", () => {
@@ -667,7 +668,7 @@ describe("STARTTLS (RFC 3207)", () => {
     expect(on.dialogue.capabilities().pipelining).toBe(true)
   })
 
-  it.each(["221", "250", "354"])("%s begins no handshake", (code) => {
+  it.each(["235", "250", "354"])("%s begins no handshake", (code) => {
     expect(requested().early(`${code} what\r\n`)).toStrictEqual([
       "Violated: STARTTLS was answered by a reply that does not belong there"
     ])
@@ -1055,6 +1056,7 @@ describe("every state, command and class of reply", () => {
 
   const O: State = "Open"
   const X: State = "Closed"
+  const P: State = "Parting"
   // 150 220 250 334 354 355 421 450 500 550
   const completion: ReadonlyArray<State> = [X, O, O, X, X, X, X, O, O, O]
   const rows: ReadonlyArray<readonly [string, () => Stage, State, ReadonlyArray<State>]> = [
@@ -1084,9 +1086,9 @@ describe("every state, command and class of reply", () => {
     ["Open: RCPT", put(rcpt("b")), O, completion],
     ["Open: DATA", put(Commands.data), "Waiting", [X, X, X, X, "Content", X, X, O, O, O]],
     ["Content: a final reply before the end", () => flowing(), "Content", [X, X, X, X, X, X, X, X, X, X]],
-    ["Open: the final reply", ended, O, completion],
-    ["Open: BDAT", put(Commands.bdat([], false)), O, [X, O, O, X, X, X, X, O, X, O]],
-    ["Open: BDAT LAST", put(Commands.bdat([], true)), O, [X, O, O, X, X, X, X, O, X, O]],
+    ["Open: the final reply", ended, O, [X, X, O, X, X, X, P, O, O, O]],
+    ["Open: BDAT", put(Commands.bdat([], false)), O, [X, X, O, X, X, X, X, O, X, O]],
+    ["Open: BDAT LAST", put(Commands.bdat([], true)), O, [X, X, O, X, X, X, P, O, X, O]],
     ["Open: RSET", put(Commands.rset), O, completion],
     ["Open: NOOP", put(Commands.noop), "Waiting", completion],
     ["Open: VRFY", put(Commands.vrfy("b")), "Waiting", completion],
@@ -1379,7 +1381,7 @@ const play = (
   const check = (event: Event<string>): void => {
     events.push(show(event))
     if (event._tag !== "Replied") {
-      expect(dialogue.state()).toBe("Closed")
+      expect(dialogue.state()).toBe(event._tag === "Goodbye" && event.readOn ? "Parting" : "Closed")
       return
     }
     const { command, owner } = event
@@ -1416,7 +1418,7 @@ const play = (
     const given = sent.slice(lines.length, lines.length + decoded.length)
     expect(decoded).toStrictEqual(given.map(({ line }) => line))
     lines.push(...decoded)
-    if (dialogue.state() !== "Closed") expect(lines).toHaveLength(sent.length)
+    if (!dialogue.hasEnded()) expect(lines).toHaveLength(sent.length)
     // Nothing stands behind a command that has to be the last of its group before its reply.
     const unanswered = sent.findIndex((command) => command.place === "Last" && !repliesTo.has(command))
     expect([-1, sent.length - 1]).toContain(unanswered)

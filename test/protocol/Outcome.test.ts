@@ -19,7 +19,8 @@ import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpReceipt from "../../src/SmtpReceipt.js"
 
 /*
- * - the server: its reply, or how the connection ended; "goodbye before" is a 421 that answered an earlier command
+ * - the server: its reply, or how the connection ended; "goodbye before" is a 421 to an earlier command, "too many
+ *   commands" a refusal of RSET that says so, behind which the server hangs up
  * - to: the oldest command that has no reply; "dot" is the end of the content after DATA
  * - sent: whether nothing, a part or all of the message was handed to the socket
  * - same relay, other relay: whether it is tried again there, if a retry is asked for
@@ -45,13 +46,25 @@ const recipients = `
   500 5.5.1 what         | BDAT LAST | all  | Unknown  | no         | no          | spent   | Refused
   250 2.0.0 queued       | dot       | all  | Accepted | no         | no          | clean   |
   252 2.0.0 perhaps      | dot       | all  | Accepted | no         | no          | clean   |
-  221 2.0.0 closing      | dot       | all  | Accepted | no         | no          | clean   | Unknown
+  221 2.0.0 closing      | dot       | all  | Unknown  | no         | no          | spent   |
+  220 2.0.0 ready        | dot       | all  | Unknown  | no         | no          | spent   |
+  211 2.0.0 status       | dot       | all  | Unknown  | no         | no          | spent   |
+  214 2.0.0 help         | dot       | all  | Unknown  | no         | no          | spent   |
+  235 2.7.0 logged in    | dot       | all  | Unknown  | no         | no          | spent   |
+  251 2.1.5 forwarded    | dot       | all  | Accepted | no         | no          | clean   |
   354 go on              | dot       | all  | Unknown  | no         | no          | spent   |
   451 4.3.0 later        | dot       | all  | Refused  | yes        | no          | clean   |
   554 5.6.0 spam         | dot       | all  | Refused  | no         | no          | clean   |
   250 2.0.0 queued       | BDAT LAST | all  | Accepted | no         | no          | clean   |
-  221 2.0.0 closing      | BDAT LAST | all  | Accepted | no         | no          | clean   | Unknown
+  221 2.0.0 closing      | BDAT LAST | all  | Unknown  | no         | no          | spent   |
+  220 2.0.0 ready        | BDAT LAST | all  | Unknown  | no         | no          | spent   |
+  221 2.0.0 closing      | BDAT      | part | NotSent  | yes        | yes         | spent   |
+  220 2.0.0 ready        | BDAT      | part | NotSent  | no         | yes         | spent   |
   554 5.6.0 spam         | BDAT LAST | all  | Refused  | no         | no          | clean   |
+
+  221 2.0.0 closing      | MAIL      | none | NotSent  | yes        | yes         | spent   |
+  221 2.0.0 closing      | RCPT      | none | NotSent  | yes        | yes         | spent   |
+  221 2.0.0 closing      | DATA      | none | NotSent  | yes        | yes         | spent   |
 
   421 4.3.2 closing      | nothing   | none | NotSent  | yes        | yes         | spent   |
   554 5.3.2 closing      | nothing   | none | NotSent  | no         | yes         | spent   |
@@ -63,9 +76,11 @@ const recipients = `
   421 4.3.2 closing      | BDAT      | part | NotSent  | yes        | yes         | spent   |
   421 4.3.2 closing      | dot       | all  | Refused  | yes        | no          | spent   |
   421 4.3.2 closing      | BDAT LAST | all  | Refused  | yes        | no          | spent   |
-  421 4.3.2 closing      | RCPT      | all  | NotSent  | yes        | yes         | spent   | Unknown
+  421 4.3.2 closing      | MAIL      | all  | Unknown  | no         | no          | spent   |
+  421 4.3.2 closing      | RCPT      | all  | Unknown  | no         | no          | spent   |
   goodbye before         | MAIL      | none | NotSent  | yes        | yes         | spent   |
-  goodbye before         | MAIL      | all  | NotSent  | yes        | yes         | spent   | Unknown
+  goodbye before         | MAIL      | all  | Unknown  | no         | no          | spent   |
+  too many commands      | MAIL      | all  | NotSent  | yes        | yes         | spent   |
   goodbye before         | dot       | all  | Unknown  | no         | no          | spent   |
 
   end of stream          | nothing   | none | NotSent  | yes        | yes         | spent   |
@@ -136,7 +151,8 @@ const points: Readonly<Record<string, Point>> = {
 
 const ends: Readonly<Record<string, Failure>> = {
   "end of stream": { _tag: "Disconnected", reply: undefined, cause: undefined },
-  "goodbye before": { _tag: "Unreached" },
+  "goodbye before": Outcomes.inDoubt,
+  "too many commands": { _tag: "Unreached" },
   "no reply in time": { _tag: "Expired", phase: "rcpt", limitMillis: 1 },
   "no reply at all": { _tag: "Violated", reason: "it is no reply", reply: undefined, injection: false },
   interrupted: { _tag: "Abandoned", reason: "the send was interrupted" },
@@ -156,7 +172,7 @@ const endBy = (reply: Reply, { command }: Point, isMidContent: boolean): Failure
   if (command === undefined) {
     return reply.code >= 400 ? { _tag: "Disconnected", reply, cause: undefined } : violated
   }
-  if (reply.code === 421) return { _tag: "Disconnected", reply, cause: undefined }
+  if (Commands.isGoodbye(command.kind, reply)) return { _tag: "Disconnected", reply, cause: undefined }
   const meaning = Commands.meaning(command.kind, reply)
   return meaning === "Violation" || (isMidContent && meaning !== "Refusal") ? violated : undefined
 }

@@ -48,7 +48,7 @@ export const makeContext = (
     options,
     clientName: settings.clientName ?? defaultClientName(driver.connection().addresses.localAddress),
     scope,
-    state: { tls: tlsInfo, proven: false, restrained, leaving: false }
+    state: { tls: tlsInfo, proven: false, restrained }
   }
 }
 

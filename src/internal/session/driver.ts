@@ -8,8 +8,9 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
-import type { Event } from "../../protocol/Dialogue.js"
+import type { Event, Expectation } from "../../protocol/Dialogue.js"
 import { Dialogue } from "../../protocol/Dialogue.js"
+import { inDoubt } from "../../protocol/Outcome.js"
 import type { Limits, Reply } from "../../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../../SmtpSocket.js"
 import { describeCause } from "../effect/cause.js"
@@ -138,6 +139,8 @@ export class Driver {
   private writeError: ConnectionLost | undefined
   /** The reply in which the server has announced that it hangs up. */
   private lastWords: Reply | undefined
+  /** The goodbye behind which replies can still say what became of a message. */
+  private goodbye: Reply | undefined
   private isGathering = false
   private isScheduled = false
   private postponed: Array<() => void> = []
@@ -387,7 +390,11 @@ export class Driver {
       }
       case "Goodbye":
         this.recentLines.received(event.reply, undefined)
-        this.fail({ _tag: "Disconnected", reply: event.reply, cause: undefined })
+        if (event.readOn) {
+          this.goodbye = event.reply
+          this.turns.stop()
+          this.readOn()
+        } else this.fail({ _tag: "Disconnected", reply: event.reply, cause: undefined })
         return
       case "Violated":
         if (event.reply !== undefined) this.recentLines.received(event.reply, this.dialogue.head()?.command)
@@ -401,8 +408,26 @@ export class Driver {
     }
   }
 
+  /** Replies behind a goodbye have come as far as they do. */
+  private parted(reply: Reply, isOpen: boolean): void {
+    this.shutDown({ _tag: "Disconnected", reply, cause: undefined }, isOpen)
+    this.fork(this.connectionNow.destroy)
+  }
+
+  private answerLate({ command, owner }: Expectation<Owner>, reply: Reply, more: boolean): void {
+    this.recentLines.received(reply, command)
+    owner.trace?.replied(command, reply, more)
+    owner.replied(
+      command,
+      reply,
+      reply.code === 421 ? "Refusal" : Commands.meaning(command.kind, reply),
+      more
+    )
+  }
+
   private disconnected(cause: unknown): void {
-    this.fail({ _tag: "Disconnected", reply: this.lastWords, cause: this.writeError ?? cause })
+    if (this.goodbye !== undefined) this.parted(this.goodbye, false)
+    else this.fail({ _tag: "Disconnected", reply: this.lastWords, cause: this.writeError ?? cause })
   }
 
   /** Goes on over the secured connection. */
@@ -440,7 +465,8 @@ export class Driver {
   }
 
   private readOnEnded(): void {
-    if (this.lastWords === undefined || this.writeError !== undefined) this.disconnected(undefined)
+    if (this.goodbye !== undefined) this.parted(this.goodbye, true)
+    else if (this.lastWords === undefined || this.writeError !== undefined) this.disconnected(undefined)
     else this.resetRefused(this.lastWords)
   }
 
@@ -457,25 +483,33 @@ export class Driver {
     return this.connectionNow.destroy
   })
 
-  private shutDown(failure: Failure): void {
+  /** `isOpen` says that the server has not hung up behind its goodbye. */
+  private shutDown(failure: Failure, isOpen = false): void {
     this.ended = failure
     this.dialogue.close()
-    const head = this.dialogue.head()?.owner
+    const head = this.dialogue.head()
+    const waiting = this.turns.close()
+    const answers = this.dialogue.readPast(this.output.handed, isOpen)
+    for (const { more, pending, reply } of answers) this.answerLate(pending, reply, more)
     const affected = this.owners
     this.owners = []
-    const waiting = this.turns.close()
     this.direct.stop()
     if ("reply" in failure && failure.reply !== undefined && namesTooManyCommands(failure.reply)) {
       this.fork(this.options.onTooManyCommands)
     }
     this.output.close()
     this.watchdog.poke()
-    // A goodbye answers the oldest command alone.
-    const others: Failure = isGoodbye(failure) ? { _tag: "Unreached" } : failure
+    // A goodbye answers the oldest command alone, and says nothing of a message if that is in doubt.
+    const isInDoubt = this.goodbye !== undefined && answers.length === 0 && head?.command.phase === "final"
+    // RSET has been answered by its refusal: what was behind it is unread if the server hung up.
+    const isUnread = this.lastWords !== undefined && isGoodbye(failure)
+    const behind: Failure = isUnread ? { _tag: "Unreached" } : inDoubt
+    const others = isGoodbye(failure) ? behind : failure
     for (const owner of affected) {
       const phase = this.dialogue.headOf(owner)?.command.phase
+      const isAnswered = (owner === head?.owner && !isInDoubt && !isUnread) || phase === undefined
       owner.trace?.failed(failure._tag)
-      owner.failed(owner === head || phase === undefined ? failure : others, phase)
+      owner.failed(isAnswered ? failure : others, phase)
     }
     for (const turn of waiting) turn.rejected(failure)
     this.end.wake()

@@ -20,7 +20,7 @@ import type { RecentLines } from "./recentLines.js"
  * - `Expired`: no reply, or no progress of a write, within the limit
  * - `Violated`: nothing that the server says can be matched to a command any more
  * - `Abandoned`: this side gave the connection up, because what was on the wire could not be completed
- * - `Unreached`: the server said goodbye to an earlier command, and answers in order: it has read nothing of this one
+ * - `Unreached`: the server refused an earlier command as one too many and hung up: it has read nothing of this one
  */
 export type Failure =
   | { readonly _tag: "Disconnected"; readonly reply: Reply | undefined; readonly cause: unknown }

@@ -11,7 +11,7 @@
  * 3. In a transaction, one for each batch of recipients. protocol/Transaction says after each reply what comes next, and
  *    `follow` does it. Small content leaves in one write with its commands; other content is demanded (`Send`) and
  *    comes in through `put`.
- * 4. Left. With its last octet the message may pass its turn on: the next message, or QUIT, follows in the same write.
+ * 4. Left. With its last octet the message may pass its turn on: the next message follows in the same write.
  *    Only replies are still to come.
  * 5. Ended. All replies are in, or the session has failed. protocol/Outcome gives each recipient its outcome. If
  *    recipients are left, the next transaction follows, at once or when the turn comes again.
@@ -246,6 +246,8 @@ export class Message implements Turn, Owner {
 
   private submit(commands: ReadonlyArray<Command>): void {
     const { driver } = this.session
+    // How the session ends is told once the replies behind the goodbye have been read.
+    if (driver.dialogue.state() === "Parting") return
     const problem = driver.dialogue.submit(this, commands)
     if (problem === undefined) {
       driver.flush()
@@ -290,7 +292,7 @@ export class Message implements Turn, Owner {
    */
   mayPut(): "Now" | "NotYet" | "Never" {
     const { dialogue } = this.session.driver
-    if (!this.isRunning || this.isHalted) return "Never"
+    if (!this.isRunning || this.isHalted || dialogue.hasEnded()) return "Never"
     const isAlone = this.framing === "bdat" && !dialogue.capabilities().pipelining
     return isAlone && dialogue.headOf(this) !== undefined ? "NotYet" : "Now"
   }
@@ -319,11 +321,10 @@ export class Message implements Turn, Owner {
   // -- 4. left
 
   private left(): void {
-    const { batches, plan, session, transaction } = this
+    const { batches, plan, session } = this
     if (batches.length > 0 || plan === undefined) return
-    if (Contexts.mayEndWithQuit(session, plan, transaction)) Contexts.quit(session, this.trace)
     // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
-    else if (Contexts.mayBeFollowed(session, plan))
+    if (Contexts.mayBeFollowed(session, plan))
       session.driver.passTurn(this, plan.ahead === "content" ? this.bytesPut : 0)
   }
 

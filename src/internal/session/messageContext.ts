@@ -1,16 +1,14 @@
 /** What a session is to its messages, and what that lets them do: the plan, and what may leave behind a message. */
 import type * as Effect from "effect/Effect"
-import * as Commands from "../../protocol/Command.js"
 import type { ContentFacts, Plan } from "../../protocol/Plan.js"
 import * as Plans from "../../protocol/Plan.js"
-import type { Transaction } from "../../protocol/Transaction.js"
 import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
 import { ContentError, NotSupported } from "../../SmtpError.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import type { Prepared } from "../content/model.js"
 import type { SessionSettings } from "../options/session.js"
-import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
-import type { Driver, Failure, Owner, Turn } from "./driver.js"
+import type { Attributes } from "../telemetry/tracing.js"
+import type { Driver, Failure, Turn } from "./driver.js"
 import type { Request } from "./request.js"
 
 export interface MessageContext {
@@ -30,8 +28,6 @@ export interface MessageContext {
   /** Whether a transaction by hand excludes messages of this fiber. */
   readonly isExcluded: (fiber: AnyFiber) => boolean
   readonly state: SendState
-  /** Whether the session is over with this message: QUIT may leave in the write that ends it. */
-  readonly isLast?: boolean
   /** What spans say of the session. */
   readonly attributes: () => Attributes
 }
@@ -42,8 +38,6 @@ export interface SendState {
   proven: boolean
   /** The endpoint hangs up on too many commands: RSET is to be spared. */
   restrained: boolean
-  /** QUIT has left behind a message: nothing may follow it. */
-  leaving: boolean
 }
 
 /** What a message needs a fiber for. It goes on once that is answered. */
@@ -116,27 +110,6 @@ export const mayBeFollowed = (
   state.proven &&
   !state.restrained &&
   (settings.pipelining === "overlap" || ahead === "content")
-
-/** Whether QUIT may end the group that the content begins, if no transaction follows (RFC 2920 section 3.1). */
-export const mayEndWithQuit = (
-  { dialect, driver, isLast, settings }: MessageContext,
-  { ahead }: Plan,
-  transaction: Transaction | undefined
-): boolean =>
-  isLast === true &&
-  dialect === "smtp" &&
-  driver.dialogue.capabilities().pipelining &&
-  (settings.pipelining === "data" || settings.pipelining === "overlap") &&
-  ahead !== "content" &&
-  transaction?.verdicts().some(({ _tag }) => _tag === "Overflow") === false
-
-export const quit = ({ driver, state }: MessageContext, trace: CommandTrace | undefined): void => {
-  const owner: Owner = { trace, replied: () => driver.fork(driver.close), failed: () => undefined }
-  state.leaving = true
-  driver.start(owner)
-  driver.dialogue.submit(owner, [Commands.quit])
-  driver.flush()
-}
 
 /** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
 export const mustReset = ({ driver, settings }: MessageContext): boolean =>

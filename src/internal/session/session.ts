@@ -1,6 +1,7 @@
 /** Opens a session and puts its parts together: the methods of SmtpSession over the driver. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { CapabilityCache } from "../../CapabilityCache.js"
 import { isInvalid } from "../../protocol/Invalid.js"
@@ -14,7 +15,7 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { TlsUpgrade } from "../../TlsUpgrade.js"
 import { bestEffortCache } from "../cache/bestEffortCache.js"
 import * as Elapsed from "../effect/elapsed.js"
-import { withFiber } from "../effect/runtime.js"
+import { makeFork, withFiber } from "../effect/runtime.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import type { AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import type { SessionSettings } from "../options/session.js"
@@ -109,12 +110,30 @@ export const sendOnce = <E = never, R = never>(
     return Effect.acquireUseRelease(
       Scope.make(),
       (scope) =>
-        Effect.flatMap(Scope.extend(readyInTime(options, request), scope), ({ left, opened: { messages } }) =>
-          Delivery.send({ ...messages, isLast: true }, submission, left)
+        Effect.flatMap(Scope.extend(readyInTime(options, request), scope), ({ left, opened }) =>
+          Effect.zipRight(
+            Scope.addFinalizer(scope, closeGracefully(opened.session, opened.service, longestQuit)),
+            Delivery.send(opened.messages, submission, left)
+          )
         ),
-      Scope.close
+      closeBehind
     )
   })
+
+// Nobody waits for the reply to this QUIT.
+const longestQuit = Duration.seconds(1)
+
+/**
+ * Hands QUIT to the socket and closes the session behind the caller, who has the receipt. An interrupted caller waits:
+ * it is to know that nothing is left.
+ */
+const closeBehind = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  const closing = Scope.close(scope, exit)
+  if (Exit.isInterrupted(exit)) return closing
+  return Effect.map(makeFork(), (fork) => {
+    fork(closing, { immediate: true })
+  })
+}
 
 /** Opens a session within the timeout of the message, and gives the message what is left of it. */
 const readyInTime = (options: Options, request: Request) =>
@@ -179,11 +198,15 @@ const establish = (
   })
 
 // A finalizer is uninterruptible, and a timeout inside it does nothing without `interruptible`.
-const closeGracefully = ({ driver, state }: SessionContext, { quit }: Service): Effect.Effect<void> =>
+const closeGracefully = (
+  { driver }: SessionContext,
+  { quit }: Service,
+  longest: Duration.Duration = Duration.infinity
+): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (driver.failure() !== undefined || driver.dialogue.state() === "Closed") return Effect.void
-    const goodbye = state.leaving ? Effect.asVoid(driver.awaitEnd) : Effect.asVoid(quit)
-    return Effect.ignore(Effect.timeout(Effect.interruptible(goodbye), driver.limits.quit))
+    if (driver.failure() !== undefined || driver.dialogue.hasEnded()) return Effect.void
+    const limit = Duration.min(longest, driver.limits.quit)
+    return Effect.ignore(Effect.timeout(Effect.interruptible(quit), limit))
   }).pipe(Effect.zipRight(driver.close))
 
 const build = (session: SessionContext, greeting: Reply): Omit<OpenSession, "session"> => {
@@ -205,7 +228,7 @@ const build = (session: SessionContext, greeting: Reply): Omit<OpenSession, "ses
   }
 
   const currentState = (): State => {
-    if (dialogue.state() === "Closed" || driver.failure() !== undefined) return "Closed"
+    if (dialogue.hasEnded() || driver.failure() !== undefined) return "Closed"
     if (dialogue.inTransaction()) return "Transaction"
     return dialogue.greeted() ? "Ready" : "Greeted"
   }

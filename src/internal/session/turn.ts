@@ -82,9 +82,14 @@ export class TurnQueue {
     this.admitNext()
   }
 
+  /** Admits no further turn. */
+  stop(): void {
+    this.isOpen = false
+  }
+
   /** Admits no further turn; gives those that wait. */
   close(): ReadonlyArray<Turn> {
-    this.isOpen = false
+    this.stop()
     return this.waiting.splice(0)
   }
 

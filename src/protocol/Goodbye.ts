@@ -1,0 +1,87 @@
+/**
+ * What the replies behind a 421 are worth. Some servers say it and hang up; Exim can answer one command by it and go on;
+ * others say it in addition to their answers, and whoever counts replies is then one off. So an acceptance behind a 421
+ * counts only where no other reading of the replies is possible.
+ */
+import type { Command } from "./Command.js"
+import * as Commands from "./Command.js"
+import type { Reply } from "./Reply.js"
+
+/** A reply that is waited for, and the envelope that its command belongs to. */
+export interface Pending {
+  readonly command: Command
+  readonly envelope:
+    { readonly sender: "Pending" | "Accepted" | "Refused"; readonly accepted: number } | undefined
+  /** How many replies to it have come. */
+  readonly replies: number
+}
+
+/** Which command a reply answers, if the replies are in the order of the commands. */
+export interface Answer<P extends Pending> {
+  readonly pending: P
+  readonly reply: Reply
+  readonly more: boolean
+}
+
+/** The replies in the order of the commands; `undefined` if a server that obeys the protocol cannot have said that. */
+const inOrder = <P extends Pending>(
+  pending: ReadonlyArray<P>,
+  replies: ReadonlyArray<Reply>,
+  dialect: "smtp" | "lmtp"
+): { readonly answers: ReadonlyArray<Answer<P>>; readonly isComplete: boolean } | undefined => {
+  const answers: Array<Answer<P>> = []
+  const envelopes = new Map<Pending["envelope"], { isRefused: boolean; accepted: number }>()
+  for (const one of pending) {
+    const { command, envelope } = one
+    const now = envelopes.get(envelope) ?? {
+      isRefused: envelope?.sender === "Refused",
+      accepted: envelope?.accepted ?? 0
+    }
+    envelopes.set(envelope, now)
+    const isEnd = Commands.isEndOfContent(command)
+    const due = isEnd && dialect === "lmtp" ? Math.max(1, now.accepted) : 1
+    for (let place = one.replies + 1; place <= due; place++) {
+      const reply = replies[answers.length]
+      if (reply === undefined) return { answers, isComplete: false }
+      const meaning = reply.code === 421 ? "Refusal" : Commands.meaning(command.kind, reply)
+      if (meaning === "Violation" || meaning === "Intermediate") return undefined
+      const isSuccess = meaning === "Success"
+      if (isSuccess && command.kind === "Rcpt") {
+        if (now.isRefused) return undefined
+        now.accepted++
+      }
+      // The next envelope would be answered by what is left of this one.
+      if (!isSuccess && command.kind === "Rset") return undefined
+      // Content for nobody is accepted by no server that has read what was sent.
+      if (isSuccess && (isEnd || command.kind === "Bdat") && (now.isRefused || now.accepted === 0))
+        return undefined
+      if (command.kind === "Mail") now.isRefused = !isSuccess
+      answers.push({ pending: one, reply, more: place < due })
+    }
+  }
+  return answers.length === replies.length ? { answers, isComplete: true } : undefined
+}
+
+/**
+ * The answers that are certain. `goodbye` came while `pending` were unanswered, and `replies` after it; `isOpen` says that
+ * the server has neither hung up nor said more within the limit.
+ */
+export const readPast = <P extends Pending>(
+  pending: ReadonlyArray<P>,
+  goodbye: Reply,
+  replies: ReadonlyArray<Reply>,
+  dialect: "smtp" | "lmtp",
+  isOpen: boolean
+): ReadonlyArray<Answer<P>> => {
+  const asAnswer = inOrder(pending, [goodbye, ...replies], dialect)
+  if (asAnswer === undefined) return []
+  // Had it come in addition, a server that goes on would have one more reply to give.
+  const isCertain =
+    replies.length === 0 ||
+    (asAnswer.isComplete && isOpen) ||
+    inOrder(pending, replies, dialect) === undefined
+  if (!isCertain) return []
+  if (asAnswer.isComplete) return asAnswer.answers
+  const [first] = asAnswer.answers
+  return first !== undefined && Commands.isEndOfContent(first.pending.command) ? [first] : []
+}
