@@ -606,6 +606,67 @@ describe("eager messages on their way, when the session ends", () => {
     )
   }
 
+  // An ACL of Exim that defers by 421 answers one command; the session goes on, and stays open.
+  const goesOn = (rest: SmtpTest.Script, expected: ReadonlyArray<string>) =>
+    withSession(
+      SmtpTest.script(window, rest, silentEnd),
+      (smtp) =>
+        Effect.gen(function* () {
+          const all = yield* Effect.fork(deliverAll(smtp, words.map(letter)))
+          yield* TestClock.adjust("2 seconds")
+          expect(yield* Fiber.join(all)).toEqual(expected)
+        }),
+      eager
+    )
+
+  it.effect("421 in answer to MAIL, and the session goes on: the others have their replies", () =>
+    goesOn(replies("421 4.7.1 later", "503 5.5.1 no sender", "503 5.5.1 no sender", ...answers.slice(3)), [
+      "one@y.test Accepted 250",
+      "two@y.test Refused 421 mail",
+      "three@y.test Accepted 250",
+      "four@y.test Accepted 250"
+    ])
+  )
+
+  it.effect("421 in answer to RCPT, and the session goes on: the others have their replies", () =>
+    goesOn(
+      replies(...answers.slice(0, 4), "250 ok", "421 4.7.1 later", "503 5.5.1 nobody", ...answers.slice(7)),
+      [
+        "one@y.test Accepted 250",
+        "two@y.test Accepted 250",
+        "three@y.test Refused 421 rcpt",
+        "four@y.test Accepted 250"
+      ]
+    )
+  )
+
+  it.effect("421 in addition to the replies: no acceptance behind it counts", () =>
+    goesOn(replies(...answers.slice(0, 3), "421 4.3.2 shutting down", ...answers.slice(3)), [
+      "one@y.test Accepted 250",
+      "two@y.test Accepted 250",
+      "three@y.test Unknown ServerDisconnected final",
+      "four@y.test Unknown ServerDisconnected final"
+    ])
+  )
+
+  it.effect("421 in addition, and the end before the last reply: no acceptance behind it counts", () =>
+    delivers(
+      SmtpTest.script(
+        window,
+        replies(...answers.slice(0, 4), "421 4.3.2 shutting down", ...answers.slice(4, -1)),
+        SmtpTest.close
+      ),
+      eager,
+      words.map(letter),
+      [
+        "one@y.test Accepted 250",
+        "two@y.test Accepted 250",
+        "three@y.test Unknown ServerDisconnected final",
+        "four@y.test Unknown ServerDisconnected final"
+      ]
+    )
+  )
+
   it.effect("a refused RSET: what is behind it may have been read", () =>
     delivers(
       SmtpTest.script(window, replies(...answers.slice(0, 3), "451 not now"), silentEnd),

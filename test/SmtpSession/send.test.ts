@@ -529,6 +529,39 @@ describe("421 ends the session, without RSET and without QUIT (RFC 5321 section 
     })
   )
 
+  it.effect("before the verdict on the content, which then comes: neither counts", () =>
+    Effect.gen(function* () {
+      const result = yield* both(
+        plain(
+          ask(mail, "250 ok"),
+          ask(rcpt("b"), "250 ok"),
+          ask("DATA", "354 go"),
+          content(message, "421 4.3.2 shutting down"),
+          SmtpTest.reply("250 2.0.0 queued"),
+          SmtpTest.close
+        )
+      )
+      expect(result.outcomes).toEqual(["b@y.test Unknown ServerDisconnected final"])
+      expect(result.error).toMatchObject({ _tag: "ServerDisconnected", phase: "final", reply: undefined })
+    })
+  )
+
+  it.effect("ends the session within two seconds if the server does not hang up", () =>
+    Effect.gen(function* () {
+      const script = plain(
+        ask(mail, "250 ok"),
+        ask(rcpt("b"), "250 ok"),
+        ask("DATA", "354 go"),
+        content(message, "421 4.3.2 shutting down"),
+        silentEnd
+      )
+      const running = yield* Effect.fork(both(script))
+      yield* TestClock.adjust("2 seconds")
+      yield* TestClock.adjust("2 seconds")
+      expect((yield* Fiber.join(running)).outcomes).toEqual(["b@y.test Refused 421 final"])
+    })
+  )
+
   it.effect("keeps the refusals that were read before it", () =>
     Effect.gen(function* () {
       const result = yield* both(
