@@ -460,7 +460,11 @@ export class Dialogue<Owner> {
   private goodbye(reply: Reply, isAnswer: boolean): Event<Owner> {
     const isWhole = ({ command, end }: Expected<Owner>): boolean =>
       Commands.isEndOfContent(command) && end !== Number.POSITIVE_INFINITY
-    const readOn = reply.code !== 221 && this.expected.find(isWhole) !== undefined
+    const whole = this.expected.filter(isWhole)
+    // In place of the one reply that is due it is the verdict, unless more has come with it.
+    const isVerdict =
+      whole.length === 1 && whole[0] === this.expected.head() && this.parser.pending() === 0 && isAnswer
+    const readOn = reply.code !== 221 && whole.length > 0 && !isVerdict
     this.current = readOn ? "Parting" : "Closed"
     if (readOn) this.parting = { goodbye: reply, isAnswer, replies: [], isBroken: false }
     return { _tag: "Goodbye", reply, readOn }
