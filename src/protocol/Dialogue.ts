@@ -459,7 +459,7 @@ export class Dialogue<Owner> {
 
   private goodbye(reply: Reply, isAnswer: boolean): Event<Owner> {
     const isWhole = ({ command, end }: Expected<Owner>): boolean =>
-      Commands.isEndOfContent(command) && end !== Number.POSITIVE_INFINITY
+      Commands.isEndOfContent(command) && end <= this.output.taken
     const whole = this.expected.filter(isWhole)
     // In place of the one reply that is due it is the verdict, unless more has come with it.
     const isVerdict =

@@ -1056,7 +1056,6 @@ describe("every state, command and class of reply", () => {
 
   const O: State = "Open"
   const X: State = "Closed"
-  const P: State = "Parting"
   // 150 220 250 334 354 355 421 450 500 550
   const completion: ReadonlyArray<State> = [X, O, O, X, X, X, X, O, O, O]
   const rows: ReadonlyArray<readonly [string, () => Stage, State, ReadonlyArray<State>]> = [
@@ -1086,9 +1085,9 @@ describe("every state, command and class of reply", () => {
     ["Open: RCPT", put(rcpt("b")), O, completion],
     ["Open: DATA", put(Commands.data), "Waiting", [X, X, X, X, "Content", X, X, O, O, O]],
     ["Content: a final reply before the end", () => flowing(), "Content", [X, X, X, X, X, X, X, X, X, X]],
-    ["Open: the final reply", ended, O, [X, X, O, X, X, X, P, O, O, O]],
+    ["Open: the final reply", ended, O, [X, X, O, X, X, X, X, O, O, O]],
     ["Open: BDAT", put(Commands.bdat([], false)), O, [X, X, O, X, X, X, X, O, X, O]],
-    ["Open: BDAT LAST", put(Commands.bdat([], true)), O, [X, X, O, X, X, X, P, O, X, O]],
+    ["Open: BDAT LAST", put(Commands.bdat([], true)), O, [X, X, O, X, X, X, X, O, X, O]],
     ["Open: RSET", put(Commands.rset), O, completion],
     ["Open: NOOP", put(Commands.noop), "Waiting", completion],
     ["Open: VRFY", put(Commands.vrfy("b")), "Waiting", completion],
