@@ -9,6 +9,7 @@ import * as ProxyHeader from "../../protocol/ProxyHeader.js"
 import type { Limits } from "../../protocol/Reply.js"
 import { defaultLimits } from "../../protocol/Reply.js"
 import type { ClientAttributes } from "../../protocol/Xclient.js"
+import type { Command } from "../../protocol/Command.js"
 import * as Xclient from "../../protocol/Xclient.js"
 import type { Credentials } from "../../SmtpAuth.js"
 import type { AdvancedOptions, Options, TlsPolicy, WindowOptions } from "../../SmtpSession.js"
@@ -169,6 +170,7 @@ export interface SessionSettings {
   readonly eagerWithin: number
   /** The bytes of the PROXY header. */
   readonly proxyHeader: Uint8Array | undefined
+  readonly xclient: Command | undefined
 }
 
 const defaultPorts: Readonly<Record<TlsPolicy, number>> = {
@@ -213,7 +215,8 @@ export const readSessionOptions = (options: Options): SessionSettings | Invalid 
     },
     resetBetween: advanced.resetBetween ?? advancedRows.resetBetween.default,
     eagerWithin: Duration.toMillis(advanced.eagerWithin ?? advancedRows.eagerWithin.default),
-    proxyHeader
+    proxyHeader,
+    xclient
   }
 }
 

@@ -7,12 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Duration from "effect/Duration"
 import * as Scope from "effect/Scope"
-import { isInvalid } from "../../protocol/Invalid.js"
 import type { AuthenticationContext, AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import * as SetUp from "../../protocol/SetUp.js"
 import type { SetUpFailure, Step } from "../../protocol/SetUpStep.js"
 import { done, isUntrusted } from "../../protocol/SetUpStep.js"
-import * as Xclient from "../../protocol/Xclient.js"
 import type { Credentials } from "../../SmtpAuth.js"
 import type { Disconnection } from "../../SmtpError.js"
 import { AuthenticationError, CommandRefused, HeloError, InvalidArgument, TlsError } from "../../SmtpError.js"
@@ -82,12 +80,13 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
         )
     },
     prepare: (authentication) =>
-      Effect.gen(function* () {
-        const xclient = options.xclient === undefined ? undefined : Xclient.make(options.xclient, "xclient")
-        if (isInvalid(xclient)) return yield* invalidArgument(xclient)
-        const authenticate = authentication === undefined ? undefined : begin(authentication)
-        yield* run(session, () => SetUp.prepare(context, xclient, authenticate), authentication)
-      })
+      Effect.asVoid(
+        run(
+          session,
+          () => SetUp.prepare(context, settings.xclient, authentication && begin(authentication)),
+          authentication
+        )
+      )
   }
 }
 
