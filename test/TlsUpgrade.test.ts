@@ -75,6 +75,16 @@ const bindingsOf = (socket: Tls.TLSSocket) => ({
 const hex = (octets: Uint8Array | undefined) =>
   octets === undefined ? undefined : Buffer.from(octets).toString("hex")
 
+const breakMethod = (name: "exportKeyingMaterial" | "getCipher") =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      vi.spyOn(Tls.TLSSocket.prototype, name).mockImplementation(() => {
+        throw new Error("not implemented")
+      })
+    ),
+    (spy) => Effect.sync(() => spy.mockRestore())
+  )
+
 describe("TlsUpgrade over NodeSmtp", () => {
   it.scopedLive("secures a connection and tells what the handshake came to", () =>
     Effect.gen(function* () {
@@ -134,6 +144,26 @@ describe("TlsUpgrade over NodeSmtp", () => {
       expect(yield* pullText(secured)).toBe("EHLO client\r\n")
       expect(yield* Effect.flip(connection.pull)).toMatchObject({ operation: "read" })
       expect(yield* Effect.flip(connection.write([bytes("x")]))).toMatchObject({ operation: "write" })
+    }).pipe(Effect.provide(NodeSmtp.layerTransport))
+  )
+
+  it.scopedLive("gives no channel binding where the runtime cannot export keying material", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates()
+      const { port } = yield* listenTls(served(certificates), greet)
+      yield* breakMethod("exportKeyingMaterial")
+      const connection = yield* secure(port, { ca: certificates.ca })
+      expect(connection.tls).toMatchObject({ protocol: "TLSv1.3", channelBinding: undefined })
+    }).pipe(Effect.provide(NodeSmtp.layerTransport))
+  )
+
+  it.scopedLive("fails with TlsError if a listener of the handshake throws", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates()
+      const { port } = yield* listenTls(served(certificates), greet)
+      yield* breakMethod("getCipher")
+      const error = yield* Effect.flip(secure(port, { ca: certificates.ca }))
+      expect(error).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 

@@ -122,10 +122,19 @@ const handshake = (
     const acceptCertificate = keepSessions(socket, plan, sessions)
     failUntilSecure(socket, fail)
     socket.once("secureConnect", () => {
-      const certificate = acceptCertificate()
-      secured = fromNodeSocket(socket, { addresses: connection.addresses, onDestroy: () => below.destroy() })
-      // The same object, since a proxy's TLS hands its socket over once more.
-      resume(Effect.succeed(Object.assign(secured, { tls: infoOf(socket, plan, certificate) })))
+      try {
+        const tls = infoOf(socket, plan, acceptCertificate())
+        secured = fromNodeSocket(socket, {
+          addresses: connection.addresses,
+          onDestroy: () => below.destroy()
+        })
+        // The same object, since a proxy's TLS hands its socket over once more.
+        resume(Effect.succeed(Object.assign(secured, { tls })))
+      } catch (cause) {
+        // An exception in a listener would end the process.
+        fail("Handshake", cause)
+        destroySocket(socket)
+      }
     })
     return Effect.sync(() => {
       destroySocket(socket)
@@ -257,8 +266,13 @@ const oneLine = (name: string | undefined): string => (name ?? "").split("\n").j
 
 const channelBindingOf = (socket: Tls.TLSSocket): ChannelBinding | undefined => {
   if (socket.getProtocol() === "TLSv1.3") {
-    const data = socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
-    return { type: "tls-exporter", data: Uint8Array.from(data) }
+    try {
+      const data = socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
+      return { type: "tls-exporter", data: Uint8Array.from(data) }
+    } catch {
+      // Deno does not implement it.
+      return undefined
+    }
   }
   // RFC 5929 section 3.1: the first Finished message, which is the server's when a session is resumed.
   const first = socket.isSessionReused() ? socket.getPeerFinished() : socket.getFinished()
