@@ -252,9 +252,19 @@ export const parseClientName = (name: string, field: string): string | Invalid =
   if (forbidden !== undefined) return invalid(field, forbidden)
   if (whiteSpacePattern.test(name)) return invalid(field, "holds a space")
   if (nonAsciiPattern.test(name)) return invalid(field, "is not ASCII; give its A-label form (xn--...)")
-  const fault = name.startsWith("[") ? findLiteralFault(name) : findDomainFault(name)
+  const literal = addressLiteral(name)
+  if (literal !== undefined) return literal
+  const fault = name.startsWith("[") ? findLiteralFault(name) : (findDomainFault(name) ?? hostFault(name))
   return fault === undefined ? name : invalid(field, fault)
 }
+
+/** RFC 5321 section 2.3.5 allows letters, digits and hyphens; a last label of digits would be read as an address. */
+const hostFault = (name: string): string | undefined =>
+  name.includes("_")
+    ? "holds an underscore, which no host name has"
+    : /(?:^|\.)\d+$/.test(name)
+      ? "ends in a label of digits, so it is neither a host name nor an address"
+      : undefined
 
 /**
  * The address literal of an IP address (RFC 5321 section 4.1.3): `[192.0.2.1]`, `[IPv6:2001:db8::1]`. A zone is left

@@ -354,6 +354,7 @@ describe("a URL", () => {
     ["smtp://mail.example.com", { host: "mail.example.com" }],
     ["smtp://mail.example.com:2525/?tls=none", { host: "mail.example.com", port: 2525, tls: "none" }],
     ["smtps://mail.example.com:465", { host: "mail.example.com", port: 465, tls: "implicit" }],
+    ["smtp://[2001:db8::1]:25?tls=none", { host: "2001:db8::1", port: 25, tls: "none" }],
     ["smtp://[::1]:25?tls=opportunistic", { host: "::1", port: 25, tls: "opportunistic" }],
     ["lmtp://store.example.com?tls=none", { host: "store.example.com", dialect: "lmtp", tls: "none" }],
     ["lmtp:///run/dovecot/lmtp", { path: "/run/dovecot/lmtp", dialect: "lmtp" }]

@@ -263,7 +263,7 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
   it.each([
     "mail.example.com",
     "host",
-    "WIN_HOST-1",
+    "WIN-HOST-1",
     "[192.0.2.1]",
     "[IPv6:2001:db8::1]",
     "xn--bcher-kva.example"
@@ -277,6 +277,8 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     ["a\r\nMAIL FROM:<>", "holds a CR"],
     ["a\nb", "holds an LF"],
     ["bücher.example", "is not ASCII"],
+    ["WIN_HOST-1", "underscore"],
+    ["1.2", "label of digits"],
     ["host.", "empty label"],
     ["-host", "inner hyphens"],
     ["a@b", "inner hyphens"],

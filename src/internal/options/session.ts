@@ -129,7 +129,7 @@ export const sessionRows = {
   clientName: option(text, "this host", "Name for EHLO: a qualified domain name or an address literal."),
   tls: option(
     choice("starttls", "implicit", "opportunistic", "none"),
-    "starttls; none for a UNIX socket",
+    "starttls; implicit on port 465; none for a UNIX socket",
     "When the session is on TLS."
   ),
   tlsOptions: option(unchecked(struct<TlsOptions>(tlsRows, {})), "", ""),
@@ -185,8 +185,7 @@ export const readSessionOptions = (options: Options): SessionSettings | Invalid 
   if (wrong !== undefined) return wrong
   const { advanced = {}, dialect = sessionRows.dialect.default } = options
   const { replyLimits = {}, window = {} } = advanced
-  const tls = options.tls ?? (options.path === undefined ? "starttls" : "none")
-  const target = readEndpoint(options, dialect === "lmtp" ? 24 : defaultPorts[tls])
+  const target = readEndpoint(options, dialect)
   if (isInvalid(target)) return target
   const clientName =
     options.clientName === undefined ? undefined : parseClientName(options.clientName, "clientName")
@@ -199,7 +198,6 @@ export const readSessionOptions = (options: Options): SessionSettings | Invalid 
   return {
     ...target,
     dialect,
-    tls,
     clientName,
     limits: TimeLimit.make(options.timeouts ?? {}),
     replyLimits: {
@@ -220,14 +218,14 @@ export const readSessionOptions = (options: Options): SessionSettings | Invalid 
   }
 }
 
-type Target = Pick<SessionSettings, "endpoint" | "host" | "port">
+type Target = Pick<SessionSettings, "endpoint" | "host" | "port" | "tls">
 
-const readEndpoint = (options: Options, defaultPort: number): Target | Invalid => {
+const readEndpoint = (options: Options, dialect: "smtp" | "lmtp"): Target | Invalid => {
   const { host, localAddress, localPort, path } = options
   if (path !== undefined) {
     if (host !== undefined) return invalid("path", "cannot be combined with host: give one of them")
     if (path === "" || path.includes("\0")) return invalid("path", "is not the path of a UNIX socket")
-    return { endpoint: { _tag: "Unix", path }, host: "localhost", port: 0 }
+    return { endpoint: { _tag: "Unix", path }, host: "localhost", port: 0, tls: options.tls ?? "none" }
   }
   if (host === undefined) return invalid("host", "is missing: give host, or the path of a UNIX socket")
   const split = splitHost(host)
@@ -235,7 +233,9 @@ const readEndpoint = (options: Options, defaultPort: number): Target | Invalid =
   if (split.port !== undefined && options.port !== undefined) {
     return invalid("port", "is given twice: in host and on its own")
   }
-  const port = split.port ?? options.port ?? defaultPort
+  const given = split.port ?? options.port
+  const tls = options.tls ?? (given === defaultPorts.implicit ? "implicit" : "starttls")
+  const port = given ?? (dialect === "lmtp" ? 24 : defaultPorts[tls])
   const wrong = sessionRows.port.problemOf(port, "port")
   if (wrong !== undefined) return wrong
   if (localAddress !== undefined && !/^[0-9A-Fa-f.:]+(?:%\S+)?$/.test(localAddress)) {
@@ -244,7 +244,8 @@ const readEndpoint = (options: Options, defaultPort: number): Target | Invalid =
   return {
     endpoint: { _tag: "Tcp", host: split.host, port, localAddress, localPort },
     host: split.host,
-    port
+    port,
+    tls
   }
 }
 
@@ -252,14 +253,11 @@ const readEndpoint = (options: Options, defaultPort: number): Target | Invalid =
 const splitHost = (host: string): { readonly host: string; readonly port: number | undefined } | Invalid => {
   if (host === "") return invalid("host", "is empty")
   // A control character would end the host's part of an OAUTHBEARER message (RFC 7628 section 3.1).
-  if (/[\s\p{Cc}\p{Cs}/@<>]/u.test(host))
+  if (/[\s\p{Cc}\p{Cs}/@<>"'`,;]/u.test(host))
     return invalid("host", "holds a character that no host name has; give a name or address, not a URL")
+  if (/^[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%\S+)?$/.test(host)) return { host, port: undefined }
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(.*))?$/.exec(host)
-  if (match === null) {
-    return /^[0-9A-Fa-f:.]+(?:%\S+)?$/.test(host)
-      ? { host, port: undefined }
-      : invalid("host", "is neither a name nor an address, with or without a port")
-  }
+  if (match === null) return invalid("host", "is neither a name nor an address, with or without a port")
   const [, literal, name, port] = match
   if (port !== undefined && !/^\d{1,5}$/.test(port)) return invalid("host", "has a port that is not a number")
   return { host: literal ?? name ?? host, port: port === undefined ? undefined : Number(port) }

@@ -94,7 +94,7 @@ export interface SessionOptions {
    * the literal of the local address.
    */
   readonly clientName?: string | undefined
-  /** When the session is on TLS. Default `"starttls"`; `"none"` for a UNIX socket. */
+  /** When the session is on TLS. Default `"starttls"`; `"implicit"` on port 465, `"none"` for a UNIX socket. */
   readonly tls?: TlsPolicy | undefined
   /** TLS options of this session, which override those of the layer. */
   readonly tlsOptions?: TlsOptions | undefined

@@ -9,6 +9,7 @@ import { addressLiteral, parseClientName } from "../../protocol/Mailbox.js"
 export const defaultClientName = (localAddress: string | undefined): string => {
   const host = hostname()
   const qualified = /^[^.]+(?:\.[^.]+)+$/.test(host) && !/^localhost\b/i.test(host)
-  if (qualified && !isInvalid(parseClientName(host, "clientName"))) return host
+  const name = qualified ? parseClientName(host, "clientName") : undefined
+  if (name !== undefined && !isInvalid(name)) return name
   return (localAddress === undefined ? undefined : addressLiteral(localAddress)) ?? "[127.0.0.1]"
 }
