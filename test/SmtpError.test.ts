@@ -16,6 +16,19 @@ const recipients = (...replies: ReadonlyArray<typeof refusedForNow>) =>
 const disconnection = FastCheck.oneof(byTag.ServerDisconnected, byTag.ReplyTimeout, byTag.ProtocolError)
 const unknown = disconnection.filter((value) => SmtpError.delivery(value) === "Unknown")
 
+describe("advice in messages", () => {
+  it("names auth after 530", () => {
+    const reply = make(530, ["5.7.0 Authentication required"])
+    expect(new SmtpError.CommandRefused({ command: "NOOP", phase: "noop", reply }).message).toMatch(
+      /Set auth.*SMTP_USERNAME/
+    )
+  })
+
+  it("names port and TLS mode if the connection is lost before the greeting", () => {
+    expect(new SmtpError.ServerDisconnected({ phase: "greeting" }).message).toMatch(/tls suits the port.*465/)
+  })
+})
+
 describe("delivery and isTransient", () => {
   const {
     AuthenticationError,

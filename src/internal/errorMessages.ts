@@ -37,7 +37,9 @@ const replyOf = (reply: Reply | undefined): string | undefined =>
 const refusal = (reply: Reply): string =>
   isTransient(reply)
     ? "The refusal is temporary: try again later."
-    : "The refusal is permanent: trying again does not help."
+    : reply.code === 530
+      ? "Set auth, or SMTP_USERNAME and SMTP_PASSWORD; if the reply asks for STARTTLS, set tls."
+      : "The refusal is permanent: trying again does not help."
 
 const refused = (what: string, reply: Reply): string => say([what, refusal(reply)], format(reply))
 
@@ -154,7 +156,8 @@ export const messages: Messages = {
   ServerDisconnected: (error) => {
     const { cause, phase, reply } = error
     if (reply !== undefined) return refused(`The server closed the connection ${during[phase]}`, reply)
-    const advice = deliveryOf(error) === "Unknown" ? unknown : "Connect again."
+    const advice =
+      deliveryOf(error) === "Unknown" ? unknown : phase === "greeting" ? checkTls : "Connect again."
     return say([`The connection was lost ${during[phase]}`, advice], causeOf(cause))
   },
 
