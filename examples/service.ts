@@ -36,7 +36,7 @@ const noticesLive = Layer.effect(
             timeout: "30 seconds"
           })
           const [outcome] = receipt.outcomes
-          switch (outcome?._tag) {
+          switch (outcome._tag) {
             case "Accepted":
               return "Delivered"
             case "Refused":
@@ -46,7 +46,6 @@ const noticesLive = Layer.effect(
             case "Unknown":
               return "AskTheServersLog"
             case "NotSent":
-            case undefined:
               return "TryLater"
           }
         })

@@ -433,8 +433,7 @@ export const make: (
  * Opens a session for one message, with a round trip less than `make` and `send`: QUIT is with the socket when you have
  * the receipt, and its reply is not waited for. The connection closes with that reply, and after one second at the latest;
  * a `process.exit` before that closes it without harm to the message. For several messages use `make` or `SmtpClient`.
- * Fails like `make` and `send`; an invalid submission before it connects. The `timeout` of the submission covers opening
- * the session, too.
+ * Fails like `make` and `send`. The `timeout` of the submission covers opening the session, too.
  *
  * @example
  * ```ts

@@ -204,9 +204,7 @@ describe("rules 14 to 17: the end of the connection, at each phase and in each w
             const [doubtful] = receipt.unknown
             const [missing] = receipt.notSent
             const cause = doubtful?.cause ?? missing?.cause
-            expect(cause === undefined ? undefined : SmtpError.delivery(cause)).toBe(
-              receipt.outcomes[0]?._tag
-            )
+            expect(cause === undefined ? undefined : SmtpError.delivery(cause)).toBe(receipt.outcomes[0]._tag)
             expect(cause === undefined ? undefined : SmtpError.isTransient(cause)).toBe(
               doubtful === undefined
             )

@@ -8,7 +8,7 @@ import * as Capability from "./Capabilities.js"
 import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Answer, Pending } from "./Goodbye.js"
-import { readPast } from "./Goodbye.js"
+import { Parting } from "./Goodbye.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import * as Queues from "./Queue.js"
@@ -98,15 +98,6 @@ interface Envelope {
 const standing = (envelope: Envelope | undefined): Envelope | undefined =>
   envelope?.sender === "Refused" ? standing(envelope.before) : envelope
 
-interface Parting {
-  readonly goodbye: Reply
-  /** It answers the oldest command, or may do so. */
-  readonly isAnswer: boolean
-  readonly replies: Array<Reply>
-  /** Something came that is no reply. */
-  isBroken: boolean
-}
-
 interface Unsent<Owner> {
   readonly owner: Owner
   readonly command: Command
@@ -144,7 +135,6 @@ export class Dialogue<Owner> {
   private writer: Owner | undefined
   private readonly output = new WriteBuffer()
   private readonly parser: Parser
-  /** The goodbye behind which replies are read, and those that have come. */
   private parting: Parting | undefined
   // How much had been taken when the reply began that is being read, and when the latest bytes came.
   private takenBefore = 0
@@ -219,8 +209,7 @@ export class Dialogue<Owner> {
    */
   submit(owner: Owner, commands: ReadonlyArray<Command>): Invalid | undefined {
     const problem = this.problemOf(commands)
-    if (problem !== undefined) return problem
-    if (commands.length === 0) return undefined
+    if (problem !== undefined || commands.length === 0) return problem
     // A response of AUTH, or QUIT after a greeting that was not 220, overtakes what waits for the state to be open.
     if (this.current === "Responding" || this.current === "Turned") {
       this.unsent.unshift(...commands.map((command) => ({ owner, command })))
@@ -264,9 +253,8 @@ export class Dialogue<Owner> {
 
   /** Bytes to write, in order; each is given once. */
   take(): ReadonlyArray<Uint8Array> {
-    if (this.hasEnded()) return []
-    this.pump()
-    return this.output.take()
+    if (!this.hasEnded()) this.pump()
+    return this.hasEnded() ? [] : this.output.take()
   }
 
   /** How many bytes `take` has given. */
@@ -362,7 +350,10 @@ export class Dialogue<Owner> {
   /** The next event of what was received, or `undefined` when more bytes are needed. */
   next(): Event<Owner> | undefined {
     if (this.current === "Closed") return undefined
-    if (this.parting !== undefined) return this.collect(this.parting)
+    if (this.parting !== undefined) {
+      this.parting.collect(this.parser, this.secrets)
+      return undefined
+    }
     // Only now, so that a transcript shows a reply before the command that it has let go.
     this.pump()
     // Half a line is enough: it would become the beginning of the first reply under TLS.
@@ -458,25 +449,16 @@ export class Dialogue<Owner> {
   }
 
   private goodbye(reply: Reply, isAnswer: boolean): Event<Owner> {
-    const isWhole = ({ command, end }: Expected<Owner>): boolean =>
-      Commands.isEndOfContent(command) && end <= this.output.taken
-    const whole = this.expected.filter(isWhole)
+    const whole = this.expected.filter(
+      ({ command, end }) => Commands.isEndOfContent(command) && end <= this.output.taken
+    )
     // In place of the one reply that is due it is the verdict, unless more has come with it.
     const isVerdict =
       whole.length === 1 && whole[0] === this.expected.head() && this.parser.pending() === 0 && isAnswer
     const readOn = reply.code !== 221 && whole.length > 0 && !isVerdict
     this.current = readOn ? "Parting" : "Closed"
-    if (readOn) this.parting = { goodbye: reply, isAnswer, replies: [], isBroken: false }
+    if (readOn) this.parting = new Parting(reply, isAnswer, this.options.dialect)
     return { _tag: "Goodbye", reply, readOn }
-  }
-
-  private collect(parting: Parting): undefined {
-    let reply = this.parser.next()
-    while (reply !== undefined && !parting.isBroken) {
-      if (isViolation(reply)) parting.isBroken = true
-      else parting.replies.push(this.secrets.withholdFrom(reply))
-      reply = this.parser.next()
-    }
   }
 
   /**
@@ -484,16 +466,10 @@ export class Dialogue<Owner> {
    * many bytes were, `isOpen` whether the server has not hung up.
    */
   readPast(handed: number, isOpen: boolean): ReadonlyArray<Answer<Expectation<Owner>>> {
-    const { parting } = this
-    if (parting === undefined || parting.isBroken || !parting.isAnswer) return []
     const pending = this.expected.filter(({ end }) => end <= handed)
-    const whole = new Set(
-      pending.filter(({ command }) => Commands.isEndOfContent(command)).map(({ owner }) => owner)
-    )
-    const { goodbye, replies } = parting
-    return readPast(pending, goodbye, replies, this.options.dialect, isOpen).filter(
-      ({ pending: { owner } }) => whole.has(owner)
-    )
+    const whole = pending.filter(({ command }) => Commands.isEndOfContent(command))
+    const answers = this.parting?.answers(pending, isOpen) ?? []
+    return answers.filter((answer) => whole.some(({ owner }) => owner === answer.pending.owner))
   }
 
   private injected(): Event<Owner> {

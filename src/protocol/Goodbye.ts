@@ -5,7 +5,9 @@
  */
 import type { Command } from "./Command.js"
 import * as Commands from "./Command.js"
-import type { Reply } from "./Reply.js"
+import type { Parser, Reply } from "./Reply.js"
+import { isViolation } from "./Reply.js"
+import type { Secrets } from "./Secrets.js"
 
 /** A reply that is waited for, and the envelope that its command belongs to. */
 export interface Pending {
@@ -84,4 +86,32 @@ export const readPast = <P extends Pending>(
   if (asAnswer.isComplete) return asAnswer.answers
   const [first] = asAnswer.answers
   return first !== undefined && Commands.isEndOfContent(first.pending.command) ? [first] : []
+}
+
+/** Collects what comes behind a goodbye. */
+export class Parting {
+  private readonly replies: Array<Reply> = []
+  /** Something came that is no reply. */
+  private isBroken = false
+
+  constructor(
+    private readonly goodbye: Reply,
+    /** It answers the oldest command, or may do so. */
+    private readonly isAnswer: boolean,
+    private readonly dialect: "smtp" | "lmtp"
+  ) {}
+
+  collect(parser: Parser, secrets: Secrets): void {
+    let reply = parser.next()
+    while (reply !== undefined && !this.isBroken) {
+      if (isViolation(reply)) this.isBroken = true
+      else this.replies.push(secrets.withholdFrom(reply))
+      reply = parser.next()
+    }
+  }
+
+  answers<P extends Pending>(pending: ReadonlyArray<P>, isOpen: boolean): ReadonlyArray<Answer<P>> {
+    if (this.isBroken || !this.isAnswer) return []
+    return readPast(pending, this.goodbye, this.replies, this.dialect, isOpen)
+  }
 }

@@ -181,108 +181,114 @@ const boundaryOf = (contentType: string): string | undefined => {
   return found?.[1]?.replace(/\\(.)/g, "$1") ?? found?.[2]
 }
 
+class HeaderInspector implements Inspector {
+  private inHeader = true
+  // Whether an earlier section goes beyond ASCII in UTF-8, and what is known of this one.
+  private isUtf8Before = false
+  private nonAscii = false
+  private isValid = true
+  private contentType = ""
+  private encoding = ""
+  private current: "type" | "encoding" | "other" = "other"
+  private boundaries: ReadonlyArray<string> = []
+  // The beginning of the unfinished line.
+  private kept = ""
+  private highBit = false
+  private validator = new Utf8Validator()
+
+  private isSectionUtf8(): boolean {
+    return this.nonAscii && this.isValid
+  }
+
+  private leaveSection(): void {
+    this.isUtf8Before ||= this.isSectionUtf8()
+    this.nonAscii = false
+    this.isValid = true
+    this.inHeader = false
+  }
+
+  private beginSection(): void {
+    this.leaveSection()
+    this.inHeader = true
+    this.contentType = ""
+    this.encoding = ""
+    this.current = "other"
+  }
+
+  private endSection(): void {
+    const boundary = boundaryOf(this.contentType)
+    if (boundary !== undefined && this.boundaries.length < deepest)
+      this.boundaries = [...this.boundaries, boundary]
+    const nested = /^\s*message\/(rfc822|global)\b/i.test(this.contentType)
+    if (nested && !/base64|quoted-printable/i.test(this.encoding)) this.beginSection()
+    else this.leaveSection()
+  }
+
+  private endOfLine(): void {
+    if (!this.highBit) return
+    this.nonAscii = true
+    this.validator.end()
+    this.isValid &&= this.validator.isValid()
+  }
+
+  private headerLine(line: string): void {
+    if (line === "") {
+      this.endSection()
+      return
+    }
+    this.endOfLine()
+    if (!/^[ \t]/.test(line)) {
+      const name = line.slice(0, line.indexOf(colon)).trim().toLowerCase()
+      this.current =
+        name === "content-type" ? "type" : name === "content-transfer-encoding" ? "encoding" : "other"
+      line = line.slice(line.indexOf(colon) + 1)
+    }
+    if (this.current === "type") this.contentType += line
+    else if (this.current === "encoding") this.encoding += line
+  }
+
+  private delimiterLine(line: string): boolean {
+    if (!line.startsWith("--")) return false
+    const text = trimEnd(line.slice(2))
+    const closed = text.endsWith("--") ? text.slice(0, -2) : undefined
+    const depth = this.boundaries.findLastIndex((boundary) => text === boundary || closed === boundary)
+    if (depth === -1) return false
+    const closing = text !== this.boundaries[depth]
+    this.boundaries = this.boundaries.slice(0, closing ? depth : depth + 1)
+    if (closing) this.leaveSection()
+    else this.beginSection()
+    return true
+  }
+
+  private keep(octets: Uint8Array): void {
+    if (this.inHeader) this.highBit ||= octets.some((octet) => octet > 127)
+    if (this.inHeader && this.highBit) this.validator.push(octets, 0, octets.length)
+    if (this.kept.length < keptOfLine)
+      this.kept += toLatin1(octets.subarray(0, keptOfLine - this.kept.length))
+  }
+
+  push(octets: Uint8Array): void {
+    let start = 0
+    for (let at = octets.indexOf(LF); at !== -1; at = octets.indexOf(LF, start)) {
+      this.keep(octets.subarray(start, at))
+      const line = this.kept.replace(/\r$/, "")
+      if (!this.delimiterLine(line) && this.inHeader) this.headerLine(line)
+      this.kept = ""
+      if (this.highBit) this.validator = new Utf8Validator()
+      this.highBit = false
+      start = at + 1
+    }
+    this.keep(octets.subarray(start))
+  }
+
+  isUtf8(): boolean {
+    if (this.inHeader) this.endOfLine()
+    return this.isUtf8Before || this.isSectionUtf8()
+  }
+}
+
 /**
  * Inspects every header section of a message: follows the delimiters of multipart types, and enters message/rfc822 and
  * message/global unless they are encoded. Ignores parts that are nested more than a hundred deep.
  */
-export const makeInspector = (): Inspector => {
-  let inHeader = true
-  // Whether an earlier section goes beyond ASCII in UTF-8, and what is known of this one.
-  let isUtf8 = false
-  let nonAscii = false
-  let isValid = true
-  let contentType = ""
-  let encoding = ""
-  let current: "type" | "encoding" | "other" = "other"
-  let boundaries: ReadonlyArray<string> = []
-  // The beginning of the unfinished line.
-  let kept = ""
-  let highBit = false
-  let text = new Utf8Validator()
-
-  const isSectionUtf8 = (): boolean => nonAscii && isValid
-
-  const leaveSection = (): void => {
-    isUtf8 ||= isSectionUtf8()
-    nonAscii = false
-    isValid = true
-    inHeader = false
-  }
-
-  const beginSection = (): void => {
-    leaveSection()
-    inHeader = true
-    contentType = ""
-    encoding = ""
-    current = "other"
-  }
-
-  const endSection = (): void => {
-    const boundary = boundaryOf(contentType)
-    if (boundary !== undefined && boundaries.length < deepest) boundaries = [...boundaries, boundary]
-    const nested = /^\s*message\/(rfc822|global)\b/i.test(contentType)
-    if (nested && !/base64|quoted-printable/i.test(encoding)) beginSection()
-    else leaveSection()
-  }
-
-  const endOfLine = (): void => {
-    if (!highBit) return
-    nonAscii = true
-    text.end()
-    isValid &&= text.isValid()
-  }
-
-  const headerLine = (line: string): void => {
-    if (line === "") {
-      endSection()
-      return
-    }
-    endOfLine()
-    if (!/^[ \t]/.test(line)) {
-      const name = line.slice(0, line.indexOf(colon)).trim().toLowerCase()
-      current = name === "content-type" ? "type" : name === "content-transfer-encoding" ? "encoding" : "other"
-      line = line.slice(line.indexOf(colon) + 1)
-    }
-    if (current === "type") contentType += line
-    else if (current === "encoding") encoding += line
-  }
-
-  const delimiterLine = (line: string): boolean => {
-    if (!line.startsWith("--")) return false
-    const text = trimEnd(line.slice(2))
-    const closed = text.endsWith("--") ? text.slice(0, -2) : undefined
-    const depth = boundaries.findLastIndex((boundary) => text === boundary || closed === boundary)
-    if (depth === -1) return false
-    const closing = text !== boundaries[depth]
-    boundaries = boundaries.slice(0, closing ? depth : depth + 1)
-    if (closing) leaveSection()
-    else beginSection()
-    return true
-  }
-
-  const keep = (octets: Uint8Array): void => {
-    if (inHeader) highBit ||= octets.some((octet) => octet > 127)
-    if (inHeader && highBit) text.push(octets, 0, octets.length)
-    if (kept.length < keptOfLine) kept += toLatin1(octets.subarray(0, keptOfLine - kept.length))
-  }
-
-  return {
-    push: (octets) => {
-      let start = 0
-      for (let at = octets.indexOf(LF); at !== -1; at = octets.indexOf(LF, start)) {
-        keep(octets.subarray(start, at))
-        const line = kept.replace(/\r$/, "")
-        if (!delimiterLine(line) && inHeader) headerLine(line)
-        kept = ""
-        if (highBit) text = new Utf8Validator()
-        highBit = false
-        start = at + 1
-      }
-      keep(octets.subarray(start))
-    },
-    isUtf8: () => {
-      if (inHeader) endOfLine()
-      return isUtf8 || isSectionUtf8()
-    }
-  }
-}
+export const makeInspector = (): Inspector => new HeaderInspector()

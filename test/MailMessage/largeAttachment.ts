@@ -88,7 +88,7 @@ const sendOne = (smtp: SmtpSession.Service, length: number) =>
       signs ? yield* Dkim.sign(submission, { keys: [yield* key] }) : submission
     )
     const [outcome] = receipt.outcomes
-    return outcome?._tag === "Accepted" ? Number(outcome.reply.text.split(" ")[0]) : 0
+    return outcome._tag === "Accepted" ? Number(outcome.reply.text.split(" ")[0]) : 0
   })
 
 /** The octets of base64 with its line ends, which the server has to have got at least. */

@@ -344,13 +344,11 @@ describe("a server that is silent", () => {
         expect(yield* logs.entries).toEqual([])
         yield* TestClock.adjust(1)
       }).pipe(Effect.provide(logs.layer))
-      expect(yield* logs.entries).toMatchObject([
-        {
-          level: "WARN",
-          text: expect.stringMatching(/^mx\.test:25 .* during the greeting\. Check .*firewall.*465/),
-          annotations: { "server.address": "mx.test", "server.port": 25 }
-        }
+      const entries = yield* logs.entries
+      expect(entries).toMatchObject([
+        { level: "WARN", annotations: { "server.address": "mx.test", "server.port": 25 } }
       ])
+      expect(entries[0]?.text).toMatch(/^mx\.test:25 .* during the greeting\. Check .*firewall.*465/)
     })
   )
 

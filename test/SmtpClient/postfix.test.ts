@@ -99,7 +99,7 @@ suite("a client and Postfix", ["Postfix"], () => {
         const outcomes = (yield* Fiber.join(Fiber.all(fibers))).map((receipt) => receipt.outcomes)
         yield* Fiber.interrupt(watching)
         expect(outcomes.every((each) => each.length === 1)).toBe(true)
-        const tags = outcomes.map(([outcome]) => outcome?._tag)
+        const tags = outcomes.map(([outcome]) => outcome._tag)
         const accepted = tags.flatMap((tag, number) => (tag === "Accepted" ? [number] : []))
         // What was accepted last is still on its way through the queue.
         const delivered = yield* Effect.repeat(arrivals(postfix), {
@@ -110,9 +110,9 @@ suite("a client and Postfix", ["Postfix"], () => {
         for (const [number, [outcome]] of outcomes.entries()) {
           const ids = [...(delivered.get(number) ?? [])]
           if (ids.length > 1) wrong.push(`${number} was taken more than once, as ${ids.join(" and ")}`)
-          if (outcome?._tag === "Accepted" && outcome.queueId !== ids[0])
+          if (outcome._tag === "Accepted" && outcome.queueId !== ids[0])
             wrong.push(`${number} was accepted as ${outcome.queueId}, and there is ${ids[0] ?? "nothing"}`)
-          if ((outcome?._tag === "NotSent" || outcome?._tag === "Refused") && ids.length > 0)
+          if ((outcome._tag === "NotSent" || outcome._tag === "Refused") && ids.length > 0)
             wrong.push(`${number}: ${outcome._tag}, and it is there`)
         }
         expect(wrong).toEqual([])

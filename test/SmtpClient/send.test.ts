@@ -968,7 +968,7 @@ describe("sendAll", () => {
       const server = yield* SmtpTest.server()
       const client = yield* makeClient({ "mx.test": server })
       let interrupted = 0
-      const never = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
+      const never = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
       const receipts = yield* client.sendAll(
         Stream.make({ key: 1, submission }, { key: 2, submission: never })
       )

@@ -793,8 +793,12 @@ describe("SCRAM", () => {
       refused(
         ann,
         [],
-        { reason: "NoCommonMechanism", detail: expect.stringContaining("SCRAM-PLUS") },
-        { mechanisms: ["PLAIN", "LOGIN"], bound: true, ...options }
+        { reason: "NoCommonMechanism" },
+        {
+          mechanisms: ["PLAIN", "LOGIN"],
+          bound: true,
+          ...options
+        }
       )
     )
 

@@ -486,7 +486,7 @@ describe("what a reply says of relay and session", () => {
   const phases: Readonly<Record<string, Phase>> = { MAIL: "mail", RCPT: "rcpt", DATA: "data", final: "final" }
 
   it.each(rowsOf(signs))("%s to %s on a %s session", (server, to = "", session, relay, then) => {
-    const [code = "", ...text] = (server ?? "").split(" ")
+    const [code = "", ...text] = server.split(" ")
     const outcome = SmtpReceipt.refused(
       "ann@example.net",
       makeReply(Number(code), [text.join(" ")]),

@@ -86,7 +86,7 @@ const sendThem = (session: SmtpSession.Service, letters: ReadonlyArray<Letter>) 
       expect(outcomes.length).toBe(1)
       expect(told.has(letter)).toBe(false)
       const [outcome] = outcomes
-      if (outcome !== undefined) told.set(letter, outcome)
+      told.set(letter, outcome)
     }
     const half = Math.ceil(letters.length / 2)
     const receipts = yield* session.sendAll(

@@ -46,10 +46,12 @@ export const pausesOf = (schedule: RetrySchedule): Pauses => {
     from: unknown,
     receipt: Receipt
   ): Effect.Effect<{ readonly state: unknown; readonly pause: number } | undefined> =>
-    Effect.map(schedule.step(now, receipt, from), ([state, , decision]) =>
-      ScheduleDecision.isDone(decision)
-        ? undefined
-        : { state, pause: Math.max(0, ScheduleIntervals.start(decision.intervals) - now) }
+    Effect.map(
+      schedule.step(now, receipt, from),
+      ([state, , decision]: readonly [unknown, unknown, ScheduleDecision.ScheduleDecision]) =>
+        ScheduleDecision.isDone(decision)
+          ? undefined
+          : { state, pause: Math.max(0, ScheduleIntervals.start(decision.intervals) - now) }
     )
   let state: unknown = schedule.initial
   let isOver = false

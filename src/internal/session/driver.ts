@@ -4,8 +4,6 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
 import type { Command, Meaning, Phase } from "../../protocol/Command.js"
 import * as Commands from "../../protocol/Command.js"
 import type { Event, Expectation } from "../../protocol/Dialogue.js"
@@ -14,13 +12,10 @@ import { inDoubt } from "../../protocol/Outcome.js"
 import type { Limits, Reply } from "../../protocol/Reply.js"
 import type { Connection, ConnectionLost } from "../../SmtpSocket.js"
 import { describeCause } from "../effect/cause.js"
-import * as Elapsed from "../effect/elapsed.js"
-import { interrupt, makeFork } from "../effect/runtime.js"
 import * as Wakeup from "../effect/wakeup.js"
 import * as Meter from "../telemetry/meter.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
 import type { DirectConnection, Reader } from "../transport/directConnection.js"
-import { openDirect } from "../transport/directConnection.js"
 import type { Failure } from "./failure.js"
 import { Output } from "./output.js"
 import type { RecentLines } from "./recentLines.js"
@@ -47,7 +42,7 @@ const readOnMillis = 2_000
 // How long replies may take that no caller waits for.
 const graceMillis = 10_000
 
-interface DriverOptions {
+export interface DriverOptions {
   readonly dialect: "smtp" | "lmtp"
   readonly replyLimits: Limits | undefined
   readonly limits: TimeLimits
@@ -58,7 +53,7 @@ interface DriverOptions {
 }
 
 /** What a driver needs of the runtime. */
-interface DriverRuntime {
+export interface DriverRuntime {
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly openDirect: (connection: Connection) => Effect.Effect<DirectConnection>
   /** The time of day, in milliseconds. */
@@ -68,42 +63,6 @@ interface DriverRuntime {
   /** Calls once, when the milliseconds have passed; the function returned stops it. One at a time. */
   readonly after: (millis: number, wake: () => void) => () => void
 }
-
-/**
- * Begins to read: the dialogue waits for the greeting, which goes to `greeter`. The fibers end with the scope; the
- * connection is the caller's to acquire, and is destroyed here when the session fails.
- */
-export const makeDriver = (
-  connection: Connection,
-  greeter: Owner,
-  options: DriverOptions
-): Effect.Effect<Driver, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const fork = yield* makeFork()
-    const clock = yield* Effect.clock
-    const scope = yield* Effect.scope
-    let timer: ReturnType<typeof fork> | undefined
-    const runtime: DriverRuntime = {
-      openDirect: (opened) => Scope.extend(openDirect(opened), scope),
-      fork: (effect) => {
-        fork(effect)
-      },
-      now: () => clock.unsafeCurrentTimeMillis(),
-      elapsed: () => Elapsed.millis(clock),
-      after: (millis, wake) => {
-        // A session that was opened in an uninterruptible region must close all the same.
-        const sleeping = fork(Effect.interruptible(Effect.map(clock.sleep(Duration.millis(millis)), wake)))
-        timer = sleeping
-        return () => interrupt(sleeping)
-      }
-    }
-    const driver = new Driver(connection, yield* runtime.openDirect(connection), greeter, options, runtime)
-    yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => (timer === undefined ? Effect.void : Fiber.interrupt(timer)))
-    )
-    driver.begin()
-    return driver
-  })
 
 const closedHere: Failure = { _tag: "Abandoned", reason: "the session was closed" }
 

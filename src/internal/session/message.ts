@@ -190,7 +190,7 @@ export class Message implements Turn, Owner {
     this.isSending = false
     this.isHalted = false
     this.bytesPut = 0
-    this.loss = undefined
+    this.loss = this.contentError = undefined
     driver.together(() => {
       if (this.plan !== undefined && Contexts.mustReset(this.session)) driver.reset()
       driver.start(this)
@@ -322,9 +322,8 @@ export class Message implements Turn, Owner {
 
   private left(): void {
     const { batches, plan, session } = this
-    if (batches.length > 0 || plan === undefined) return
     // Behind DATA the next content waits for this one's verdict, whatever the window has room for.
-    if (Contexts.mayBeFollowed(session, plan))
+    if (batches.length === 0 && plan !== undefined && Contexts.mayBeFollowed(session, plan))
       session.driver.passTurn(this, plan.ahead === "content" ? this.bytesPut : 0)
   }
 

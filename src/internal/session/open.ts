@@ -25,7 +25,7 @@ import { withTimeLimit } from "../effect/timeLimit.js"
 import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
-import { makeDriver } from "./driver.js"
+import { makeDriver } from "./makeDriver.js"
 import { disconnection } from "./failure.js"
 import { RecentLines } from "./recentLines.js"
 
