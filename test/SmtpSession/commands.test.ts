@@ -928,6 +928,32 @@ describe("transaction", () => {
     })
   )
 
+  it.effect("answers commands and refuses messages at once in child fibers, such as under a timeout", () =>
+    withSession(
+      said(
+        ask("MAIL FROM:<a@x.test>", "250 ok"),
+        ask("NOOP", "250 ok"),
+        ask("NOOP", "250 ok"),
+        ask("RSET", "250 ok")
+      ),
+      (smtp) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* Effect.timeout(smtp.transaction("a@x.test"), "1 minute")
+            yield* smtp.noop
+            yield* Effect.timeout(smtp.noop, "1 minute")
+            const message = OneSession.submission
+            const errors = [
+              yield* Effect.flip(smtp.send(message)),
+              yield* Effect.flip(Effect.timeout(smtp.send(message), "1 minute")),
+              yield* Effect.flip(Effect.scoped(Effect.timeout(smtp.transaction("c@x.test"), "1 minute")))
+            ]
+            expect(errors.map(({ _tag }) => _tag)).toEqual(Array(3).fill("InvalidArgument"))
+          })
+        )
+    )
+  )
+
   it.effect("gives what its program gives, and passes parameters to MAIL", () =>
     Effect.gen(function* () {
       const result = yield* withSession(

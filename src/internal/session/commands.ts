@@ -5,6 +5,7 @@ import type { Command, Phase } from "../../protocol/Command.js"
 import type { Reply } from "../../protocol/Reply.js"
 import type { Disconnection } from "../../SmtpError.js"
 import type { Replies } from "../../SmtpSession.js"
+import * as Inherited from "../effect/inherited.js"
 import type { AnyFiber } from "../effect/runtime.js"
 import { withFiber } from "../effect/runtime.js"
 import type { Attributes, CommandTrace } from "../telemetry/tracing.js"
@@ -39,6 +40,9 @@ export interface CommandRunner {
   readonly isHolder: (fiber: AnyFiber) => boolean
 }
 
+/** The turn of the transaction by hand that a fiber, or the one that forked it, has begun. */
+export const transactionTurn = Inherited.make<Turn | undefined>(undefined)
+
 export const makeCommandRunner = (driver: Driver, attributes: () => Attributes): CommandRunner => {
   let held: HeldTurn | undefined
 
@@ -47,7 +51,9 @@ export const makeCommandRunner = (driver: Driver, attributes: () => Attributes):
   }
 
   const isHolder = (fiber: AnyFiber): boolean =>
-    held !== undefined && held.fiber === fiber && held.turn === driver.turnHolder()
+    held !== undefined &&
+    held.turn === driver.turnHolder() &&
+    (held.fiber === fiber || transactionTurn.of(fiber) === held.turn)
 
   const holding: CommandRunner["holding"] = (turn, use) =>
     withFiber((fiber) => {

@@ -13,7 +13,7 @@ import { DataError, InvalidArgument, NotSupported, RecipientsRefused } from "../
 import type { Replies, Transaction } from "../../SmtpSession.js"
 import { withFiber } from "../effect/runtime.js"
 import type { CommandRunner } from "./commands.js"
-import { makeTurn, noReply } from "./commands.js"
+import { makeTurn, noReply, transactionTurn } from "./commands.js"
 import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified } from "./context.js"
 import { sendData } from "./data.js"
@@ -127,6 +127,7 @@ export const beginTransaction = (
       return restore(Effect.zipRight(take, sender)).pipe(
         Effect.onError(() => end),
         Effect.zipRight(Effect.addFinalizer(() => end)),
+        Effect.zipRight(transactionTurn.set(turn)),
         Effect.as(handle)
       )
     })
