@@ -245,9 +245,6 @@ const challenge: Meanings = (code) => (code === 334 ? "Intermediate" : completio
 const noVerdicts: ReadonlySet<number> = new Set([211, 214, 220, 221, 235])
 const verdict: Meanings = (code) => (noVerdicts.has(code) ? "Violation" : completion(code))
 
-// RFC 3030 section 2: a server that does not know BDAT has taken the chunk for commands.
-const chunk: Meanings = (code) => (code === 500 || code === 502 ? "Violation" : verdict(code))
-
 const meanings: Readonly<Partial<Record<Kind, Meanings>>> = {
   // RFC 5321 section 3.1: no code but 220 opens the session.
   Greeting: (code) => (code === 220 ? "Success" : "Refusal"),
@@ -258,8 +255,8 @@ const meanings: Readonly<Partial<Record<Kind, Meanings>>> = {
   // RFC 5321 section 4.3.2.
   Data: only(354),
   Final: verdict,
-  Bdat: chunk,
-  BdatLast: chunk
+  Bdat: verdict,
+  BdatLast: verdict
 }
 
 /** What a reply to a command of this kind means (RFC 5321 section 4.3.2); the code alone decides. */
@@ -268,6 +265,13 @@ export const meaning = (kind: Kind, { code }: Reply): Meaning => (meanings[kind]
 /** Whether the server says that it hangs up: 421, or 221 to anything but QUIT. */
 export const isGoodbye = (kind: Kind, { code }: Reply): boolean =>
   kind !== "Greeting" && (code === 421 || (code === 221 && kind !== "Quit"))
+
+/** Whether the server says that it does not know the command. */
+export const isUnknown = ({ code }: Reply): boolean => code === 500 || code === 502
+
+/** Whether the server does not know BDAT (RFC 3030 section 2): it reads the chunk as commands. */
+export const isUnknownChunk = ({ kind }: Command, reply: Reply): boolean =>
+  (kind === "Bdat" || kind === "BdatLast") && isUnknown(reply)
 
 /** Whether a 334 in reply is a challenge for the mechanism; it is not after `*` (RFC 4954 section 4). */
 export const mayBeChallenged = ({ line, secret }: Command): boolean => secret && line !== "*"

@@ -8,7 +8,7 @@ import * as Capability from "./Capabilities.js"
 import type { Command, Kind, Meaning } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Answer, Pending } from "./Goodbye.js"
-import { Parting } from "./Goodbye.js"
+import { Parting, readAsCommands } from "./Goodbye.js"
 import type { Invalid } from "./Invalid.js"
 import { invalid } from "./Invalid.js"
 import * as Queues from "./Queue.js"
@@ -350,10 +350,7 @@ export class Dialogue<Owner> {
   /** The next event of what was received, or `undefined` when more bytes are needed. */
   next(): Event<Owner> | undefined {
     if (this.current === "Closed") return undefined
-    if (this.parting !== undefined) {
-      this.parting.collect(this.parser, this.secrets)
-      return undefined
-    }
+    if (this.parting !== undefined) return this.parting.collect(this.parser, this.secrets)
     // Only now, so that a transcript shows a reply before the command that it has let go.
     this.pump()
     // Half a line is enough: it would become the beginning of the first reply under TLS.
@@ -380,14 +377,15 @@ export class Dialogue<Owner> {
       const what = command.verb === "" ? "the content" : command.verb
       return this.violated(`${what} was answered by a reply that does not belong there`, reply)
     }
-    const reason = meaning === "Success" ? this.impossible(expectation) : undefined
+    const reason =
+      meaning === "Success" ? this.impossible(expectation) : readAsCommands(command, reply, this.parser)
     if (reason !== undefined) return this.violated(reason, reply)
     expectation.replies++
     const more = expectation !== this.flowing && expectation.replies < this.repliesTo(expectation)
     if (!more) this.expected.shift()
     this.learn(expectation, meaning, reply)
     // RFC 5321 section 4.5.3.2.5 lets a server break in on the content: what is left of it has no reader.
-    if (expectation === this.flowing) this.current = "Closed"
+    if (expectation === this.flowing || Commands.isUnknownChunk(command, reply)) this.current = "Closed"
     else if (command.place === "Last") this.current = transitions[command.kind]?.[meaning] ?? this.idle
     if (this.current === "Upgrading" && this.parser.pending() > 0) return this.injected()
     return { _tag: "Replied", owner, command, reply, meaning, more }

@@ -101,7 +101,7 @@ export class Parting {
     private readonly dialect: "smtp" | "lmtp"
   ) {}
 
-  collect(parser: Parser, secrets: Secrets): void {
+  collect(parser: Parser, secrets: Secrets): undefined {
     let reply = parser.next()
     while (reply !== undefined && !this.isBroken) {
       if (isViolation(reply)) this.isBroken = true
@@ -114,4 +114,14 @@ export class Parting {
     if (this.isBroken || !this.isAnswer) return []
     return readPast(pending, this.goodbye, this.replies, this.dialect, isOpen)
   }
+}
+
+/** A server that does not know BDAT reads the chunk as commands: what it has taken is unknown if it says yes to one. */
+export const readAsCommands = (command: Command, reply: Reply, parser: Parser): string | undefined => {
+  if (!Commands.isUnknownChunk(command, reply)) return undefined
+  for (let behind = parser.next(); behind !== undefined; behind = parser.next()) {
+    if (isViolation(behind) || behind.code < 400)
+      return "the server does not know BDAT, and read the content as commands"
+  }
+  return undefined
 }

@@ -4,6 +4,7 @@
  * octet is handed to the socket (phase `final`), is never improved by a failure, and is never retried unasked.
  */
 import type { Phase } from "./Command.js"
+import { isUnknown } from "./Command.js"
 import type { Reply } from "./Reply.js"
 import { hasDetail, isPermanent, isRefusal, isSuccess, isTransient as isTransientReply } from "./Reply.js"
 import type { Verdict } from "./Transaction.js"
@@ -137,7 +138,10 @@ const afterLoss = (ending: Ending["_tag"], reply: Reply | undefined, phase: Phas
   if (ending === "Disconnected" && reply !== undefined && isRefusal(reply) && isInContent) return "Refused"
   // A server that says yes before the last octet may have kept what it had.
   const isTakenEarly = ending === "Violated" && phase === "content" && reply !== undefined && isSuccess(reply)
-  return phase === "final" || isTakenEarly ? "Unknown" : "NotSent"
+  // A server that does not know BDAT has read a chunk as commands.
+  const isReadAsCommands =
+    ending === "Violated" && phase === "bdat" && reply !== undefined && isUnknown(reply)
+  return phase === "final" || isTakenEarly || isReadAsCommands ? "Unknown" : "NotSent"
 }
 
 const notSent: Fate = { _tag: "NotSent" }
@@ -255,14 +259,8 @@ export const needsAnotherSession = (outcome: OutcomeFacts): boolean =>
   outcome._tag === "NotSent" && outcome.cause._tag === "NotSupported" && outcome.cause.extension === "LIMITS"
 
 /** Whether the server announced CHUNKING and does not know BDAT: by DATA it may take the message. */
-export const lacksBdat = (outcome: OutcomeFacts): boolean => {
-  if (outcome._tag === "Refused") return outcome.phase === "bdat" && isUnknownCommand(outcome.reply)
-  if (outcome._tag !== "NotSent") return false
-  const { _tag, phase, reply } = outcome.cause
-  return _tag === "ProtocolError" && phase === "bdat" && reply !== undefined && isUnknownCommand(reply)
-}
-
-const isUnknownCommand = ({ code }: Reply): boolean => code === 500 || code === 502
+export const lacksBdat = (outcome: OutcomeFacts): boolean =>
+  outcome._tag === "Refused" && outcome.phase === "bdat" && isUnknown(outcome.reply)
 
 /** Whether a command behind the first of a group had no reply, and no content: alone it may have one. */
 export const losesPipelined = (outcome: OutcomeFacts): boolean =>

@@ -19,7 +19,7 @@ import { hasDetail, isRefusal } from "./Reply.js"
  * - `Decline`: 354 came with nobody accepted: send a single dot, whose reply is no acceptance (RFC 2920 section 3.1)
  * - `Done`: no reply is missing; `reset` when the server may still hold the envelope
  * - `Violated`: the server broke the protocol, and nothing it says can be trusted
- * - `Stopped`: the content was refused before its end; the rest of it has no reader
+ * - `Stopped`: the content was refused before its end, or as an unknown command; the rest of it has no reader
  */
 export type Step =
   | { readonly _tag: "Submit"; readonly commands: ReadonlyArray<Command> }
@@ -120,6 +120,10 @@ export class Transaction {
 
   /** Takes the replies in the order of the commands. The dialogue lets no acceptance of unfinished content through. */
   replied(command: Command, reply: Reply, meaning: Meaning, more: boolean): Step {
+    if (Commands.isUnknownChunk(command, reply)) {
+      this.refusedChunk ??= reply
+      return { _tag: "Stopped" }
+    }
     switch (command.kind) {
       case "Mail":
         this.mailReply = reply

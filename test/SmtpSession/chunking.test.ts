@@ -333,9 +333,17 @@ describe("a chunk that is refused", () => {
   )
 
   for (const code of ["500 5.5.2 what", "502 5.5.1 not here"]) {
-    it.effect(`by ${code.slice(0, 3)} was taken for commands: the connection is destroyed`, () =>
+    it.effect(`by ${code.slice(0, 3)} was read as commands: the connection is destroyed`, () =>
       delivers(
         SmtpTest.script(begins, lastChunk(tail), SmtpTest.reply(code), silentEnd),
+        on,
+        [toStream(half, tail)],
+        [`two@y.test Refused ${code.slice(0, 3)} bdat`]
+      )
+    )
+    it.effect(`by ${code.slice(0, 3)}, and then a yes: what the server has taken is unknown`, () =>
+      delivers(
+        SmtpTest.script(begins, lastChunk(tail), replies(code, "250 ok"), silentEnd),
         on,
         [toStream(half, tail)],
         ["two@y.test Unknown ProtocolError final"]

@@ -885,7 +885,7 @@ describe("BDAT by hand (RFC 3030)", () => {
         (smtp) =>
           Effect.zipRight(envelope(smtp), Effect.flip(smtp.bdat(OneSession.octets("a"), { last: true })))
       )
-      expect(error).toMatchObject({ _tag: "ProtocolError", reply: { code: 500 } })
+      expect(error).toMatchObject({ _tag: "DataError", phase: "bdat", reply: { code: 500 } })
     })
   )
 })

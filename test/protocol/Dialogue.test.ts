@@ -304,15 +304,27 @@ describe("groups (RFC 2920 section 3.1)", () => {
     expect(on.dialogue.isLatest("a")).toBe(false)
   })
 
-  it.each(["500 what", "502 what"])("%s to BDAT: the octets were taken for commands", (reply) => {
+  it.each(["500", "502"])("%s to BDAT: the chunk was read as commands, and nothing follows", (code) => {
     const on = opened()
     on.submit(mail, rcpt("b"), Commands.bdat([octets("one")], true))
-    expect(on.server(`250 ok\r\n250 ok\r\n${reply}\r\n`)).toStrictEqual([
+    expect(on.server(`250 ok\r\n250 ok\r\n${code} what\r\n500 what\r\n`)).toStrictEqual([
       "a: Mail 250 Success",
       "a: Rcpt 250 Success",
-      "Violated: BDAT was answered by a reply that does not belong there"
+      `a: BdatLast ${code} Refusal`
     ])
+    expect(on.dialogue.state()).toBe("Closed")
   })
+
+  it.each(["250 ok", "354 go", "what"])(
+    "500 to BDAT, and then %s: the server took a part of it",
+    (behind) => {
+      const on = opened()
+      on.submit(mail, rcpt("b"), Commands.bdat([octets("one")], true))
+      expect(on.server(`250 ok\r\n250 ok\r\n500 what\r\n${behind}\r\n`).at(-1)).toBe(
+        "Violated: the server does not know BDAT, and read the content as commands"
+      )
+    }
+  )
 })
 
 describe("replies out of turn", () => {

@@ -41,9 +41,9 @@ const recipients = `
   250 2.0.0 queued       | content   | part | Unknown  | no         | no          | spent   |
   452 4.3.1 disk full    | BDAT      | part | Refused  | yes        | no          | clean   |
   552 5.3.4 too large    | BDAT      | part | Refused  | no         | no          | clean   |
-  500 5.5.1 what         | BDAT      | part | NotSent  | no         | yes         | spent   | Refused
-  502 5.5.1 no BDAT here | BDAT      | part | NotSent  | no         | yes         | spent   | Refused
-  500 5.5.1 what         | BDAT LAST | all  | Unknown  | no         | no          | spent   | Refused
+  500 5.5.1 what         | BDAT      | part | Refused  | no         | no          | spent   |
+  502 5.5.1 no BDAT here | BDAT      | part | Refused  | no         | no          | spent   |
+  500 5.5.1 what         | BDAT LAST | all  | Refused  | no         | no          | spent   |
   250 2.0.0 queued       | dot       | all  | Accepted | no         | no          | clean   |
   252 2.0.0 perhaps      | dot       | all  | Accepted | no         | no          | clean   |
   221 2.0.0 closing      | dot       | all  | Unknown  | no         | no          | spent   |
@@ -190,16 +190,16 @@ const see = (server: string, to: string, sent: string): Seen => {
     [{ mailbox, parameters: {}, positions: [0], command: rcpt }],
     "smtp"
   )
-  const tell = (command: Command, reply: Reply): void => {
+  const tell = (command: Command, reply: Reply): Transactions.Step =>
     transaction.replied(command, reply, Commands.meaning(command.kind, reply), false)
-  }
   for (const [command, code] of point.before) tell(command, makeReply(code, [""]))
   if (sent !== "none") transaction.contentBegun()
   if (sent === "all") transaction.contentComplete()
   const reply = replyOf(server)
   const isMidContent = to === "content"
   const failure = reply === undefined ? ends[server] : endBy(reply, point, isMidContent)
-  if (failure === undefined && reply !== undefined && point.command !== undefined) tell(point.command, reply)
+  const isTold = failure === undefined && reply !== undefined && point.command !== undefined
+  const step = isTold ? tell(point.command, reply) : undefined
   const unanswered: Phase | undefined = point.command?.phase
   const inContent = point.framing === "data" ? "content" : "bdat"
   const loss =
@@ -210,7 +210,7 @@ const see = (server: string, to: string, sent: string): Seen => {
   if (verdict === undefined) throw new Error("a recipient without a verdict")
   return {
     outcome: receiptOutcome(Outcomes.outcomeOf(verdict, loss), loss),
-    isOpen: failure === undefined ? !isMidContent : survives(server)
+    isOpen: failure === undefined ? step?._tag !== "Stopped" : survives(server)
   }
 }
 
@@ -508,7 +508,6 @@ describe("what a reply says of relay and session", () => {
     [SmtpReceipt.refused("ann@example.net", reply(500), "bdat"), true],
     [SmtpReceipt.refused("ann@example.net", reply(552), "bdat"), false],
     [SmtpReceipt.refused("ann@example.net", reply(502), "rcpt"), false],
-    [sent(new ProtocolError({ phase: "bdat", reason: "-", reply: reply(500) })), true],
     [sent(new ProtocolError({ phase: "bdat", reason: "-", reply: reply(250) })), false],
     [
       SmtpReceipt.unknown(

@@ -66,6 +66,11 @@ export interface DriverRuntime {
 
 const closedHere: Failure = { _tag: "Abandoned", reason: "the session was closed" }
 
+const chunkUnknown: Failure = {
+  _tag: "Abandoned",
+  reason: "the server does not know BDAT, and reads content as commands"
+}
+
 const isGoodbye = (failure: Failure): boolean =>
   failure._tag === "Disconnected" && failure.reply !== undefined
 
@@ -345,6 +350,7 @@ export class Driver {
         owner.trace?.replied(command, reply, more)
         owner.replied(command, reply, meaning, more)
         if (command.kind === "Quit" && meaning === "Success") this.fork(this.close)
+        else if (Commands.isUnknownChunk(command, reply)) this.fail(chunkUnknown)
         return
       }
       case "Goodbye":

@@ -61,7 +61,8 @@ export const sendChunk = (
     if (replies === undefined) return yield* disconnection(noReply, "bdat", recentLines)
     if (replies.every(isRefusal)) {
       driver.reset()
-      return yield* new DataError({ phase: last ? "final" : "bdat", reply: replies[0] })
+      const isUnknown = Commands.isUnknown(replies[0])
+      return yield* new DataError({ phase: last && !isUnknown ? "final" : "bdat", reply: replies[0] })
     }
     return last && recipients === 0
       ? yield* new RecipientsRefused({ recipients: [], policy: "any" })
