@@ -349,8 +349,8 @@ export class Dialogue<Owner> {
 
   /** The next event of what was received, or `undefined` when more bytes are needed. */
   next(): Event<Owner> | undefined {
-    if (this.current === "Closed") return undefined
-    if (this.parting !== undefined) return this.parting.collect(this.parser, this.secrets)
+    if (this.current === "Parting") this.parting?.collect(this.parser, this.secrets)
+    if (this.hasEnded()) return undefined
     // Only now, so that a transcript shows a reply before the command that it has let go.
     this.pump()
     // Half a line is enough: it would become the beginning of the first reply under TLS.

@@ -101,7 +101,7 @@ export class Parting {
     private readonly dialect: "smtp" | "lmtp"
   ) {}
 
-  collect(parser: Parser, secrets: Secrets): undefined {
+  collect(parser: Parser, secrets: Secrets): void {
     let reply = parser.next()
     while (reply !== undefined && !this.isBroken) {
       if (isViolation(reply)) this.isBroken = true
