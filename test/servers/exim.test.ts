@@ -5,7 +5,7 @@ import * as NodeSmtp from "../../src/NodeSmtp.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import { suite } from "./availability.js"
 import { conformance, expectOctets, fromRunning } from "./conformance.js"
-import { Exim, layer as eximLayer, start } from "./exim.js"
+import { deferredSender, Exim, layer as eximLayer, start } from "./exim.js"
 import { agreesOnEveryMessage, deliversOverSessions, levels } from "./levels.js"
 import { bob, busyRecipient, refusedField, user } from "./running.js"
 
@@ -46,6 +46,29 @@ suite("Exim", ["Exim"], () => {
       "agree on every message of many at once: %s",
       ([level, index]) =>
         Effect.flatMap(Exim, (server) => agreesOnEveryMessage(server, level, 501 + 50 * index))
+    )
+
+    it.scoped("agree on what is behind a 421 that does not end the session", () =>
+      Effect.gen(function* () {
+        const { awaitMessages, host, port } = yield* Exim
+        const smtp = yield* SmtpSession.make({ host, port, tls: "none", chunking: "eager" })
+        yield* smtp.send({ from: bob, to: user(310), content })
+        const receipts = yield* Effect.forEach(
+          [bob, deferredSender, bob, bob],
+          (from, index) => smtp.deliver({ from, to: user(311 + index), content }),
+          { concurrency: "unbounded" }
+        )
+        expect(receipts.map(({ outcomes: [{ _tag }] }) => _tag)).toEqual([
+          "Accepted",
+          "Refused",
+          "Accepted",
+          "Accepted"
+        ])
+        expect(receipts[1]?.refused).toMatchObject([
+          { phase: "mail", permanent: false, reply: { code: 421 } }
+        ])
+        for (const index of [311, 313, 314]) expect(yield* awaitMessages(user(index))).toHaveLength(1)
+      })
     )
 
     it.scoped("agree on BDAT by hand (RFC 3030)", () =>

@@ -53,6 +53,9 @@ export interface EximOptions {
   readonly certificates?: Certificates | undefined
 }
 
+/** MAIL from it is answered by 421, and the session goes on. */
+export const deferredSender = `deferred@${domain}`
+
 const user = "Debian-exim"
 
 const mainOptions = (
@@ -94,6 +97,7 @@ const mainOptions = (
   smtp_accept_queue_per_connection: "0",
   auth_advertise_hosts: "*",
   acl_smtp_vrfy: "accept",
+  acl_smtp_mail: "check_mail",
   acl_smtp_rcpt: "check_rcpt",
   acl_smtp_data: "check_data",
   acl_smtp_data_prdr: "accept"
@@ -101,6 +105,12 @@ const mainOptions = (
 
 const rest = (folder: string): string => `
 begin acl
+
+check_mail:
+  defer
+    message = 421 4.7.1 later, for a test
+    senders = ${deferredSender}
+  accept
 
 check_rcpt:
   defer
