@@ -67,6 +67,44 @@ describe('chunking "on" (RFC 3030)', () => {
     )
   )
 
+  it.effect("a content that fails is the cause for its own transaction alone", () =>
+    withSession(
+      SmtpTest.script(
+        opened("PIPELINING", "CHUNKING", "LIMITS RCPTMAX=1"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"),
+        replies("250 ok", "250 ok"),
+        lastChunk(tail),
+        SmtpTest.reply("250 taken"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<c@y.test>"),
+        replies("250 ok", "250 ok"),
+        ask("RSET", "250 ok"),
+        SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<d@y.test>"),
+        replies("250 ok", "421 4.3.2 closing"),
+        SmtpTest.close
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          let runs = 0
+          const stream = Stream.suspend(() => {
+            runs++
+            return runs === 2 ? Stream.fail("broken") : Stream.make(octets(tail))
+          })
+          const content = SmtpContent.replayable(stream, { content7bit: true })
+          const receipt = yield* smtp.deliver({
+            ...letter("two"),
+            to: ["b", "c", "d"].map((to) => `${to}@y.test`),
+            content
+          })
+          expect(outcomes(receipt)).toEqual([
+            "b@y.test Accepted 250",
+            "c@y.test NotSent ContentError",
+            "d@y.test NotSent ServerDisconnected rcpt"
+          ])
+        }),
+      on
+    )
+  )
+
   it.effect("uses DATA where the server does not offer CHUNKING", () =>
     delivers(
       SmtpTest.script(opened("PIPELINING"), alone("one"), goodbye),
