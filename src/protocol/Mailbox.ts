@@ -121,7 +121,7 @@ const parseDomain = (domain: string, field: string): string | Invalid => {
   if (domain === "") return invalid(field, "has no domain after the @")
   const isLiteral = domain.startsWith("[")
   if (!isLiteral && domain.includes("@")) {
-    return invalid(field, "holds more than one @ outside quotes; give each address on its own")
+    return invalid(field, /[,;]/.test(domain) ? severalAddresses : "holds more than one @ outside quotes")
   }
   if (!isLiteral && nonAsciiPattern.test(domain)) {
     return (
@@ -133,6 +133,8 @@ const parseDomain = (domain: string, field: string): string | Invalid => {
   return fault === undefined ? domain : invalid(field, fault)
 }
 
+const severalAddresses = "holds more than one address; give an array with one address in each element"
+
 const bareAddressAdvice = "holds a display name or angle brackets; give the bare address"
 
 /** Where the local part ends, or what is wrong with it. */
@@ -141,7 +143,8 @@ const splitLocalPart = (address: string, field: string): number | Invalid => {
   const at = quoted === null ? address.indexOf("@") : quoted[0].length
   const outside = quoted === null ? address : address.slice(at)
   if (/[<>]/.test(outside)) return invalid(field, bareAddressAdvice)
-  if (whiteSpacePattern.test(outside)) return invalid(field, "holds a space outside quotes")
+  if (whiteSpacePattern.test(outside))
+    return invalid(field, /[,;]/.test(outside) ? severalAddresses : "holds a space outside quotes")
   if (address.startsWith("@")) {
     return invalid(
       field,

@@ -228,7 +228,7 @@ export class ClientMessage<E, R> {
     const next = Effect.orElseSucceed(this.within("schedule", step, undefined), () => undefined)
     return Effect.flatMap(next, (millis) => {
       if (millis === undefined || millis >= this.remaining()) return Effect.succeed(false)
-      const line = `A message is tried again in ${millis} ms, for ${positions.length} recipients`
+      const line = `A message is tried again in ${Math.round(millis)} ms, for ${positions.length} recipients`
       return Effect.zipRight(
         Effect.annotateLogs(Effect.logDebug(line), this.annotations()),
         Effect.isSuccess(this.inTime(Effect.sleep(millis)))

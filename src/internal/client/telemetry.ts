@@ -46,7 +46,10 @@ export const observe = <S, E>(
     openingFailed: (relay, cause, pauseMillis) => {
       metrics.get(relay)?.failed(1)
       const why = describeCause(Cause.squash(cause))
-      log(relay, Effect.logWarning(`No SMTP session could be opened; again in ${pauseMillis} ms: ${why}`))
+      log(
+        relay,
+        Effect.logWarning(`No SMTP session could be opened; again in ${Math.round(pauseMillis)} ms: ${why}`)
+      )
     },
     retired: (relay, reason) => {
       metrics.get(relay)?.closed(reason)(1)
