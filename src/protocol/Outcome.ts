@@ -19,11 +19,16 @@ interface ErrorFields {
   readonly phase?: Phase
   readonly reply?: Reply | undefined
   readonly reason?: string
+  readonly cause?: unknown
   readonly extension?: string
   readonly isOfSend?: boolean | undefined
   readonly policy?: "any" | "all"
   readonly recipients?: ReadonlyArray<{ readonly reply: Reply }>
 }
+
+// What the system says of a name that does not exist; a name server that does not answer is EAI_AGAIN.
+const isNoSuchHost = (cause: unknown): boolean =>
+  typeof cause === "object" && cause !== null && "code" in cause && cause.code === "ENOTFOUND"
 
 const hasTransientReply = ({ reply }: ErrorFields): boolean => reply !== undefined && isTransientReply(reply)
 
@@ -33,8 +38,8 @@ const hasTransientReply = ({ reply }: ErrorFields): boolean => reply !== undefin
  */
 const errors = {
   ConnectError: {
-    isTransient: ({ reason, reply }: ErrorFields) =>
-      reply === undefined ? reason !== "Greeting" : isTransientReply(reply),
+    isTransient: ({ cause, reason, reply }: ErrorFields) =>
+      reply === undefined ? reason !== "Greeting" && !isNoSuchHost(cause) : isTransientReply(reply),
     otherRelay: true
   },
   TlsError: {

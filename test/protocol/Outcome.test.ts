@@ -339,6 +339,16 @@ const causes: ReadonlyArray<
   readonly [cause: string, SmtpError.SmtpError, sameRelay: "yes" | "no", otherRelay: "yes" | "no"]
 > = [
   ["a host that cannot be reached", new ConnectError({ endpoint, reason: "Unreachable" }), "yes", "yes"],
+  [
+    "a host name that does not exist",
+    new ConnectError({
+      endpoint,
+      reason: "Unreachable",
+      cause: Object.assign(new Error(), { code: "ENOTFOUND" })
+    }),
+    "no",
+    "yes"
+  ],
   ["a greeting of 421", new ConnectError({ endpoint, reason: "Greeting", reply: reply(421) }), "yes", "yes"],
   ["a greeting of 554", new ConnectError({ endpoint, reason: "Greeting", reply: reply(554) }), "no", "yes"],
   ["a handshake in vain", new SmtpError.TlsError({ endpoint, reason: "Certificate" }), "no", "yes"],
