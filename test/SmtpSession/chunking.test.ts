@@ -465,16 +465,33 @@ describe('chunking "eager"', () => {
           replies("250 ok", "250 ok", "250 three"),
           goodbye
         ),
-        (smtp) =>
+        (smtp, server) =>
           Effect.gen(function* () {
             yield* smtp.deliver(letter("one"))
             yield* TestClock.adjust("2001 millis")
             yield* smtp.deliver(letter("two"))
             yield* TestClock.adjust("2 seconds")
             expect(outcomes(yield* smtp.deliver(letter("three")))).toEqual(accepted("three"))
+            const together = (yield* writes(server)).filter((text) => /MAIL[^]*BDAT/.test(text))
+            expect(together).toHaveLength(1)
+            expect(together[0]).toContain("three@y.test")
           }),
         eager
       )
+  )
+
+  it.effect("says RSET behind BDAT whatever resetBetween says (RFC 3030 section 2)", () =>
+    delivers(
+      SmtpTest.script(
+        window,
+        replies("250 ok", "250 ok", "250 two"),
+        replies("250 ok", "250 ok", "250 ok", "250 three"),
+        goodbye
+      ),
+      { ...eager, advanced: { resetBetween: false } },
+      words.map(letter),
+      accepted(...words)
+    )
   )
 
   it.effect("holds the content back where everybody has to be accepted", () =>

@@ -12,7 +12,7 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import type { Receipt } from "../../src/SmtpReceipt.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
-import { ask, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./oneSession.js"
+import { ask, ehlo, goodbye, octets, opened, outcomes, silentEnd, withSession } from "./oneSession.js"
 import { alone, deliverAll, group, letter, replies, resetGroup, textOf, writes } from "./severalAtOnce.js"
 
 const overlap: SmtpSession.Options = { pipelining: "overlap" }
@@ -124,6 +124,39 @@ describe("overlap: the content of a message and the next envelope (RFC 2920 sect
           ])
         }),
       { ...overlap, advanced: { resetBetween: false } }
+    )
+  )
+
+  it.effect("leave recipients that were too many refused if EHLO was said again meanwhile", () =>
+    withSession(
+      SmtpTest.script(
+        opened("PIPELINING"),
+        alone("one"),
+        SmtpTest.expectGroup(
+          "MAIL FROM:<a@x.test>",
+          "RCPT TO:<two@y.test>",
+          "RCPT TO:<three@y.test>",
+          "DATA"
+        ),
+        replies("250 ok", "250 ok", "452 4.5.3 too many", "354 go"),
+        content("two"),
+        SmtpTest.reply("250 two"),
+        ehlo("PIPELINING"),
+        goodbye
+      ),
+      (smtp) =>
+        Effect.gen(function* () {
+          yield* smtp.deliver(letter("one"))
+          const to = ["two@y.test", "three@y.test"]
+          const sending = yield* Effect.fork(smtp.deliver({ ...letter("two"), to }))
+          yield* Effect.yieldNow()
+          yield* smtp.ehlo
+          expect(outcomes(yield* Fiber.join(sending))).toEqual([
+            "two@y.test Accepted 250",
+            "three@y.test Refused 452 rcpt"
+          ])
+        }),
+      overlap
     )
   )
 

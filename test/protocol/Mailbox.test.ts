@@ -227,6 +227,11 @@ describe("reverse-path and forward-path", () => {
 })
 
 describe("identity", () => {
+  it("never folds a local part, whatever the case of the domain", () => {
+    expect(same("Ann@EXAMPLE.com", "ann@example.com")).toBe(false)
+    expect(same("Ann@EXAMPLE.com", "Ann@example.com")).toBe(true)
+  })
+
   const same = (left: string, right: string): boolean =>
     Mailbox.identity(read(left)) === Mailbox.identity(read(right))
 
