@@ -339,7 +339,11 @@ describe("messages", () => {
     ],
     [
       new SmtpError.ReplyTimeout({ phase: "rcpt", limitMillis: 60, isOfSend: true }),
-      "The timeout of the send, 60 ms, ran out after RCPT. Nothing was delivered: raise the timeout."
+      "The timeout of the send, 60 ms, ran out after RCPT. The message was not sent to this recipient: raise the timeout."
+    ],
+    [
+      new SmtpError.ReplyTimeout({ phase: "idle", limitMillis: 200 }),
+      "The server did not answer an earlier command within 200 ms. Try again later."
     ],
     [
       new SmtpError.ReplyTimeout({ phase: "greeting", limitMillis: 300_000 }),

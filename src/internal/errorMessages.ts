@@ -165,8 +165,14 @@ export const messages: Messages = {
     const { isOfSend, limitMillis, phase } = error
     const isUnknown = deliveryOf(error) === "Unknown"
     if (isOfSend === true) {
-      const advice = isUnknown ? unknown : "Nothing was delivered: raise the timeout."
+      const advice = isUnknown ? unknown : "The message was not sent to this recipient: raise the timeout."
       return say([`The timeout of the send, ${limitMillis} ms, ran out ${during[phase]}`, advice])
+    }
+    if (phase === "idle") {
+      return say([
+        `The server did not answer an earlier command within ${limitMillis} ms`,
+        "Try again later."
+      ])
     }
     const what = phase === "content" ? "made no progress" : "did not answer"
     const advice =

@@ -25,88 +25,87 @@ import * as SmtpReceipt from "../../src/SmtpReceipt.js"
  * - sent: whether nothing, a part or all of the message was handed to the socket
  * - same relay, other relay: whether it is tried again there, if a retry is asked for
  * - session: clean (the next message may use it), prove (NOOP first), or spent
- * - next: what TRANSACTIONS rules 5, 16 and 21 ask for, where that is not today's outcome
  */
 const recipients = `
-  server                 | to        | sent | outcome  | same relay | other relay | session | next
-  -----------------------|-----------|------|----------|------------|-------------|---------|---------
-  451 4.7.1 greylisted   | MAIL      | none | Refused  | yes        | no          | clean   |
-  550 5.7.1 not you      | MAIL      | none | Refused  | no         | no          | clean   |
-  450 4.2.1 busy         | RCPT      | none | Refused  | yes        | no          | clean   |
-  550 5.1.1 no such user | RCPT      | none | Refused  | no         | no          | clean   |
-  451 4.3.0 later        | DATA      | none | Refused  | yes        | no          | clean   |
-  554 5.0.0 no           | DATA      | none | Refused  | no         | no          | clean   |
-  452 4.3.1 disk full    | content   | part | Refused  | yes        | no          | spent   |
-  552 5.3.4 too large    | content   | part | Refused  | no         | no          | spent   |
-  250 2.0.0 queued       | content   | part | Unknown  | no         | no          | spent   |
-  452 4.3.1 disk full    | BDAT      | part | Refused  | yes        | no          | clean   |
-  552 5.3.4 too large    | BDAT      | part | Refused  | no         | no          | clean   |
-  500 5.5.1 what         | BDAT      | part | Refused  | no         | no          | spent   |
-  502 5.5.1 no BDAT here | BDAT      | part | Refused  | no         | no          | spent   |
-  500 5.5.1 what         | BDAT LAST | all  | Refused  | no         | no          | spent   |
-  250 2.0.0 queued       | dot       | all  | Accepted | no         | no          | clean   |
-  252 2.0.0 perhaps      | dot       | all  | Accepted | no         | no          | clean   |
-  221 2.0.0 closing      | dot       | all  | Unknown  | no         | no          | spent   |
-  220 2.0.0 ready        | dot       | all  | Unknown  | no         | no          | spent   |
-  211 2.0.0 status       | dot       | all  | Unknown  | no         | no          | spent   |
-  214 2.0.0 help         | dot       | all  | Unknown  | no         | no          | spent   |
-  235 2.7.0 logged in    | dot       | all  | Unknown  | no         | no          | spent   |
-  251 2.1.5 forwarded    | dot       | all  | Accepted | no         | no          | clean   |
-  354 go on              | dot       | all  | Unknown  | no         | no          | spent   |
-  451 4.3.0 later        | dot       | all  | Refused  | yes        | no          | clean   |
-  554 5.6.0 spam         | dot       | all  | Refused  | no         | no          | clean   |
-  250 2.0.0 queued       | BDAT LAST | all  | Accepted | no         | no          | clean   |
-  221 2.0.0 closing      | BDAT LAST | all  | Unknown  | no         | no          | spent   |
-  220 2.0.0 ready        | BDAT LAST | all  | Unknown  | no         | no          | spent   |
-  221 2.0.0 closing      | BDAT      | part | NotSent  | yes        | yes         | spent   |
-  220 2.0.0 ready        | BDAT      | part | NotSent  | no         | yes         | spent   |
-  554 5.6.0 spam         | BDAT LAST | all  | Refused  | no         | no          | clean   |
+  server                 | to        | sent | outcome  | same relay | other relay | session
+  -----------------------|-----------|------|----------|------------|-------------|---------
+  451 4.7.1 greylisted   | MAIL      | none | Refused  | yes        | no          | clean
+  550 5.7.1 not you      | MAIL      | none | Refused  | no         | no          | clean
+  450 4.2.1 busy         | RCPT      | none | Refused  | yes        | no          | clean
+  550 5.1.1 no such user | RCPT      | none | Refused  | no         | no          | clean
+  451 4.3.0 later        | DATA      | none | Refused  | yes        | no          | clean
+  554 5.0.0 no           | DATA      | none | Refused  | no         | no          | clean
+  452 4.3.1 disk full    | content   | part | Refused  | yes        | no          | spent
+  552 5.3.4 too large    | content   | part | Refused  | no         | no          | spent
+  250 2.0.0 queued       | content   | part | Unknown  | no         | no          | spent
+  452 4.3.1 disk full    | BDAT      | part | Refused  | yes        | no          | clean
+  552 5.3.4 too large    | BDAT      | part | Refused  | no         | no          | clean
+  500 5.5.1 what         | BDAT      | part | Refused  | no         | no          | spent
+  502 5.5.1 no BDAT here | BDAT      | part | Refused  | no         | no          | spent
+  500 5.5.1 what         | BDAT LAST | all  | Refused  | no         | no          | spent
+  250 2.0.0 queued       | dot       | all  | Accepted | no         | no          | clean
+  252 2.0.0 perhaps      | dot       | all  | Accepted | no         | no          | clean
+  221 2.0.0 closing      | dot       | all  | Unknown  | no         | no          | spent
+  220 2.0.0 ready        | dot       | all  | Unknown  | no         | no          | spent
+  211 2.0.0 status       | dot       | all  | Unknown  | no         | no          | spent
+  214 2.0.0 help         | dot       | all  | Unknown  | no         | no          | spent
+  235 2.7.0 logged in    | dot       | all  | Unknown  | no         | no          | spent
+  251 2.1.5 forwarded    | dot       | all  | Accepted | no         | no          | clean
+  354 go on              | dot       | all  | Unknown  | no         | no          | spent
+  451 4.3.0 later        | dot       | all  | Refused  | yes        | no          | clean
+  554 5.6.0 spam         | dot       | all  | Refused  | no         | no          | clean
+  250 2.0.0 queued       | BDAT LAST | all  | Accepted | no         | no          | clean
+  221 2.0.0 closing      | BDAT LAST | all  | Unknown  | no         | no          | spent
+  220 2.0.0 ready        | BDAT LAST | all  | Unknown  | no         | no          | spent
+  221 2.0.0 closing      | BDAT      | part | NotSent  | yes        | yes         | spent
+  220 2.0.0 ready        | BDAT      | part | NotSent  | no         | yes         | spent
+  554 5.6.0 spam         | BDAT LAST | all  | Refused  | no         | no          | clean
 
-  221 2.0.0 closing      | MAIL      | none | NotSent  | yes        | yes         | spent   |
-  221 2.0.0 closing      | RCPT      | none | NotSent  | yes        | yes         | spent   |
-  221 2.0.0 closing      | DATA      | none | NotSent  | yes        | yes         | spent   |
+  221 2.0.0 closing      | MAIL      | none | NotSent  | yes        | yes         | spent
+  221 2.0.0 closing      | RCPT      | none | NotSent  | yes        | yes         | spent
+  221 2.0.0 closing      | DATA      | none | NotSent  | yes        | yes         | spent
 
-  421 4.3.2 closing      | nothing   | none | NotSent  | yes        | yes         | spent   |
-  554 5.3.2 closing      | nothing   | none | NotSent  | no         | yes         | spent   |
-  250 OK                 | nothing   | none | NotSent  | no         | yes         | spent   |
-  421 4.3.2 closing      | MAIL      | none | NotSent  | yes        | yes         | spent   |
-  421 4.3.2 closing      | RCPT      | none | NotSent  | yes        | yes         | spent   |
-  421 4.3.2 closing      | DATA      | none | NotSent  | yes        | yes         | spent   |
-  421 4.3.2 closing      | content   | part | Refused  | yes        | no          | spent   |
-  421 4.3.2 closing      | BDAT      | part | NotSent  | yes        | yes         | spent   |
-  421 4.3.2 closing      | dot       | all  | Refused  | yes        | no          | spent   |
-  421 4.3.2 closing      | BDAT LAST | all  | Refused  | yes        | no          | spent   |
-  421 4.3.2 closing      | MAIL      | all  | Unknown  | no         | no          | spent   |
-  421 4.3.2 closing      | RCPT      | all  | Unknown  | no         | no          | spent   |
-  goodbye before         | MAIL      | none | NotSent  | yes        | yes         | spent   |
-  goodbye before         | MAIL      | all  | Unknown  | no         | no          | spent   |
-  too many commands      | MAIL      | all  | NotSent  | yes        | yes         | spent   |
-  goodbye before         | dot       | all  | Unknown  | no         | no          | spent   |
+  421 4.3.2 closing      | nothing   | none | NotSent  | yes        | yes         | spent
+  554 5.3.2 closing      | nothing   | none | NotSent  | no         | yes         | spent
+  250 OK                 | nothing   | none | NotSent  | no         | yes         | spent
+  421 4.3.2 closing      | MAIL      | none | NotSent  | yes        | yes         | spent
+  421 4.3.2 closing      | RCPT      | none | NotSent  | yes        | yes         | spent
+  421 4.3.2 closing      | DATA      | none | NotSent  | yes        | yes         | spent
+  421 4.3.2 closing      | content   | part | Refused  | yes        | no          | spent
+  421 4.3.2 closing      | BDAT      | part | NotSent  | yes        | yes         | spent
+  421 4.3.2 closing      | dot       | all  | Refused  | yes        | no          | spent
+  421 4.3.2 closing      | BDAT LAST | all  | Refused  | yes        | no          | spent
+  421 4.3.2 closing      | MAIL      | all  | Unknown  | no         | no          | spent
+  421 4.3.2 closing      | RCPT      | all  | Unknown  | no         | no          | spent
+  goodbye before         | MAIL      | none | NotSent  | yes        | yes         | spent
+  goodbye before         | MAIL      | all  | Unknown  | no         | no          | spent
+  too many commands      | MAIL      | all  | NotSent  | yes        | yes         | spent
+  goodbye before         | dot       | all  | Unknown  | no         | no          | spent
 
-  end of stream          | nothing   | none | NotSent  | yes        | yes         | spent   |
-  end of stream          | MAIL      | none | NotSent  | yes        | yes         | spent   |
-  end of stream          | RCPT      | none | NotSent  | yes        | yes         | spent   |
-  end of stream          | DATA      | none | NotSent  | yes        | yes         | spent   |
-  end of stream          | content   | part | NotSent  | yes        | yes         | spent   |
-  end of stream          | BDAT      | part | NotSent  | yes        | yes         | spent   |
-  end of stream          | BDAT LAST | part | NotSent  | yes        | yes         | spent   |
-  end of stream          | MAIL      | all  | Unknown  | no         | no          | spent   |
-  end of stream          | BDAT      | all  | Unknown  | no         | no          | spent   |
-  end of stream          | dot       | all  | Unknown  | no         | no          | spent   |
-  end of stream          | BDAT LAST | all  | Unknown  | no         | no          | spent   |
-  no reply in time       | RCPT      | none | NotSent  | yes        | yes         | spent   |
-  no reply in time       | content   | part | NotSent  | yes        | yes         | spent   |
-  no reply in time       | dot       | all  | Unknown  | no         | no          | spent   |
-  no reply at all        | RCPT      | none | NotSent  | no         | yes         | spent   |
-  no reply at all        | content   | part | NotSent  | no         | yes         | spent   |
-  no reply at all        | dot       | all  | Unknown  | no         | no          | spent   |
+  end of stream          | nothing   | none | NotSent  | yes        | yes         | spent
+  end of stream          | MAIL      | none | NotSent  | yes        | yes         | spent
+  end of stream          | RCPT      | none | NotSent  | yes        | yes         | spent
+  end of stream          | DATA      | none | NotSent  | yes        | yes         | spent
+  end of stream          | content   | part | NotSent  | yes        | yes         | spent
+  end of stream          | BDAT      | part | NotSent  | yes        | yes         | spent
+  end of stream          | BDAT LAST | part | NotSent  | yes        | yes         | spent
+  end of stream          | MAIL      | all  | Unknown  | no         | no          | spent
+  end of stream          | BDAT      | all  | Unknown  | no         | no          | spent
+  end of stream          | dot       | all  | Unknown  | no         | no          | spent
+  end of stream          | BDAT LAST | all  | Unknown  | no         | no          | spent
+  no reply in time       | RCPT      | none | NotSent  | yes        | yes         | spent
+  no reply in time       | content   | part | NotSent  | yes        | yes         | spent
+  no reply in time       | dot       | all  | Unknown  | no         | no          | spent
+  no reply at all        | RCPT      | none | NotSent  | no         | yes         | spent
+  no reply at all        | content   | part | NotSent  | no         | yes         | spent
+  no reply at all        | dot       | all  | Unknown  | no         | no          | spent
 
-  interrupted            | nothing   | none | NotSent  | yes        | yes         | prove   |
-  interrupted            | RCPT      | none | NotSent  | yes        | yes         | prove   |
-  interrupted            | dot       | all  | Unknown  | no         | no          | prove   |
-  destroyed              | content   | part | NotSent  | yes        | yes         | spent   |
-  timeout of the send    | nothing   | none | NotSent  | no         | no          | prove   |
-  timeout of the send    | dot       | all  | Unknown  | no         | no          | prove   |
+  interrupted            | nothing   | none | NotSent  | yes        | yes         | prove
+  interrupted            | RCPT      | none | NotSent  | yes        | yes         | prove
+  interrupted            | dot       | all  | Unknown  | no         | no          | prove
+  destroyed              | content   | part | NotSent  | yes        | yes         | spent
+  timeout of the send    | nothing   | none | NotSent  | no         | no          | prove
+  timeout of the send    | dot       | all  | Unknown  | no         | no          | prove
 `
 
 const rowsOf = (table: string): ReadonlyArray<ReadonlyArray<string>> =>
