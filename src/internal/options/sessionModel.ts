@@ -113,7 +113,8 @@ export interface SessionOptions {
    * the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole `advanced.window` of
    * messages is in flight at once. Use `"eager"` only with a server that is known to read and drop the chunks of a refused
    * transaction, since RFC 3030 section 4 shows the other order. A server that reads a refused chunk as commands breaks the
-   * session, and would execute the text of a message.
+   * session, and would execute the text of a message. `"eager"` also trusts the server to give exactly one reply to each
+   * command: with one reply too many, the replies behind it are taken for those of the next command until the session ends.
    */
   readonly chunking?: Chunking | undefined
   /**
