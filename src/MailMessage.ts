@@ -1,15 +1,14 @@
 /**
- * Composes messages from a subject, texts and attachments. `make` checks the parts, `submission` turns the message into
- * what `send` and `deliver` accept, and `raw` does the same for an existing message such as an .eml file. nodemailer
- * composes the MIME structure and must be installed (optional peer). RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
+ * Composes messages from a subject, texts and attachments. `compose` turns them into what `send` and `deliver` accept, and
+ * `raw` does the same for an existing message such as an .eml file. nodemailer composes the MIME structure and must be
+ * installed (optional peer). RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532.
  *
- * To store a message or to send it to another process, use the codec of `effect-smtplib/MailMessageSchema`.
+ * `make` and `submission` are the two steps of `compose`, for programs that store messages. To store a message or to send it to another process, use the codec of `effect-smtplib/MailMessageSchema`.
  *
  * @since 0.1.0
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type { FileSystem } from "@effect/platform/FileSystem"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -17,24 +16,28 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { checkReadable, fileSystem } from "./internal/effect/fileSystem.js"
 import { parseList } from "./internal/mail/address.js"
-import { checkComposition, compose, composeWhole } from "./internal/mail/compose.js"
-import type { Envelope } from "./internal/mail/envelope.js"
+import * as Composing from "./internal/mail/compose.js"
+import type { Envelope, VerpOptions } from "./internal/mail/envelope.js"
 import * as Envelopes from "./internal/mail/envelope.js"
-import { needsSmtpUtf8 } from "./internal/mail/headerText.js"
 import type {
   Address,
+  AnyAttachment,
   AttachmentOptions,
+  ComposeInput,
   Input,
   MessageFields,
+  PartContext,
+  PartError,
   StreamedAttachment
 } from "./internal/mail/model.js"
 import { prepareRaw } from "./internal/mail/raw.js"
 import { readMessage } from "./internal/mail/read.js"
 import { attempt, refusal } from "./internal/mail/refuse.js"
+import type { ComposeOptions, RawOptions } from "./internal/mail/submission.js"
+import { defaults, makeSubmission, readComposition, withSmtpUtf8 } from "./internal/mail/submission.js"
 import type { Content } from "./SmtpContent.js"
-import * as SmtpContent from "./SmtpContent.js"
 import type { ContentError, InvalidArgument } from "./SmtpError.js"
-import type { MailParameters, Recipient, Submission } from "./SmtpSubmission.js"
+import type { Recipient, Submission } from "./SmtpSubmission.js"
 
 /**
  * @since 0.1.0
@@ -46,11 +49,13 @@ export type {
   AddressInput,
   Alternative,
   AlternativesOrder,
+  AnyAttachment,
   Attachment,
   AttachmentInput,
   AttachmentOptions,
   Calendar,
   CalendarMethod,
+  ComposeInput,
   Disposition,
   Group,
   HeaderField,
@@ -60,6 +65,8 @@ export type {
   ListFieldsInput,
   Mailbox,
   MessageFields,
+  PartContext,
+  PartError,
   Priority,
   Resent,
   ResentInput,
@@ -70,7 +77,13 @@ export type {
  * @since 0.1.0
  * @category models
  */
-export type { Envelope } from "./internal/mail/envelope.js"
+export type { Envelope, VerpOptions } from "./internal/mail/envelope.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { ComposeOptions, RawOptions } from "./internal/mail/submission.js"
 
 // -- model
 
@@ -86,8 +99,6 @@ export type { Envelope } from "./internal/mail/envelope.js"
 export class MailMessage extends Data.Class<MessageFields> {}
 
 // -- constructors
-
-const unique = (): string => globalThis.crypto.randomUUID().replaceAll("-", "")
 
 /**
  * Makes a message. Sets the date, the message ID and the boundary unless they are given, and copies attachments.
@@ -117,12 +128,7 @@ const unique = (): string => globalThis.crypto.randomUUID().replaceAll("-", "")
  * @category constructors
  */
 export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    attempt(() => {
-      const date = new Date(Math.floor(now / 1000) * 1000)
-      return new MailMessage(readMessage(input, { date, unique }))
-    })
-  )
+  Effect.flatMap(defaults, (found) => attempt(() => new MailMessage(readMessage(input, found))))
 
 /**
  * Parses a list of addresses as it is written in a header field: `"Ann <ann@example.net>, bob@example.org"`. Do not
@@ -234,9 +240,10 @@ export const content = <E = never, R = never>(
 ): Stream.Stream<Uint8Array, E | InvalidArgument | ContentError, R> =>
   Stream.unwrap(
     attempt(() => {
-      checkComposition(message, attachments)
-      const whole = attachments.length === 0 ? composeWhole(message) : undefined
-      return whole === undefined ? compose(message, attachments) : Stream.make(whole)
+      const streams = { streamed: attachments }
+      Composing.checkComposition(message, streams)
+      const whole = attachments.length === 0 ? Composing.composeWhole(message) : undefined
+      return whole === undefined ? Composing.compose(message, streams) : Stream.make(whole)
     })
   )
 
@@ -266,65 +273,12 @@ export const content = <E = never, R = never>(
 export const envelope = (message: MailMessage): Envelope => Envelopes.envelopeOfMessage(message)
 
 /**
- * The options of a submission. `from` and `to` override the envelope of the message.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RawOptions extends Omit<Submission, "from" | "to" | "content"> {
-  /** The reverse-path. `""` is the null reverse-path. */
-  readonly from?: Submission["from"] | undefined
-  readonly to?: Submission["to"] | undefined
-}
-
-/**
  * The options of a submission, with attachments that are not stored with the message.
  *
  * @since 0.1.0
  * @category models
  */
-export interface SubmissionOptions<E, R> extends RawOptions, ContentOptions<E, R> {}
-
-const isWritten = (parameters: Submission["parameters"]): parameters is ReadonlyArray<string> =>
-  Array.isArray(parameters)
-
-/** Adds SMTPUTF8 if the message requires it, unless the program has decided. */
-const withSmtpUtf8 = (
-  parameters: Submission["parameters"],
-  needed: boolean
-): { readonly parameters?: MailParameters | ReadonlyArray<string> } => {
-  if (!needed) return parameters === undefined ? {} : { parameters }
-  if (isWritten(parameters)) {
-    const known = parameters.some((parameter) => parameter.toUpperCase() === "SMTPUTF8")
-    return { parameters: known ? parameters : [...parameters, "SMTPUTF8"] }
-  }
-  return { parameters: { ...parameters, smtputf8: parameters?.smtputf8 ?? true } }
-}
-
-const makeSubmission = <E, R>(
-  message: MailMessage,
-  { attachments = [], from, parameters, to, ...others }: SubmissionOptions<E, R>
-): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R> =>
-  Effect.gen(function* () {
-    const derived = yield* attempt(() => {
-      checkComposition(message, attachments)
-      const envelope = Envelopes.envelopeOfMessage(message)
-      if (to === undefined && envelope.to.length === 0) {
-        throw refusal("to", "is empty, and so are cc and bcc; name a recipient")
-      }
-      return envelope
-    })
-    yield* Effect.forEach(attachments, ({ check }) => check, { discard: true })
-    const needed = needsSmtpUtf8(message)
-    const whole = attachments.length === 0 ? composeWhole(message) : undefined
-    return {
-      ...others,
-      ...withSmtpUtf8(parameters, needed),
-      from: from ?? derived.from,
-      to: to ?? derived.to,
-      content: whole ?? SmtpContent.replayable(compose(message, attachments), { content7bit: !needed })
-    }
-  })
+export interface SubmissionOptions<E, R> extends ComposeOptions, ContentOptions<E, R> {}
 
 /**
  * Makes a submission of a message, for `send`, `deliver` and `sendAll`. Content below 128 KiB is composed at once and
@@ -358,10 +312,64 @@ export const submission: {
     message: MailMessage,
     options?: SubmissionOptions<E, R>
   ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | E, R>
+  // The compiler infers from the last one where the function is passed on: `Effect.flatMap(MailMessage.submission)`.
+  (message: MailMessage): Effect.Effect<Submission<ContentError>, InvalidArgument>
 } = dual(
   (args) => Predicate.hasProperty(args[0], "messageId"),
-  <E, R>(message: MailMessage, options: SubmissionOptions<E, R> = {}) => makeSubmission(message, options)
+  <E, R>(message: MailMessage, { attachments = [], ...options }: SubmissionOptions<E, R> = {}) =>
+    Effect.suspend(() => {
+      const streams = { streamed: attachments }
+      return Effect.zipRight(
+        attempt(() => Composing.checkComposition(message, streams)),
+        makeSubmission(message, streams, options)
+      )
+    })
 )
+
+/**
+ * Composes a message and makes a submission of it, for `send`, `deliver` and `sendAll`: `make` and `submission` in one
+ * step. `attachments` holds attachments of any kind, and keeps their order.
+ *
+ * Fails with `InvalidArgument` before anything is sent: its `field` names the value by its path, such as `to[1]` or
+ * `attachments[2].content`. Fails also with the error of a file that cannot be read. The types of errors and requirements are those of
+ * the attachments.
+ *
+ * @example
+ * ```ts
+ * import { SmtpClient } from "effect-smtplib"
+ * import * as MailMessage from "effect-smtplib/MailMessage"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* SmtpClient.SmtpClient
+ *   const submission = yield* MailMessage.compose({
+ *     from: "app@example.com",
+ *     to: "ann@example.net",
+ *     subject: "Your invoice",
+ *     text: "See below.\n",
+ *     attachments: [{ filename: "note.txt", content: "Paid.\n" }, MailMessage.file("/srv/invoices/4711.pdf")]
+ *   })
+ *   return yield* client.send(submission)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const compose = <A extends AnyAttachment = never>(
+  input: ComposeInput<A>,
+  options: ComposeOptions = {}
+): Effect.Effect<
+  Submission<PartError<A> | ContentError, PartContext<A>>,
+  InvalidArgument | PartError<A>,
+  PartContext<A>
+> =>
+  Effect.flatMap(defaults, (found) =>
+    Effect.flatMap(
+      attempt(() => readComposition(input, found)),
+      ({ message, streams }) => makeSubmission(message, streams, options)
+    )
+  )
 
 /**
  * Makes a submission of an existing message, such as an .eml file: bytes, a string or a stream. Removes Bcc and
@@ -370,13 +378,16 @@ export const submission: {
  * Without `from` or `to`, the envelope is read from the header by the rules of smtplib's `send_message`: Sender, or else
  * From; each mailbox of To, Cc and Bcc once. If the message has a Resent-Date, the Resent- fields are used instead.
  *
+ * Content without a header, or without a From field, is refused unless `allowHeaderless` is set. `addMissing` adds Date and
+ * Message-ID if they are missing. `send` and `deliver` of sessions and clients accept any bytes.
+ *
  * SMTPUTF8 is requested if a header goes beyond ASCII in UTF-8. A header in another charset, such as Latin-1, is sent as it
  * is, with 8BITMIME.
  *
  * A replayable stream runs once before it is sent, to find its envelope, its size and whether it requires SMTPUTF8. A
  * stream that can run only once (`SmtpContent.once`) requires `from` and `to`, and `parameters.smtputf8` if needed.
  *
- * Fails with `InvalidArgument` if the header gives no envelope, or several (more than one Resent-Date); with
+ * Fails with `InvalidArgument` if the message has no From, or the header gives no envelope, or several (more than one Resent-Date); with
  * `ContentError` if the header has more than 1 MiB; and with the errors of the stream.
  *
  * @example
@@ -398,10 +409,11 @@ export const submission: {
  */
 export const raw = <E = never, R = never>(
   content: Content<E, R>,
-  { from, parameters, to, ...others }: RawOptions = {}
+  { addMissing = false, allowHeaderless = false, from, parameters, to, ...others }: RawOptions = {}
 ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | ContentError | E, R> =>
   Effect.gen(function* () {
-    const message = yield* prepareRaw(content)
+    const found = yield* defaults
+    const message = yield* prepareRaw(content, { allowHeaderless, defaults: addMissing ? found : undefined })
     const envelope = yield* attempt(() => {
       if (message.section !== undefined)
         return Envelopes.envelopeOfFields(message.section.fields, { from, to })
@@ -420,19 +432,6 @@ export const raw = <E = never, R = never>(
   })
 
 // -- variable envelope return paths
-
-/**
- * The parts of a return path.
- *
- * @since 0.1.0
- * @category models
- */
-export interface VerpOptions {
-  /** The address that receives bounces, such as `bounces@lists.example.org`. */
-  readonly sender: string
-  /** Separates its local part from the recipient. Default `+`. */
-  readonly delimiter?: string | undefined
-}
 
 const isSeveral = (to: Submission["to"]): to is Exclude<Submission["to"], string | Recipient> =>
   Array.isArray(to)

@@ -308,7 +308,7 @@ export class DataError extends Data.TaggedError("DataError")<{
  * - `UsedTwice`: `SmtpContent.once` was needed a second time
  * - `Stalled`: the stream gave nothing within `timeouts.stall`
  * - `Failed`: the stream failed on a later run, when an earlier one had reached a recipient; or it gave something other
- *   than a Uint8Array
+ *   than a Uint8Array; or a stream that can run only once turned out to have no From (`MailMessage.raw`)
  *
  * @since 0.1.0
  * @category errors

@@ -270,7 +270,7 @@ describe("a raw message", () => {
     "keeps what is behind a byte order mark, and what is none: %#",
     (text) =>
       Effect.gen(function* () {
-        const given = { from: "", to: "a@example.net" }
+        const given = { from: "", to: "a@example.net", allowHeaderless: true }
         for (const content of [text, inPieces(text, 1), SmtpContent.once(inPieces(text, 2))]) {
           expect(yield* octets(yield* MailMessage.raw(content, given))).toBe(text.replace(/^\uFEFF/, ""))
         }
@@ -293,6 +293,71 @@ describe("a raw message", () => {
         field: "content"
       })
       expect(yield* Effect.flip(MailMessage.raw(untyped(42)))).toMatchObject({ field: "content" })
+    })
+  )
+})
+
+describe("the header of a raw message", () => {
+  const given = { from: "app@example.com", to: "ann@example.net" }
+  const headless: ReadonlyArray<readonly [string, string]> = [
+    ["Hello, Ann.\r\nHow are you?\r\n", "does not begin with a header"],
+    ["\r\nFrom: app@example.com\r\n\r\nHello.\r\n", "does not begin with a header"],
+    [header("Subject: x", "To: ann@example.net"), "add it to the header"]
+  ]
+
+  it.effect.each(headless)("%#: without From it is refused before anything is sent", ([text, reason]) =>
+    Effect.gen(function* () {
+      for (const content of [text, utf8(text), inPieces(text, 3)]) {
+        const error = yield* Effect.flip(MailMessage.raw(content, given))
+        expect(error).toMatchObject({ _tag: "InvalidArgument", field: "From" })
+        expect(error.message).toContain(reason)
+        const { content: allowed } = yield* MailMessage.raw(content, { ...given, allowHeaderless: true })
+        expect(yield* octets({ ...given, content: allowed })).toBe(text)
+      }
+    })
+  )
+
+  it.effect.each(headless)("%#: of a stream that can run only once, it is a ContentError", ([text, reason]) =>
+    Effect.gen(function* () {
+      const submission = yield* MailMessage.raw(SmtpContent.once(inPieces(text, 3)), given)
+      const error = yield* Effect.flip(octets(submission))
+      expect(error).toMatchObject({ _tag: "ContentError", reason: "Failed" })
+      expect(error.message).toContain(reason)
+    })
+  )
+
+  const dated = (id: string): string =>
+    `Date: Thu, 01 Jan 1970 00:00:00 +0000\r\nMessage-ID: <${id}@example.com>\r\n`
+
+  it.effect("gets Date and Message-ID by an option, the same each time it is read", () =>
+    Effect.gen(function* () {
+      const secret = `Bcc: x@example.net\r\n${simple}`
+      for (const content of [
+        secret,
+        utf8(secret),
+        inPieces(secret, 3),
+        SmtpContent.once(inPieces(secret, 3))
+      ]) {
+        const submission = yield* MailMessage.raw(content, { ...given, addMissing: true })
+        const text = yield* octets(submission)
+        const id = /^Message-ID: <([0-9a-f]{32})@/m.exec(text)?.[1] ?? "none"
+        expect(text).toBe(dated(id) + simple)
+        const again = yield* Effect.either(octets(submission))
+        if (again._tag === "Right") expect(again.right).toBe(text)
+      }
+      const { content } = yield* MailMessage.raw(inPieces(secret, 3), { ...given, addMissing: true })
+      expect(content).toMatchObject({ size: (dated("x".repeat(32)) + simple).length })
+    })
+  )
+
+  it.effect("keeps the Date and the Message-ID that it has", () =>
+    Effect.gen(function* () {
+      const complete = header("date : x", "MESSAGE-ID: <y@z>", "From: app@example.com", "To: ann@example.net")
+      expect((yield* MailMessage.raw(complete, { addMissing: true })).content).toBe(complete)
+      const half = header("Message-ID: <y@z>", "From: app@example.com", "To: ann@example.net")
+      const text = yield* octets(yield* MailMessage.raw(half, { addMissing: true }))
+      expect(text).toBe(`Date: Thu, 01 Jan 1970 00:00:00 +0000\r\n${half}`)
+      expect((yield* MailMessage.raw(simple)).content).toBe(simple)
     })
   )
 })

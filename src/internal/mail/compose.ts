@@ -32,6 +32,12 @@ import { checkMessage } from "./read.js"
 import { refusal } from "./refuse.js"
 import { withLineEnds } from "./text.js"
 
+/** Attachments that are streams, and where each attachment of the message, then each of these stands in the whole list. */
+export interface Streams<E, R> {
+  readonly streamed: ReadonlyArray<StreamedAttachment<E, R>>
+  readonly positions?: ReadonlyArray<number>
+}
+
 const isStreamed = (attachment: unknown): boolean =>
   Predicate.isTagged(attachment, "StreamedAttachment") &&
   Predicate.hasProperty(attachment, "stream") &&
@@ -50,20 +56,23 @@ const checkStreamed = <E, R>(attachment: StreamedAttachment<E, R>, field: string
   }
 }
 
-/** Checks all that goes into the content: a message that the constructor made is checked nowhere else. */
-export const checkComposition = <E, R>(
-  message: MessageFields,
-  streamed: ReadonlyArray<StreamedAttachment<E, R>>
-): void => {
-  checkMessage(message)
-  for (const [position, attachment] of streamed.entries())
-    checkStreamed(attachment, `attachments[${position}]`)
+/** Checks what `readMessage` has not seen: the streams, and what they have in common with the message. */
+export const checkStreams = <E, R>(message: MessageFields, { positions, streamed }: Streams<E, R>): void => {
   const stored = message.attachments.length
+  const place = (position: number): string => {
+    if (positions !== undefined) return `attachments[${positions[position] ?? position}]`
+    return position < stored ? `message.attachments[${position}]` : `attachments[${position - stored}]`
+  }
+  for (const [position, attachment] of streamed.entries()) checkStreamed(attachment, place(stored + position))
   const all = [...message.attachments, ...streamed]
-  checkContentIds(all, (position) =>
-    position < stored ? `message.attachments[${position}]` : `attachments[${position - stored}]`
-  )
+  checkContentIds(all, place)
   checkReferences(message, all)
+}
+
+/** Checks all that goes into the content: a message that the constructor made is checked nowhere else. */
+export const checkComposition = <E, R>(message: MessageFields, streams: Streams<E, R>): void => {
+  checkMessage(message)
+  checkStreams(message, streams)
 }
 
 // Attachments in memory are encoded in pieces of this length, each a whole number of base64 lines.
@@ -138,12 +147,22 @@ const calendarFile = ({ content, filename = "invite.ics" }: Calendar): MailCompo
   content: withLineEnds(content)
 })
 
+/** All attachments in the order of the list that they were picked from. */
+const inOrder = <A>(all: ReadonlyArray<A>, positions: ReadonlyArray<number> = []): ReadonlyArray<A> =>
+  Array.from(all.entries())
+    .sort(([one], [other]) => (positions[one] ?? one) - (positions[other] ?? other))
+    .map(([, attachment]) => attachment)
+
 const composerOptions = (
   message: MessageFields,
   streamed: ReadonlyArray<MailComposerAttachment>,
-  contentOf: (bytes: Uint8Array) => Readable | Buffer
+  contentOf: (bytes: Uint8Array) => Readable | Buffer,
+  positions?: ReadonlyArray<number>
 ): MailComposerOptions => {
   const { attachments, boundary, calendar, date, messageId } = message
+  const stored = attachments.map((attachment) =>
+    composerAttachment(attachment, contentOf(attachment.content))
+  )
   return {
     date,
     messageId,
@@ -155,8 +174,7 @@ const composerOptions = (
       content: withLineEnds(content)
     })),
     attachments: [
-      ...attachments.map((attachment) => composerAttachment(attachment, contentOf(attachment.content))),
-      ...streamed,
+      ...inOrder([...stored, ...streamed], positions),
       ...(calendar === undefined ? [] : [calendarFile(calendar)])
     ],
     disableFileAccess: true,
@@ -199,9 +217,10 @@ const quoteAsterisks = (node: MimeNode): void => {
 const bodyOf = (
   message: MessageFields,
   streamed: ReadonlyArray<MailComposerAttachment>,
-  contentOf: (bytes: Uint8Array) => Readable | Buffer
+  contentOf: (bytes: Uint8Array) => Readable | Buffer,
+  positions?: ReadonlyArray<number>
 ): MimeNode => {
-  const root = new MailComposer(composerOptions(message, streamed, contentOf)).compile()
+  const root = new MailComposer(composerOptions(message, streamed, contentOf, positions)).compile()
   quoteAsterisks(root)
   return root
 }
@@ -220,7 +239,7 @@ const bytesOnly = <E, R>(
 /** The bytes of a message. Each run composes it anew. */
 export const compose = <E = never, R = never>(
   message: MessageFields,
-  streamed: ReadonlyArray<StreamedAttachment<E, R>>
+  { positions, streamed }: Streams<E, R>
 ): Stream.Stream<Uint8Array, E | ContentError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
@@ -234,7 +253,7 @@ export const compose = <E = never, R = never>(
         )
       )
       const body = fromReadable(
-        () => bodyOf(message, attachments, inPieces).createReadStream(),
+        () => bodyOf(message, attachments, inPieces, positions).createReadStream(),
         (error): Effect.Effect<never, E | ContentError> =>
           failure === undefined ? Effect.die(error) : Effect.failCause(failure)
       )

@@ -17,6 +17,14 @@ export interface Envelope {
   readonly to: ReadonlyArray<string>
 }
 
+/** The parts of a return path. */
+export interface VerpOptions {
+  /** The address that receives bounces, such as `bounces@lists.example.org`. */
+  readonly sender: string
+  /** Separates its local part from the recipient. Default `+`. */
+  readonly delimiter?: string | undefined
+}
+
 /** Each mailbox once, in its first place. */
 const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   const known = new Map<string, string>()

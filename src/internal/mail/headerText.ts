@@ -71,7 +71,7 @@ const addressField = (name: string, addresses: ReadonlyArray<Address>): Readonly
 const idField = (name: string, ids: ReadonlyArray<string>): ReadonlyArray<string> =>
   ids.length === 0 ? [] : [field(name, ids.join(" "))]
 
-const dateText = (date: Date): string => date.toUTCString().replace("GMT", "+0000")
+export const dateText = (date: Date): string => date.toUTCString().replace("GMT", "+0000")
 
 const resentFields = (resent: Resent | undefined): ReadonlyArray<string> =>
   resent === undefined

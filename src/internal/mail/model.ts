@@ -54,9 +54,10 @@ export interface Attachment extends AttachmentOptions {
   readonly content: Uint8Array
 }
 
-/** An attachment in memory, as a program gives it. A string is stored as UTF-8. */
+/** An attachment in memory, as a program gives it. */
 export interface AttachmentInput extends AttachmentOptions {
-  readonly content: Uint8Array | string
+  /** Bytes, a string, which is stored as UTF-8, or a `data:` URL, whose media type is the default of `contentType`. */
+  readonly content: Uint8Array | string | URL
 }
 
 /**
@@ -70,6 +71,25 @@ export interface StreamedAttachment<E, R> extends AttachmentOptions {
   /** Runs before anything is sent, and fails if the stream would fail at once. */
   readonly check: Effect.Effect<void, E, R>
 }
+
+/** An attachment of any kind: in memory, or one whose bytes are read while the message is sent. */
+export type AnyAttachment = AttachmentInput | StreamedAttachment<unknown, unknown>
+
+/** What reading a part of a message can fail with: an attachment, or an effect that renders a text. */
+export type PartError<Part> =
+  Part extends StreamedAttachment<infer E, unknown>
+    ? E
+    : Part extends Effect.Effect<unknown, infer E, unknown>
+      ? E
+      : never
+
+/** What reading a part of a message requires. */
+export type PartContext<Part> =
+  Part extends StreamedAttachment<unknown, infer R>
+    ? R
+    : Part extends Effect.Effect<unknown, unknown, infer R>
+      ? R
+      : never
 
 /** Another form of the text, such as `text/markdown` or `text/x-amp-html`. */
 export interface Alternative {
@@ -202,6 +222,12 @@ export interface MessageFields extends Correspondents {
   readonly priority?: Priority | undefined
   readonly headers: ReadonlyArray<HeaderField>
   readonly resent?: Resent | undefined
+}
+
+/** A message as a program gives it, with attachments of any kind in one list. Only `from` is required. */
+export interface ComposeInput<A extends AnyAttachment = AttachmentInput> extends Omit<Input, "attachments"> {
+  /** In memory, of a file, of a stream: `{ filename, content }`, `file`, `streamed`. */
+  readonly attachments?: ReadonlyArray<A> | undefined
 }
 
 /** A message as a program gives it. Only `from` is required. */

@@ -5,6 +5,7 @@ import { invalidChoice } from "../../protocol/Invalid.js"
 import { isOctets } from "../content/model.js"
 import { checkContentIds } from "./contentIds.js"
 import { isContentId } from "./identity.js"
+import { dataUrl } from "./dataUrl.js"
 import { guess, isPlain, mayNotBeEncoded, withCharset } from "./mediaType.js"
 import type { Alternative, Attachment, AttachmentInput, AttachmentOptions, Calendar } from "./model.js"
 import { calendarMethods } from "./model.js"
@@ -76,13 +77,35 @@ const textType = (input: AttachmentInput, text: string, field: string): string |
   return contentType === type ? input.contentType : contentType
 }
 
-const readAttachment = (input: AttachmentInput, field: string): Attachment => {
-  checkAttachmentOptions(input, field)
-  const { cid, content, disposition, filename } = input
-  const contentType = typeof content === "string" ? textType(input, content, field) : input.contentType
-  if (typeof content !== "string" && !isOctets(content)) {
-    throw refusal(`${field}.content`, "is neither a Uint8Array nor a string; give streams to `submission`")
+const contentAdvice =
+  "give bytes, a string or a data: URL; give files (MailMessage.file) and streams (MailMessage.streamed) " +
+  "to `compose` or `submission` instead"
+
+/** The bytes or the text of an attachment, and the type that a `data:` URL names. */
+const contentOf = (
+  { content }: AttachmentInput,
+  field: string
+): { readonly content: Uint8Array | string; readonly contentType?: string } => {
+  if (isMissing(content)) throw refusal(field, `is missing; ${contentAdvice}`)
+  if (!(content instanceof URL)) {
+    if (typeof content !== "string" && !isOctets(content))
+      throw refusal(field, `is of another type; ${contentAdvice}`)
+    return { content }
   }
+  const read = dataUrl(content.href)
+  if (read === undefined) {
+    throw refusal(field, `is a URL that holds no data (${content.protocol}); ${contentAdvice}`)
+  }
+  return read
+}
+
+const readAttachment = (given: AttachmentInput, field: string): Attachment => {
+  checkAttachmentOptions(given, field)
+  const read = contentOf(given, `${field}.content`)
+  const { content } = read
+  const input = { ...given, contentType: given.contentType ?? read.contentType }
+  const { cid, disposition, filename } = input
+  const contentType = typeof content === "string" ? textType(input, content, field) : input.contentType
   if (typeof content === "string") refuseIf(`${field}.content`, bodyFault(content))
   const attachment = {
     ...(filename === undefined ? {} : { filename: filename.trim() }),
@@ -96,9 +119,13 @@ const readAttachment = (input: AttachmentInput, field: string): Attachment => {
   return attachment
 }
 
-export const readAttachments = (input: ReadonlyArray<AttachmentInput> = []): ReadonlyArray<Attachment> => {
-  const read = readEach(input, "attachments", readAttachment)
-  checkContentIds(read, (position) => `attachments[${position}]`)
+/** `positions` are those of the attachments in the list that they were picked from. */
+export const readAttachments = (
+  input: ReadonlyArray<AttachmentInput> = [],
+  positions: ReadonlyArray<number> = []
+): ReadonlyArray<Attachment> => {
+  const read = readEach(input, "attachments", readAttachment, positions)
+  checkContentIds(read, (position) => `attachments[${positions[position] ?? position}]`)
   return read
 }
 

@@ -84,7 +84,11 @@ const checkBoundary = ({
   }
 }
 
-export const readMessage = (input: Input, defaults: Defaults): MessageFields => {
+export const readMessage = (
+  input: Input,
+  defaults: Defaults,
+  positions?: ReadonlyArray<number>
+): MessageFields => {
   if (!isObject(input)) throw refusal("message", "is not an object")
   const { alternativesOrder, html, priority, subject, text } = input
   const correspondents = readCorrespondents(input, "")
@@ -116,7 +120,7 @@ export const readMessage = (input: Input, defaults: Defaults): MessageFields => 
     alternatives: readAlternatives(input.alternatives),
     ...(alternativesOrder === undefined ? {} : { alternativesOrder }),
     ...readCalendar(input.calendar),
-    attachments: readAttachments(input.attachments),
+    attachments: readAttachments(input.attachments, positions),
     ...list,
     ...(priority === undefined ? {} : { priority }),
     headers,

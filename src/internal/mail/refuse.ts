@@ -49,15 +49,16 @@ const isTexts = (input: string | ReadonlyArray<string>): input is ReadonlyArray<
 export const several = (input: string | ReadonlyArray<string>): ReadonlyArray<string> =>
   isTexts(input) ? input : [input]
 
-/** Reads each item of a list of objects, and names it by its position. */
+/** Reads each item of a list of objects, and names it by its position, or by the one that stands for it. */
 export const readEach = <A, B>(
   items: ReadonlyArray<A>,
   field: string,
-  read: (item: A, field: string) => B
+  read: (item: A, field: string) => B,
+  positions: ReadonlyArray<number> = []
 ): ReadonlyArray<B> => {
   if (!isList(items)) throw refusal(field, "is not a list")
   return items.map((item, position) => {
-    const place = `${field}[${position}]`
+    const place = `${field}[${positions[position] ?? position}]`
     if (!isObject(item)) throw refusal(place, "is not an object")
     return read(item, place)
   })
