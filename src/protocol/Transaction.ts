@@ -79,7 +79,7 @@ export class Transaction {
   private mailReply: Reply | undefined
   private dataReply: Reply | undefined
   private refusedChunk: Reply | undefined
-  private isInPart = false
+  private isUncertain = false
   private accepted = 0
   private reached: Progress = "None"
   private latest: Extract<Verdict, { readonly _tag: "Accepted" }> | undefined
@@ -227,8 +227,13 @@ export class Transaction {
   private afterFinal(reply: Reply, meaning: Meaning, more: boolean): Step {
     if (this.reached === "Declined") return done
     if (this.refusedChunk !== undefined && meaning !== "Refusal") {
-      this.isInPart = true
+      this.isUncertain = true
       return { _tag: "Violated", reason: "the last chunk was accepted after one before it was refused" }
+    }
+    // RFC 3463 section 3.2: it says that an address is valid. The verdict is still to come, behind one reply too many.
+    if (this.envelope.ahead === "content" && meaning !== "Refusal" && reply.enhancedCode?.subject === 1) {
+      this.isUncertain = true
+      return { _tag: "Violated", reason: "the reply to the content is one about an address" }
     }
     this.finals.push(reply)
     if (more) return wait
@@ -256,7 +261,7 @@ export class Transaction {
   }
 
   private ofContent(acceptedBefore: number): Verdict {
-    if (this.isInPart || this.reached === "Declined") return open
+    if (this.isUncertain || this.reached === "Declined") return open
     if (this.refusedChunk !== undefined) return { _tag: "Refused", reply: this.refusedChunk, phase: "bdat" }
     const isByRecipient = this.dialect === "lmtp" && this.reached === "Complete"
     const final = this.finals[isByRecipient ? acceptedBefore : 0]

@@ -11,7 +11,7 @@ import * as SmtpContent from "../../src/SmtpContent.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
 import { octets, opened, outcomes, submission, withSession } from "./oneSession.js"
-import { chunk, lastChunk, replies } from "./severalAtOnce.js"
+import { chunk, lastChunk, provesBdat, replies } from "./severalAtOnce.js"
 
 const { script } = SmtpTest
 
@@ -21,7 +21,8 @@ const begun = script(
   opened("PIPELINING", "CHUNKING"),
   SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"),
   replies("250 ok", "250 ok"),
-  chunk(half)
+  provesBdat(half),
+  chunk(half.slice(1))
 )
 
 const ways: Readonly<Record<string, { readonly end: SmtpTest.Script; readonly cause: string }>> = {

@@ -15,8 +15,10 @@ import {
   chunk,
   chunked,
   chunkedAlone,
+  chunkedLater,
   deliverAll,
   lastChunk,
+  provesBdat,
   letter,
   replies,
   resetChunked,
@@ -60,7 +62,7 @@ const envelope = SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<two@y.te
 describe('chunking "on" (RFC 3030)', () => {
   it.effect("sends content in one chunk once the envelope's replies are in", () =>
     delivers(
-      SmtpTest.script(opens, chunkedAlone("one"), chunkedAlone("two"), goodbye),
+      SmtpTest.script(opens, chunkedAlone("one"), chunkedLater("two"), goodbye),
       on,
       ["one", "two"].map(letter),
       accepted("one", "two")
@@ -73,7 +75,8 @@ describe('chunking "on" (RFC 3030)', () => {
         opened("PIPELINING", "CHUNKING", "LIMITS RCPTMAX=1"),
         SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>"),
         replies("250 ok", "250 ok"),
-        lastChunk(tail),
+        provesBdat(tail),
+        lastChunk(tail.slice(1)),
         SmtpTest.reply("250 taken"),
         SmtpTest.expectGroup("MAIL FROM:<a@x.test>", "RCPT TO:<c@y.test>"),
         replies("250 ok", "250 ok"),
@@ -133,7 +136,8 @@ describe('chunking "on" (RFC 3030)', () => {
         SmtpTest.reply("250 empty"),
         envelope,
         replies("250 ok", "250 ok"),
-        lastChunk(".\r\n..\r\n.\r\n"),
+        provesBdat("."),
+        lastChunk("\r\n..\r\n.\r\n"),
         SmtpTest.reply("250 dots"),
         goodbye
       ),
@@ -159,8 +163,9 @@ describe('chunking "on" (RFC 3030)', () => {
         opened("PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME"),
         SmtpTest.expectGroup("MAIL FROM:<a@x.test> BODY=BINARYMIME", "RCPT TO:<two@y.test>"),
         replies("250 ok", "250 ok"),
-        SmtpTest.expect(`BDAT ${binary.length} LAST`),
-        SmtpTest.expect(binary),
+        provesBdat("S"),
+        SmtpTest.expect(`BDAT ${binary.length - 1} LAST`),
+        SmtpTest.expect(binary.subarray(1)),
         SmtpTest.reply("250 ok"),
         goodbye
       ),
@@ -187,8 +192,9 @@ describe('chunking "on" (RFC 3030)', () => {
           "RCPT TO:<two@y.test>"
         ),
         replies("250 ok", "250 ok"),
+        provesBdat(half),
         // Each is answered only once the next is there.
-        chunk(half),
+        chunk(half.slice(1)),
         chunk(half),
         lastChunk(tail),
         replies("250 one", "250 two", "250 three"),
@@ -211,10 +217,11 @@ describe('chunking "on" (RFC 3030)', () => {
         opens,
         envelope,
         replies("250 ok", "250 ok"),
-        chunk(half),
+        provesBdat(half),
+        chunk(half.slice(1)),
         SmtpTest.reply("250 one"),
         ask("RSET", "250 ok"),
-        chunkedAlone("one"),
+        chunkedLater("one"),
         goodbye
       ),
       (smtp) =>
@@ -235,7 +242,8 @@ describe('chunking "on" (RFC 3030)', () => {
         opened("CHUNKING"),
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<two@y.test>", "250 ok"),
-        chunk(half),
+        provesBdat(half),
+        chunk(half.slice(1)),
         SmtpTest.expectNothing("1 second"),
         SmtpTest.reply("250 one"),
         chunk(half),
@@ -262,7 +270,8 @@ describe('chunking "on" (RFC 3030)', () => {
         opened("CHUNKING"),
         ask("MAIL FROM:<a@x.test>", "250 ok"),
         ask("RCPT TO:<two@y.test>", "250 ok"),
-        chunk(half),
+        provesBdat(half),
+        chunk(half.slice(1)),
         SmtpTest.reply("452 4.3.1 full"),
         ask("RSET", "250 ok"),
         goodbye
@@ -288,7 +297,8 @@ describe('chunking "on" (RFC 3030)', () => {
           opened("CHUNKING"),
           ask("MAIL FROM:<a@x.test>", "250 ok"),
           ask("RCPT TO:<two@y.test>", "250 ok"),
-          chunk(half),
+          provesBdat(half),
+          chunk(half.slice(1)),
           SmtpTest.close
         ),
         (smtp) =>
@@ -300,8 +310,97 @@ describe('chunking "on" (RFC 3030)', () => {
   )
 })
 
+describe("the first byte that a session sends by BDAT", () => {
+  const due = SmtpTest.script(
+    opens,
+    envelope,
+    replies("250 ok", "250 ok"),
+    SmtpTest.expect("BDAT 1"),
+    SmtpTest.expect(octets("S"))
+  )
+  const smuggled = { ...letter("two"), content: "Subject: s\r\n\r\nMAIL FROM:<e@x.test>\r\n" }
+
+  for (const code of ["500 5.5.2 what", "502 5.5.1 not here"]) {
+    it.effect(`is all that a server gets that answers ${code.slice(0, 3)}`, () =>
+      delivers(
+        SmtpTest.script(due, SmtpTest.reply(code), silentEnd),
+        on,
+        [smuggled],
+        [`two@y.test Refused ${code.slice(0, 3)} bdat`]
+      )
+    )
+  }
+
+  for (const code of ["452 4.3.1 full", "554 5.7.1 no"]) {
+    it.effect(`is followed by RSET when the server answers ${code.slice(0, 3)}, and the session lives`, () =>
+      delivers(
+        SmtpTest.script(due, SmtpTest.reply(code), ask("RSET", "250 ok"), chunkedAlone("one"), goodbye),
+        on,
+        [smuggled, letter("one")],
+        [`two@y.test Refused ${code.slice(0, 3)} bdat`, ...accepted("one")]
+      )
+    )
+  }
+
+  it.effect("leaves the message NotSent when the connection is lost", () =>
+    delivers(
+      SmtpTest.script(due, SmtpTest.close),
+      on,
+      [smuggled],
+      ["two@y.test NotSent ServerDisconnected bdat"]
+    )
+  )
+
+  it.effect("is followed by RSET, and no other byte, when the caller is interrupted meanwhile", () =>
+    Effect.gen(function* () {
+      const reached = yield* Deferred.make<undefined>()
+      yield* withSession(
+        SmtpTest.script(
+          due,
+          SmtpTest.effect(Deferred.succeed(reached, undefined)),
+          SmtpTest.delay("1 second"),
+          SmtpTest.reply("250 ok"),
+          ask("RSET", "250 ok"),
+          chunkedLater("one"),
+          goodbye
+        ),
+        (smtp) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(smtp.send(smuggled))
+            yield* Deferred.await(reached)
+            yield* Fiber.interruptFork(fiber)
+            yield* TestClock.adjust("1 second")
+            yield* Fiber.await(fiber)
+            expect(outcomes(yield* smtp.deliver(letter("one")))).toEqual(accepted("one"))
+          }),
+        on
+      )
+    })
+  )
+
+  it.effect("goes alone in eager sessions too", () =>
+    withSession(
+      SmtpTest.script(due, SmtpTest.reply("502 5.5.1 not here"), silentEnd),
+      (smtp, server) =>
+        Effect.gen(function* () {
+          const [first, ...others] = yield* deliverAll(smtp, ["two", "three", "four"].map(letter))
+          expect(first).toBe("two@y.test Refused 502 bdat")
+          expect(others.every((line) => line.includes("NotSent"))).toBe(true)
+          expect((yield* writes(server)).join("")).toMatch(/BDAT 1\r\nS$/)
+        }),
+      eager
+    )
+  )
+})
+
 describe("a chunk that is refused", () => {
-  const begins = SmtpTest.script(opens, envelope, replies("250 ok", "250 ok"), chunk(half))
+  const begins = SmtpTest.script(
+    opens,
+    envelope,
+    replies("250 ok", "250 ok"),
+    provesBdat(half),
+    chunk(half.slice(1))
+  )
   const refused = ["two@y.test Refused 552 bdat"]
 
   it.effect("is the first: none follows, RSET, and the session lives", () =>
@@ -313,7 +412,7 @@ describe("a chunk that is refused", () => {
           SmtpTest.reply("552 5.3.4 too much"),
           ask("RSET", "250 ok"),
           SmtpTest.effect(Deferred.succeed(gate, undefined)),
-          chunkedAlone("one"),
+          chunkedLater("one"),
           goodbye
         ),
         (smtp) =>
@@ -408,8 +507,9 @@ describe('chunking "eager"', () => {
       (smtp, server) =>
         Effect.gen(function* () {
           expect(yield* deliverAll(smtp, [...words, "four"].map(letter))).toEqual(accepted(...words, "four"))
-          const [together] = (yield* writes(server)).filter((text) => text.includes("RSET"))
-          expect(together?.match(/LAST/g)).toHaveLength(3)
+          // The first message ends in a fiber: the second leaves by itself, and the others behind it.
+          const together = (yield* writes(server)).filter((text) => text.includes("RSET"))
+          expect(together.map((text) => text.match(/LAST/g)?.length)).toEqual([2])
         }),
       eager
     )
@@ -460,7 +560,7 @@ describe('chunking "eager"', () => {
         SmtpTest.script(
           opens,
           chunkedAlone("one"),
-          chunkedAlone("two"),
+          chunkedLater("two"),
           chunked("three"),
           replies("250 ok", "250 ok", "250 three"),
           goodbye

@@ -20,7 +20,8 @@ const messageLength = 16 * megabyte
 const answerTo = (line: string): string => {
   if (line.startsWith("EHLO")) return "250-mx.test\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
   if (line === "DATA") return "354 go\r\n"
-  return /^(?:RSET|MAIL|RCPT|BDAT|QUIT|NOOP|\.$)/.test(line) ? "250 ok\r\n" : ""
+  // The first byte of the content is a chunk of its own, and ends no line.
+  return /^(?:RSET|MAIL|RCPT|x?BDAT|QUIT|NOOP|\.$)/.test(line) ? "250 ok\r\n" : ""
 }
 
 /** A server that keeps nothing of what it reads: no line of the content begins as a command does. */

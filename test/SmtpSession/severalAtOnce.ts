@@ -61,8 +61,26 @@ export const alone = (word: string): SmtpTest.Script =>
     SmtpTest.reply(`250 ${word}`)
   )
 
-/** A whole letter by BDAT, which waits for the replies to its envelope. */
+/** The one byte with which the first content of a session shows that the server knows BDAT. */
+export const provesBdat = (text: string): SmtpTest.Script =>
+  SmtpTest.script(
+    SmtpTest.expect("BDAT 1"),
+    SmtpTest.expect(octets(text.slice(0, 1))),
+    SmtpTest.reply("250 go on")
+  )
+
+/** A whole letter by BDAT as the first of a session: it waits for the replies to its envelope, and proves BDAT. */
 export const chunkedAlone = (word: string): SmtpTest.Script =>
+  SmtpTest.script(
+    SmtpTest.expectGroup(...envelopeOf(word)),
+    replies("250 ok", "250 ok"),
+    provesBdat(textOf(word)),
+    lastChunk(textOf(word).slice(1)),
+    SmtpTest.reply(`250 ${word}`)
+  )
+
+/** The same behind another letter by BDAT. */
+export const chunkedLater = (word: string): SmtpTest.Script =>
   SmtpTest.script(
     SmtpTest.expectGroup(...envelopeOf(word)),
     replies("250 ok", "250 ok"),

@@ -66,7 +66,8 @@ describe("a defect of whoever hears of a reply", () => {
         limits: TimeLimits.make({}),
         recentLines: new RecentLines(undefined),
         window: { messages: 1, octets: 1 },
-        onTooManyCommands: Effect.void
+        onTooManyCommands: Effect.void,
+        onViolation: Effect.void
       })
       yield* server.write([octets("220 mx.test\r\n")])
       const failure = { _tag: "Abandoned", reason: "a defect ended the session: boom" }

@@ -110,11 +110,13 @@ export interface SessionOptions {
   readonly pipelining?: Pipelining | undefined
   /**
    * Whether content is sent by BDAT, if the server offers CHUNKING (RFC 3030). Default `"off"`, which uses DATA. With `"on"`
-   * the first chunk waits for the replies to the envelope. With `"eager"` it does not, so that a whole `advanced.window` of
+   * the first chunk waits for the replies to the envelope, and the first of a session is a single byte, which shows that the
+   * server does not read a chunk as commands. With `"eager"` it does not, so that a whole `advanced.window` of
    * messages is in flight at once. Use `"eager"` only with a server that is known to read and drop the chunks of a refused
    * transaction, since RFC 3030 section 4 shows the other order. A server that reads a refused chunk as commands breaks the
    * session, and would execute the text of a message. `"eager"` also trusts the server to give exactly one reply to each
-   * command: with one reply too many, the replies behind it are taken for those of the next command until the session ends.
+   * command: with one reply too many, the replies behind it are taken for those of the next command until the session ends. A Warning then names the messages that
+   * were told to be accepted.
    */
   readonly chunking?: Chunking | undefined
   /**

@@ -32,7 +32,7 @@ export interface SessionState extends SendState {
 }
 
 export const makeContext = (
-  { driver, restrained, scope, tlsInfo }: Greeted,
+  { driver, restrained, scope, tlsInfo, toldEarly }: Greeted,
   services: Services,
   settings: SessionSettings,
   options: Options
@@ -48,7 +48,7 @@ export const makeContext = (
     options,
     clientName: settings.clientName ?? defaultClientName(driver.connection().addresses.localAddress),
     scope,
-    state: { tls: tlsInfo, proven: false, restrained }
+    state: { tls: tlsInfo, proven: false, takesBdat: false, restrained, toldEarly }
   }
 }
 

@@ -26,6 +26,7 @@ import * as Tracing from "../telemetry/tracing.js"
 import { invalidArgument, nested } from "./failure.js"
 import { Message } from "./message.js"
 import type { Demand, MessageContext } from "./messageContext.js"
+import { mustProveBdat } from "./messageContext.js"
 import type { Receipt, Settled } from "./receipt.js"
 import { failureOf } from "./receipt.js"
 import type { Request } from "./request.js"
@@ -171,6 +172,14 @@ const inspect = <E, R>(
   }))
 }
 
+const isEmpty = (octets: ReadonlyArray<Uint8Array>): boolean => octets.every(({ length }) => length === 0)
+
+/** The first byte, and the others: it is no line for a server that does not know BDAT, whatever it is. */
+const apart = (octets: ReadonlyArray<Uint8Array>): readonly [Uint8Array, ReadonlyArray<Uint8Array>] => {
+  const [first = new Uint8Array(0), ...rest] = octets.filter(({ length }) => length > 0)
+  return [first.subarray(0, 1), [first.subarray(1), ...rest]]
+}
+
 /**
  * Sends the content until the transaction has ended, which may be before its end: then it gives `undefined`. What fails
  * or is interrupted stops the transaction, and waits for that.
@@ -192,6 +201,11 @@ const sendContent = <E, R>(
           case "NotYet":
             return Effect.zipRight(mayPut, put(octets, last))
           case "Now":
+            if (mustProveBdat(message.session, message.framing) && !isEmpty(octets)) {
+              const [first, rest] = apart(octets)
+              message.put([first], false)
+              return put(rest, last)
+            }
             message.put(octets, last)
             return last ? Effect.void : driver.drain
         }

@@ -50,6 +50,8 @@ export interface DriverOptions {
   readonly window: Window
   /** Run when the server has ended the session because of too many commands. */
   readonly onTooManyCommands: Effect.Effect<void>
+  /** Run when the server has broken the protocol, or the order of its replies. */
+  readonly onViolation: Effect.Effect<void>
 }
 
 /** What a driver needs of the runtime. */
@@ -73,6 +75,10 @@ const chunkUnknown: Failure = {
 
 const isGoodbye = (failure: Failure): boolean =>
   failure._tag === "Disconnected" && failure.reply !== undefined
+
+// Behind a goodbye there may be one. Any other refusal that no command asked for was a reply to one.
+const isRefusalUnasked = (failure: Failure): boolean =>
+  failure._tag === "Disconnected" && failure.reply !== undefined && failure.reply.code !== 421
 
 // RFC 5321 section 4.5.3: Postfix and Exim count RSET, and hang up on clients that send too many.
 const namesTooManyCommands = (reply: Reply): boolean =>
@@ -462,6 +468,8 @@ export class Driver {
     if ("reply" in failure && failure.reply !== undefined && namesTooManyCommands(failure.reply)) {
       this.fork(this.options.onTooManyCommands)
     }
+    if (failure._tag === "Violated" || (head === undefined && isRefusalUnasked(failure)))
+      this.fork(this.options.onViolation)
     this.output.close()
     this.watchdog.poke()
     // A goodbye answers the oldest command alone, and says nothing of a message if that is in doubt.

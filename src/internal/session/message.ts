@@ -187,12 +187,11 @@ export class Message implements Turn, Owner {
     const { driver } = this.session
     this.transaction = transaction
     this.isRunning = true
-    this.isSending = false
-    this.isHalted = false
+    this.isSending = this.isHalted = false
     this.bytesPut = 0
     this.loss = this.contentError = undefined
     driver.together(() => {
-      if (this.plan !== undefined && Contexts.mustReset(this.session)) driver.reset()
+      if (this.plan !== undefined) Contexts.beginTransaction(this.session)
       driver.start(this)
       this.follow(transaction.start())
     })
@@ -200,6 +199,7 @@ export class Message implements Turn, Owner {
 
   replied(command: Command, reply: Reply, meaning: Meaning, more: boolean): void {
     if (this.transaction === undefined) return
+    if (command.kind === "Bdat" && meaning === "Success") this.session.state.takesBdat = true
     this.follow(this.transaction.replied(command, reply, meaning, more))
     this.wakeup?.wake()
   }
@@ -266,7 +266,8 @@ export class Message implements Turn, Owner {
       else this.session.driver.fail(Contexts.inMidContent)
       return
     }
-    const bytes = content?._tag === "Bytes" ? whole(content, framing, Contexts.wholeLength) : undefined
+    const isWhole = content?._tag === "Bytes" && !Contexts.mustProveBdat(this.session, framing)
+    const bytes = isWhole ? whole(content, framing, Contexts.wholeLength) : undefined
     if (bytes === undefined) {
       this.isSending = true
       this.tell({ _tag: "Send", require7bit: plan?.requires7bit ?? false })
@@ -288,13 +289,14 @@ export class Message implements Turn, Owner {
 
   /**
    * Whether `put` may be called: not any more once the transaction has ended, and not yet where a chunk of BDAT has to
-   * wait for the reply to the one before (RFC 2920: without PIPELINING), so that it does not count as sent until then.
+   * wait for the reply to the one before, so that it does not count as sent until then.
    */
   mayPut(): "Now" | "NotYet" | "Never" {
     const { dialogue } = this.session.driver
     if (!this.isRunning || this.isHalted || dialogue.hasEnded()) return "Never"
-    const isAlone = this.framing === "bdat" && !dialogue.capabilities().pipelining
-    return isAlone && dialogue.headOf(this) !== undefined ? "NotYet" : "Now"
+    return Contexts.areChunksAlone(this.session, this.framing) && dialogue.headOf(this) !== undefined
+      ? "NotYet"
+      : "Now"
   }
 
   /** Wakes at every reply and at the end of the transaction. */
@@ -390,17 +392,15 @@ export class Message implements Turn, Owner {
     this.outcomes.content = report ?? this.outcomes.content
     this.transaction = undefined
     const failure = driver.failure()
-    if (failure !== undefined) {
-      this.finish(() => contentError ?? this.outcomes.disconnection(failure))
-      return
-    }
-    if (plan === undefined) {
-      this.finish()
+    if (failure !== undefined || plan === undefined) {
+      this.finish(failure && (() => contentError ?? this.outcomes.disconnection(failure)))
       return
     }
     state.proven ||= transaction.progress() === "Complete"
+    const isAccepted = verdicts.some(({ _tag }) => _tag === "Accepted")
+    if (isAccepted && plan.ahead === "content") state.toldEarly?.add(this.request, this.content)
     const overflow = transaction.recipients.filter((_, index) => verdicts[index]?._tag === "Overflow")
-    if (overflow.length > 0 && this.splitsLeft > 0 && verdicts.some(({ _tag }) => _tag === "Accepted")) {
+    if (isAccepted && overflow.length > 0 && this.splitsLeft > 0) {
       this.splitsLeft--
       this.batches.unshift(overflow)
     }

@@ -1,5 +1,6 @@
 /** What a session is to its messages, and what that lets them do: the plan, and what may leave behind a message. */
 import type * as Effect from "effect/Effect"
+import type { Framing } from "../../protocol/Content.js"
 import type { ContentFacts, Plan } from "../../protocol/Plan.js"
 import * as Plans from "../../protocol/Plan.js"
 import type { Disconnection, HeloError, InvalidArgument } from "../../SmtpError.js"
@@ -9,6 +10,7 @@ import type { Prepared } from "../content/model.js"
 import type { SessionSettings } from "../options/session.js"
 import type { Attributes } from "../telemetry/tracing.js"
 import type { Driver, Failure, Turn } from "./driver.js"
+import type { ToldEarly } from "./logUnknown.js"
 import type { Request } from "./request.js"
 
 export interface MessageContext {
@@ -36,8 +38,12 @@ export interface MessageContext {
 export interface SendState {
   /** The server has given its verdict on a message of this session. */
   proven: boolean
+  /** The server has accepted a chunk: it does not read BDAT as commands, as a proxy that passes CHUNKING on may. */
+  takesBdat: boolean
   /** The endpoint hangs up on too many commands: RSET is to be spared. */
   restrained: boolean
+  /** Of a session with `chunking: "eager"`. */
+  readonly toldEarly: ToldEarly | undefined
 }
 
 /** What a message needs a fiber for. It goes on once that is answered. */
@@ -74,7 +80,7 @@ export const planFor = (
     dialect,
     verifiedTls: verifiedTls(),
     mails: driver.dialogue.mails(),
-    isAwake: state.proven && !state.restrained && driver.silentFor() <= eagerWithin,
+    isAwake: state.proven && state.takesBdat && !state.restrained && driver.silentFor() <= eagerWithin,
     now: driver.now(),
     pipelining,
     chunking,
@@ -111,6 +117,20 @@ export const mayBeFollowed = (
   !state.restrained &&
   (settings.pipelining === "overlap" || ahead === "content")
 
-/** Whether a transaction before this one may leave an envelope behind; behind BDAT it must be RSET (RFC 3030). */
-export const mustReset = ({ driver, settings }: MessageContext): boolean =>
-  driver.dialogue.head() !== undefined && (settings.resetBetween || settings.chunking !== "off")
+/**
+ * Whether the server may read a chunk as commands, because it has accepted none yet: no whole line of the content may
+ * leave.
+ */
+export const mustProveBdat = ({ state }: MessageContext, framing: Framing): boolean =>
+  framing === "bdat" && !state.takesBdat
+
+/** Whether a chunk waits for the reply to the one before: behind the first, and without PIPELINING (RFC 2920). */
+export const areChunksAlone = (session: MessageContext, framing: Framing): boolean =>
+  mustProveBdat(session, framing) ||
+  (framing === "bdat" && !session.driver.dialogue.capabilities().pipelining)
+
+/** What a transaction before this one may have left behind is reset; behind BDAT it must be (RFC 3030). */
+export const beginTransaction = ({ driver, settings, state }: MessageContext): void => {
+  if (driver.dialogue.head() === undefined) state.toldEarly?.clear()
+  else if (settings.resetBetween || settings.chunking !== "off") driver.reset()
+}

@@ -27,6 +27,7 @@ import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
 import { makeDriver } from "./makeDriver.js"
 import { disconnection } from "./failure.js"
+import { ToldEarly } from "./logUnknown.js"
 import { RecentLines } from "./recentLines.js"
 
 /** The services that a session stands on. */
@@ -45,6 +46,7 @@ export interface Greeted {
   readonly scope: Scope.CloseableScope
   /** Whether the endpoint has ended a session because of too many commands. */
   readonly restrained: boolean
+  readonly toldEarly: ToldEarly | undefined
 }
 
 type OpenError = ConnectError | TlsError | Disconnection
@@ -110,7 +112,11 @@ const readGreeting = (
   connection: Connection,
   settings: SessionSettings,
   options: Options
-): Effect.Effect<Pick<Greeted, "driver" | "greeting">, ConnectError | Disconnection, Scope.Scope> =>
+): Effect.Effect<
+  Pick<Greeted, "driver" | "greeting" | "toldEarly">,
+  ConnectError | Disconnection,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
     const recentLines = new RecentLines(options.transcript)
     recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
@@ -119,20 +125,22 @@ const readGreeting = (
       replied: (_command, reply) => Deferred.unsafeDone(greeted, Effect.succeed(reply)),
       failed: (failure) => Deferred.unsafeDone(greeted, Effect.fail(failure))
     }
+    const toldEarly = settings.chunking === "eager" ? new ToldEarly() : undefined
     const driver = yield* makeDriver(connection, greeter, {
       dialect: settings.dialect,
       replyLimits: settings.replyLimits,
       limits: settings.limits,
       recentLines,
       window: settings.window,
-      onTooManyCommands: cache.restrain(settings.endpoint)
+      onTooManyCommands: cache.restrain(settings.endpoint),
+      onViolation: Effect.suspend(() => toldEarly?.warning() ?? Effect.void)
     })
     const greeting = yield* Effect.mapError(Deferred.await(greeted), (failure) =>
       disconnection(failure, "greeting", recentLines)
     )
     driver.finish(greeter)
     const next = afterGreeting(greeting)
-    if (next === "Commands") return { driver, greeting }
+    if (next === "Commands") return { driver, greeting, toldEarly }
     if (next === "Quit") yield* quit(driver)
     return yield* connectError(settings, "Greeting", { reply: greeting })
   })
