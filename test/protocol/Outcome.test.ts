@@ -80,6 +80,7 @@ const recipients = `
   goodbye before         | MAIL      | none | NotSent  | yes        | yes         | spent
   goodbye before         | MAIL      | all  | Unknown  | no         | no          | spent
   too many commands      | MAIL      | all  | NotSent  | yes        | yes         | spent
+  too many commands      | dot       | all  | Unknown  | no         | no          | spent
   goodbye before         | dot       | all  | Unknown  | no         | no          | spent
 
   end of stream          | nothing   | none | NotSent  | yes        | yes         | spent
@@ -284,6 +285,32 @@ describe("a recipient that was not, or not only, in a transaction of its own", (
   })
 })
 
+describe("the end of a session as one transaction sees it", () => {
+  const lost = { _tag: "Disconnected", reply: undefined } as const
+  const goodbye = { _tag: "Disconnected", reply: makeReply(421, ["4.3.2 closing"]) } as const
+  const unreached = { _tag: "Unreached" } as const
+
+  it.each([
+    ["a lost connection", lost, "mail", true, { failure: lost, phase: "final" }],
+    ["a goodbye to the content", goodbye, "final", true, { failure: goodbye, phase: "final" }],
+    ["a goodbye to a command", goodbye, "mail", true, { failure: Outcomes.inDoubt, phase: "final" }],
+    ["a goodbye in the middle of it all", goodbye, "final", false, { failure: goodbye, phase: "bdat" }],
+    ["nothing left to answer", lost, undefined, false, { failure: lost, phase: "bdat" }],
+    ["a command without a reply", lost, "rcpt", false, { failure: lost, phase: "rcpt" }],
+    ["a command that nobody reads", unreached, "mail", true, { failure: unreached, phase: "mail" }],
+    ["content that nobody reads", unreached, "final", true, { failure: unreached, phase: "final" }]
+  ] as const)("%s", (_what, failure, unanswered, isComplete, loss) => {
+    expect(Outcomes.lossOf<Outcomes.Ending>(failure, unanswered, isComplete, "bdat")).toStrictEqual(loss)
+  })
+
+  it("takes back nothing that the replies have said", () => {
+    const loss = { failure: goodbye, phase: "final" } as const
+    const accepted = { _tag: "Accepted", reply: makeReply(250, ["OK"]) } as const
+    expect(Outcomes.outcomeOf({ _tag: "Held" }, loss)).toStrictEqual({ _tag: "NotSent" })
+    expect(Outcomes.outcomeOf(accepted, loss)).toBe(accepted)
+  })
+})
+
 const attempts = `
   earlier    | next       | stands
   -----------|------------|-----------
@@ -332,7 +359,8 @@ describe("a further attempt", () => {
   })
 })
 
-const { AuthenticationError, CommandRefused, ConnectError, ContentError } = SmtpError
+const { AuthenticationError, CommandRefused, ConnectError, ContentError, DataError, ProtocolError } =
+  SmtpError
 
 const causes: ReadonlyArray<
   readonly [cause: string, SmtpError.SmtpError, sameRelay: "yes" | "no", otherRelay: "yes" | "no"]
@@ -348,10 +376,34 @@ const causes: ReadonlyArray<
     "no",
     "yes"
   ],
+  [
+    "a host that hangs up",
+    new ConnectError({
+      endpoint,
+      reason: "Unreachable",
+      cause: Object.assign(new Error(), { code: "ECONNRESET" })
+    }),
+    "yes",
+    "yes"
+  ],
+  [
+    "a host, for no known cause",
+    new ConnectError({ endpoint, reason: "Unreachable", cause: null }),
+    "yes",
+    "yes"
+  ],
+  ["a greeting that is no reply", new ConnectError({ endpoint, reason: "Greeting" }), "no", "yes"],
   ["a greeting of 421", new ConnectError({ endpoint, reason: "Greeting", reply: reply(421) }), "yes", "yes"],
   ["a greeting of 554", new ConnectError({ endpoint, reason: "Greeting", reply: reply(554) }), "no", "yes"],
   ["a handshake in vain", new SmtpError.TlsError({ endpoint, reason: "Certificate" }), "no", "yes"],
   ["a handshake in time", new SmtpError.TlsError({ endpoint, reason: "Timeout" }), "yes", "yes"],
+  ["a handshake cut off", new SmtpError.TlsError({ endpoint, reason: "Disconnected" }), "yes", "yes"],
+  [
+    "STARTTLS not offered any more",
+    new SmtpError.TlsError({ endpoint, reason: "OfferVanished" }),
+    "yes",
+    "yes"
+  ],
   ["EHLO refused", new SmtpError.HeloError({ command: "EHLO", reply: reply(550) }), "no", "yes"],
   [
     "STARTTLS refused for now",
@@ -361,6 +413,29 @@ const causes: ReadonlyArray<
   ],
   ["credentials rejected", new AuthenticationError({ reason: "Rejected" }), "no", "yes"],
   ["credentials not checked for now", new AuthenticationError({ reason: "Temporary" }), "yes", "yes"],
+  ["no token for now", new AuthenticationError({ reason: "TokenUnavailable" }), "yes", "yes"],
+  ["a reply to RSET that ends the session", new ProtocolError({ phase: "rset", reason: "-" }), "yes", "yes"],
+  ["a reply that has no place", new ProtocolError({ phase: "mail", reason: "-" }), "no", "yes"],
+  [
+    "the sender refused for now",
+    new SmtpError.SenderRefused({ sender: "bo@example.com", reply: reply(451) }),
+    "yes",
+    "no"
+  ],
+  ["the message refused for now", new DataError({ phase: "final", reply: reply(451) }), "yes", "no"],
+  ["the message refused", new DataError({ phase: "final", reply: reply(554) }), "no", "no"],
+  [
+    "some recipients refused for now",
+    new SmtpError.RecipientsRefused({
+      policy: "any",
+      recipients: [
+        { address: "a@example.net", reply: reply(450) },
+        { address: "b@example.net", reply: reply(550) }
+      ]
+    }),
+    "yes",
+    "no"
+  ],
   ["an extension that is not offered", new NotSupported({ extension: "DSN", reason: "-" }), "no", "yes"],
   [
     "another recipient refused for good under all",
@@ -395,8 +470,28 @@ const causes: ReadonlyArray<
 
 describe("what was not sent", () => {
   it.each(causes)("because of %s", (_situation, cause, ...expected) => {
-    const { otherRelay, sameRelay } = Outcomes.retries(SmtpReceipt.notSent("ann@example.net", cause), false)
-    expect([said(sameRelay), said(otherRelay)]).toStrictEqual(expected)
+    const [sameRelay, otherRelay] = expected.map((word) => word === "yes")
+    expect(Outcomes.retries(SmtpReceipt.notSent("ann@example.net", cause), false)).toStrictEqual({
+      sameRelay,
+      otherRelay
+    })
+  })
+
+  it.each([
+    ["NotSent", new ReplyTimeout({ phase: "mail", limitMillis: 1, isOfSend: true }), true],
+    ["NotSent", new ReplyTimeout({ phase: "mail", limitMillis: 1 }), false],
+    ["NotSent", new ServerDisconnected({ phase: "mail" }), false],
+    ["Unknown", new ReplyTimeout({ phase: "final", limitMillis: 1, isOfSend: true }), true],
+    ["Unknown", new ReplyTimeout({ phase: "final", limitMillis: 1 }), false]
+  ] as const)("%s, %s: the end of the send: %s", (tag, cause, isSo) => {
+    const outcome = SmtpReceipt[tag === "NotSent" ? "notSent" : "unknown"]("ann@example.net", cause)
+    expect(Outcomes.isEndOfSend(outcome)).toBe(isSo)
+  })
+
+  it.each([byName.Accepted, byName.Refused])("%j: not the end of the send", (outcome) => {
+    expect(Outcomes.isEndOfSend(outcome)).toBe(false)
+    expect(Outcomes.needsAnotherSession(outcome)).toBe(false)
+    expect(Outcomes.losesPipelined(outcome)).toBe(false)
   })
 
   it("goes to another session of the relay where this one has no MAIL left", () => {
@@ -405,6 +500,53 @@ describe("what was not sent", () => {
     expect(of(new NotSupported({ extension: "LIMITS", reason: "-" }))).toBe(true)
     expect(of(new NotSupported({ extension: "DSN", reason: "-" }))).toBe(false)
     expect(of(new ServerDisconnected({ phase: "mail" }))).toBe(false)
+    expect(
+      Outcomes.needsAnotherSession({
+        _tag: "Unknown",
+        cause: new NotSupported({ extension: "LIMITS", reason: "-" })
+      })
+    ).toBe(false)
+    expect(
+      Outcomes.needsAnotherSession({ _tag: "NotSent", cause: { _tag: "DataError", extension: "LIMITS" } })
+    ).toBe(false)
+  })
+})
+
+const errors: ReadonlyArray<
+  readonly [SmtpError.SmtpError, delivery: "NotSent" | "Refused" | "Unknown", isTransient: boolean]
+> = [
+  [new ServerDisconnected({ phase: "idle" }), "NotSent", true],
+  [new ServerDisconnected({ phase: "content", reply: reply(250) }), "NotSent", true],
+  [new ServerDisconnected({ phase: "content", reply: reply(421) }), "Refused", true],
+  [new ServerDisconnected({ phase: "bdat", reply: reply(500) }), "NotSent", false],
+  [new ServerDisconnected({ phase: "bdat", reply: reply(421) }), "NotSent", true],
+  [new ServerDisconnected({ phase: "final", reply: reply(421) }), "Refused", true],
+  [new ServerDisconnected({ phase: "final" }), "Unknown", false],
+  [new ReplyTimeout({ phase: "content", limitMillis: 1 }), "NotSent", true],
+  [new ReplyTimeout({ phase: "final", limitMillis: 1 }), "Unknown", false],
+  [new ProtocolError({ phase: "content", reason: "-", reply: reply(250) }), "Unknown", false],
+  [new ProtocolError({ phase: "content", reason: "-", reply: reply(554) }), "NotSent", false],
+  [new ProtocolError({ phase: "content", reason: "-" }), "NotSent", false],
+  [new ProtocolError({ phase: "bdat", reason: "-", reply: reply(500) }), "Unknown", false],
+  [new ProtocolError({ phase: "bdat", reason: "-", reply: reply(250) }), "NotSent", false],
+  [new ProtocolError({ phase: "bdat", reason: "-" }), "NotSent", false],
+  [new ProtocolError({ phase: "rcpt", reason: "-", reply: reply(500) }), "NotSent", false],
+  [new ProtocolError({ phase: "final", reason: "-", reply: reply(554) }), "Unknown", false],
+  [new SmtpError.SenderRefused({ sender: "bo@example.com", reply: reply(451) }), "Refused", true],
+  [new SmtpError.RecipientsRefused({ policy: "any", recipients: [] }), "Refused", false],
+  [new DataError({ phase: "data", reply: reply(451) }), "Refused", true],
+  [new DataError({ phase: "data", reply: reply(554) }), "Refused", false],
+  [new SmtpError.HeloError({ command: "EHLO", reply: reply(421) }), "NotSent", true],
+  [new CommandRefused({ command: "STARTTLS", phase: "starttls", reply: reply(554) }), "NotSent", false],
+  [new ClientUnavailable({ reason: "Timeout" }), "NotSent", true],
+  [new ClientUnavailable({ reason: "Closed" }), "NotSent", false],
+  [new ContentError({ reason: "TooLarge", detail: "-" }), "NotSent", false],
+  [new SmtpError.InvalidArgument({ field: "to", reason: "-" }), "NotSent", false]
+]
+
+describe("an error", () => {
+  it.each(errors)("%j: %s, transient: %s", (error, delivery, isTransient) => {
+    expect([Outcomes.deliveryOf(error), Outcomes.isTransient(error)]).toStrictEqual([delivery, isTransient])
   })
 })
 
@@ -423,6 +565,8 @@ describe("the session", () => {
     expect(Outcomes.leaves(receipt, "Transaction", true)).toBe("clean")
     expect(Outcomes.leaves(receipt, "Greeted", true)).toBe("prove")
     expect(Outcomes.leaves(receiptOf(byName.Unknown), "Transaction", true)).toBe("prove")
+    expect(Outcomes.leaves(receiptOf(lostIn("mail")), "Ready", false)).toBe("prove")
+    expect(Outcomes.leaves(receiptOf(byName["no session"]), "Ready", false)).toBe("clean")
   })
 
   it("ended by the server's goodbye, by a failure, or after the replies", () => {
@@ -432,6 +576,15 @@ describe("the session", () => {
     expect(Outcomes.endOfSession(receiptOf(byName.Accepted, lostIn("rcpt", 421)))).toBe("goodbye")
     expect(Outcomes.endOfSession(receiptOf(lostIn("rcpt")))).toBe("failed")
     expect(Outcomes.endOfSession(receiptOf(byName.Unknown))).toBe("failed")
+    const refusedAuth = new AuthenticationError({ reason: "Rejected", reply: reply(535) })
+    expect(Outcomes.endOfSession(receiptOf(SmtpReceipt.notSent("a@example.net", refusedAuth)))).toBe("failed")
+    expect(
+      Outcomes.endOfSession(
+        receiptOf(
+          SmtpReceipt.unknown("a@example.net", new ServerDisconnected({ phase: "final", reply: reply(221) }))
+        )
+      )
+    ).toBe("goodbye")
     expect(Outcomes.endOfSession(receiptOf(byName.Accepted, byName.Refused))).toBe("lost")
   })
 
@@ -446,6 +599,8 @@ describe("the session", () => {
   ] as const)("lost in phase %s had not begun with the message: %s", (phase, hadNotBegun) => {
     expect(Outcomes.hadNotBegun(receiptOf(lostIn(phase)))).toBe(hadNotBegun)
     expect(Outcomes.hadNotBegun(receiptOf(lostIn(phase), byName.Refused))).toBe(false)
+    const refused = new CommandRefused({ command: "RSET", phase, reply: reply(500) })
+    expect(Outcomes.hadNotBegun(receiptOf(SmtpReceipt.notSent("a@example.net", refused)))).toBe(false)
   })
 })
 
@@ -509,7 +664,6 @@ describe("what a reply says of relay and session", () => {
     ]).toStrictEqual([relay, then])
   })
 
-  const { ProtocolError } = SmtpError
   const sent = (cause: SmtpError.SmtpError) => SmtpReceipt.notSent("ann@example.net", cause)
 
   it.each([
@@ -536,9 +690,27 @@ describe("what a reply says of relay and session", () => {
     [sent(new ReplyTimeout({ phase: "rcpt", limitMillis: 1, isOfSend: true })), false],
     [sent(new ReplyTimeout({ phase: "content", limitMillis: 1 })), false],
     [sent(new ServerDisconnected({ phase: "rcpt" })), false],
-    [SmtpReceipt.unknown("ann@example.net", new ReplyTimeout({ phase: "final", limitMillis: 1 })), false]
+    [SmtpReceipt.unknown("ann@example.net", new ReplyTimeout({ phase: "final", limitMillis: 1 })), false],
+    [SmtpReceipt.unknown("ann@example.net", new ReplyTimeout({ phase: "rcpt", limitMillis: 1 })), false]
   ])("%j: a server that loses what is pipelined: %s", (outcome, isSo) => {
     expect(Outcomes.losesPipelined(outcome)).toBe(isSo)
+  })
+
+  it.each([
+    [byName.Accepted, undefined],
+    [
+      sent(new ServerDisconnected({ phase: "mail", reply: reply(421) })),
+      { phase: "mail", reply: reply(421) }
+    ],
+    [
+      sent(new SmtpError.HeloError({ command: "EHLO", reply: reply(421) })),
+      { phase: "idle", reply: reply(421) }
+    ],
+    [sent(new ServerDisconnected({ phase: "mail" })), undefined]
+  ])("%j of a session that has delivered: the relay pauses for %j", (outcome, unwilling) => {
+    const history = { hasDelivered: true, isReplacement: false }
+    const seen = Outcomes.signsOf(SmtpReceipt.make([outcome]), history)
+    expect([seen.unwilling, seen.isWornOut(outcome)]).toStrictEqual([unwilling, false])
   })
 
   it("a session that was lost before the message had begun speaks of the relay the second time", () => {
