@@ -277,6 +277,91 @@ describe("LMTP (RFC 2033 section 4.2)", () => {
   })
 })
 
+/*
+ * - events: `begun` and `complete` are those of the content, the rest a command and its reply, in their order
+ * - steps: what to do at the start and after each reply
+ */
+const chunks = `
+  ahead    | events                                                                    | steps                                                    | verdicts
+  ---------|---------------------------------------------------------------------------|----------------------------------------------------------|----------------------------------
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, LAST 250                   | Offer, Wait, Wait, Wait, Done                            | Accepted 250, Accepted 250
+  content  | begun, MAIL 250, RCPT 250, RCPT 250, BDAT 250, complete, LAST 250         | Offer, Wait, Wait, Wait, Wait, Done                      | Accepted 250, Accepted 250
+  content  | begun, complete, MAIL 250, RCPT 550, RCPT 250, LAST 250                   | Offer, Wait, Wait, Wait, Done                            | Refused rcpt 550, Accepted 250
+  content  | MAIL 250, RCPT 550, RCPT 550                                              | Offer, Wait, Wait, Halt                                  | Refused rcpt 550, Refused rcpt 550
+  content  | begun, MAIL 250, RCPT 550, RCPT 550                                       | Offer, Wait, Wait, Halt                                  | Refused rcpt 550, Refused rcpt 550
+  content  | begun, MAIL 250, RCPT 250, RCPT 550                                       | Offer, Wait, Wait, Wait                                  | Open, Refused rcpt 550
+  content  | begun, complete, MAIL 250, RCPT 550, RCPT 550, LAST 554                   | Offer, Wait, Wait, Wait, Done RSET                       | Refused rcpt 550, Refused rcpt 550
+  content  | begun, complete, MAIL 250, RCPT 550, RCPT 550, LAST 250                   | Offer, Wait, Wait, Wait, Done RSET                       | Refused rcpt 550, Refused rcpt 550
+  content  | begun, MAIL 250, RCPT 250, RCPT 250, BDAT 552                             | Offer, Wait, Wait, Wait, Halt                            | Refused bdat 552, Refused bdat 552
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, BDAT 552, LAST 503         | Offer, Wait, Wait, Wait, Wait, Done RSET                 | Refused bdat 552, Refused bdat 552
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, BDAT 452, BDAT 552         | Offer, Wait, Wait, Wait, Wait, Wait                      | Refused bdat 452, Refused bdat 452
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, BDAT 552, LAST 250         | Offer, Wait, Wait, Wait, Wait, Violated: accepted late   | Open, Open
+  content  | begun, MAIL 250, RCPT 250, RCPT 250, BDAT 500                             | Offer, Wait, Wait, Wait, Stopped                         | Refused bdat 500, Refused bdat 500
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, LAST 554 5.1.1             | Offer, Wait, Wait, Wait, Done RSET                       | Refused final 554, Refused final 554
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, LAST 250 2.0.0             | Offer, Wait, Wait, Wait, Done                            | Accepted 250, Accepted 250
+  content  | begun, complete, MAIL 250, RCPT 250, RCPT 250, LAST 250 2.1.5             | Offer, Wait, Wait, Wait, Violated: about an address      | Open, Open
+  content  | begun, MAIL 250, RCPT 250, RCPT 250, LAST 552                             | Offer, Wait, Wait, Wait, Stopped                         | Refused content 552, Refused content 552
+  envelope | MAIL 250, RCPT 250, RCPT 250, begun, complete, LAST 250 2.1.5             | MAIL RCPT RCPT, Wait, Wait, Content, Done                | Accepted 250, Accepted 250
+  envelope | MAIL 250, RCPT 550, RCPT 250, begun, BDAT 552                             | MAIL RCPT RCPT, Wait, Wait, Content, Halt                | Refused rcpt 550, Refused bdat 552
+  envelope | MAIL 250, RCPT 550, RCPT 550                                              | MAIL RCPT RCPT, Wait, Wait, Done RSET                    | Refused rcpt 550, Refused rcpt 550
+  command  | MAIL 250, RCPT 250, RCPT 250, begun, complete, BDAT 250, LAST 250         | MAIL, RCPT, RCPT, Content, Wait, Done                    | Accepted 250, Accepted 250
+`
+
+const violations = {
+  "accepted late": "the last chunk was accepted after one before it was refused",
+  "about an address": "the reply to the content is one about an address"
+}
+
+describe("chunks (RFC 3030)", () => {
+  const rows = chunks
+    .split("\n")
+    .filter((line) => line.includes("|") && !line.includes("--|"))
+    .slice(1)
+    .map((line) => line.split("|").map((cell) => cell.trim()))
+  const isAhead = (text: string): text is Ahead => ["command", "envelope", "data", "content"].includes(text)
+  const chunk = Commands.bdat([new Uint8Array(1)], false)
+  const commands: Readonly<Record<string, Command>> = {
+    MAIL: mail,
+    RCPT: rcptOf(0),
+    BDAT: chunk,
+    LAST: Commands.bdat([], true)
+  }
+  const violationOf = (text: string): string =>
+    Object.entries(violations).reduce((all, [short, reason]) => all.replace(reason, short), text)
+
+  it.each(rows)("%s ahead: %s", (ahead = "", events = "", steps, verdicts) => {
+    if (!isAhead(ahead)) throw new Error(`no such level: ${ahead}`)
+    const transaction = transactionOf(2, { ahead, framing: "bdat" })
+    expect(transaction.progress()).toBe("None")
+    const start = transaction.start()
+    if (start._tag === "Offer")
+      expect(start.commands.map(({ verb }) => verb)).toEqual(["MAIL", "RCPT", "RCPT"])
+    expect(transaction.progress()).toBe(ahead === "content" ? "Due" : "None")
+    const seen = [showStep(start)]
+    for (const event of events.split(", ")) {
+      const command = commands[event.slice(0, 4)]
+      if (event === "begun") transaction.contentBegun()
+      else if (event === "complete") transaction.contentComplete()
+      else if (command !== undefined) {
+        const step = tell(transaction, command, makeReply(Number(event.slice(5, 8)), [event.slice(9)]))
+        if (step._tag === "Content") expect(transaction.progress()).toBe("Due")
+        seen.push(violationOf(showStep(step)).replace("Done, RSET", "Done RSET"))
+      }
+    }
+    expect(seen.join(", ")).toBe(steps)
+    expect(transaction.verdicts().map(showVerdict).join(", ")).toBe(verdicts)
+  })
+
+  it("that are accepted give every recipient the same verdict", () => {
+    const transaction = transactionOf(2, { ahead: "content", framing: "bdat" })
+    transaction.contentComplete()
+    for (const command of [mail, rcptOf(0), rcptOf(1), Commands.bdat([], true)])
+      tell(transaction, command, makeReply(250, [""]))
+    const [first, second] = transaction.verdicts()
+    expect(first).toBe(second)
+  })
+})
+
 // How often the property below is tried. A long search: FUZZ_RUNS=100000.
 const runs = runsOf(200)
 
@@ -386,6 +471,11 @@ describe("DATA by hand", () => {
 
   it("is refused at once", () => {
     const { said, transaction } = begun(1)
+    expect([transaction.contentReplies(), transaction.refusal(), transaction.verdicts()]).toStrictEqual([
+      [],
+      undefined,
+      []
+    ])
     expect(said(Commands.data, 554)).toBe("Done, RSET")
     expect(transaction.refusal()).toMatchObject({ reply: { code: 554 }, phase: "data" })
   })
@@ -471,6 +561,19 @@ describe("the server's name for the message", () => {
     ["Stalwart", ["2.0.0 Message queued with id 1a2b3c4d."], "1a2b3c4d"],
     ["brackets", ["2.0.0 Ok: queued as <1A2B3C>"], "1A2B3C"],
     ["the end of a sentence", ["queued as 1A2B3C."], "1A2B3C"],
+    ["the end of a thought", ["queued as 1A2B3C..."], "1A2B3C"],
+    ["with an id", ["2.0.0 queued with id 1A2B3C"], "1A2B3C"],
+    ["a queue-id", ["2.0.0 queue-id: 1A2B3C"], "1A2B3C"],
+    ["a queueid", ["2.0.0 accepted, queueid 1A2B3C"], "1A2B3C"],
+    ["Amazon SES, more words", ["Ok  0102018f1c2d3e4f in eu-west-1"], "0102018f1c2d3e4f"],
+    ["Amazon SES, joined words", ["Ok 0102018f1c2d3e4f!"], undefined],
+    ["a number elsewhere", ["2.0.0 Ok: queued as soon as 3 are there"], undefined],
+    ["Sendmail's words further on", ["your 4A1B2C3d012345 message accepted"], undefined],
+    ["qmail's words further on", ["not ok 1700000000 qp 12345"], undefined],
+    ["Gmail's words further on", ["is ok 1510238743 s1si6371541qta.85 - gsmtp"], undefined],
+    ["Dovecot's words further on", ["for <ann@example.com> WJ5cCbPzVl4 saved"], undefined],
+    ["Haraka's words further on", ["no message queued (6F1B2C3D)"], undefined],
+    ["Amazon's words further on", ["not ok 0102018f1c2d3e4f"], undefined],
     ["several lines", ["2.0.0 thank you", "2.0.0 Ok: queued as 1A2B3C"], "1A2B3C"],
     ["aiosmtpd", ["OK"], undefined],
     ["a plain thank you", ["2.0.0 Message accepted for delivery"], undefined],
