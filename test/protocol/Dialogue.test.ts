@@ -228,6 +228,69 @@ describe("groups (RFC 2920 section 3.1)", () => {
     expect(on.take()).toBe("")
   })
 
+  it("a refused command names what stands in its way", () => {
+    const fieldOf = (on: Stage, command: Command) => on.dialogue.submit("a", [command])?.field
+    const responding = opened("AUTH LOGIN")
+    responding.submit(Commands.auth("LOGIN"))
+    responding.server("334 \r\n")
+    const turned = stage()
+    turned.server("554 no\r\n")
+    const closed = opened()
+    closed.dialogue.close()
+    const secured = opened("STARTTLS")
+    secured.submit(Commands.startTls)
+    secured.server("220 go\r\n")
+    secured.dialogue.upgraded()
+    const authenticated = opened("AUTH PLAIN")
+    authenticated.submit(Commands.auth("PLAIN AGEAYg=="))
+    authenticated.server("235 ok\r\n")
+    const inside = opened()
+    inside.submit(mail)
+    expect(fieldOf(opened(), Commands.noop)).toBeUndefined()
+    expect(fieldOf(opened(), Commands.vrfy("a\nb"))).toBe("command")
+    expect([
+      fieldOf(opened(), Commands.authResponse("x")),
+      fieldOf(responding, Commands.noop),
+      fieldOf(turned, Commands.noop),
+      fieldOf(closed, Commands.noop),
+      fieldOf(secured, Commands.startTls),
+      fieldOf(authenticated, Commands.auth("PLAIN")),
+      fieldOf(inside, Commands.auth("PLAIN"))
+    ]).toStrictEqual(Array.from({ length: 7 }, () => "session"))
+  })
+
+  it("what a reply has let go leaves with the next take, before anybody looks for more replies", () => {
+    const on = opened("SIZE")
+    on.submit(mail, rcpt("b"))
+    on.take()
+    on.dialogue.receive(octets("250 ok\r\n"))
+    expect(on.dialogue.next()).toMatchObject({ _tag: "Replied" })
+    expect(on.take()).toBe("RCPT TO:<b@example.com>\r\n")
+  })
+
+  it("the latest submission is told apart from those before it, whether they have left or not", () => {
+    const on = opened("SIZE")
+    on.submitAs("a", mail)
+    on.submitAs("b", rcpt("b"))
+    on.submitAs("c", rcpt("c"))
+    on.submitAs("b", rcpt("d"))
+    expect(["a", "b", "c"].map((owner) => on.dialogue.isLatest(owner))).toStrictEqual([false, true, false])
+  })
+
+  it("each owner has its own oldest and latest reply to wait for", () => {
+    const on = opened()
+    on.submitAs("a", mail, rcpt("b"))
+    on.submitAs("b", rcpt("c"))
+    on.submitAs("b", Commands.rset)
+    const { dialogue } = on
+    const kinds = ["a", "b", "c"].map((owner) => [dialogue.headOf(owner), dialogue.tailOf(owner)])
+    expect(kinds.map((both) => both.map((expected) => expected?.command.kind))).toStrictEqual([
+      ["Mail", "Rcpt"],
+      ["Rcpt", "Rset"],
+      [undefined, undefined]
+    ])
+  })
+
   it("an empty group is nothing", () => {
     const on = opened()
     expect(on.submit()).toBeUndefined()
@@ -417,7 +480,7 @@ describe("replies out of turn", () => {
     }
   })
 
-  it.each(["421", "451", "554"])("an unsolicited %s is a goodbye", (code) => {
+  it.each(["400", "421", "451", "554"])("an unsolicited %s is a goodbye", (code) => {
     expect(opened().early(`${code} idle too long\r\n`)).toStrictEqual([`Goodbye ${code}`])
   })
 
@@ -500,13 +563,99 @@ describe("replies out of turn", () => {
   })
 })
 
+/*
+ * - before, behind: the commands that have left when the goodbye comes, and the replies behind it
+ * - reads on: whether those replies may still say what became of a message
+ */
+const goodbyes = `
+  before                | sent | goodbye     | behind      | reads on | answers
+  ----------------------|------|-------------|-------------|----------|-------------------------------
+  LAST                  | all  | 421 bye     |             | no       |
+  LAST                  | all  | 421 bye     | 25          | yes      | a: BdatLast 421
+  LAST                  | none | 421 bye     |             | no       |
+  RCPT LAST             | all  | 421 bye     | 250 queued  | yes      | a: Rcpt 421, a: BdatLast 250
+  RCPT LAST             | all  | 221 bye     | 250 queued  | no       |
+  RCPT LAST             | all  | 421 bye     | what        | yes      |
+  RCPT LAST             | all  | 421 bye     |             | yes      |
+  RCPT                  | all  | 421 bye     | 250 ok      | no       |
+  LAST LAST             | all  | 421 bye     |             | yes      | a: BdatLast 421
+  LAST RSET             | all  | 421 bye     |             | no       |
+`
+
+describe("a goodbye while messages are on their way", () => {
+  const rows = goodbyes
+    .split("\n")
+    .filter((line) => line.includes("|") && !line.includes("--|"))
+    .slice(1)
+    .map((line) => line.split("|").map((cell) => cell.trim()))
+  const commands: Readonly<Record<string, Command>> = {
+    RCPT: rcpt("c"),
+    LAST: Commands.bdat([octets("one")], true),
+    RSET: Commands.rset
+  }
+  const begun = (): Stage => {
+    const on = opened("PIPELINING,CHUNKING")
+    on.submit(mail, rcpt("b"))
+    on.server("250 ok\r\n250 ok\r\n")
+    return on
+  }
+  const answersOf = (on: Stage, handed = on.dialogue.taken(), isOpen = true): string =>
+    on.dialogue
+      .readPast(handed, isOpen)
+      .map(({ pending, reply }) => `${pending.owner}: ${pending.command.kind} ${reply.code}`)
+      .join(", ")
+
+  it.each(rows)("%s, sent: %s: %s %s", (before = "", sent, goodbye = "", behind = "", readsOn, answers) => {
+    const on = begun()
+    on.submit(...before.split(" ").flatMap((name) => commands[name] ?? []))
+    if (sent === "all") on.take()
+    on.dialogue.receive(octets(`${goodbye}\r\n${behind}${behind.length > 2 ? "\r\n" : ""}`))
+    expect(on.dialogue.next()).toMatchObject({ _tag: "Goodbye", readOn: readsOn === "yes" })
+    expect(on.dialogue.state()).toBe(readsOn === "yes" ? "Parting" : "Closed")
+    expect(on.submit(Commands.noop)).toBe("is closed")
+    expect(drain(on.dialogue)).toStrictEqual([])
+    expect(answersOf(on)).toBe(answers)
+  })
+
+  it("a goodbye that answers nothing makes nothing certain", () => {
+    const on = begun()
+    on.early("42")
+    on.submit(Commands.bdat([octets("one")], true))
+    on.take()
+    on.dialogue.receive(octets("1 bye\r\n"))
+    expect(on.dialogue.next()).toMatchObject({ _tag: "Goodbye", readOn: true })
+    expect(answersOf(on)).toBe("")
+  })
+
+  it("only messages that were handed over whole count, and only their owners are told", () => {
+    const on = begun()
+    on.submitAs("b", rcpt("c"))
+    on.submit(Commands.bdat([octets("one")], true))
+    const end = on.dialogue.tailOf("a")?.end ?? 0
+    on.submitAs("b", Commands.rset)
+    on.take()
+    on.early("421 bye\r\n250 queued\r\n")
+    expect([answersOf(on, end - 1), answersOf(on, end)]).toStrictEqual(["", "a: BdatLast 250"])
+    on.early("250 reset\r\n")
+    expect([answersOf(on), answersOf(on, end)]).toStrictEqual(["a: BdatLast 250", ""])
+    expect(answersOf(on, on.dialogue.taken(), false)).toBe("")
+  })
+
+  it("where all have their replies nothing is told", () => {
+    expect(opened().dialogue.readPast(0, true)).toStrictEqual([])
+  })
+})
+
 describe("content (RFC 5321 section 4.1.1.4)", () => {
   it("can begin only where 354 asked for it, and once", () => {
     const on = opened()
     expect(isInvalid(on.dialogue.beginContent("a"))).toBe(true)
     inData(["b"], on)
     expect(on.dialogue.beginContent("a")).toBeUndefined()
-    expect(isInvalid(on.dialogue.beginContent("a"))).toBe(true)
+    expect(on.dialogue.beginContent("a")).toMatchObject({
+      field: "content",
+      reason: "was not asked for by a 354 reply"
+    })
   })
 
   it("puts nothing on the wire before it has begun, after its end, or on a closed dialogue", () => {
@@ -803,6 +952,26 @@ describe("AUTH (RFC 4954)", () => {
     expect(on.submit(Commands.auth("PLAIN"))).toBe("is authenticated already")
   })
 
+  it("its secrets are withheld from replies, and nothing else is", () => {
+    const textOfNext = (on: Stage, text: string): string | undefined => {
+      on.take()
+      on.dialogue.receive(octets(text))
+      const event = on.dialogue.next()
+      return event?._tag === "Replied" ? event.reply.text : event?._tag
+    }
+    const on = opened("AUTH PLAIN")
+    on.submit(Commands.mail("MAIL FROM:<longish.name@example.com>"))
+    expect(textOfNext(on, "501 no MAIL FROM:<longish.name@example.com>\r\n")).toBe(
+      "no MAIL FROM:<longish.name@example.com>"
+    )
+    on.submit(Commands.auth("PLAIN AGFubgBzZWNyZXQtd29yZA=="))
+    expect(textOfNext(on, "535 no AGFubgBzZWNyZXQtd29yZA==\r\n")).not.toContain("zZWNyZXQtd29")
+    on.submit(Commands.auth("PLAIN AGFubgBzZWNyZXQtd29yZB=="))
+    expect(textOfNext(on, "334 AGFubgBzZWNyZXQtd29yZB==\r\n")).toBe("AGFubgBzZWNyZXQtd29yZB==")
+    on.submit(Commands.authResponse("*"))
+    expect(textOfNext(on, "334 AGFubgBzZWNyZXQtd29yZB==\r\n")).not.toContain("zZWNyZXQtd29")
+  })
+
   it("a refusal may be followed by another attempt", () => {
     const on = opened("AUTH PLAIN")
     on.submit(Commands.auth("PLAIN AGEAYg=="))
@@ -857,6 +1026,12 @@ describe("LMTP (RFC 2033 section 4.2)", () => {
       "a: BdatLast 250 Success, more",
       "a: BdatLast 250 Success"
     ])
+  })
+
+  it("content without an envelope has one reply", () => {
+    const on = lmtp("PIPELINING,CHUNKING")
+    on.submit(Commands.bdat([], true))
+    expect(on.server("503 no\r\n")).toStrictEqual(["a: BdatLast 503 Refusal"])
   })
 
   it("content with nobody accepted has one reply", () => {
@@ -1014,8 +1189,65 @@ describe("the envelope", () => {
     expect(on.dialogue.inTransaction()).toBe(false)
   })
 
+  it("ends with the last chunk", () => {
+    const on = opened("PIPELINING,CHUNKING")
+    on.submit(mail, rcpt("b"), Commands.bdat([], false))
+    expect(on.dialogue.inTransaction()).toBe(true)
+    on.submit(Commands.bdat([], true))
+    expect(on.dialogue.inTransaction()).toBe(false)
+  })
+
+  it.each([
+    ["MAIL", false, true, false],
+    ["MAIL RSET", false, false, true],
+    ["MAIL RSET MAIL", false, true, false],
+    ["NOOP", false, false, false],
+    ["RSET", false, false, true],
+    ["MAIL NOOP", false, true, false],
+    ["NOOP", true, true, false],
+    ["RSET", true, false, true],
+    ["RSET NOOP", true, false, false],
+    ["RSET MAIL", true, true, false]
+  ])("that %s waits to leave, and MAIL has been accepted: %s", (waiting, isBegun, inside, resetting) => {
+    const on = opened("SIZE")
+    if (isBegun) {
+      on.submit(mail)
+      on.server("250 ok\r\n")
+    }
+    on.submit(Commands.vrfy("b"))
+    for (const name of waiting.split(" "))
+      on.submit(name === "MAIL" ? mail : name === "RSET" ? Commands.rset : Commands.noop)
+    expect([on.dialogue.inTransaction(), on.dialogue.resetting()]).toStrictEqual([inside, resetting])
+  })
+
+  it("is being reset while the reply to RSET is missing, and nothing comes behind it", () => {
+    const on = opened()
+    expect(on.dialogue.resetting()).toBe(false)
+    on.submit(mail, Commands.rset)
+    expect(on.dialogue.resetting()).toBe(true)
+    on.submit(mail)
+    expect(on.dialogue.resetting()).toBe(false)
+    on.server("250 ok\r\n250 ok\r\n250 ok\r\n")
+    expect(on.dialogue.resetting()).toBe(false)
+  })
+
+  it("of another MAIL stands though the one before it is refused", () => {
+    const on = opened()
+    on.submit(mail, Commands.rset, mail)
+    on.server("550 no\r\n")
+    expect(on.dialogue.inTransaction()).toBe(true)
+  })
+
+  it("stands though a MAIL inside it is refused (RFC 5321 section 4.1.4)", () => {
+    const on = opened()
+    on.submit(mail, rcpt("b"), mail)
+    on.server("250 ok\r\n250 ok\r\n503 nested\r\n")
+    expect([on.dialogue.inTransaction(), on.dialogue.recipients()]).toStrictEqual([true, 1])
+  })
+
   it("counts the recipients that were accepted", () => {
     const on = opened()
+    expect(on.dialogue.recipients()).toBe(0)
     on.submit(mail, rcpt("b"), rcpt("c"), rcpt("d"))
     on.server("250 ok\r\n250 ok\r\n550 no\r\n")
     expect(on.dialogue.recipients()).toBe(1)
