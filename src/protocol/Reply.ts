@@ -168,8 +168,8 @@ const CR = 0x0d
 const SP = 0x20
 const HYPHEN = 0x2d
 const noBytes: Uint8Array = new Uint8Array(0)
-const digit = (octet: number | undefined): number =>
-  octet !== undefined && octet >= 0x30 && octet <= 0x39 ? octet - 0x30 : -1
+// Negative where it is none.
+const digit = (octet = 0): number => (octet > 0x39 ? -1 : octet - 0x30)
 
 /**
  * Incremental: any split of the same bytes gives the same replies. Lines end in CRLF, and also in LF or CR CR LF, as some
@@ -200,7 +200,7 @@ export class Parser {
 
   /** Takes bytes as they came; nothing is interpreted before `next`. The array must not change afterwards. */
   push(bytes: Uint8Array): void {
-    if (this.violation !== undefined || bytes.length === 0) return
+    if (this.violation !== undefined) return
     this.latest = undefined
     if (this.offset === this.buffer.length) {
       this.buffer = bytes
@@ -241,7 +241,7 @@ export class Parser {
   /** The next complete reply, `undefined` when more bytes are needed, or what was wrong. */
   next(): Reply | Violation | undefined {
     while (this.violation === undefined) {
-      const end = this.buffer.indexOf(LF, Math.max(this.scanned, this.offset))
+      const end = this.buffer.indexOf(LF, this.scanned)
       if (end === -1) {
         this.scanned = this.buffer.length
         const rest = this.buffer.length - this.offset
@@ -252,7 +252,8 @@ export class Parser {
       if (length > this.allowed()) return this.failTooLong()
       this.offset = end + 1
       this.scanned = this.offset
-      if (this.latest !== undefined && this.isAgain(start, end)) return this.latest
+      const again = this.again(start, end)
+      if (again !== undefined) return again
       this.replyLength += length
       const reply = this.readLine(start, end)
       if (reply !== undefined) return reply
@@ -264,7 +265,7 @@ export class Parser {
   private readLine(start: number, end: number): Reply | Violation | undefined {
     const { buffer } = this
     let last = end
-    while (last > start && buffer[last - 1] === CR) last--
+    while (buffer[last - 1] === CR) last--
     if (last === start && this.lines.length === 0) {
       this.latest = undefined
       return undefined
@@ -272,7 +273,7 @@ export class Parser {
     const hundreds = digit(buffer[start])
     const tens = digit(buffer[start + 1])
     const ones = digit(buffer[start + 2])
-    if (last - start < 3 || hundreds < 1 || hundreds > 5 || tens < 0 || ones < 0) {
+    if (hundreds < 1 || hundreds > 5 || tens < 0 || ones < 0) {
       return this.fail("a reply line does not begin with a code from 100 to 599")
     }
     const separator = last - start === 3 ? SP : buffer[start + 3]
@@ -289,7 +290,7 @@ export class Parser {
       return this.fail(`a reply has more than ${this.limits.lines} lines`)
     }
     this.code = code
-    this.lines.push(last - start <= 4 ? "" : this.decoder.decode(buffer.subarray(start + 4, last)))
+    this.lines.push(this.decoder.decode(buffer.subarray(start + 4, last)))
     if (separator === HYPHEN) return undefined
     const reply = make(code, this.lines, this.advertised)
     this.latest = this.lines.length === 1 ? reply : undefined
@@ -301,12 +302,13 @@ export class Parser {
   }
 
   // A group of recipients is answered by one line over and over: it is read once. Refusals are told for each.
-  private isAgain(start: number, end: number): boolean {
-    if (this.latest === undefined || this.latest.code >= 300 || this.lines.length > 0) return false
+  private again(start: number, end: number): Reply | undefined {
+    const { latest } = this
+    if (latest === undefined || latest.code >= 300 || this.lines.length > 0) return undefined
     for (let index = start, other = this.latestStart; index <= end; index++, other++) {
-      if (this.buffer[index] !== this.buffer[other]) return false
+      if (this.buffer[index] !== this.buffer[other]) return undefined
     }
-    return true
+    return latest
   }
 
   // The nearer of two bounds decides, so that how the bytes were split never changes what is reported.

@@ -76,6 +76,18 @@ describe("replies (RFC 5321 section 4.2)", () => {
     expect(second).not.toBe(first)
   })
 
+  it("an acceptance that comes over and over is read once, while one push holds it", () => {
+    const [first, second, third, other, again] = parse(
+      "250 ok\r\n250 ok\r\n250-a\r\n250 ok\r\n250 ok\r\n299 b\r\n"
+    )
+    expect(second).toBe(first)
+    expect(third).toMatchObject({ lines: ["a", "ok"] })
+    expect(other).toStrictEqual(first)
+    expect(again).toMatchObject({ code: 299 })
+    const [go, on] = parse("300 go\r\n300 go\r\n")
+    expect(on).not.toBe(go)
+  })
+
   it("any code from 100 to 599", () => {
     expect(parse("100 a\r\n599 b\r\n")).toMatchObject([{ code: 100 }, { code: 599 }])
   })
@@ -107,6 +119,19 @@ describe("replies (RFC 5321 section 4.2)", () => {
     parser.push(octets("220 go\r\n250 injected\r\n"))
     expect(parser.next()).toMatchObject({ code: 220 })
     expect(parser.pending()).toBe(14)
+  })
+
+  it("has begun with its first line, which is read, and its other bytes", () => {
+    const parser = new Reply.Parser()
+    expect(parser.hasBegun()).toBe(false)
+    expect(feed(parser, [octets("250-first\r\n")])).toStrictEqual([])
+    expect(parser.hasBegun()).toBe(true)
+    expect(feed(parser, [octets("250 last\r\n")])).toHaveLength(1)
+    expect(parser.hasBegun()).toBe(false)
+  })
+
+  it("without lines has no text", () => {
+    expect(Reply.make(250, [])).toStrictEqual({ code: 250, enhancedCode: undefined, lines: [], text: "" })
   })
 
   it("empty pushes change nothing", () => {
@@ -174,6 +199,10 @@ describe("violations", () => {
     ["250 a\rb\n", "CR that does not end it"],
     ["250-a\r\n\r\n250 b\r\n", "does not begin with a code"],
     ["25\r\n", "does not begin with a code"],
+    ["2\n50 a\r\n", "does not begin with a code"],
+    ["2:0 a\r\n", "does not begin with a code"],
+    ["2/0 a\r\n", "does not begin with a code"],
+    ["25\r0 a\r\n", "does not begin with a code"],
     ["OK\r\n", "does not begin with a code"],
     ["099 a\r\n", "does not begin with a code"],
     ["600 a\r\n", "does not begin with a code"],
@@ -198,7 +227,7 @@ describe("violations", () => {
   it("a parser that has failed says so for ever and holds nothing", () => {
     const parser = new Reply.Parser()
     const first = feed(parser, [octets("250-a\r\n250-b\r\nnonsense\r\n250 OK\r\n")]).at(-1)
-    expect(parser.pending()).toBe(0)
+    expect([parser.pending(), parser.hasBegun()]).toEqual([0, false])
     parser.push(octets("250 OK\r\n"))
     expect(parser.next()).toBe(first)
     expect(parser.next()).toBe(first)
@@ -227,8 +256,16 @@ describe("limits", () => {
   it("a reply may have so many octets and no more", () => {
     const line = `250-${"a".repeat(14)}\r\n`
     expect(violation(`${line}${line}250 aaaa\r\n`, limits)).toBe("no violation")
+    expect(violation(`${line}${line}250-aaaa\r\n`, limits)).toBe("no violation")
+    expect(violation(`${line}${line}250-aaaa\r\n2`, limits)).toBe("a reply is longer than 50 bytes")
     expect(violation(`${line}${line}250 aaaaa\r\n`, limits)).toBe("a reply is longer than 50 bytes")
     expect(violation(`${line}${line}250 aaaaaa`, limits)).toBe("a reply is longer than 50 bytes")
+  })
+
+  it("of two equal limits that of the line is named", () => {
+    expect(violation("a".repeat(20), { ...limits, replyLength: 20 })).toBe(
+      "a reply line is longer than 20 bytes"
+    )
   })
 
   it("limits hold for each reply anew", () => {
@@ -263,6 +300,12 @@ describe("enhanced status codes (RFC 2034, RFC 3463)", () => {
     ])
   })
 
+  it("may have three digits, and white space behind it", () => {
+    expect(parse("451 4.100.200 \t slow\r\n")).toMatchObject([
+      { enhancedCode: { class: 4, subject: 100, detail: 200 }, text: "slow" }
+    ])
+  })
+
   it("may stand alone on a line", () => {
     expect(parse("250 2.0.0\r\n")).toMatchObject([
       { enhancedCode: { class: 2, subject: 0, detail: 0 }, text: "" }
@@ -270,8 +313,9 @@ describe("enhanced status codes (RFC 2034, RFC 3463)", () => {
   })
 
   it("is dropped, never an error, when the lines disagree, and their texts stay whole", () => {
-    expect(parse("550-5.1.1 a\r\n550 5.7.1 b\r\n")).toMatchObject([
-      { code: 550, enhancedCode: undefined, text: "5.1.1 a\n5.7.1 b" }
+    expect(parse("550-5.1.1 a\r\n550 5.7.1 b\r\n550-5.1.1 a\r\n550 5.1.2 b\r\n")).toMatchObject([
+      { code: 550, enhancedCode: undefined, text: "5.1.1 a\n5.7.1 b" },
+      { code: 550, enhancedCode: undefined, text: "5.1.1 a\n5.1.2 b" }
     ])
   })
 
@@ -283,6 +327,7 @@ describe("enhanced status codes (RFC 2034, RFC 3463)", () => {
     "550 5.1.1000 four digits",
     "550 5.1.1.1 four numbers",
     "550 5.1.1x no space",
+    "550 5.x 5.1.1 further on",
     "550 v5.1.1 not at the start",
     "550  5.1.1 not at the start"
   ])("%s: is not one", (line) => {
