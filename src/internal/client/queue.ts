@@ -59,8 +59,11 @@ interface WaitingLine<S, E> {
   readonly pools: ReadonlyArray<RelayPool<S, E>>
   readonly aliveAfter: number
   readonly waiters: Set<Waiter<S, E>>
-  /** Whether there is no session for the first of them, in this round. */
-  isStuck: boolean
+  /** The next that this round looks at, and those behind it. */
+  head: Waiter<S, E> | undefined
+  rest: Iterator<Waiter<S, E>, undefined>
+  /** How many this round has looked at for whom no session is open. */
+  stuck: number
 }
 
 /** Lives as long as the scope; what it runs, it runs as its maker would. */
@@ -255,13 +258,9 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     const key = isPlain ? "" : [aliveAfter, ...pools.map((pool) => this.pools.indexOf(pool))].join()
     const known = this.lines.get(key)
     if (known !== undefined) return known
-    return {
-      key,
-      pools,
-      aliveAfter: aliveAfter ?? -Infinity,
-      waiters: new Set(),
-      isStuck: false
-    }
+    const waiters = new Set<Waiter<S, E>>()
+    const rest = waiters.values()
+    return { key, pools, aliveAfter: aliveAfter ?? -Infinity, waiters, head: undefined, rest, stuck: 0 }
   }
 
   /** Returns how to answer the waiter, if it still waits. */
@@ -344,29 +343,37 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   private serveLines(at: number): void {
-    for (const line of this.lines.values()) line.isStuck = false
+    if (this.waiting === 0) return
+    for (const line of this.lines.values()) {
+      line.stuck = 0
+      line.rest = line.waiters.values()
+      line.head = line.rest.next().value
+    }
     let isFirst = true
     for (let waiter = this.longestWaiting(); waiter !== undefined; waiter = this.longestWaiting()) {
       const { line } = waiter
       const pools = Relays.preferred(line.pools)
-      const session = bestOf(pools, line.aliveAfter, at)
+      const session = line.stuck > 0 ? undefined : bestOf(pools, line.aliveAfter, at)
+      line.head = line.rest.next().value
       if (session === undefined) {
-        line.isStuck = true
-        if (!this.openFor(line, pools, isFirst, at)) isFirst = false
-        continue
+        if (this.isComing(line, pools, isFirst, at)) continue
+        line.head = undefined
+        isFirst = false
+      } else {
+        // A session is shared at once, and one more is opened if there may be: one at a time.
+        if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
+        this.observer.waited(at - waiter.since)
+        this.dequeue(waiter)?.(Exit.succeed(session.lease()))
       }
-      // A session is shared at once, and one more is opened if there may be.
-      if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
-      this.observer.waited(at - waiter.since)
-      this.dequeue(waiter)?.(Exit.succeed(session.lease()))
     }
   }
 
   private longestWaiting(): Waiter<S, E> | undefined {
     let longest: Waiter<S, E> | undefined
     for (const line of this.lines.values()) {
-      const first = line.isStuck ? undefined : firstOf(line)
-      if (first !== undefined && (longest === undefined || first.order < longest.order)) longest = first
+      while (line.head !== undefined && line.head.hear === undefined) line.head = line.rest.next().value
+      const { head } = line
+      if (head !== undefined && (longest === undefined || head.order < longest.order)) longest = head
     }
     return longest
   }
@@ -377,33 +384,34 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return this.pools.reduce((room, { places }) => room - places, this.limits.maxSessions)
   }
 
-  /** Opens sessions for those that wait in a line; returns whether one is coming for each. */
-  private openFor(
-    { aliveAfter, waiters }: WaitingLine<S, E>,
+  /** Whether a session is coming for one more of the line: opens one, or closes an idle one for it, if need be. */
+  private isComing(
+    line: WaitingLine<S, E>,
     pools: ReadonlyArray<RelayPool<S, E>>,
     mayTakeUsed: boolean,
     at: number
   ): boolean {
-    let wanted = waiters.size - openingAt(pools)
-    let pool = lightest(pools, at)
-    for (; wanted > 0 && pool !== undefined && this.room() > 0; wanted--) {
-      pool.open()
-      pool = lightest(pools, at)
-    }
+    line.stuck += 1
+    const opening = openingAt(pools)
+    if (line.stuck > 1 && line.stuck <= opening) return true
+    const pool = lightest(pools, at)
     if (pool === undefined) {
       for (const pool of pools) {
         if (pool.health.notBefore > at) this.serveAt(pool.health.notBefore)
         // Idle sessions of which nobody knows whether they live.
-        else if (aliveAfter > -Infinity && pool.isFull && pool.leaving === 0)
+        else if (line.aliveAfter > -Infinity && pool.isFull && pool.leaving === 0)
           pool.oldestIdle()?.retire("displaced")
       }
-      return wanted <= 0
+      return line.stuck <= opening
     }
-    wanted -= this.leaving()
-    while (wanted > 0 && this.displaceIdle()) wanted--
-    if (wanted > 0 && mayTakeUsed && this.yielding === undefined)
-      this.yielding = { pools: this.pools.filter((other) => !pools.includes(other)), toBetter: false }
-    return wanted <= 0
+    if (line.stuck <= opening) return true
+    if (this.room() > 0) pool.open()
+    else if (line.stuck > opening + this.leaving() && !this.displaceIdle()) {
+      if (mayTakeUsed)
+        this.yielding ??= { pools: this.pools.filter((other) => !pools.includes(other)), toBetter: false }
+      return false
+    }
+    return true
   }
 
   private leaving(): number {
@@ -465,8 +473,3 @@ export const withLease = <S, E, A, E2, R>(
     })
     return Effect.ensuring(Effect.flatMap(leased, use), giveBack)
   })
-
-const firstOf = <S, E>({ waiters }: WaitingLine<S, E>): Waiter<S, E> | undefined => {
-  for (const first of waiters) return first
-  return undefined
-}

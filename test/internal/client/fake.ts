@@ -146,7 +146,7 @@ export interface Events {
 export interface Made {
   readonly pool: FakePool
   /** Asks, and never withdraws. */
-  readonly ask: (hear: (answer: Answer<FakeSession, Refused>) => void) => void
+  readonly ask: (hear: (answer: Answer<FakeSession, Refused>) => void, request?: FakeRequest) => void
   readonly events: Events
 }
 
@@ -187,7 +187,7 @@ export const makePool = (
       count: () => queue.state(),
       close: (limitMillis) => queue.close(limitMillis)
     }
-    const ask: Made["ask"] = (hear) => queue.ask(anything, Infinity, hear)
+    const ask: Made["ask"] = (hear, request = anything) => queue.ask(request, Infinity, hear)
     return { ask, pool, events }
   })
 

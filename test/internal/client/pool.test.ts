@@ -243,6 +243,22 @@ describe("a pool", () => {
     })
   )
 
+  it.scoped("shares a session at once, and opens further ones one at a time", () =>
+    Effect.gen(function* () {
+      const a = relay("a", { slots: 4, behaviour: { opens: "succeeds", takes: "1 second" } })
+      const { pool } = yield* makePool([a], { maxSessions: 3 })
+      yield* Effect.fork(stay(pool, "1 minute"))
+      yield* TestClock.adjust("1 second")
+      yield* forkAll(3, () => stay(pool, "1 minute"))
+      yield* settle
+      expect([a.sessions.map(({ users }) => users), pool.count().opening]).toEqual([[4], 1])
+      yield* TestClock.adjust("1 second")
+      yield* forkAll(2, () => stay(pool, "1 minute"))
+      yield* settle
+      expect([a.sessions.map(({ users }) => users), pool.count().opening]).toEqual([[4, 2], 1])
+    })
+  )
+
   for (const reason of ["mailmax", "refused", "replaced"] as const) {
     it.scoped(`leaves a session to those who share it, and gives nobody what takes no more: ${reason}`, () =>
       Effect.gen(function* () {
@@ -686,6 +702,34 @@ describe("waiting", () => {
       })
       yield* settle
       expect(answers).toEqual(["Success", "second Failure"])
+    })
+  )
+
+  it.scoped("serves messages that may go to different relays in the order of asking", () =>
+    Effect.gen(function* () {
+      const a = relay("a")
+      const b = relay("b", { priority: 1 })
+      const { ask, pool } = yield* makePool([a, b])
+      const notA = { ...anything, except: new Set([a.source]) }
+      const notB = { ...anything, except: new Set([b.source]) }
+      yield* Effect.all([useOne(pool, () => settle, notA), useOne(pool, () => settle, notA)], {
+        concurrency: 2
+      })
+      expect(openAt(b)).toEqual(["b1", "b2"])
+      const served: Array<string> = []
+      // Three ask while both sessions are idle: the first and the last cannot use them.
+      ask((answer) => {
+        if (Exit.isSuccess(answer)) answer.value.release({ _tag: "Clean", work: "accepted" })
+        for (const [name, request] of [
+          ["first", notB] as const,
+          ["second", notA] as const,
+          ["third", notB] as const
+        ])
+          ask(({ _tag }) => served.push(`${name} ${_tag}`), request)
+      }, notA)
+      expect(served).toEqual(["second Success"])
+      yield* settle
+      expect(served).toEqual(["second Success", "first Success"])
     })
   )
 
