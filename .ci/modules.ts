@@ -15,6 +15,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
   ["Dkim", "it needs nodemailer, which is an optional peer"],
   ["MailMessage", "it needs nodemailer, which is an optional peer"],
   ["MailMessageSchema", "it needs nodemailer, which is an optional peer, and Schema"],
+  ["Mailer", "it needs nodemailer, which is an optional peer"],
   ["NodeSmtpHttpProxy", "few programs need it, and it imports node:http"],
   ["NodeSmtpSocks", "it needs socks"],
   ["NodeSmtpTest", "programs under test want it, programs in production do not"],
@@ -28,6 +29,7 @@ export const subpathOnly: ReadonlyMap<string, string> = new Map([
 export const optionalPeers: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
   ["Dkim", ["nodemailer"]],
   ["MailMessage", ["nodemailer"]],
+  ["Mailer", ["nodemailer"]],
   ["MailMessageSchema", ["nodemailer"]],
   ["NodeSmtpSocks", ["socks"]],
   ["SmtpRateLimitStore", ["@effect/experimental"]]

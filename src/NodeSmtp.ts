@@ -1,14 +1,19 @@
 /**
- * Layers for Node: the socket over node:net, TLS over node:tls, and both with a capability cache.
+ * Layers for Node: the socket over node:net, TLS over node:tls, both with a capability cache, and clients and mailers over
+ * them.
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import type { ConfigError } from "effect/ConfigError"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import { layerMemory } from "./CapabilityCache.js"
 import { makeSocketService } from "./internal/node/dial.js"
 import { makeTlsService } from "./internal/node/tls.js"
+import type { Mailer, Options as MailerOptions } from "./Mailer.js"
+import type { Options as ClientOptions, SmtpClient } from "./SmtpClient.js"
+import type { InvalidArgument } from "./SmtpError.js"
 import { SmtpSocket } from "./SmtpSocket.js"
 import type { TlsOptions } from "./TlsUpgrade.js"
 import { TlsUpgrade } from "./TlsUpgrade.js"
@@ -122,3 +127,99 @@ export const layerWith = (
  * @category layers
  */
 export const layer: Layer.Layer<SmtpSocket | TlsUpgrade | CapabilityCache> = layerWith({})
+
+// Loaded with the first layer that needs them: programs that use sessions alone need neither.
+const clientModule = Effect.promise(() => import("./SmtpClient.js"))
+const mailerModule = Effect.promise(() => import("./Mailer.js"))
+
+/**
+ * Provides a client with everything that it requires.
+ *
+ * @example
+ * ```ts
+ * import * as Redacted from "effect/Redacted"
+ * import { NodeSmtp, SmtpAuth } from "effect-smtplib"
+ *
+ * const live = NodeSmtp.layerClient({
+ *   host: "mail.example.com",
+ *   auth: SmtpAuth.password({ username: "app", password: Redacted.make("secret") })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (options: ClientOptions): Layer.Layer<SmtpClient, InvalidArgument> =>
+  Layer.provide(Layer.unwrapEffect(Effect.map(clientModule, (client) => client.layer(options))), layer)
+
+/**
+ * Provides a client from configuration, with everything that it requires: `SMTP_HOST`, `SMTP_USERNAME` and all other keys
+ * of `SmtpClient.config(prefix)`.
+ *
+ * @example
+ * ```ts
+ * import { NodeSmtp } from "effect-smtplib"
+ *
+ * const live = NodeSmtp.layerClientConfig("SMTP")
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClientConfig = (prefix = "SMTP"): Layer.Layer<SmtpClient, InvalidArgument | ConfigError> =>
+  Layer.provide(
+    Layer.unwrapEffect(Effect.map(clientModule, (client) => client.layerConfig(client.config(prefix)))),
+    layer
+  )
+
+/**
+ * Provides a mailer and its client, with everything that they require. nodemailer must be installed (optional peer).
+ *
+ * @example
+ * ```ts
+ * import * as Redacted from "effect/Redacted"
+ * import { NodeSmtp, SmtpAuth } from "effect-smtplib"
+ *
+ * const live = NodeSmtp.layerMailer(
+ *   { host: "mail.example.com", auth: SmtpAuth.password({ username: "app", password: Redacted.make("secret") }) },
+ *   { defaults: { from: "The Example App <app@example.com>" } }
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMailer = (
+  client: ClientOptions,
+  options: MailerOptions = {}
+): Layer.Layer<Mailer | SmtpClient, InvalidArgument> =>
+  Layer.provideMerge(
+    Layer.unwrapEffect(Effect.map(mailerModule, (mailer) => mailer.layer(options))),
+    layerClient(client)
+  )
+
+/**
+ * Provides a mailer and its client from configuration, with everything that they require: the keys of
+ * `SmtpClient.config("SMTP")` and of `Mailer.config("MAIL")`. Options in `own` override those of the mailer.
+ *
+ * @example
+ * ```ts
+ * import { NodeSmtp } from "effect-smtplib"
+ *
+ * // SMTP_HOST, SMTP_USERNAME, SMTP_PASSWORD, MAIL_FROM, and on staging MAIL_REDIRECT_ALL.
+ * const live = NodeSmtp.layerMailerConfig({ smtp: "SMTP", mail: "MAIL" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMailerConfig = (
+  prefixes: { readonly smtp?: string; readonly mail?: string } = {},
+  own: MailerOptions = {}
+): Layer.Layer<Mailer | SmtpClient, InvalidArgument | ConfigError> =>
+  Layer.provideMerge(
+    Layer.unwrapEffect(
+      Effect.map(mailerModule, (mailer) => mailer.layerConfig(mailer.config(prefixes.mail ?? "MAIL"), own))
+    ),
+    layerClientConfig(prefixes.smtp)
+  )

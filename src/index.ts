@@ -5,6 +5,7 @@
  * - `effect-smtplib/Dkim`: it needs nodemailer, which is an optional peer
  * - `effect-smtplib/MailMessage`: it needs nodemailer, which is an optional peer
  * - `effect-smtplib/MailMessageSchema`: it needs nodemailer, which is an optional peer, and Schema
+ * - `effect-smtplib/Mailer`: it needs nodemailer, which is an optional peer
  * - `effect-smtplib/NodeSmtpHttpProxy`: few programs need it, and it imports node:http
  * - `effect-smtplib/NodeSmtpSocks`: it needs socks
  * - `effect-smtplib/NodeSmtpTest`: programs under test want it, programs in production do not

@@ -893,4 +893,21 @@ describe("a capturing server", () => {
       expect(yield* server.takeMessages).toEqual([])
     }).pipe(Effect.provide(SmtpTest.layer()))
   )
+
+  it.effect("gives each server of a layer that is built again messages of its own", () =>
+    Effect.gen(function* () {
+      const layer = SmtpTest.layer()
+      const count = Effect.scoped(
+        Effect.gen(function* () {
+          const socket = yield* SmtpSocket
+          const client = yield* socket.dial(endpoint, { timeout: Duration.seconds(1) })
+          yield* send(client, `EHLO c\r\n${envelope}DATA\r\nhi\r\n.\r\nQUIT\r\n`)
+          while ((yield* client.pull) !== undefined);
+          const { messages } = yield* SmtpTest.SmtpTest
+          return (yield* messages).length
+        })
+      )
+      expect([yield* Effect.provide(count, layer), yield* Effect.provide(count, layer)]).toEqual([1, 1])
+    })
+  )
 })

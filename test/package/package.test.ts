@@ -8,6 +8,7 @@ import { env, execPath } from "node:process"
 import { promisify } from "node:util"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
+import ts from "typescript"
 import { startSmtpServer } from "../support/smtpServer.js"
 import { exportsMap, manifestText, optionalPeers, publicModules, root } from "../../.ci/modules.js"
 
@@ -173,7 +174,7 @@ describe("in a project without the optional peers", () => {
     expect((await importInProject("effect-smtplib")).loaded).not.toContain(schema)
   })
 
-  it.concurrent.each(["MailMessage", "Dkim"])(
+  it.concurrent.each(["MailMessage", "Mailer", "Dkim"])(
     "%s loads neither Schema nor @effect/platform",
     async (name) => {
       const { loaded, ok } = await importInProject(`effect-smtplib/${name}`, complete)
@@ -190,6 +191,63 @@ describe("in a project without the optional peers", () => {
       const { loaded } = await importInProject(`effect-smtplib/${name}`)
       expect(loaded.filter((path) => /^effect\/dist\/esm\/(Stream|Schema)\.js$/.test(path))).toStrictEqual([])
     }
+  )
+})
+
+describe("the first program of the README", () => {
+  const firstProgram = async (): Promise<string> => {
+    const readme = await readFile(join(root, "README.md"), "utf8")
+    const code = /^```ts\n([^]*?)^```/m.exec(readme)?.[1] ?? ""
+    const { outputText } = ts.transpileModule(code, {
+      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 }
+    })
+    await writeFile(join(complete, "first.mjs"), outputText)
+    await install(complete, "@effect/platform-node").catch(() => undefined)
+    return join(complete, "first.mjs")
+  }
+
+  const runFirst = (port: number) =>
+    Effect.promise(async () => {
+      const variables = { SMTP_HOST: "127.0.0.1", SMTP_PORT: String(port), SMTP_TLS: "none" }
+      const options = {
+        cwd: complete,
+        env: { PATH: env["PATH"], ...variables, MAIL_FROM: "The App <app@example.com>" }
+      }
+      const path = await firstProgram()
+      return run(execPath, [path], options).then(
+        ({ stdout }) => ({ code: 0, stdout }),
+        (error: unknown) => ({ code: get(error, "code"), stdout: String(get(error, "stdout")) })
+      )
+    })
+
+  it.scopedLive("sends a valid message", () =>
+    Effect.gen(function* () {
+      const server = yield* startSmtpServer()
+      const { code, stdout } = yield* runFirst(server.port)
+      expect(stdout).toContain("Accepted")
+      expect(code).toBe(0)
+      const [message] = yield* server.accepted
+      const text = Buffer.from(message?.octets ?? []).toString()
+      for (const field of [
+        "From: The App <app@example.com>",
+        "Date: ",
+        "Message-ID: <",
+        "To: Ann <ann@example.net>"
+      ]) {
+        expect(text).toContain(field)
+      }
+    })
+  )
+
+  it.scopedLive("ends with 1 if nobody was accepted", () =>
+    Effect.gen(function* () {
+      const server = yield* startSmtpServer({
+        server: { onRcptTo: (_address, _session, callback) => callback(new Error("no such user")) }
+      })
+      const { code, stdout } = yield* runFirst(server.port)
+      expect(stdout).toContain("RecipientsRefused")
+      expect(code).toBe(1)
+    })
   )
 })
 
@@ -246,8 +304,8 @@ describe("with the lowest versions of its peers", () => {
           await run(execPath, ["all.js"], { cwd: folder }).catch(fail)
           return run(execPath, ["sendOnce.js", String(server.port)], { cwd: folder }).catch(fail)
         })
-        expect(stdout.trim()).toBe("Accepted Accepted Accepted")
-        expect(yield* server.accepted).toHaveLength(3)
+        expect(stdout.trim()).toBe("Accepted Accepted Accepted Receipt")
+        expect(yield* server.accepted).toHaveLength(4)
       }),
     timeout
   )

@@ -1,6 +1,7 @@
 /**
  * A program of a user, for package.test.ts: composes a message, stores it and reads it back, and sends it over a
- * session, a client, and a session on a socket of @effect/platform to the port of its argument. Prints the outcomes.
+ * session, a client, a session on a socket of @effect/platform, and a mailer to the port of its argument. Prints the
+ * outcomes.
  */
 import * as Socket from "@effect/platform/Socket"
 import * as Effect from "effect/Effect"
@@ -8,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { NodeSmtp, SmtpClient, SmtpSession, SmtpSocket } from "effect-smtplib"
+import * as Mailer from "effect-smtplib/Mailer"
 import * as MailMessage from "effect-smtplib/MailMessage"
 import * as MailMessageSchema from "effect-smtplib/MailMessageSchema"
 import { connect } from "node:net"
@@ -55,7 +57,12 @@ const program = Effect.gen(function* () {
   const second = yield* client.deliver(yield* MailMessage.submission(restored))
   const bridged = yield* Effect.provide(SmtpSession.make(options), fromPlatform)
   const third = yield* bridged.deliver(yield* MailMessage.submission(restored))
-  return [...first.outcomes, ...second.outcomes, ...third.outcomes].map((outcome) => outcome._tag)
+  const mail = Mailer.send({ from: "app@example.com", to: "ann@example.net", text: "Hello.\n" })
+  const fourth = yield* Effect.provide(mail, NodeSmtp.layerMailer(options))
+  const outcomes = [first, second, third].flatMap((receipt) =>
+    receipt.outcomes.map((outcome) => outcome._tag)
+  )
+  return [...outcomes, fourth._tag]
 }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
 
 console.log((await Effect.runPromise(program)).join(" "))

@@ -29,11 +29,20 @@ const urlsOf = (style: string): ReadonlyArray<string> =>
 const isRaw = (name: string): boolean => /^(?:style|script|title|textarea|xmp)$/.test(name)
 
 const tagPattern = /<(!--|[a-z][^\s/>]*)/gi
-const attributePattern = /[\s/]*([^\s/>=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)))?/y
+const attributePattern = /[\s/]*([^\s/>=]+)(?:\s*=\s*("([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)))?/y
+
+/** A URL, and where the value of its attribute begins and ends, quotes included, if it has one of its own. */
+interface Reference {
+  readonly url: string
+  readonly place?: readonly [number, number]
+}
 
 /** The URLs of `src`, `background` and `url()`. Text that only looks like a tag is none. */
-const references = (html: string): ReadonlyArray<string> => {
-  const urls: Array<string> = []
+export const references = (html: string): ReadonlyArray<Reference> => {
+  const urls: Array<Reference> = []
+  const addStyle = (style: string): void => {
+    urls.push(...urlsOf(style).map((url) => ({ url })))
+  }
   // The end of what goes on to `delimiter`.
   const endOf = (delimiter: RegExp, start: number): number => {
     delimiter.lastIndex = start
@@ -50,14 +59,16 @@ const references = (html: string): ReadonlyArray<string> => {
     attributePattern.lastIndex = position
     for (let found = attributePattern.exec(html); found !== null; found = attributePattern.exec(html)) {
       position = attributePattern.lastIndex
-      const [, attribute = "", double, single, bare] = found
+      const [, attribute = "", written = "", double, single, bare] = found
       const value = decoded(double ?? single ?? bare ?? "")
-      if (/^(?:src|background)$/i.test(attribute)) urls.push(value.trim())
-      if (/^style$/i.test(attribute)) urls.push(...urlsOf(value))
+      if (/^(?:src|background)$/i.test(attribute)) {
+        urls.push({ url: value.trim(), place: [position - written.length, position] })
+      }
+      if (/^style$/i.test(attribute)) addStyle(value)
     }
     if (isRaw(name)) {
       const end = endOf(new RegExp(`</${name}`, "gi"), position)
-      if (name === "style") urls.push(...urlsOf(html.slice(position, end)))
+      if (name === "style") addStyle(html.slice(position, end))
       position = end
     }
     tagPattern.lastIndex = position
@@ -81,7 +92,7 @@ export const checkReferences = (
   const cids = new Set(attachments.map(({ cid }) => cid))
   const check = (text: string, field: string): void => {
     if (!/cid:/i.test(text)) return
-    for (const url of references(text)) {
+    for (const { url } of references(text)) {
       const cid = /^cid:(.+)$/i.exec(url)?.[1]
       if (cid === undefined || cids.has(cid) || cids.has(unescaped(cid))) continue
       throw refusal(field, `refers to cid:${cid}, and no attachment has this cid; attach it`)

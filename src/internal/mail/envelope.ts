@@ -8,7 +8,7 @@ import * as HeaderSection from "../../protocol/HeaderSection.js"
 import { isInvalid } from "../../protocol/Invalid.js"
 import * as Mailboxes from "../../protocol/Mailbox.js"
 import { listFault, mailboxes } from "./address.js"
-import type { MessageFields } from "./model.js"
+import type { Correspondents, MessageFields } from "./model.js"
 import { accept, refusal, refuseIf } from "./refuse.js"
 
 /** The sender and the recipients, as bare addresses. */
@@ -36,13 +36,13 @@ const onceEach = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   return [...known.values()]
 }
 
-export const envelopeOfMessage = (message: MessageFields): Envelope => {
-  const { bcc, cc, from, sender, to } = message.resent ?? message
-  return {
-    from: (sender ?? from[0])?.address ?? "",
-    to: onceEach(mailboxes([...to, ...cc, ...bcc]).map(({ address }) => address))
-  }
-}
+export const envelopeOfCorrespondents = ({ bcc, cc, from, sender, to }: Correspondents): Envelope => ({
+  from: (sender ?? from[0])?.address ?? "",
+  to: onceEach(mailboxes([...to, ...cc, ...bcc]).map(({ address }) => address))
+})
+
+export const envelopeOfMessage = (message: MessageFields): Envelope =>
+  envelopeOfCorrespondents(message.resent ?? message)
 
 // What a decoder puts in place of bytes that are not UTF-8.
 const replacement = "\uFFFD"

@@ -38,7 +38,7 @@ const readSender = (
   return {}
 }
 
-const readCorrespondents = (input: CorrespondentsInput, prefix: string): Correspondents => {
+export const readCorrespondents = (input: CorrespondentsInput, prefix: string): Correspondents => {
   const from = readMailboxes(input.from, `${prefix}from`)
   if (from.length === 0) throw refusal(`${prefix}from`, "is empty; name at least one author")
   return {

@@ -24,30 +24,35 @@ export const defaultCapabilities: ReadonlyArray<string> = [
   "AUTH PLAIN"
 ]
 
-export const makeCapturing = (options: ServerOptions = {}): Effect.Effect<Service, never, Scope.Scope> => {
-  let messages: Array<Message> = []
-  let accepted = 0
-  const keep = (message: Message): string => {
-    messages.push(message)
-    accepted += 1
-    return String(accepted)
-  }
-  const scripts = (index: number) =>
-    unflushedStep("serve", (connection) => serve(new MailSession(connection, options, keep, index + 1)))
-  return Effect.map(makeScripted(scripts, options), ({ accept, connections, layer, socket, transcript }) => ({
-    socket,
-    layer,
-    accept,
-    messages: Effect.sync(() => [...messages]),
-    takeMessages: Effect.sync(() => {
-      const taken = messages
-      messages = []
-      return taken
-    }),
-    transcript,
-    connections
-  }))
-}
+export const makeCapturing = (options: ServerOptions = {}): Effect.Effect<Service, never, Scope.Scope> =>
+  // A layer may be built several times: each server has messages of its own.
+  Effect.suspend(() => {
+    let messages: Array<Message> = []
+    let accepted = 0
+    const keep = (message: Message): string => {
+      messages.push(message)
+      accepted += 1
+      return String(accepted)
+    }
+    const scripts = (index: number) =>
+      unflushedStep("serve", (connection) => serve(new MailSession(connection, options, keep, index + 1)))
+    return Effect.map(
+      makeScripted(scripts, options),
+      ({ accept, connections, layer, socket, transcript }) => ({
+        socket,
+        layer,
+        accept,
+        messages: Effect.sync(() => [...messages]),
+        takeMessages: Effect.sync(() => {
+          const taken = messages
+          messages = []
+          return taken
+        }),
+        transcript,
+        connections
+      })
+    )
+  })
 
 type Run = Effect.Effect<void, StepFailure>
 
