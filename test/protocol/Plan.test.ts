@@ -86,8 +86,48 @@ describe("the envelope", () => {
     ).toStrictEqual([[0, 1]])
   })
 
+  it.each<readonly [RecipientInput, RecipientInput]>([
+    [
+      { address: "", notify: ["SUCCESS"] },
+      { address: "", notify: ["FAILURE"] }
+    ],
+    [
+      { address: "", rrvs: { since: new Date(1000) } },
+      { address: "", rrvs: { since: new Date(2000) } }
+    ],
+    [
+      { address: "", extra: [{ keyword: "X", value: "1" }] },
+      { address: "", extra: [{ keyword: "X", value: "2" }] }
+    ],
+    [
+      { address: "", extra: [{ keyword: "X" }, { keyword: "Y" }] },
+      { address: "", extra: [{ keyword: "Y" }, { keyword: "X" }] }
+    ],
+    [
+      { address: "", extra: [{ keyword: "X" }, { keyword: "X" }] },
+      { address: "", extra: [{ keyword: "X" }] }
+    ]
+  ])("parameters that differ are told apart: %j, %j", (one, other) => {
+    const address = "a@example.com"
+    expect(problem("", { address: "b@example.com" }, { ...one, address }, { ...other, address })).toBe(
+      "to[2] names the mailbox of to[1] with other parameters"
+    )
+  })
+
+  it("a field that is undefined is as good as none", () => {
+    const address = "a@example.com"
+    expect(
+      positions(
+        { address, extra: [{ keyword: "X", value: undefined }] },
+        { address, extra: [{ keyword: "X" }] },
+        { address, extra: [{ keyword: "X", extension: undefined }] }
+      )
+    ).toStrictEqual([[0, 1, 2]])
+  })
+
   it("the null sender is the empty string (RFC 5321 section 4.5.5)", () => {
     expect(envelopeOf(["a@example.com"], {}, "").sender).toBeNull()
+    expect(mailOf({ from: "" })).toBe("MAIL FROM:<>")
     expect(problem("<>", { address: "a@example.com" })).toMatch(/^from /)
   })
 
@@ -249,6 +289,19 @@ describe("the plan: BODY (RFC 6152, RFC 3030)", () => {
   })
 })
 
+describe("the plan: whether the content must be 7-bit (RFC 6152)", () => {
+  it.each<readonly [MailParameters, ReadonlyArray<string>, Partial<ContentFacts>, boolean]>([
+    [{}, [], {}, true],
+    [{}, ["8BITMIME"], {}, false],
+    [{}, ["8BITMIME"], { eightBit: true }, false],
+    [{ body: "7BIT" }, [], {}, true],
+    [{ body: "7BIT" }, ["8BITMIME"], {}, true],
+    [{ body: "8BITMIME" }, ["8BITMIME"], {}, false]
+  ])("parameters %j, announced %j, content %j: %s", (parameters, announced, facts, requires7bit) => {
+    expect(planOf({ parameters, announced, facts })).toMatchObject({ requires7bit })
+  })
+})
+
 describe("the plan: SMTPUTF8 (RFC 6531)", () => {
   const announced = ["8BITMIME", "SMTPUTF8"]
 
@@ -291,6 +344,12 @@ describe("the plan: parameters", () => {
     const notify = { address: "a@example.com", notify: [] }
     expect(mailOf({ announced: ["DSN"], to: ["b@example.com", "b@example.com", notify] })).toMatch(
       /^Invalid to\[2\]/
+    )
+  })
+
+  it("of the sender that cannot be are Invalid by their names", () => {
+    expect(mailOf({ announced: ["DSN"], parameters: { envelopeId: "" } })).toMatch(
+      /^Invalid parameters\.envelopeId/
     )
   })
 
@@ -351,7 +410,9 @@ describe("the plan: LIMITS (RFC 9422)", () => {
 
   it('"all" is refused where the recipients need several transactions', () => {
     const options = { recipients: "all" } as const
-    expect(mailOf({ to, options, announced: ["LIMITS RCPTMAX=4"] })).toMatch(/^Unsupported LIMITS/)
+    expect(mailOf({ to, options, announced: ["LIMITS RCPTMAX=4"] })).toBe(
+      'Unsupported LIMITS: the recipients do not fit into one transaction, as `recipients: "all"` needs'
+    )
     expect(mailOf({ to, options, announced: ["LIMITS RCPTMAX=5"] })).toMatch(/^MAIL/)
   })
 })
@@ -370,6 +431,7 @@ describe('the plan: pipelining and "all"', () => {
     ["overlap", "data by data"]
   ] as const)("%s is kept with PIPELINING, and one command at a time goes without", (pipelining, shape) => {
     expect(shapeOf({ options: { pipelining } })).toBe(shape)
+    expect(shapeOf({ to: two, options: { pipelining } })).toBe(shape)
     expect(shapeOf({ options: { pipelining }, announced: [] })).toBe("command by data")
   })
 
@@ -414,7 +476,10 @@ describe('the plan: pipelining and "all"', () => {
 
   it('LMTP cannot keep "all" for several', () => {
     const circumstances = { dialect: "lmtp" } as const
-    expect(mailOf({ to: two, circumstances, options: { recipients: "all" } })).toMatch(/^Invalid recipients/)
+    expect(mailOf({ to: two, circumstances })).toMatch(/^MAIL/)
+    expect(mailOf({ to: two, circumstances, options: { recipients: "all" } })).toBe(
+      'Invalid recipients: it is "all", which LMTP cannot keep for several recipients: each has its own reply'
+    )
     expect(mailOf({ circumstances, options: { recipients: "all" } })).toMatch(/^MAIL/)
     expect(
       mailOf({ to: ["a@x.example", "a@X.example"], circumstances, options: { recipients: "all" } })
