@@ -32,6 +32,11 @@ describe("the reply to EHLO (RFC 5321 section 4.1.1.1)", () => {
   it("names the server and its greeting", () => {
     expect(capabilities.domain).toBe("mail.example.com")
     expect(capabilities.greeting).toBe("greets client.example.org")
+    expect(Capabilities.fromLines([" mail.example.com \t hello "])).toMatchObject({
+      domain: "mail.example.com",
+      greeting: "hello"
+    })
+    expect(Capabilities.fromLines(["", "DSN"])).toMatchObject({ domain: "", greeting: "", dsn: true })
   })
 
   it("finds keywords in any letter case", () => {
@@ -108,6 +113,8 @@ describe("SIZE (RFC 1870)", () => {
     ["SIZE 1e3", undefined],
     ["SIZE unlimited", undefined],
     ["SIZE 1000 extra", 1000],
+    ["SIZE 0010", 10],
+    [" SIZE \t 1000 ", 1000],
     ["SIZE\t1000", 1000]
   ])("%s", (line, size) => {
     expect(announcing(line).size).toBe(size)
@@ -132,12 +139,15 @@ describe("AUTH (RFC 4954)", () => {
   it("understands the old form with an equals sign", () => {
     expect(announcing("AUTH=LOGIN PLAIN").authMechanisms).toStrictEqual(["LOGIN", "PLAIN"])
     expect(announcing("auth=login").has("AUTH")).toBe(true)
+    expect(announcing("X-AUTH=LOGIN").keywords).toStrictEqual(["X-AUTH=LOGIN"])
   })
 
   it("joins the mechanisms of both forms", () => {
     const capabilities = announcing("AUTH LOGIN PLAIN", "AUTH=LOGIN SCRAM-SHA-256")
     expect(capabilities.authMechanisms).toStrictEqual(["LOGIN", "PLAIN", "SCRAM-SHA-256"])
     expect(capabilities.parameters("AUTH")).toBe("LOGIN PLAIN LOGIN SCRAM-SHA-256")
+    expect(announcing("AUTH PLAIN", "AUTH").parameters("AUTH")).toBe("PLAIN")
+    expect(announcing("AUTH", "AUTH PLAIN").parameters("AUTH")).toBe("PLAIN")
   })
 
   it("may be announced without any mechanism", () => {
@@ -200,8 +210,34 @@ describe("other announced bounds", () => {
     expect(announcing("DSN").futureRelease).toBeUndefined()
   })
 
+  it.each([
+    ["2030-01-01T00:00:00.5Z", Date.UTC(2030, 0, 1, 0, 0, 0, 500)],
+    ["2030-01-01T00:00:00.125z", Date.UTC(2030, 0, 1, 0, 0, 0, 125)],
+    ["2030-01-01t00:00:00z", Date.UTC(2030, 0, 1)],
+    ["2030-01-01T11:30:00+11:30", Date.UTC(2030, 0, 1)],
+    ["2029-12-31T19:00:00-05:00", Date.UTC(2030, 0, 1)],
+    ["2030-01-01T00:00:00", undefined],
+    ["2030-01-01", undefined],
+    ["2030-13-01T00:00:00Z", undefined],
+    ["2030-01-01T00:00:00.xZ", undefined],
+    ["2030-01-01T00:00:00Z[UTC]", undefined],
+    ["+002030-01-01T00:00:00Z", undefined],
+    [undefined, undefined]
+  ])("the latest time of FUTURERELEASE: %s", (time, maximumTime) => {
+    expect(announcing(`FUTURERELEASE 60 \t ${time ?? ""}`).futureRelease).toStrictEqual({
+      maximumInterval: 60,
+      maximumTime
+    })
+  })
+
+  it.each(["x60", "60x", "1234567890", ""])("no seconds: %j", (text) => {
+    expect(announcing(`FUTURERELEASE ${text}`).futureRelease?.maximumInterval).toBeUndefined()
+    expect(announcing(`DELIVERBY ${text}`).deliverByMinimum).toBeUndefined()
+  })
+
   it("reads the least by-time of DELIVERBY (RFC 2852)", () => {
     expect(announcing("DELIVERBY 240").deliverByMinimum).toBe(240)
+    expect(announcing("DSN").deliverByMinimum).toBeUndefined()
     expect(announcing("DELIVERBY").deliverByMinimum).toBeUndefined()
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Capabilities from "../../src/protocol/Capabilities.js"
-import { isInvalid } from "../../src/protocol/Invalid.js"
+import { invalid, isInvalid } from "../../src/protocol/Invalid.js"
 import type * as Parameters from "../../src/protocol/Parameters.js"
 import * as Lines from "../../src/protocol/ParameterLine.js"
 import * as Xtext from "../../src/protocol/Xtext.js"
@@ -410,6 +410,7 @@ describe("command lines (RFC 5321 section 4.5.3.1.4)", () => {
     [{ priority: 1 }, 15],
     [{ deliverBy: { seconds: 1, mode: "N" } }, 17],
     [{ holdFor: 1 }, 34],
+    [{ holdUntil: new Date(0) }, 34],
     [{ extra: [{ keyword: "FOO" }, { keyword: "X", value: "yz" }] }, 9]
   ] satisfies ReadonlyArray<readonly [Parameters.MailParameters, number]>)(
     "%j adds %d octets to MAIL",
@@ -525,6 +526,350 @@ describe("parameters as they are written", () => {
 
   it("refuses a parameter that comes twice", () => {
     expect(Lines.mailParameters.read(["SIZE=1", "size=2"], "options")).toMatchObject({ field: "options[1]" })
+  })
+})
+
+/** One field as a program without types may give it. */
+const fieldOf = (name: string, value: unknown): object => {
+  const parameters = {}
+  Reflect.set(parameters, name, value)
+  return parameters
+}
+
+describe("parameters as objects", () => {
+  const extraReason = "is not a list of objects whose keyword, value and extension are strings"
+  const since = new Date("2024-01-01T00:00:00Z")
+
+  it.each([
+    ["size", "1", "is not a number"],
+    ["body", 5, "is not a string"],
+    ["smtputf8", "yes", "is neither true nor false"],
+    ["ret", null, "is not a string"],
+    ["envelopeId", 5, "is not a string"],
+    ["auth", 5, "is neither a string nor null"],
+    ["requireTls", 1, "is neither true nor false"],
+    ["priority", "1", "is not a number"],
+    ["deliverBy", null, "is not an object"],
+    ["deliverBy", "5;R", "is not an object"],
+    ["holdFor", "5", "is not a number"],
+    ["holdUntil", "2030-01-01", "is not a Date"],
+    ["extra", {}, extraReason],
+    ["extra", "X", extraReason],
+    ["extra", ["X"], extraReason],
+    ["extra", [null], extraReason],
+    ["extra", [{ keyword: "X" }, {}], extraReason],
+    ["extra", [{ keyword: 5 }], extraReason],
+    ["extra", [{ keyword: "X", value: 5 }], extraReason],
+    ["extra", [{ keyword: "X", extension: 5 }], extraReason]
+  ])("of MAIL: %s may not be %j", (name, value, reason) => {
+    expect(Lines.mailParameters.read(fieldOf(name, value), "options")).toStrictEqual(
+      invalid(`options.${name}`, reason)
+    )
+  })
+
+  const recipientReason = "is neither a string nor an object with a type and an address"
+  it.each([
+    ["notify", 5, "is neither a string nor a list of strings"],
+    ["notify", {}, "is neither a string nor a list of strings"],
+    ["notify", ["SUCCESS", 5], "is neither a string nor a list of strings"],
+    ["originalRecipient", 5, recipientReason],
+    ["originalRecipient", null, recipientReason],
+    ["originalRecipient", { type: "rfc822" }, recipientReason],
+    ["originalRecipient", { address: "a@b" }, recipientReason],
+    ["originalRecipient", { type: 5, address: "a@b" }, recipientReason],
+    ["rrvs", null, "is not an object with a Date"],
+    ["rrvs", {}, "is not an object with a Date"],
+    ["rrvs", { since: "2024-01-01" }, "is not an object with a Date"],
+    ["rrvs", { since, action: 5 }, "is not an object with a Date"]
+  ])("of RCPT: %s may not be %j", (name, value, reason) => {
+    expect(Lines.recipientParameters.read(fieldOf(name, value), "to[0]")).toStrictEqual(
+      invalid(`to[0].${name}`, reason)
+    )
+  })
+
+  it("have to be objects", () => {
+    const { parameters } = { parameters: {}, ...fieldOf("parameters", "SIZE=1") }
+    expect(Lines.mailParameters.read(parameters, "options")).toMatchObject({ field: "options" })
+  })
+
+  it("are copied, with all that is in them", () => {
+    const given: Parameters.MailParameters = {
+      size: 1,
+      body: "7BIT",
+      smtputf8: true,
+      ret: "FULL",
+      envelopeId: "x",
+      auth: null,
+      requireTls: false,
+      priority: 0,
+      deliverBy: { seconds: 5, mode: "R", trace: true },
+      holdFor: undefined,
+      holdUntil: since,
+      extra: [{ keyword: "X" }, { keyword: "Y", value: "1", extension: "Z" }]
+    }
+    const read = Lines.mailParameters.read(given, "options")
+    expect(read).toStrictEqual(given)
+    if (isInvalid(read)) throw new Error(read.reason)
+    expect(read.deliverBy).not.toBe(given.deliverBy)
+    expect(read.holdUntil).not.toBe(given.holdUntil)
+    expect(read.extra?.[0]).not.toBe(given.extra?.[0])
+    expect(Lines.mailParameters.read({}, "options")).toStrictEqual({})
+  })
+
+  it.each<Parameters.RecipientParameters>([
+    { notify: "NEVER", originalRecipient: "a@b" },
+    { notify: ["SUCCESS"], originalRecipient: { type: "x400", address: "a" }, rrvs: { since, action: "R" } }
+  ])("of a recipient are copied: %j", (given) => {
+    const read = Lines.recipientParameters.read(given, "to[0]")
+    expect(read).toStrictEqual(given)
+    if (isInvalid(read)) throw new Error(read.reason)
+    if (typeof given.notify === "object") expect(read.notify).not.toBe(given.notify)
+    if (typeof given.originalRecipient === "object")
+      expect(read.originalRecipient).not.toBe(given.originalRecipient)
+    if (given.rrvs !== undefined) {
+      expect(read.rrvs).not.toBe(given.rrvs)
+      expect(read.rrvs?.since).not.toBe(given.rrvs.since)
+    }
+  })
+
+  it("are empty where no field is given, and picked without what else there is", () => {
+    const { isEmpty, pick } = Lines.recipientParameters
+    expect([isEmpty({}), isEmpty({ notify: undefined })]).toStrictEqual([true, true])
+    expect([isEmpty({ notify: "NEVER" }), isEmpty({ extra: [] })]).toStrictEqual([false, false])
+    const picked = { notify: "NEVER", originalRecipient: undefined, rrvs: undefined } as const
+    expect(pick({ ...picked, ...fieldOf("address", "a@b") })).toStrictEqual(picked)
+    expect(pick({ ...picked, extra: [] })).toStrictEqual({ ...picked, extra: [] })
+  })
+})
+
+describe("what is wrong with a parameter", () => {
+  const nine = "is not a whole number from -999999999 to 999999999"
+  const condition = "holds a condition other than SUCCESS, FAILURE, DELAY and NEVER"
+
+  it.each([
+    ["size", -1, "Invalid mail.size: it is not a whole number from 0 to 9007199254740991"],
+    ["body", "9BIT", "Invalid mail.body: it is none of 7BIT, 8BITMIME, BINARYMIME"],
+    ["ret", "NONE", "Invalid mail.ret: it is none of FULL, HDRS"],
+    ["envelopeId", "", "Invalid mail.envelopeId: it is empty"],
+    ["envelopeId", "aü", "Invalid mail.envelopeId: it holds a character other than printable ASCII"],
+    ["envelopeId", "üa", "Invalid mail.envelopeId: it holds a character other than printable ASCII"],
+    [
+      "envelopeId",
+      "a".repeat(101),
+      "Invalid mail.envelopeId: it is longer than 100 bytes once encoded as xtext"
+    ],
+    ["auth", "<>", "Invalid mail.auth: it is not a mailbox; give null for <>"],
+    ["auth", "a\0b", "Invalid mail.auth: it holds a control character"],
+    ["auth", "a".repeat(495), "Invalid mail.auth: it is longer than 494 bytes once encoded as xtext"],
+    ["priority", 10, "Invalid mail.priority: it is not a whole number from -9 to 9"],
+    ["deliverBy", { seconds: 1.5, mode: "N" }, `Invalid mail.deliverBy.seconds: it ${nine}`],
+    ["deliverBy", { seconds: 1_000_000_000, mode: "N" }, `Invalid mail.deliverBy.seconds: it ${nine}`],
+    ["deliverBy", { seconds: 999_999_999, mode: "N", trace: false }, " BY=999999999;N"],
+    ["deliverBy", { seconds: 1, mode: "X" }, "Invalid mail.deliverBy.mode: it is neither R nor N"],
+    [
+      "deliverBy",
+      { seconds: 0, mode: "R" },
+      "Invalid mail.deliverBy.seconds: it is not positive, as mode R requires"
+    ],
+    [
+      "deliverBy",
+      { seconds: 59, mode: "R" },
+      "Unsupported DELIVERBY: the server accepts no less than 60 s, and 59 s was requested"
+    ],
+    ["holdFor", 0, "Invalid mail.holdFor: it is not a whole number from 1 to 999999999"],
+    [
+      "holdFor",
+      86_401,
+      "Unsupported FUTURERELEASE: the server holds a message for at most 86400 s, and 86401 s was requested"
+    ],
+    ["holdUntil", new Date(Number.NaN), "Invalid mail.holdUntil: it is not a time that RFC 3339 can write"],
+    [
+      "holdUntil",
+      new Date("2030-01-01T00:00:01Z"),
+      "Unsupported FUTURERELEASE: the server holds a message until 2030-01-01T00:00:00Z, and 2030-01-01T00:00:01Z was requested"
+    ],
+    [
+      "extra",
+      [{ keyword: "X_Y" }],
+      "Invalid mail.extra[0]: it has a keyword that is not letters, digits and hyphens"
+    ],
+    ["extra", [{ keyword: "X", value: "" }], "Invalid mail.extra[0]: it has an empty value; leave it out"],
+    [
+      "extra",
+      [{ keyword: "X", value: "a b" }],
+      "Invalid mail.extra[0]: it has a value with a space, =, or a character other than printable ASCII"
+    ],
+    ["extra", [{ keyword: "X" }, { keyword: "x" }], "Invalid mail.extra[1]: it gives X a second time"],
+    [
+      "extra",
+      [{ keyword: "size" }],
+      "Invalid mail.extra[0]: it is SIZE, which has a field of its own; use that"
+    ],
+    [
+      "extra",
+      [{ keyword: "CONNEG" }],
+      "Unsupported CONNEG: the server does not announce CONNEG, which CONNEG requires"
+    ]
+  ])("of MAIL: %s is %j", (name, value, text) => {
+    expect(mail(fieldOf(name, value))).toBe(text)
+  })
+
+  it("of MAIL: two times to hold it, or a time that is past", () => {
+    const holdUntil = new Date("2029-01-01T00:00:00Z")
+    expect(mail({ holdFor: 1, holdUntil })).toBe(
+      "Invalid mail.holdFor: it is given beside holdUntil; give one of them"
+    )
+    expect(mail({ holdUntil }, { ...everything, now: holdUntil.getTime() })).toBe(
+      "Invalid mail.holdUntil: it is not in the future"
+    )
+    expect(mail({ requireTls: true }, { ...everything, tls: false })).toBe(
+      "Unsupported REQUIRETLS: the session is not on verified TLS, which REQUIRETLS needs"
+    )
+  })
+
+  it.each([
+    ["notify", [], 'Invalid to[0].notify: it is empty; give "NEVER" to ask for no notification'],
+    ["notify", ["NEVER"], " NOTIFY=NEVER"],
+    [
+      "notify",
+      ["NEVER", "DELAY"],
+      "Invalid to[0].notify: it holds NEVER beside other conditions; NEVER stands alone"
+    ],
+    ["notify", "SUCCESS", " NOTIFY=SUCCESS"],
+    ["notify", ["SUCCESS", "SOMETIMES"], `Invalid to[0].notify: it ${condition}`],
+    ["notify", "SOMETIMES", `Invalid to[0].notify: it ${condition}`],
+    [
+      "originalRecipient",
+      { type: "x_", address: "a" },
+      "Invalid to[0].originalRecipient: it has an address type that is not letters, digits and hyphens"
+    ],
+    [
+      "originalRecipient",
+      { type: "_x", address: "a" },
+      "Invalid to[0].originalRecipient: it has an address type that is not letters, digits and hyphens"
+    ],
+    [
+      "originalRecipient",
+      { type: "-x", address: "a" },
+      "Invalid to[0].originalRecipient: it has an address type that is not letters, digits and hyphens"
+    ],
+    ["originalRecipient", { type: "x-4", address: "a" }, " ORCPT=x-4;a"],
+    ["originalRecipient", { type: "UTF-8", address: "ü" }, " ORCPT=UTF-8;\\x{FC}"],
+    ["originalRecipient", "", "Invalid to[0].originalRecipient: it is empty"],
+    ["originalRecipient", "a\nb", "Invalid to[0].originalRecipient: it holds a control character"],
+    ["originalRecipient", "aü", " ORCPT=utf-8;a\\x{FC}"],
+    ["originalRecipient", "üa", " ORCPT=utf-8;\\x{FC}a"],
+    ["originalRecipient", "a b;c", " ORCPT=rfc822;a+20b;c"],
+    [
+      "originalRecipient",
+      { type: "x400", address: "ü" },
+      "Invalid to[0].originalRecipient: it holds a character beyond ASCII, which the address type x400 cannot carry"
+    ],
+    [
+      "originalRecipient",
+      "rfc822;a@b",
+      "Invalid to[0].originalRecipient: it begins with an address type; give { type, address }, or the address alone"
+    ],
+    [
+      "originalRecipient",
+      "a".repeat(494),
+      "Invalid to[0].originalRecipient: it is longer than 500 bytes once encoded"
+    ],
+    [
+      "rrvs",
+      { since: new Date(Number.NaN) },
+      "Invalid to[0].rrvs.since: it is not a time that RFC 3339 can write"
+    ],
+    ["rrvs", { since: new Date(0), action: "R" }, " RRVS=1970-01-01T00:00:00Z;R"],
+    ["rrvs", { since: new Date(0), action: "X" }, "Invalid to[0].rrvs.action: it is neither C nor R"]
+  ])("of RCPT: %s is %j", (name, value, text) => {
+    expect(recipient(fieldOf(name, value))).toBe(text)
+  })
+
+  it.each([
+    ["=x", "has a keyword that is not letters, digits and hyphens"],
+    ["X=", "has an empty value; leave it out"],
+    ["X=a b", "has a value with a space, =, or a character other than printable ASCII"],
+    ["SIZE=1x", "is not a whole number from 0 to 9007199254740991"],
+    ["SIZE=x1", "is not a whole number from 0 to 9007199254740991"],
+    ["BODY=9BIT", "is none of 7BIT, 8BITMIME, BINARYMIME"],
+    ["SMTPUTF8=yes", "has a value, where none is allowed"],
+    ["ENVID=a+b", "is not xtext"],
+    ["ENVID", "is not xtext"],
+    ["AUTH=+FF", "is neither xtext nor <>"],
+    ["AUTH", "is neither xtext nor <>"],
+    ["MT-PRIORITY=10", "is not a whole number from -9 to 9"],
+    ["MT-PRIORITY=x1", "is not a whole number from -9 to 9"],
+    ["BY=5", "is not seconds;R or seconds;N"],
+    ["BY=x5;R", "is not seconds;R or seconds;N"],
+    ["BY=5;RTX", "is not seconds;R or seconds;N"],
+    ["HOLDFOR=5x", "is not a whole number from 1 to 999999999"],
+    ["HOLDFOR=x5", "is not a whole number from 1 to 999999999"],
+    ["HOLDFOR=1234567890", "is not a whole number from 1 to 999999999"],
+    ["HOLDUNTIL=tomorrow", "is not an RFC 3339 time"],
+    ["HOLDUNTIL=x2026-01-01T00:00:00Z", "is not an RFC 3339 time"],
+    ["HOLDUNTIL=2026-01-01T00:00:00Zx", "is not an RFC 3339 time"],
+    ["HOLDUNTIL=2026-01-01T00:00:00", "is not an RFC 3339 time"],
+    ["HOLDUNTIL=2026-01-01T00:00:00.xZ", "is not an RFC 3339 time"]
+  ])("written on MAIL: %s %s", (text, reason) => {
+    expect(Lines.mailParameters.read([text], "options")).toStrictEqual(invalid("options[0]", reason))
+  })
+
+  it("written on MAIL: what is no text, or comes twice", () => {
+    const texts: Array<string> = ["X"]
+    Reflect.set(texts, 1, 5)
+    expect(Lines.mailParameters.read(texts, "options")).toStrictEqual(
+      invalid("options[1]", "is not a string")
+    )
+    expect(Lines.mailParameters.read(["x", "X=1"], "options")).toStrictEqual(
+      invalid("options[1]", "gives X a second time")
+    )
+  })
+
+  it.each([
+    ["NOTIFY", "is neither NEVER alone nor a list of SUCCESS, FAILURE and DELAY"],
+    ["NOTIFY=NEVER,SUCCESS", "is neither NEVER alone nor a list of SUCCESS, FAILURE and DELAY"],
+    ["ORCPT=a@b", "is not an address type, a semicolon and xtext"],
+    ["ORCPT=_a;b", "is not an address type, a semicolon and xtext"],
+    ["ORCPT=a;", "is not an address type, a semicolon and xtext"],
+    ["ORCPT=rfc822;a+b", "is not an address type, a semicolon and xtext"],
+    ["RRVS=now", "is not an RFC 3339 time with or without ;C or ;R"],
+    ["RRVS=2024-01-01T00:00:00Z;X", "is not an RFC 3339 time with or without ;C or ;R"],
+    ["RRVS=2024-01-01T00:00:00Z;C;C", "is not an RFC 3339 time with or without ;C or ;R"]
+  ])("written on RCPT: %s %s", (text, reason) => {
+    expect(Lines.recipientParameters.read([text], "to[0]")).toStrictEqual(invalid("to[0][0]", reason))
+  })
+})
+
+describe("what is written on the wire reads as a field", () => {
+  const at = new Date("2026-01-01T00:00:00Z")
+  it.each<readonly [string, Parameters.MailParameters]>([
+    ["SIZE=000", { size: 0 }],
+    ["SIZE=12", { size: 12 }],
+    ["MT-PRIORITY=-0", { priority: 0 }],
+    ["MT-PRIORITY=-3", { priority: -3 }],
+    ["BY=-5;n", { deliverBy: { seconds: -5, mode: "N", trace: false } }],
+    ["BY=+120;rt", { deliverBy: { seconds: 120, mode: "R", trace: true } }],
+    ["BY=-0;N", { deliverBy: { seconds: 0, mode: "N", trace: false } }],
+    ["HOLDFOR=60", { holdFor: 60 }],
+    ["HOLDUNTIL=2026-01-01t00:00:00z", { holdUntil: at }],
+    ["HOLDUNTIL=2026-01-01T00:00:00.000Z", { holdUntil: at }],
+    ["HOLDUNTIL=2026-01-01T11:30:00+11:30", { holdUntil: at }],
+    ["HOLDUNTIL=2025-12-31T19:00:00-05:00", { holdUntil: at }]
+  ])("%s", (text, parameters) => {
+    expect(Lines.mailParameters.read([text], "options")).toStrictEqual(parameters)
+  })
+
+  it.each<readonly [string, Parameters.RecipientParameters]>([
+    ["NOTIFY=never", { notify: "NEVER" }],
+    ["NOTIFY=Success,failure", { notify: ["SUCCESS", "FAILURE"] }],
+    ["ORCPT=UTF-8;\\x{FC}", { originalRecipient: { type: "UTF-8", address: "ü" } }],
+    ["ORCPT=x-400;a;b+3D", { originalRecipient: { type: "x-400", address: "a;b=" } }],
+    ["RRVS=2026-01-01T00:00:00Z;c", { rrvs: { since: at, action: "C" } }],
+    ["RRVS=2026-01-01T00:00:00Z;R", { rrvs: { since: at, action: "R" } }],
+    ["RRVS=2026-01-01T00:00:00Z", { rrvs: { since: at } }]
+  ])("%s", (text, parameters) => {
+    expect(Lines.recipientParameters.read([text], "to[0]")).toStrictEqual(parameters)
   })
 })
 
