@@ -24,20 +24,30 @@ export const filesOf = (root: string, paths: ReadonlyArray<string>, end: string)
     )
     .filter((path) => path.endsWith(end))
 
-/** Where the outcome of a message is decided. */
+/** Where the outcome of a message is decided, and who tries again where. */
 const rules = [
   "src/internal/session/receipt.ts",
   "src/internal/session/message.ts",
+  "src/internal/session/driver.ts",
+  "src/internal/session/data.ts",
+  "src/internal/client/send.ts",
+  "src/internal/client/queue.ts",
+  "src/internal/client/pool.ts",
   "src/internal/client/retry.ts",
   "src/internal/client/outcomes.ts"
 ]
 
 const rulesTests = [
+  "test/internal/driver.test.ts",
+  "test/internal/client",
   "test/SmtpSession/lmtp.test.ts",
   "test/SmtpSession/chunkLoss.test.ts",
   "test/SmtpSession/send.test.ts",
   "test/SmtpSession/overlap.test.ts",
-  "test/SmtpClient/send.test.ts"
+  "test/SmtpSession/goodbyeInContent.test.ts",
+  "test/SmtpSession/tooManyReplies.test.ts",
+  "test/SmtpClient/send.test.ts",
+  "test/SmtpClient/backoff.test.ts"
 ]
 
 export const groups = (root: string): ReadonlyArray<Group> => [

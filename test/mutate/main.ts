@@ -16,28 +16,29 @@ import { atItSince, forgetPlace, giveUp, mutantsIn, unsettled, verdictsIn } from
 import type { Report } from "./report.js"
 import { compare, merge, readReport, reportOf, show } from "./report.js"
 
-const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--runs N] [--folder FOLDER] [--json FILE]
+const usage = `usage: npm run mutate -- [MODULE OR FOLDER...] [--tests FILE OR FOLDER[,...]] [--runs N] [--limit SECONDS]
+                         [--folder FOLDER] [--json FILE]
        npm run mutate -- --compare BEFORE.json AFTER.json
 
   --tests    judges the given modules by these tests; without it, by those of test/mutate/groups.ts
   --runs     limits the runs of each property test
+  --limit    gives up a mutant after so many seconds; 120 without it
   --folder   where the run is kept: the same command goes on where an earlier one was cut off
   --json     writes what became of each mutant
   --compare  lists the mutants of the first report that the second does not kill; ends with 1 if there are any`
-
-/** A mutant that runs longer than this is in a loop that nothing else has ended. */
-const limitMillis = 120_000
 
 /** What a file of tests is told, beside its name. */
 interface Settings {
   /** The runs of a property test, at most. */
   readonly runs: string | undefined
+  /** A mutant that runs longer than this is in a loop that nothing else has ended. */
+  readonly limitMillis: number
   /** The mutants of its own module alone. */
   readonly own: boolean
 }
 
 /** Runs one file of tests, in a process group of its own; gives whether it came to its end. */
-const runFile = (folder: string, tests: string, { own, runs }: Settings): Promise<boolean> =>
+const runFile = (folder: string, tests: string, { limitMillis, own, runs }: Settings): Promise<boolean> =>
   new Promise((resolve) => {
     forgetPlace(folder, tests)
     const args = ["run", "--config", "test/mutate/vitest.config.ts", tests]
@@ -78,7 +79,7 @@ const progress = (text: string): void => {
 const runGroup = async (
   { modules, tests }: Group,
   folder: string,
-  runs: string | undefined
+  settings: Omit<Settings, "own">
 ): Promise<Report> => {
   mkdirSync(folder, { recursive: true })
   const mutants = existsSync(join(folder, "mutants.json"))
@@ -93,7 +94,7 @@ const runGroup = async (
   ]
   for (const [index, { file, own }] of steps.entries()) {
     progress(`${mutants.length} mutants: ${file}, ${index + 1} of ${steps.length}`)
-    await judge(folder, file, { own, runs })
+    await judge(folder, file, { own, ...settings })
   }
   progress("")
   return reportOf(mutants, verdictsIn(folder))
@@ -123,6 +124,7 @@ const main = async (): Promise<number> => {
       json: { type: "string" },
       folder: { type: "string" },
       runs: { type: "string" },
+      limit: { type: "string" },
       compare: { type: "boolean" }
     }
   })
@@ -138,9 +140,10 @@ const main = async (): Promise<number> => {
     return lost.length === 0 ? 0 : 1
   }
   const folder = values.folder ?? mkdtempSync(join(tmpdir(), "effect-smtplib-mutate-"))
+  const settings = { runs: values.runs, limitMillis: Number(values.limit ?? 120) * 1000 }
   const reports: Array<Report> = []
   for (const [index, group] of chosenGroups(positionals, values.tests).entries()) {
-    reports.push(await runGroup(group, join(folder, String(index)), values.runs))
+    reports.push(await runGroup(group, join(folder, String(index)), settings))
   }
   if (values.folder === undefined) rmSync(folder, { recursive: true, force: true })
   const report = merge(reports)
