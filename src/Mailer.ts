@@ -8,7 +8,7 @@
  * 1. `defaults`
  * 2. `redirectAll` or `allowOnly`
  * 3. `suppression`; if no recipient is left, the result is `Skipped`, and nothing is rendered
- * 4. `text` and `html` are rendered, images embedded, and plain text made of HTML
+ * 4. `text` and `html` are rendered, images embedded, plain text made of HTML, and the link of `unsubscribe` added
  * 5. Message-ID and Date
  * 6. DKIM
  * 7. `before`, the client (or `toDirectory`, `dryRun`), `after`
@@ -38,8 +38,12 @@ import type {
   Options,
   Result,
   SendOptions,
-  Service
+  Service,
+  Subscription,
+  Unsubscribe
 } from "./internal/mailer/model.js"
+import { attempt } from "./internal/mail/refuse.js"
+import * as Unsubscriptions from "./internal/mailer/unsubscribe.js"
 import { readOptions } from "./internal/mailer/settings.js"
 import type { SendAllOptions, SendError } from "./SmtpClient.js"
 import { SmtpClient } from "./SmtpClient.js"
@@ -67,8 +71,10 @@ export type {
   SendOptions,
   Service,
   Skipped,
+  Subscription,
   Suppressed,
-  Suppression
+  Suppression,
+  Unsubscribe
 } from "./internal/mailer/model.js"
 
 /**
@@ -214,6 +220,61 @@ export const toDirectory = (path: string): Environment => ({ _tag: "ToDirectory"
  * @category environments
  */
 export const dryRun: Environment = { _tag: "DryRun" }
+
+// -- unsubscription
+
+/**
+ * Makes the link of one-click unsubscription for one recipient, to show it in the text of the message as well. The token in
+ * it is signed, not encrypted: the recipient can read the address and the topic.
+ *
+ * @example
+ * ```ts
+ * import * as Mailer from "effect-smtplib/Mailer"
+ * import * as Effect from "effect/Effect"
+ *
+ * declare const unsubscribe: Mailer.Unsubscribe
+ *
+ * const mail = (to: string) =>
+ *   Effect.flatMap(Mailer.unsubscribeLink(unsubscribe, { address: to, topic: "news" }), (link) =>
+ *     Mailer.send({ to, subject: "News", text: `Unsubscribe: ${link}\n`, unsubscribe: "news" })
+ *   )
+ * ```
+ *
+ * @since 0.1.0
+ * @category unsubscription
+ */
+export const unsubscribeLink = (
+  options: Unsubscribe,
+  subscription: Subscription
+): Effect.Effect<string, InvalidArgument> => attempt(() => Unsubscriptions.link(options, subscription))
+
+/**
+ * Verifies the token of a POST to the link, and returns who unsubscribes from what. Answer GET with a page that asks, since
+ * scanners follow links (RFC 8058 section 3.2). Tokens do not expire: the link of an old message must work.
+ *
+ * Fails with `InvalidArgument` if none of the secrets has signed the token.
+ *
+ * @example
+ * ```ts
+ * import * as Mailer from "effect-smtplib/Mailer"
+ * import * as Effect from "effect/Effect"
+ * import type * as Redacted from "effect/Redacted"
+ *
+ * declare const secret: Redacted.Redacted
+ * declare const suppress: (address: string, topic: string | undefined) => Effect.Effect<void>
+ *
+ * // The handler of POST /unsubscribe?token=...
+ * const unsubscribe = (token: string) =>
+ *   Effect.flatMap(Mailer.verifyUnsubscribe(token, secret), ({ address, topic }) => suppress(address, topic))
+ * ```
+ *
+ * @since 0.1.0
+ * @category unsubscription
+ */
+export const verifyUnsubscribe = (
+  token: string,
+  secret: Unsubscribe["secret"]
+): Effect.Effect<Subscription, InvalidArgument> => attempt(() => Unsubscriptions.verify(token, secret))
 
 // -- accessors
 

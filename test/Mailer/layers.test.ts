@@ -61,6 +61,25 @@ describe("Mailer.layerConfig", () => {
     }).pipe(Effect.provide(configured()), withEnvironment({ ...variables, MAIL_FROM: "app@example.com" }))
   )
 
+  it.effect.each([
+    ["MAIL_REDIRECT_ALL", "redirectAll"],
+    ["MAIL_DIRECTORY", "toDirectory"]
+  ] as const)("%s: does not take an empty variable for production", ([key, field]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Effect.provide(Mailer.send(hello), configured()))
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field })
+    }).pipe(withEnvironment({ MAIL_FROM: "app@example.com", [key]: "" }))
+  )
+
+  it.effect("allows nobody by an empty allow-list", () =>
+    Effect.gen(function* () {
+      expect(yield* Mailer.send(hello)).toMatchObject({ _tag: "Skipped" })
+    }).pipe(
+      Effect.provide(configured()),
+      withEnvironment({ MAIL_FROM: "app@example.com", MAIL_ALLOW_ONLY: "" })
+    )
+  )
+
   it.effect("lets options override it, and merges the defaults", () =>
     Effect.gen(function* () {
       yield* Mailer.send(hello)

@@ -21,6 +21,7 @@ import type { Body, Composed, ComposeError, Details, Header, Input, Skipped } fr
 import type { Screened } from "./recipients.js"
 import { addressOf, fieldsOf, recipientsOf, redirectedMessage, screen } from "./recipients.js"
 import type { Settings } from "./settings.js"
+import { listOf } from "./unsubscribe.js"
 
 /** Everything of a message but its texts and attachments, with the defaults. */
 type Frame = Omit<ComposeInput, "text" | "html" | "attachments">
@@ -143,7 +144,7 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
   PartContext<Text | Html | A>
 > =>
   Effect.gen(function* () {
-    const { attachments = [], html, text, ...others } = message
+    const { attachments = [], html, text, unsubscribe = false, ...others } = message
     const options = { ...settings.submission, ...given }
     const { frame, from, to } = yield* attempt(() => {
       const frame = withDefaults(others, settings)
@@ -151,7 +152,10 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
     })
     const screened = yield* screen(to, settings)
     const { redirectTo } = settings
-    if (screened.to.length === 0) return skipped("Suppressed", detailsOf(from, screened, undefined))
+    const details = detailsOf(from, screened, undefined)
+    if (screened.to.length === 0) return skipped("Suppressed", details)
+    // A test address may unsubscribe, and nobody in its name.
+    const subscribers = details.envelope.to.slice(0, redirectTo === undefined ? undefined : 1)
     const found = yield* identity
     const bodies = derive(yield* render(text), yield* render(html), settings, found.unique)
     const { message: read, streams } = yield* attempt(() =>
@@ -160,6 +164,9 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
           ...(redirectTo === undefined
             ? frame
             : redirectedMessage(frame, screened.redirectedFrom, redirectTo)),
+          ...(unsubscribe === false
+            ? {}
+            : { list: listOf(frame.list, unsubscribe, settings.unsubscribe, subscribers) }),
           text: bodies.text,
           html: bodies.html,
           attachments: [...attachments, ...bodies.images]
@@ -171,7 +178,8 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
     return {
       _tag: "Composed",
       submission: yield* sign(submission, settings),
-      ...detailsOf(from, screened, headerOf(read))
+      ...details,
+      header: headerOf(read)
     }
   })
 

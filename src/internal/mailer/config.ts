@@ -45,9 +45,10 @@ export const config = (prefix: string): Config.Config<Options> => {
     replyTo: text("REPLY_TO"),
     envelopeFrom: text("ENVELOPE_FROM"),
     timeout: optional(Config.duration(keyOf("TIMEOUT"))),
-    redirectAll: text("REDIRECT_ALL"),
-    allowOnly: text("ALLOW_ONLY"),
-    directory: text("DIRECTORY"),
+    // Empty is invalid, and not production.
+    redirectAll: optional(Config.string(keyOf("REDIRECT_ALL"))),
+    allowOnly: optional(Config.string(keyOf("ALLOW_ONLY"))),
+    directory: optional(Config.string(keyOf("DIRECTORY"))),
     dryRun: optional(Config.boolean(keyOf("DRY_RUN"))),
     domain: text("DKIM_DOMAIN"),
     selector: text("DKIM_SELECTOR"),

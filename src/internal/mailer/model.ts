@@ -1,5 +1,6 @@
 /** What a mailer takes and gives, as plain data. Mailer exports these types. */
 import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type { Stream } from "effect/Stream"
 import type { Key, KeyOptions, Options as DkimOptions } from "../../Dkim.js"
 import type { Receipt as ClientReceipt, Retry, SendAllOptions, SendError } from "../../SmtpClient.js"
@@ -30,6 +31,27 @@ export interface Input<
   readonly text?: Text | undefined
   /** HTML, or an effect that renders it. */
   readonly html?: Html | undefined
+  /**
+   * Adds a link for one-click unsubscription by the option `unsubscribe` of the mailer; a string is the topic that the
+   * link names. The message must have one recipient.
+   */
+  readonly unsubscribe?: boolean | string | undefined
+}
+
+/** One-click unsubscription (RFC 8058). Mail programs accept it only under a DKIM signature: set `dkim`, or let the server sign. */
+export interface Unsubscribe {
+  /** An https URL, to which mail programs POST. The token is added as the query parameter `token`. */
+  readonly url: string
+  /** Signs the tokens: at least 16 random characters. Of several, the first signs, and all of them verify. */
+  readonly secret: Redacted.Redacted | ReadonlyArray<Redacted.Redacted>
+  /** An address for mail programs without one-click unsubscription. */
+  readonly mailto?: string | undefined
+}
+
+/** Who unsubscribes, and from what. */
+export interface Subscription {
+  readonly address: string
+  readonly topic?: string | undefined
 }
 
 /** The options of one message. `from` and `to` override the envelope of the message. */
@@ -149,6 +171,7 @@ export interface Options {
   /** Attaches images that `<img src>` holds as `data:` URLs, which many mail programs do not show. Default true. */
   readonly embedImages?: boolean | undefined
   readonly dkim?: DkimSigning | undefined
+  readonly unsubscribe?: Unsubscribe | undefined
   /** Runs before a message is handed to the client, the directory or the dry run. */
   readonly before?: ((message: Composed<unknown, unknown>) => Effect.Effect<void>) | undefined
   /** Runs with the result of each message, also if `send` then fails. */

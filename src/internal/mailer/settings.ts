@@ -8,8 +8,9 @@ import { accept, attempt, isList, isObject, refusal } from "../mail/refuse.js"
 import type { ComposeOptions } from "../mail/submission.js"
 import type { Environment, Options, SendOptions, Suppression } from "./model.js"
 import { allowance } from "./recipients.js"
+import { checkUnsubscribe } from "./unsubscribe.js"
 
-export interface Settings extends Pick<Options, "defaults" | "before" | "after"> {
+export interface Settings extends Pick<Options, "defaults" | "before" | "after" | "unsubscribe"> {
   readonly submission: Omit<ComposeOptions, "to">
   readonly retry: SendOptions["retry"]
   readonly redirectTo: ReadonlyArray<string> | undefined
@@ -65,6 +66,9 @@ const readRule = (rules: Rules, environment: Environment): Rules => {
     case "ToDirectory":
     case "DryRun":
       if (rules.sink !== undefined) throw twice()
+      if (environment._tag === "ToDirectory" && environment.path === "") {
+        throw refusal("toDirectory", "is empty; give the path of a directory")
+      }
       return { ...rules, sink: environment }
     default:
       throw refusal("environment", "is none; use redirectAll, allowOnly, toDirectory or dryRun")
@@ -87,11 +91,17 @@ const describe = (environment: Environment): string => {
 
 const isKey = (key: Key | KeyOptions): key is Key => "algorithm" in key
 
-const readDkim = ({ dkim }: Options): Effect.Effect<DkimOptions | undefined, InvalidArgument> => {
+/** A signature has to cover the fields of one-click unsubscription (RFC 8058 section 4). */
+const signedFields = ({ dkim, unsubscribe }: Options): Pick<DkimOptions, "fields"> =>
+  dkim?.fields === undefined || unsubscribe === undefined
+    ? {}
+    : { fields: [...dkim.fields, "List-Unsubscribe", "List-Unsubscribe-Post"] }
+
+const readDkim = ({ dkim, ...others }: Options): Effect.Effect<DkimOptions | undefined, InvalidArgument> => {
   if (dkim === undefined) return Effect.succeed(undefined)
   const keys = Effect.forEach(dkim.keys, (key) => (isKey(key) ? Effect.succeed(key) : Dkim.key(key)))
   return Effect.flatMap(keys, (read) => {
-    const options = { ...dkim, keys: read }
+    const options = { ...dkim, ...signedFields({ dkim, ...others }), keys: read }
     // Signs a probe: an option that is wrong is known at start, and not with the first message.
     return Effect.as(Dkim.signContent(probe, options), options)
   }).pipe(
@@ -129,9 +139,10 @@ export const readOptions = (options: Options): Effect.Effect<Settings, InvalidAr
     const environments = environmentsOf(options.environment)
     const rules = yield* attempt(() => {
       if (!isObject(options)) throw refusal("options", "is not an object")
+      if (options.unsubscribe !== undefined) checkUnsubscribe(options.unsubscribe)
       return environments.reduce(readRule, nobody)
     })
-    const { after, before, defaults, embedImages = true, suppression } = options
+    const { after, before, defaults, embedImages = true, suppression, unsubscribe } = options
     const { retry, ...submission } = options.submission ?? {}
     const dkim = yield* readDkim(options)
     const textFromHtml = yield* readTextFromHtml(options)
@@ -148,6 +159,7 @@ export const readOptions = (options: Options): Effect.Effect<Settings, InvalidAr
       before,
       after,
       suppression,
+      unsubscribe,
       textFromHtml,
       embedImages,
       dkim,
