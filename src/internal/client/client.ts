@@ -40,7 +40,7 @@ import { clientTimeouts, readClientOptions, readCount, readRetry } from "../opti
 import type { ClientParts } from "./deliver.js"
 import { deliver as deliverPrepared } from "./deliver.js"
 import * as PreparedSubmissions from "./preparedSubmission.js"
-import type { Retirement, SessionConduct } from "./pooledSession.js"
+import type { Retirement, SessionConduct } from "./pool.js"
 import * as Queues from "./queue.js"
 import * as RateLimits from "./rateLimit.js"
 import type { Habits, OpeningFailure, Progress, Relay } from "./relays.js"

@@ -18,7 +18,7 @@ import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
 import { outcomesOf } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
-import type { Lease, Unwillingness, Verdict } from "./pooledSession.js"
+import type { Lease, Unwillingness, Verdict } from "./pool.js"
 
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>

@@ -1,6 +1,6 @@
 /**
  * Messages that wait for a session, in the order of asking, and the bound that the sessions of all relays share. Each
- * message gets the best session of the relays that are preferred for it, or one is opened there.
+ * message gets the best session of the relays that are preferred for it (see relays), or one is opened there.
  *
  * Where every place is taken, an idle session that the message cannot use is closed for it at once. Otherwise the next
  * session that is given back makes way: first for a better relay that may have recovered, then for the message that
@@ -18,15 +18,8 @@ import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { interrupt, makeFork } from "../effect/runtime.js"
 import { forkScope } from "../effect/scope.js"
 import * as Wakeup from "../effect/wakeup.js"
-import { bestOf, hopeless, lightest, obstacles, openingAt, pick, RelayPool } from "./pool.js"
-import type {
-  Bounds,
-  Lease,
-  PooledSession,
-  PoolObserver,
-  PoolOwner,
-  SessionConduct
-} from "./pooledSession.js"
+import type { Bounds, Lease, PooledSession, PoolObserver, SessionConduct, Shared } from "./pool.js"
+import { RelayPool } from "./pool.js"
 import type { Relay } from "./relays.js"
 import * as Relays from "./relays.js"
 
@@ -81,13 +74,12 @@ export const make = <S, E>(
 const unavailable = (reason: ClientUnavailable["reason"], detail?: string): Cause.Cause<ClientUnavailable> =>
   Cause.fail(new ClientUnavailable(detail === undefined ? { reason } : { reason, detail }))
 
-export class SessionQueue<S, E> implements PoolOwner<S, E> {
+export class SessionQueue<S, E> implements Shared<S, E> {
   isClosed = false
-  /** The number of the last event at which a session was known to live. */
   moment = 0
+  readonly changes = Wakeup.make()
   private readonly pools: ReadonlyArray<RelayPool<S, E>>
   private readonly lines = new Map<string, WaitingLine<S, E>>()
-  private readonly changes = Wakeup.make()
   private readonly closing = Wakeup.make()
   private alarm: { readonly at: number; readonly fiber: AnyFiber } | undefined
   private waiting = 0
@@ -130,7 +122,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     const since = this.now()
     const refusal: Cause.Cause<E | ClientUnavailable> | undefined = this.isClosed
       ? unavailable("Closed")
-      : hopeless(line.pools, since)
+      : Relays.hopeless(line.pools, since)
     if (refusal !== undefined) {
       hear(Exit.failCause(refusal))
       return () => undefined
@@ -143,7 +135,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     this.serve()
     if (limitMillis < Infinity && waiter.hear !== undefined) {
       const expire = Effect.sync(() =>
-        this.refuse(waiter, unavailable("Timeout", obstacles(line.pools, this.now())))
+        this.refuse(waiter, unavailable("Timeout", Relays.obstacles(line.pools, this.now())))
       )
       waiter.timer = this.fork(Effect.delay(expire, limitMillis))
     }
@@ -154,10 +146,11 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   state(): State {
+    const now = this.now()
     const relays = this.pools.map((pool) => ({
       name: pool.relay.name,
-      priority: pool.priority,
-      isTrusted: pool.isTrusted,
+      priority: pool.relay.priority,
+      isTrusted: Relays.isTrusted(pool, now),
       open: pool.sessions.size,
       idle: pool.idle,
       opening: pool.opening + pool.failing,
@@ -191,32 +184,21 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
       this.closing.wake()
       for (const line of this.lines.values()) this.refuseAll(line, unavailable("Closed"))
       this.serve()
-      const atRest = this.until(() => this.sessions().every(({ doubts, leases }) => doubts + leases === 0))
+      const atRest = this.until(() =>
+        sessionsOf(this.pools).every(({ doubts, leases }) => doubts + leases === 0)
+      )
       // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
       const drained = Effect.timeoutOption(Effect.interruptible(atRest), limitMillis)
       return Effect.uninterruptible(Effect.zipRight(drained, this.closeSessions()))
     })
   }
 
-  // -- for the pools
-
-  until(holds: () => boolean): Effect.Effect<void> {
-    return Wakeup.until(this.changes, () => (holds() ? Effect.void : undefined))
-  }
-
-  changed(pool: RelayPool<S, E>): void {
+  changed(pool: RelayPool<S, E>, returned?: PooledSession<S, E>, failure?: Cause.Cause<E>): void {
+    if (returned?.phase === "Open" && returned.doubts === 0 && this.mustMakeWay(pool))
+      returned.leave("displaced")
     pool.report()
     this.changes.wake()
-    this.serve()
-  }
-
-  relayFailed(failed: RelayPool<S, E>, cause: Cause.Cause<E>): void {
-    const { isFinal, notBefore } = failed.health
-    const pauseMillis = isFinal ? undefined : notBefore - this.now()
-    for (const line of this.lines.values()) {
-      const hasHope = line.pools.some(({ isTrusted, opening }) => isTrusted || opening > 0)
-      if (!hasHope && line.pools.includes(failed)) this.refuseAll(line, cause, pauseMillis)
-    }
+    if (failure !== undefined) this.refuseThoseWithout(pool, failure)
     this.serve()
   }
 
@@ -226,19 +208,16 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     this.serve()
   }
 
-  mustMakeWay(pool: RelayPool<S, E>): boolean {
-    if (this.isClosed || this.yielding?.pools.includes(pool) !== true) return false
-    this.isProbeDue ||= this.yielding.toBetter
-    this.yielding = undefined
-    return true
-  }
-
   // -- waiting
+
+  private until(holds: () => boolean): Effect.Effect<void> {
+    return Wakeup.until(this.changes, () => (holds() ? Effect.void : undefined))
+  }
 
   private closeSessions(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      for (const session of this.sessions()) session.retire("closed")
-      return this.until(() => this.sessions().length === 0)
+      for (const session of sessionsOf(this.pools)) session.retire("closed")
+      return this.until(() => sessionsOf(this.pools).length === 0)
     }).pipe(
       Effect.zipRight(Scope.close(this.work, Exit.void)),
       Effect.map(() => {
@@ -246,10 +225,6 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
         this.changes.wake()
       })
     )
-  }
-
-  private sessions(): ReadonlyArray<PooledSession<S, E>> {
-    return this.pools.flatMap(({ sessions }) => [...sessions])
   }
 
   private lineOf({ aliveAfter, except }: LeaseRequest<S, E>): WaitingLine<S, E> {
@@ -292,6 +267,17 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     for (const waiter of [...line.waiters]) this.refuse(waiter, cause, pauseMillis)
   }
 
+  /** Refuses messages that may go to this relay, which has failed, and have no other to wait for. */
+  private refuseThoseWithout(failed: RelayPool<S, E>, cause: Cause.Cause<E>): void {
+    const now = this.now()
+    const { isFinal, notBefore } = failed.health
+    for (const line of this.lines.values()) {
+      const hasHope = line.pools.some((pool) => pool.opening > 0 || Relays.isTrusted(pool, now))
+      if (!hasHope && line.pools.includes(failed))
+        this.refuseAll(line, cause, isFinal ? undefined : notBefore - now)
+    }
+  }
+
   // -- serving
 
   /** Runs rounds one after the other, whoever calls back within one: that keeps the order. */
@@ -309,7 +295,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   /** A message that has a session coming is not in the queue of those that wait for others. */
   private refuseOverflow(): void {
     for (let last = this.newcomers.pop(); last !== undefined; last = this.newcomers.pop()) {
-      if (this.waiting - openingAt(this.pools) > this.limits.maxWaiting)
+      if (this.waiting - Relays.openingAt(this.pools) > this.limits.maxWaiting)
         this.refuse(last, unavailable("QueueFull"))
     }
   }
@@ -328,22 +314,24 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
   }
 
   private round(at: number): void {
-    for (const pool of this.pools) pool.retireDue(at)
     this.yielding = undefined
-    const isProbing = this.pools.length > 1 && !this.isClosed
-    if (isProbing && (this.waiting > 0 || this.isProbeDue)) this.probe(at)
-    this.serveLines(at)
+    if (this.waiting > 0 || this.isProbeDue) {
+      for (const { sessions } of this.pools) for (const session of sessions) session.retireIfDue(at)
+      if (this.pools.length > 1 && !this.isClosed) this.probe(at)
+      this.serveLines(at)
+    }
+    let dueAt = Infinity
     for (const { sessions } of this.pools) {
       for (const session of sessions) {
         session.isFresh = false
         session.retireIfDue(at)
-        if (session.isIdle()) this.serveAt(session.dueAt())
+        if (session.isIdle()) dueAt = Math.min(dueAt, session.dueAt())
       }
     }
+    this.serveAt(dueAt)
   }
 
   private serveLines(at: number): void {
-    if (this.waiting === 0) return
     for (const line of this.lines.values()) {
       line.stuck = 0
       line.rest = line.waiters.values()
@@ -352,7 +340,7 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     let isFirst = true
     for (let waiter = this.longestWaiting(); waiter !== undefined; waiter = this.longestWaiting()) {
       const { line } = waiter
-      const pools = Relays.preferred(line.pools)
+      const pools = Relays.preferred(line.pools, at)
       const session = line.stuck > 0 ? undefined : bestOf(pools, line.aliveAfter, at)
       line.head = line.rest.next().value
       if (session === undefined) {
@@ -361,7 +349,8 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
         isFirst = false
       } else {
         // A session is shared at once, and one more is opened if there may be: one at a time.
-        if (session.leases > 0 && openingAt(pools) === 0 && this.room() > 0) lightest(pools, at)?.open()
+        if (session.leases > 0 && Relays.openingAt(pools) === 0 && this.room() > 0)
+          Relays.lightest(pools, at)?.open()
         this.observer.waited(at - waiter.since)
         this.dequeue(waiter)?.(Exit.succeed(session.lease()))
       }
@@ -392,21 +381,21 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     at: number
   ): boolean {
     line.stuck += 1
-    const opening = openingAt(pools)
+    const opening = Relays.openingAt(pools)
     if (line.stuck > 1 && line.stuck <= opening) return true
-    const pool = lightest(pools, at)
+    const pool = Relays.lightest(pools, at)
     if (pool === undefined) {
       for (const pool of pools) {
         if (pool.health.notBefore > at) this.serveAt(pool.health.notBefore)
         // Idle sessions of which nobody knows whether they live.
-        else if (line.aliveAfter > -Infinity && pool.isFull && pool.leaving === 0)
-          pool.oldestIdle()?.retire("displaced")
+        else if (line.aliveAfter > -Infinity && Relays.isFull(pool) && pool.leaving === 0)
+          this.displaceIdle([pool])
       }
       return line.stuck <= opening
     }
     if (line.stuck <= opening) return true
     if (this.room() > 0) pool.open()
-    else if (line.stuck > opening + this.leaving() && !this.displaceIdle()) {
+    else if (line.stuck > opening + this.leaving() && !this.displaceIdle(this.pools)) {
       if (mayTakeUsed)
         this.yielding ??= { pools: this.pools.filter((other) => !pools.includes(other)), toBetter: false }
       return false
@@ -418,37 +407,57 @@ export class SessionQueue<S, E> implements PoolOwner<S, E> {
     return this.pools.reduce((sum, { leaving }) => sum + leaving, 0)
   }
 
-  /** Closes the idle session that was used longest ago. */
-  private displaceIdle(): boolean {
-    const oldest = pick(
-      this.pools.flatMap((pool) => pool.oldestIdle() ?? []),
-      () => true,
+  /** Closes the idle session of these pools that was used longest ago. */
+  private displaceIdle(pools: ReadonlyArray<RelayPool<S, E>>): boolean {
+    const oldest = Relays.pick(
+      sessionsOf(pools),
+      (session) => session.isIdle(),
       (one, other) => one.aliveAt < other.aliveAt
     )
     oldest?.retire("displaced")
     return oldest !== undefined
   }
 
-  /**
-   * Opens a session at relays that have none while others serve: one that may have recovered, for which a worse one
-   * has to make way if there is no room, and an equal that was not needed before.
-   */
+  /** Opens a session at relays that may have recovered; a worse one has to make way for it if there is no room. */
   private probe(at: number): void {
-    const isWorth = (pool: RelayPool<S, E>, other: RelayPool<S, E>): boolean =>
-      pool.isTrusted
-        ? other.live > 0 && other.priority === pool.priority
-        : other.isTrusted && other.priority >= pool.priority
-    for (const pool of this.pools) {
-      if (!pool.mayBeProbed(at) || !this.pools.some((other) => isWorth(pool, other))) continue
-      if (this.room() > 0) pool.probe(at)
-      else if (!pool.isTrusted && this.leaving() === 0)
+    const isLeaving = this.leaving() > 0
+    for (const pool of Relays.probed(this.pools, at)) {
+      if (this.room() > 0) {
+        pool.probedAt = at
+        pool.open()
+      } else if (!isLeaving && !Relays.isTrusted(pool, at))
         this.yielding ??= {
-          pools: this.pools.filter((other) => other.priority > pool.priority),
+          pools: this.pools.filter(({ relay }) => relay.priority > pool.relay.priority),
           toBetter: true
         }
     }
-    if (this.leaving() === 0) this.isProbeDue = false
+    if (!isLeaving) this.isProbeDue = false
   }
+
+  /** Whether a session of the pool that was given back has to be closed for another relay. */
+  private mustMakeWay(pool: RelayPool<S, E>): boolean {
+    if (this.isClosed || this.yielding?.pools.includes(pool) !== true) return false
+    this.isProbeDue ||= this.yielding.toBetter
+    this.yielding = undefined
+    return true
+  }
+}
+
+const sessionsOf = <S, E>(pools: ReadonlyArray<RelayPool<S, E>>): ReadonlyArray<PooledSession<S, E>> =>
+  pools.flatMap(({ sessions }) => [...sessions])
+
+const bestOf = <S, E>(
+  pools: ReadonlyArray<RelayPool<S, E>>,
+  aliveAfter: number,
+  at: number
+): PooledSession<S, E> | undefined => {
+  let best: PooledSession<S, E> | undefined
+  for (const pool of pools) {
+    for (const session of pool.sessions)
+      if (session.isLeasable(aliveAfter, at) && (best === undefined || session.isBetterThan(best)))
+        best = session
+  }
+  return best
 }
 
 /** Waits for a lease in a fiber. A session that `use` does not release has to prove itself. */

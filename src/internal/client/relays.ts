@@ -1,10 +1,11 @@
 /**
- * The relays of a client: their order, and whether a session can be expected at one. After a failure a relay pauses for
- * a time that doubles, and is then tried by one session, or one message, at a time. Pure: time is a parameter.
+ * The relays of a client: their health, and which of them a message or a new session goes to. After a failure a relay
+ * pauses for a time that doubles, and is then tried by one session, or one message, at a time. Pure: time is a parameter.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { describeCause } from "../effect/cause.js"
 
 /** A server that sessions can be opened at. */
 export interface Relay<S, E> {
@@ -192,17 +193,124 @@ export const afterWork = <E>(
   }
 }
 
-/** What the choice of a relay depends on. */
-export interface Candidate {
-  readonly priority: number
-  /** Whether sessions can be expected: some are open, or nothing has failed lately. */
-  readonly isTrusted: boolean
+// -- choosing
+
+/** A relay and its pool, as far as the choice depends on them. */
+export interface RelayState<E> {
+  readonly relay: Pick<Relay<never, never>, "name" | "priority" | "opensAlone" | "progress">
+  readonly health: RelayHealth<E>
+  /** Sessions that are not being closed. */
+  readonly live: number
+  readonly opening: number
+  /** How many places it takes of those that the client has: sessions that are opened or closed take one too. */
+  readonly places: number
+  /** How many messages try a relay that was unwilling. */
+  readonly probes: number
+  readonly probedAt: number
+}
+
+const betweenProbes = 500
+
+/** The best of those that the condition holds for; of equals, the first. */
+export const pick = <A>(
+  items: Iterable<A>,
+  holds: (item: A) => boolean,
+  isBetter: (one: A, other: A) => boolean
+): A | undefined => {
+  let best: A | undefined
+  for (const item of items) if (holds(item) && (best === undefined || isBetter(item, best))) best = item
+  return best
+}
+
+/** Whether a relay that was unwilling may be tried: by one message at a time. */
+export const mayTry = ({ health, opening, probes }: RelayState<unknown>, at: number): boolean =>
+  at >= health.notBefore && probes + opening === 0
+
+/** Whether sessions can be expected: some are open, or nothing has failed lately. */
+export const isTrusted = (state: RelayState<unknown>, at: number): boolean =>
+  state.health.failures === 0 || (state.live > 0 && (!state.health.isUnwilling || mayTry(state, at)))
+
+export const isFull = ({ health, places }: RelayState<unknown>): boolean => places >= health.limit
+
+/** Whether another session may be opened: one at a time where the last attempt has failed. */
+const mayOpen = (state: RelayState<unknown>, at: number): boolean => {
+  const { hasOpened, isUnwilling, notBefore } = state.health
+  if (at < notBefore || isFull(state)) return false
+  if (isUnwilling) return mayTry(state, at)
+  return state.opening === 0 || (isTrusted(state, at) && (hasOpened || !state.relay.opensAlone))
 }
 
 /** Where a message goes that may go to these: the trusted ones of the best priority, or all where none is trusted. */
-export const preferred = <C extends Candidate>(candidates: ReadonlyArray<C>): ReadonlyArray<C> => {
-  if (candidates.length <= 1) return candidates
-  const trusted = candidates.filter(({ isTrusted }) => isTrusted)
-  const best = Math.min(...trusted.map(({ priority }) => priority))
-  return trusted.length === 0 ? candidates : trusted.filter(({ priority }) => priority === best)
+export const preferred = <R extends RelayState<unknown>>(
+  relays: ReadonlyArray<R>,
+  at: number
+): ReadonlyArray<R> => {
+  if (relays.length <= 1) return relays
+  const trusted = relays.filter((state) => isTrusted(state, at))
+  const best = Math.min(...trusted.map(({ relay }) => relay.priority))
+  return trusted.length === 0 ? relays : trusted.filter(({ relay }) => relay.priority === best)
+}
+
+/** Where the next session is opened: at the relay of the best priority; of equal ones, at that with the fewest. */
+export const lightest = <R extends RelayState<unknown>>(
+  relays: ReadonlyArray<R>,
+  at: number
+): R | undefined =>
+  pick(
+    relays,
+    (state) => mayOpen(state, at),
+    (one, other) =>
+      one.relay.priority < other.relay.priority ||
+      (one.relay.priority === other.relay.priority && one.live + one.opening < other.live + other.opening)
+  )
+
+/**
+ * Relays that have no session while others serve, and get one that no message waits for: those that may have recovered, and
+ * equals that were not needed before. One that had to make way does not come back at once.
+ */
+export const probed = <R extends RelayState<unknown>>(
+  relays: ReadonlyArray<R>,
+  at: number
+): ReadonlyArray<R> =>
+  relays.filter((state) => {
+    const { priority } = state.relay
+    const isVacant = state.live + state.opening === 0 && at >= state.probedAt + betweenProbes
+    const isEqual = isTrusted(state, at)
+    return (
+      isVacant &&
+      mayOpen(state, at) &&
+      relays.some((other) =>
+        isEqual
+          ? other.live > 0 && other.relay.priority === priority
+          : isTrusted(other, at) && other.relay.priority >= priority
+      )
+    )
+  })
+
+export const openingAt = (relays: ReadonlyArray<RelayState<unknown>>): number => {
+  let sum = 0
+  for (const { opening } of relays) sum += opening
+  return sum
+}
+
+/** Why waiting is useless, where it is: only a change of the options can help. */
+export const hopeless = <E>(relays: ReadonlyArray<RelayState<E>>, at: number): Cause.Cause<E> | undefined => {
+  for (const state of relays) {
+    const { isFinal, notBefore } = state.health
+    if (!isFinal || notBefore <= at || state.opening > 0 || isTrusted(state, at)) return undefined
+  }
+  return relays[0]?.health.lastFailure
+}
+
+/** Why none of the relays has a session, for a message that has waited for one in vain. */
+export const obstacles = (relays: ReadonlyArray<RelayState<unknown>>, at: number): string | undefined => {
+  if (relays.some(({ live }) => live > 0)) return undefined
+  const each = relays.flatMap(({ health, opening, relay: { name, progress } }) => {
+    const { awaited } = progress
+    if (opening > 0)
+      return [`still connecting to ${name}${awaited === undefined ? "" : `, waiting for ${awaited}`}`]
+    if (health.lastFailure === undefined || health.notBefore <= at) return []
+    return [`${name} is not tried again yet after: ${describeCause(Cause.squash(health.lastFailure))}`]
+  })
+  return each.length === 0 ? undefined : each.join("; ")
 }

@@ -6,7 +6,7 @@ import type { Tags } from "../effect/metrics.js"
 import { boundaries, counter, gaugeShare, histogram } from "../effect/metrics.js"
 import type { Fork } from "../effect/runtime.js"
 import type { RelaySettings } from "../options/client.js"
-import type { PoolObserver, Retirement } from "./pooledSession.js"
+import type { PoolObserver, Retirement } from "./pool.js"
 import type { Relay } from "./relays.js"
 
 const prefix = "smtp.client.connection"

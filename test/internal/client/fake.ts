@@ -15,7 +15,7 @@ import type {
   PoolObserver,
   Retirement,
   SessionConduct
-} from "../../../src/internal/client/pooledSession.js"
+} from "../../../src/internal/client/pool.js"
 import type { Answer, LeaseRequest } from "../../../src/internal/client/queue.js"
 import * as Queues from "../../../src/internal/client/queue.js"
 import { unknownHabits } from "../../../src/internal/client/relays.js"
