@@ -114,3 +114,117 @@ describe("a relay after", () => {
     )
   })
 })
+
+// -- choosing
+
+type State = Relays.RelayState<string>
+
+/** As it is at time 1000; `events` as above, at time 0. */
+const state = (
+  name: string,
+  own: Partial<Omit<State, "relay" | "health">> & {
+    readonly priority?: number
+    readonly opensAlone?: boolean
+    readonly events?: string
+  } = {}
+): State => ({
+  relay: {
+    name,
+    priority: own.priority ?? 0,
+    opensAlone: own.opensAlone ?? false,
+    progress: { awaited: undefined }
+  },
+  health: own.events === undefined ? Relays.healthy(8) : play(own.events),
+  live: own.live ?? 0,
+  opening: own.opening ?? 0,
+  places: own.places ?? (own.live ?? 0) + (own.opening ?? 0),
+  probes: own.probes ?? 0,
+  probedAt: own.probedAt ?? -Infinity
+})
+
+const now = 1000
+const pausing = "temporary temporary temporary"
+const names = (states: ReadonlyArray<State>) => states.map(({ relay }) => relay.name).join(" ")
+
+describe("the choice of a relay", () => {
+  it.each<readonly [string, ReadonlyArray<State>, string]>([
+    ["the best priority", [state("a", { priority: 1 }), state("b"), state("c")], "b c"],
+    ["only relays that have not failed", [state("a", { events: pausing }), state("b", { priority: 1 })], "b"],
+    [
+      "a relay that has failed and has a session",
+      [state("a", { events: pausing, live: 1 }), state("b", { priority: 1 })],
+      "a"
+    ],
+    [
+      "no relay that takes no messages for now, though it has a session",
+      [state("a", { events: "unwilling x4", live: 1 }), state("b", { priority: 1 })],
+      "b"
+    ],
+    ["all if all have failed", [state("a", { events: pausing }), state("b", { events: pausing })], "a b"]
+  ])("for a message: %s", (_, states, expected) => {
+    expect(names(Relays.preferred(states, now))).toBe(expected)
+  })
+
+  it.each<readonly [string, ReadonlyArray<State>, string | undefined]>([
+    ["the best priority", [state("a", { priority: 1 }), state("b", { live: 3 })], "b"],
+    ["the fewest sessions of equals", [state("a", { live: 2 }), state("b", { live: 1, opening: 0 })], "b"],
+    ["not before the pause is over", [state("a", { events: pausing })], undefined],
+    ["not beyond the limit of the relay", [state("a", { places: 8 })], undefined],
+    [
+      "one at a time after a failure",
+      [state("a", { events: "temporary", opening: 1 }), state("b", { priority: 1 })],
+      "b"
+    ],
+    ["one at a time before the first login", [state("a", { opening: 1, opensAlone: true })], undefined],
+    ["not while a message tries the relay", [state("a", { events: "unwilling", probes: 1 })], undefined]
+  ])("for a new session: %s", (_, states, expected) => {
+    expect(Relays.lightest(states, now)?.relay.name).toBe(expected)
+  })
+
+  it.each<readonly [string, ReadonlyArray<State>, string]>([
+    [
+      "a better relay that may have recovered",
+      [state("a", { events: "temporary" }), state("b", { live: 1 })],
+      "a"
+    ],
+    [
+      "no worse relay",
+      [
+        state("a", { events: "temporary", priority: 1 }),
+        state("b", { live: 1 }),
+        state("c", { priority: 1 })
+      ],
+      ""
+    ],
+    ["an equal that was not needed before", [state("a"), state("b", { live: 1 })], "a"],
+    [
+      "none for half a second after it was tried",
+      [state("a", { probedAt: 501 }), state("b", { live: 1 })],
+      ""
+    ],
+    ["none in its pause", [state("a", { events: pausing }), state("b", { live: 1 })], ""],
+    ["none while no other serves", [state("a", { events: "temporary" })], ""]
+  ])("that is probed: %s", (_, states, expected) => {
+    expect(names(Relays.probed(states, now))).toBe(expected)
+  })
+
+  it("refuses at once only if every relay needs other options", () => {
+    const final = state("a", { events: "permanent" })
+    expect(Relays.hopeless([final], now)).toBe(cause)
+    expect(Relays.hopeless([final], 30_000)).toBeUndefined()
+    expect(Relays.hopeless([final, state("b", { events: pausing })], now)).toBeUndefined()
+    expect(Relays.hopeless([{ ...final, opening: 1 }], now)).toBeUndefined()
+    expect(Relays.hopeless([{ ...final, live: 1 }], now)).toBeUndefined()
+  })
+
+  it("names what each relay waits for", () => {
+    const opening = state("a", { opening: 1 })
+    const greeted = { ...opening, relay: { ...opening.relay, progress: { awaited: "the greeting" } } }
+    const failed = state("b", { events: pausing })
+    expect(Relays.obstacles([greeted, failed], now)).toMatch(
+      /^still connecting to a, waiting for the greeting; b is not tried again yet after: /
+    )
+    expect(Relays.obstacles([state("a")], now)).toBeUndefined()
+    expect(Relays.obstacles([failed, state("c", { live: 1 })], now)).toBeUndefined()
+  })
+})
