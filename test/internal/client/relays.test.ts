@@ -187,15 +187,7 @@ describe("the choice of a relay", () => {
       [state("a", { events: "temporary" }), state("b", { live: 1 })],
       "a"
     ],
-    [
-      "no worse relay",
-      [
-        state("a", { events: "temporary", priority: 1 }),
-        state("b", { live: 1 }),
-        state("c", { priority: 1 })
-      ],
-      ""
-    ],
+    ["no worse relay", [state("a", { events: "temporary", priority: 1 }), state("b", { live: 1 })], ""],
     ["an equal that was not needed before", [state("a"), state("b", { live: 1 })], "a"],
     [
       "none for half a second after it was tried",
