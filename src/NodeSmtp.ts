@@ -56,7 +56,7 @@ export const layerSocket: Layer.Layer<SmtpSocket> = layerSocketWith({})
 
 /**
  * Provides TLS over node:tls, with defaults for every session. TLS sessions are resumed for the same endpoint, name and
- * options. It also works over connections of other transports, at some cost.
+ * options; not for 10 minutes at an endpoint that has ended such a handshake. It also works over connections of other transports, at some cost.
  *
  * @since 0.1.0
  * @category layers

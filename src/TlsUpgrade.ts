@@ -65,8 +65,8 @@ export interface TlsOptions {
   /** PEM of the certificate authorities to trust, in place of Node's own list. */
   readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
   /**
-   * PEM of the client certificate and its chain. On TLS 1.3 the server checks it after the handshake, so that a refused
-   * certificate shows as a lost connection.
+   * PEM of the client certificate and its chain. On TLS 1.3 the server checks it after the handshake: its alert is a
+   * `TlsError` of the session, and a failed read of the connection.
    */
   readonly cert?: string | Uint8Array | undefined
   /** PEM of the private key of `cert`. */

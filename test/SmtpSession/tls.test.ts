@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Net from "node:net"
 import * as CapabilityCache from "../../src/CapabilityCache.js"
 import * as NodeSmtp from "../../src/NodeSmtp.js"
+import * as NodeSmtpTest from "../../src/NodeSmtpTest.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpError from "../../src/SmtpError.js"
 import * as SmtpSession from "../../src/SmtpSession.js"
@@ -479,27 +480,26 @@ describe("TLS options of a session", () => {
   )
 
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-    it.live(`end the session where a client certificate is demanded and none was given, on ${version}`, () =>
-      Effect.gen(function* () {
-        const made = yield* Certificates.makeCertificates()
-        const met = yield* overTcp(
-          upgraded,
-          {
-            tls: {
-              ...serverTls(made).tls,
-              ca: made.ca,
-              requestCert: true,
-              rejectUnauthorized: true,
-              maxVersion: version
-            }
-          },
-          make({ tlsOptions: { ca: made.ca } })
-        )
-        // TLS 1.3 judges it after the client's part of the handshake is over.
-        expect(["TlsError", "ServerDisconnected"]).toContain(failed(met)._tag)
-        expect(met.received).toBe(onlyStartTls)
-      })
-    )
+    for (const mode of ["implicit", "starttls"] as const) {
+      it.live(`fail the handshake where a client certificate is missing, ${mode}, ${version}`, () =>
+        Effect.gen(function* () {
+          const made = yield* Certificates.makeCertificates()
+          const tls = { ...serverTls(made).tls, ca: made.ca, maxVersion: version }
+          const { port, server } = yield* NodeSmtpTest.server({
+            mode,
+            tls: { ...tls, requestCert: true, rejectUnauthorized: true }
+          })
+          const error = yield* Effect.flip(
+            SmtpSession.make({ host: "localhost", port, tls: mode, tlsOptions: { ca: made.ca } })
+          )
+          // On TLS 1.3 the server judges it after the client's part of the handshake.
+          expect(error).toMatchObject({ _tag: "TlsError", reason: "Handshake" })
+          expect(error.message).toMatch(/alert/)
+          expect(SmtpError.isTransient(error)).toBe(false)
+          expect(yield* server.messages).toEqual([])
+        }).pipe(Effect.scoped, Effect.provide(NodeSmtp.layer))
+      )
+    }
   }
 
   it.live("set the lowest version that is accepted", () =>

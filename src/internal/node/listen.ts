@@ -8,6 +8,7 @@ import * as Tls from "node:tls"
 import type { Endpoint } from "../../SmtpSocket.js"
 import type { ServerConnection, ServerUpgrade } from "../testing/model.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
+import { exporterOf } from "./tls.js"
 
 /**
  * Where to listen, and with which certificate.
@@ -38,8 +39,11 @@ export interface Handshake {
   readonly resumed: boolean
   /** The subject of the client's certificate if it is trusted, e.g. `CN=client`. */
   readonly client: string | undefined
-  /** RFC 9266 `tls-exporter`, to compare with the client's channel binding. */
-  readonly exporter: Uint8Array
+  /**
+   * RFC 9266 `tls-exporter`, to compare with the client's channel binding. `undefined` where the runtime does not
+   * implement it.
+   */
+  readonly exporter: Uint8Array | undefined
 }
 
 /**
@@ -73,7 +77,7 @@ const handshakeOf = (socket: Tls.TLSSocket): Handshake => ({
   servername: "servername" in socket && typeof socket.servername === "string" ? socket.servername : undefined,
   resumed: socket.isSessionReused(),
   client: socket.authorized ? socket.getPeerX509Certificate()?.subject : undefined,
-  exporter: socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
+  exporter: exporterOf(socket)
 })
 
 /** By a TLS server that never listens, so that its events belong to this connection. */

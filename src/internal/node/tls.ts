@@ -2,6 +2,7 @@
  * TLS over node:tls, for our own sockets and, through a Duplex, for any other Connection. Certificates are checked by
  * RFC 9525; sessions are resumed for the same endpoint, name and options only.
  */
+import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
@@ -18,10 +19,12 @@ import type {
   UpgradeOptions
 } from "../../TlsUpgrade.js"
 import * as BoundedMap from "../cache/boundedMap.js"
+import * as Elapsed from "../effect/elapsed.js"
 import type { Fork } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
-import { ConnectionLost, formatEndpoint } from "../transport/connection.js"
+import { ConnectionLost, formatEndpoint, tlsFailureOf } from "../transport/connection.js"
+import { markFailedResumption } from "../transport/resumption.js"
 import type { NodeConnection } from "./connection.js"
 import { destroyFirst, destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
 import { fromConnection } from "./duplex.js"
@@ -43,31 +46,58 @@ interface ResumableSession {
   readonly certificate: TlsInfo["certificate"]
 }
 
-type Sessions = BoundedMap.BoundedMap<string, ResumableSession>
+/** What one handshake has to do with sessions. */
+interface Resumption {
+  readonly offered: ResumableSession | undefined
+  readonly keep: (session: ResumableSession) => void
+  readonly forget: () => void
+  /** No session is offered to the endpoint for a while. */
+  readonly pause: () => void
+}
+
+const pauseMillis = 600_000
 
 /** Contexts and resumable sessions live as long as the service. */
 export const makeTlsService = (layerOptions: TlsOptions): Effect.Effect<Service> =>
   Effect.sync(() => {
     const contexts = makeTlsContexts(64)
-    const sessions: Sessions = BoundedMap.make(1000)
+    const resumptionOf = makeResumptions()
     return {
       upgrade: (connection, options) =>
         Effect.gen(function* () {
           yield* Effect.addFinalizer(() => connection.destroy)
           const plan = yield* planOf(contexts, layerOptions, options)
+          const resumption = resumptionOf(plan, yield* Effect.clock)
           const secured = yield* withTimeLimit(
-            handshake(connection, plan, sessions, yield* makeFork()),
+            handshake(connection, plan, resumption, yield* makeFork()),
             options.timeout,
             () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
-          ).pipe(
-            // The server may have failed because of the resumed session.
-            Effect.tapError(() => Effect.sync(() => sessions.remove(plan.sessionKey)))
-          )
+          ).pipe(Effect.tapError((error) => Effect.sync(() => blameResumption(error, resumption))))
           yield* Effect.addFinalizer(() => secured.destroy)
           return secured
         }).pipe(Effect.onError(() => connection.destroy))
     }
   })
+
+const makeResumptions = (): ((plan: HandshakePlan, clock: Clock) => Resumption) => {
+  const sessions = BoundedMap.make<string, ResumableSession>(1000)
+  const pausedUntil = BoundedMap.make<string, number>(1000)
+  return ({ endpoint, sessionKey }, clock) => ({
+    offered:
+      (pausedUntil.get(endpoint) ?? -Infinity) > Elapsed.millis(clock) ? undefined : sessions.get(sessionKey),
+    keep: (session) => sessions.set(sessionKey, session),
+    forget: () => sessions.remove(sessionKey),
+    pause: () => pausedUntil.set(endpoint, Elapsed.millis(clock) + pauseMillis)
+  })
+}
+
+/** Some servers answer a session that they do not know by an alert, or hang up, instead of a full handshake. */
+const blameResumption = (error: TlsError, { forget, offered, pause }: Resumption): void => {
+  forget()
+  if (offered === undefined || error.reason === "Certificate") return
+  pause()
+  if (error.reason !== "Timeout") markFailedResumption(error)
+}
 
 const planOf = (
   contexts: TlsContexts,
@@ -102,7 +132,7 @@ type Fail = (reason: "Handshake" | "Disconnected" | "Certificate" | "Configurati
 const handshake = (
   connection: Connection,
   plan: HandshakePlan,
-  sessions: Sessions,
+  resumption: Resumption,
   fork: Fork
 ): Effect.Effect<SecuredConnection, TlsError> =>
   Effect.async((resume) => {
@@ -116,14 +146,20 @@ const handshake = (
         else secured.failWrites(cause)
       })
     below.on("error", () => undefined)
-    const socket = connectOver(below, plan, sessions.get(plan.sessionKey)?.session, fail)
+    const socket = connectOver(below, plan, resumption.offered?.session, fail)
     if (socket === undefined) return
     destroyFirst(connection, () => destroySocket(socket))
-    const acceptCertificate = keepSessions(socket, plan, sessions)
+    const acceptCertificate = keepSessions(socket, resumption)
     failUntilSecure(socket, fail)
     socket.once("secureConnect", () => {
       try {
         const tls = infoOf(socket, plan, acceptCertificate())
+        if (tls.resumed) {
+          // On TLS 1.3 a server may refuse after the handshake.
+          socket.on("error", (cause) => {
+            if (tlsFailureOf(cause) !== undefined) resumption.pause()
+          })
+        }
         secured = fromNodeSocket(socket, {
           addresses: connection.addresses,
           onDestroy: () => below.destroy()
@@ -131,7 +167,6 @@ const handshake = (
         // The same object, since a proxy's TLS hands its socket over once more.
         resume(Effect.succeed(Object.assign(secured, { tls })))
       } catch (cause) {
-        // An exception in a listener would end the process.
         fail("Handshake", cause)
         destroySocket(socket)
       }
@@ -189,28 +224,32 @@ const failUntilSecure = (socket: Tls.TLSSocket, fail: Fail): void => {
  */
 const keepSessions = (
   socket: Tls.TLSSocket,
-  { sessionKey }: HandshakePlan,
-  sessions: Sessions
+  { keep, offered }: Resumption
 ): (() => TlsInfo["certificate"]) => {
-  const resumed = sessions.get(sessionKey)
   let early: Buffer | undefined
   let accepted: { readonly certificate: TlsInfo["certificate"] } | undefined
   socket.on("session", (session: Buffer) => {
     if (accepted === undefined) early = session
-    else sessions.set(sessionKey, { session, ...accepted })
+    else keep({ session, ...accepted })
   })
   return () => {
-    accepted = { certificate: socket.isSessionReused() ? resumed?.certificate : certificateOf(socket) }
-    if (early !== undefined) sessions.set(sessionKey, { session: early, ...accepted })
+    accepted = { certificate: socket.isSessionReused() ? offered?.certificate : certificateOf(socket) }
+    if (early !== undefined) keep({ session: early, ...accepted })
     return accepted.certificate
   }
 }
 
 /** RFC 9525 section 6.3: the common name is not a name of the server. */
-const identityError = (name: string, certificate: Tls.PeerCertificate): Error | undefined =>
-  certificate.subjectaltname === undefined
-    ? new Error(`the certificate has no subjectAltName, so it is not valid for ${name}`)
-    : Tls.checkServerIdentity(name, certificate)
+const identityError = (name: string, certificate: Tls.PeerCertificate): Error | undefined => {
+  try {
+    return certificate.subjectaltname === undefined
+      ? new Error(`the certificate has no subjectAltName, so it is not valid for ${name}`)
+      : Tls.checkServerIdentity(name, certificate)
+  } catch (cause) {
+    // An exception in a listener would end the process.
+    return new Error(`the certificate cannot be checked for ${name}`, { cause })
+  }
+}
 
 /** Node sets `authorizationError` exactly when it refuses the certificate. */
 const isCertificateError = (socket: Tls.TLSSocket): boolean => {
@@ -266,15 +305,19 @@ const oneLine = (name: string | undefined): string => (name ?? "").split("\n").j
 
 const channelBindingOf = (socket: Tls.TLSSocket): ChannelBinding | undefined => {
   if (socket.getProtocol() === "TLSv1.3") {
-    try {
-      const data = socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0))
-      return { type: "tls-exporter", data: Uint8Array.from(data) }
-    } catch {
-      // Deno does not implement it.
-      return undefined
-    }
+    const data = exporterOf(socket)
+    return data && { type: "tls-exporter", data }
   }
   // RFC 5929 section 3.1: the first Finished message, which is the server's when a session is resumed.
   const first = socket.isSessionReused() ? socket.getPeerFinished() : socket.getFinished()
   return first && { type: "tls-unique", data: Uint8Array.from(first) }
+}
+
+/** RFC 9266 section 4.1; `undefined` where the runtime does not implement it, such as Deno. */
+export const exporterOf = (socket: Tls.TLSSocket): Uint8Array | undefined => {
+  try {
+    return Uint8Array.from(socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0)))
+  } catch {
+    return undefined
+  }
 }

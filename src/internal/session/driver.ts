@@ -15,6 +15,7 @@ import { describeCause } from "../effect/cause.js"
 import * as Wakeup from "../effect/wakeup.js"
 import * as Meter from "../telemetry/meter.js"
 import type { CommandTrace } from "../telemetry/tracing.js"
+import { tlsFailureOf } from "../transport/connection.js"
 import type { DirectConnection, Reader } from "../transport/directConnection.js"
 import type { Failure } from "./failure.js"
 import { Output } from "./output.js"
@@ -398,7 +399,11 @@ export class Driver {
 
   private disconnected(cause: unknown): void {
     if (this.goodbye !== undefined) this.parted(this.goodbye, false)
-    else this.fail({ _tag: "Disconnected", reply: this.lastWords, cause: this.writeError ?? cause })
+    else {
+      // An alert says more than the write that came too late for it.
+      const reason = tlsFailureOf(cause) === undefined ? (this.writeError ?? cause) : cause
+      this.fail({ _tag: "Disconnected", reply: this.lastWords, cause: reason })
+    }
   }
 
   /** Goes on over the secured connection. */

@@ -9,8 +9,13 @@ import {
   NotSupported,
   ProtocolError,
   ReplyTimeout,
-  ServerDisconnected
+  ServerDisconnected,
+  TlsError
 } from "../../SmtpError.js"
+import type { Endpoint } from "../../SmtpSocket.js"
+import type { TlsInfo } from "../../TlsUpgrade.js"
+import { formatEndpoint, tlsFailureOf } from "../transport/connection.js"
+import { markFailedResumption } from "../transport/resumption.js"
 import type { RecentLines } from "./recentLines.js"
 
 /**
@@ -64,6 +69,22 @@ export const disconnection = (
     case "Unreached":
       return new ServerDisconnected({ ...common, cause: "the server closed the session" })
   }
+}
+
+/**
+ * On TLS 1.3 a server may refuse the client's part of the handshake, e.g. its certificate, when the client is done with
+ * it. Ask before the server has said anything over TLS.
+ */
+export const refusedHandshake = (
+  failure: Failure | undefined,
+  endpoint: Endpoint,
+  tls: TlsInfo | undefined
+): TlsError | undefined => {
+  if (tls === undefined || failure?._tag !== "Disconnected") return undefined
+  const cause = tlsFailureOf(failure.cause)
+  if (cause === undefined) return undefined
+  const error = new TlsError({ endpoint: formatEndpoint(endpoint), reason: "Handshake", cause })
+  return tls.resumed ? markFailedResumption(error) : error
 }
 
 export const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>

@@ -26,7 +26,7 @@ import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
 import { makeDriver } from "./makeDriver.js"
-import { disconnection } from "./failure.js"
+import { disconnection, refusedHandshake } from "./failure.js"
 import { ToldEarly } from "./logUnknown.js"
 import { RecentLines } from "./recentLines.js"
 
@@ -110,13 +110,10 @@ const writeProxyHeader = (
 const readGreeting = (
   { cache }: Services,
   connection: Connection,
+  tls: TlsInfo | undefined,
   settings: SessionSettings,
   options: Options
-): Effect.Effect<
-  Pick<Greeted, "driver" | "greeting" | "toldEarly">,
-  ConnectError | Disconnection,
-  Scope.Scope
-> =>
+): Effect.Effect<Pick<Greeted, "driver" | "greeting" | "toldEarly">, OpenError, Scope.Scope> =>
   Effect.gen(function* () {
     const recentLines = new RecentLines(options.transcript)
     recentLines.note(`connected to ${formatEndpoint(settings.endpoint)}`)
@@ -135,8 +132,10 @@ const readGreeting = (
       onTooManyCommands: cache.restrain(settings.endpoint),
       onViolation: Effect.suspend(() => toldEarly?.warning() ?? Effect.void)
     })
-    const greeting = yield* Effect.mapError(Deferred.await(greeted), (failure) =>
-      disconnection(failure, "greeting", recentLines)
+    const greeting = yield* Effect.mapError(
+      Deferred.await(greeted),
+      (failure) =>
+        refusedHandshake(failure, settings.endpoint, tls) ?? disconnection(failure, "greeting", recentLines)
     )
     driver.finish(greeter)
     const next = afterGreeting(greeting)
@@ -168,7 +167,7 @@ const openAddress = (
       yield* writeProxyHeader(dialled, settings)
       const secured =
         settings.tls === "implicit" ? yield* secure(services, settings, options, dialled) : undefined
-      const greeted = yield* readGreeting(services, secured ?? dialled, settings, options)
+      const greeted = yield* readGreeting(services, secured ?? dialled, secured?.tls, settings, options)
       const spendsCommands = settings.pipelining === "overlap" || settings.chunking === "eager"
       const restrained = spendsCommands && (yield* services.cache.restrained(settings.endpoint))
       return { ...greeted, tlsInfo: secured?.tls, scope, restrained }

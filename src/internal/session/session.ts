@@ -20,11 +20,12 @@ import { withTimeLimit } from "../effect/timeLimit.js"
 import type { AuthenticationMemory } from "../../protocol/sasl/Authentication.js"
 import type { SessionSettings } from "../options/session.js"
 import { readSessionOptions } from "../options/session.js"
+import { isFailedResumption } from "../transport/resumption.js"
 import type { Authentication } from "./authenticate.js"
 import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified, makeContext } from "./context.js"
 import * as Delivery from "./deliver.js"
-import { disconnection, invalidArgument } from "./failure.js"
+import { disconnection, invalidArgument, refusedHandshake } from "./failure.js"
 import type { MessageContext } from "./messageContext.js"
 import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
@@ -41,7 +42,7 @@ export const connect = (
   Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache
 > =>
   Effect.flatMap(readSettings(options), (settings) =>
-    Effect.map(establish(settings, options), ({ service }) => service)
+    Effect.map(resumeOrNot(establish(settings, options)), ({ service }) => service)
   )
 
 export const make = (
@@ -66,8 +67,12 @@ export const ready = (
     const { auth } = options
     const authentication =
       auth === undefined ? undefined : yield* loadAuthentication(auth, settings.limits.auth, memory)
-    return yield* prepared(settings, options, greeted, authentication)
+    return yield* resumeOrNot(prepared(settings, options, greeted, authentication))
   })
+
+/** Once more where the server could not resume a TLS session: it is not offered one again. */
+const resumeOrNot = <A, E extends SetupError, R>(opened: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.catchAll(opened, (error) => (isFailedResumption(error) ? opened : Effect.fail(error)))
 
 const prepared = (
   settings: SessionSettings,
@@ -79,7 +84,12 @@ const prepared = (
     Effect.catchAll(
       Effect.as(Effect.zipRight(greeted(opened.session), opened.prepare(authentication)), opened),
       (error) => {
-        const failure = opened.session.driver.failure()
+        const { driver, state } = opened.session
+        const failure = driver.failure()
+        const refused = driver.dialogue.greeted()
+          ? undefined
+          : refusedHandshake(failure, settings.endpoint, state.tls)
+        if (refused !== undefined) return Effect.fail(refused)
         if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
           return Effect.fail(error)
         }

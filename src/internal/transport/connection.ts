@@ -31,3 +31,11 @@ export const formatEndpoint = (endpoint: Endpoint): string => {
   const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host
   return `${host}:${endpoint.port}`
 }
+
+/** What OpenSSL reports, most often an alert of the peer; `undefined` for any other cause. */
+export const tlsFailureOf = (cause: unknown): Error | undefined => {
+  const error = cause instanceof ConnectionLost ? cause.cause : cause
+  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_SSL_")
+    ? error
+    : undefined
+}
