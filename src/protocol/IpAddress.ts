@@ -29,7 +29,7 @@ const groupOctets = (text: string, last: boolean): ReadonlyArray<number> | undef
   const octets: Array<number> = []
   const groups = text.split(":")
   for (const [index, group] of groups.entries()) {
-    const dotted = last && index === groups.length - 1 && group.includes(".") ? ipv4Octets(group) : undefined
+    const dotted = last && index === groups.length - 1 ? ipv4Octets(group) : undefined
     if (dotted !== undefined) octets.push(...dotted)
     else if (/^[0-9A-Fa-f]{1,4}$/.test(group)) {
       const value = Number.parseInt(group, 16)

@@ -5,6 +5,7 @@
  */
 import type { Invalid } from "./Invalid.js"
 import { invalid, isInvalid } from "./Invalid.js"
+import { octetsOf } from "./IpAddress.js"
 import { byteLength } from "./Utf8.js"
 
 /** An address that can go on a command line. */
@@ -73,21 +74,9 @@ const findDomainFault = (domain: string): string | undefined => {
   return undefined
 }
 
-const isIpv4 = (text: string): boolean =>
-  /^\d{1,3}(?:\.\d{1,3}){3}$/.test(text) && text.split(".").every((part) => Number(part) <= 255)
+const isIpv4 = (text: string): boolean => octetsOf(text)?.length === 4
 
-const isIpv6 = (text: string): boolean => {
-  const halves = text.split("::")
-  if (halves.length > 2) return false
-  const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")))
-  const last = groups.at(-1)
-  const tail = last !== undefined && last.includes(".")
-  if (tail && (!isIpv4(last) || text.endsWith("::"))) return false
-  const hexadecimal = tail ? groups.slice(0, -1) : groups
-  if (!hexadecimal.every((group) => /^[0-9A-Fa-f]{1,4}$/.test(group))) return false
-  const count = hexadecimal.length + (tail ? 2 : 0)
-  return halves.length === 2 ? count <= 7 : count === 8
-}
+const isIpv6 = (text: string): boolean => octetsOf(text)?.length === 16
 
 // RFC 5321 section 4.1.3: Standardized-tag ":" 1*dcontent.
 const generalLiteralPattern = /^(?:[A-Za-z0-9-]*[A-Za-z0-9]):[!-Z^-~]+$/
@@ -108,13 +97,12 @@ const findLiteralFault = (literal: string): string | undefined => {
 
 // URL would read a port, a path, a user or %41, and "1.2" in full-width digits as an IPv4 address.
 const foreignDomainPattern = /^(?:[A-Za-z0-9._-]|\P{ASCII})+$/u
-const numericEndPattern = /(?:^|\.)\d+$/
 
 /** A-labels by the UTS 46 processing of URL. */
 const toAsciiDomain = (domain: string): string | undefined => {
   if (!foreignDomainPattern.test(domain) || !URL.canParse(`http://${domain}`)) return undefined
   const ascii = new URL(`http://${domain}`).hostname
-  return findDomainFault(ascii) === undefined && !numericEndPattern.test(ascii) ? ascii : undefined
+  return findDomainFault(ascii) === undefined && !isIpv4(ascii) ? ascii : undefined
 }
 
 const parseDomain = (domain: string, field: string): string | Invalid => {
@@ -274,8 +262,8 @@ const hostFault = (name: string): string | undefined =>
  * out, and an IPv4 address mapped into IPv6 becomes IPv4. `undefined` if the text is not an IP address.
  */
 export const addressLiteral = (ip: string): string | undefined => {
-  const mapped = /^::ffff:(\d[\d.]+)$/i.exec(ip)?.[1]
-  const address = mapped ?? ip.replace(/%.*$/, "")
+  const unzoned = ip.replace(/%.*/s, "")
+  const address = /^::ffff:(\d[\d.]+)$/i.exec(unzoned)?.[1] ?? unzoned
   if (isIpv4(address)) return `[${address}]`
   return isIpv6(address) ? `[IPv6:${address}]` : undefined
 }

@@ -75,6 +75,7 @@ describe("the reply to EHLO (RFC 5321 section 4.1.1.1)", () => {
   it("counts the first of two equal keywords", () => {
     expect(announcing("SIZE 10", "size 20").size).toBe(10)
     expect(announcing("SIZE 10", "size 20").keywords).toStrictEqual(["SIZE"])
+    expect(announcing("SIZE 10", "size 20").parameters("SIZE")).toBe("10")
   })
 
   it("does not fold letters beyond ASCII into keywords", () => {

@@ -22,6 +22,37 @@ describe("IpAddress.octetsOf", () => {
     expect(hex(text)).toBe(expected)
   })
 
+  it.each([
+    "",
+    "x1.2.3.4",
+    "1.2.3.4x",
+    "1.2.3",
+    "1.2.3.256",
+    "::1.2.3.256",
+    "1::2::3",
+    "1:2",
+    "1:2:3:4:5:6:7:8::",
+    "1:2:3:4:5:6:7:8:9",
+    "::1:2:3:4:5:6:7:8",
+    "1.2.3.4::",
+    "1.2.3.4:1:2:3:4:5:6",
+    "::1.2.3.4:1",
+    "::12345",
+    "::x1",
+    "::1x",
+    undefined,
+    5
+  ])("%j is none", (text) => {
+    expect(octetsOf(text)).toBeUndefined()
+  })
+
+  it("the longest and the shortest gap", () => {
+    expect([hex("1:2:3:4:5:6:7::"), hex("::2:3:4:5:6:7:8")]).toStrictEqual([
+      "00010002000300040005000600070000",
+      "00000002000300040005000600070008"
+    ])
+  })
+
   const piece = FastCheck.constantFrom(
     ":",
     "::",

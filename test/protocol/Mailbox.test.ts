@@ -39,7 +39,8 @@ describe("addresses that go out octet for octet (RFC 5321 section 4.1.2)", () =>
     "a@[192.0.2.1]",
     "a@[IPv6:2001:db8::1]",
     "a@[ipv6:::ffff:192.0.2.1]",
-    "a@[x-tag:any!thing]"
+    "a@[x-tag:any!thing]",
+    "a@[x-IPv6:a]"
   ])("%s", (address) => {
     expect(path(address)).toBe(`<${address}>`)
   })
@@ -96,6 +97,7 @@ describe("addresses that are refused", () => {
     ["ann(comment)@example.com", "must be put in double quotes"],
     ["a;b@example.com", "must be put in double quotes"],
     ['"ann@example.com', "must be put in double quotes"],
+    ['ann"lee"@example.com', "must be put in double quotes"],
     ['"ann"lee@example.com', "no @ after its quoted local part"],
     ["ann@example..com", "empty label"],
     ["ann@example.com.", "empty label"],
@@ -111,6 +113,8 @@ describe("addresses that are refused", () => {
     ["ann@[2001:db8::1]", "write [IPv6:2001:db8::1]"],
     ["ann@[IPv6:1:2:3]", "not an IPv6 address"],
     ["ann@[IPv6:fe80::1%eth0]", "not an IPv6 address"],
+    ["ann@[_x:a]", "neither [1.2.3.4] nor [IPv6:...] nor [tag:...]"],
+    ["ann@[x:a\\b]", "neither [1.2.3.4] nor [IPv6:...] nor [tag:...]"],
     ["ann@[]", "address literal"]
   ])("%j", (address, expected) => {
     expect(reason(address)).toContain(expected)
@@ -144,6 +148,8 @@ describe("limits (RFC 5321 section 4.5.3.1)", () => {
     const longest = `aaaa@${labels(5)}`
     expect(path(longest)).toHaveLength(256)
     expect(reason(`a${longest}`)).toBe("is a path of more than 256 bytes")
+    expect(path(`"aa"@${labels(5)}`)).toHaveLength(256)
+    expect(reason(`"aaa"@${labels(5)}`)).toBe("is a path of more than 256 bytes")
   })
 
   it("refuses a domain of more than 255 octets", () => {
@@ -168,12 +174,17 @@ describe("internationalised addresses (RFC 6531)", () => {
     expect(path('"ü b"@example.com')).toBe('<"ü b"@example.com>')
   })
 
+  it("accepts a last label that begins with a digit", () => {
+    expect(path("a@ü.1com")).toBe("<a@xn--tda.1com>")
+  })
+
   it("takes the ideographic full stop for a dot (UTS 46)", () => {
     expect(path("a@ü。com")).toBe("<a@xn--tda.com>")
   })
 
   it.each([
     ["full-width digits that URL takes for an IPv4 address", "a@１.２"],
+    ["a number that URL takes for an IPv4 address", "a@２５６２５"],
     ["circled digits that URL takes for an IPv4 address", "a@①.②.③.④"],
     ["a port", "a@ü.com:25"],
     ["a path", "a@ü.com/x"],
@@ -217,9 +228,14 @@ describe("reverse-path and forward-path", () => {
     (address) => {
       const mailbox = Mailbox.parseForwardPath(address, "to")
       expect(isInvalid(mailbox) ? mailbox : Mailbox.toPath(mailbox)).toBe(`<${address}>`)
+      expect(mailbox).toMatchObject({ needsSmtpUtf8: false })
       expect(Mailbox.parseReversePath(address, "from")).toMatchObject({ _tag: "Invalid" })
     }
   )
+
+  it.each(["a postmaster", "postmasters", "postmaster@"])("refuses %s", (address) => {
+    expect(Mailbox.parseForwardPath(address, "to")).toMatchObject({ _tag: "Invalid" })
+  })
 
   it("refuses an empty recipient", () => {
     expect(Mailbox.parseForwardPath("", "to")).toMatchObject({ _tag: "Invalid" })
@@ -256,6 +272,14 @@ describe("identity", () => {
     expect(same(left, right)).toBe(false)
   })
 
+  it.each([
+    ["Ann@Example.COM", "Ann@example.com"],
+    ['"ann"@Example.COM', "ann@example.com"],
+    ['"a\\ \\"b\\\\"@Example.COM', '"a \\"b\\\\"@example.com']
+  ])("of %s is %s", (address, identity) => {
+    expect(Mailbox.identity(read(address))).toBe(identity)
+  })
+
   it("treats the bare postmaster alike in any letter case", () => {
     const keys = ["postmaster", "Postmaster"].map((address) => {
       const mailbox = Mailbox.parseForwardPath(address, "to")
@@ -272,7 +296,9 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     "WIN-HOST-1",
     "[192.0.2.1]",
     "[IPv6:2001:db8::1]",
-    "xn--bcher-kva.example"
+    "xn--bcher-kva.example",
+    Array.from({ length: 4 }, () => "a".repeat(63)).join("."),
+    `[x:${"a".repeat(251)}]`
   ])("accepts %s", (name) => {
     expect(Mailbox.parseClientName(name, "clientName")).toBe(name)
   })
@@ -289,7 +315,9 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     ["-host", "inner hyphens"],
     ["a@b", "inner hyphens"],
     ["[192.0.2]", "address literal"],
-    ["a".repeat(256), "255 bytes"]
+    ["a".repeat(256), "255 bytes"],
+    [`[x:${"a".repeat(252)}]`, "has a domain of more than 255 bytes"],
+    ["a".repeat(64), "has a domain label of more than 63 bytes"]
   ])("refuses %j", (name, expected) => {
     const read = Mailbox.parseClientName(name, "clientName")
     expect(isInvalid(read) ? read.reason : "accepted").toContain(expected)
@@ -303,6 +331,9 @@ describe("address literals (RFC 5321 section 4.1.3)", () => {
     ["2001:db8::1", "[IPv6:2001:db8::1]"],
     ["fe80::1%eth0", "[IPv6:fe80::1]"],
     ["::ffff:192.0.2.1", "[192.0.2.1]"],
+    ["::FFFF:192.0.2.1%eth0", "[192.0.2.1]"],
+    ["64::ffff:192.0.2.1", "[IPv6:64::ffff:192.0.2.1]"],
+    ["255.255.255.255", "[255.255.255.255]"],
     ["1:2:3:4:5:6:7:8", "[IPv6:1:2:3:4:5:6:7:8]"],
     ["1:2:3:4:5:6:7::", "[IPv6:1:2:3:4:5:6:7::]"],
     ["::", "[IPv6:::]"]
@@ -324,6 +355,33 @@ describe("address literals (RFC 5321 section 4.1.3)", () => {
     "12345::"
   ])("%j is none", (ip) => {
     expect(Mailbox.addressLiteral(ip)).toBeUndefined()
+  })
+})
+
+describe("plain addresses, which need no closer look", () => {
+  it.each([
+    "a@b",
+    "ann@example.com",
+    "Ann.Lee.x@Mail.Example.COM",
+    "!#$%&'*+-/=?^_`{|}~@example.com",
+    "ann@mail_1.a--b.example.com",
+    `${"a".repeat(64)}@${"b".repeat(63)}.${"c".repeat(63)}`,
+    `aaaa@${Array.from({ length: 5 }, () => "a".repeat(49)).join(".")}`
+  ])("%s", (address) => {
+    expect(Mailbox.parsePlain(address)).toStrictEqual(read(address))
+  })
+
+  it.each([
+    "",
+    "ann",
+    '"ann"@example.com',
+    "ann@bücher.example",
+    "ann@[192.0.2.1]",
+    `${"a".repeat(65)}@b`,
+    `a@${"b".repeat(64)}`,
+    `aaaaa@${Array.from({ length: 5 }, () => "a".repeat(49)).join(".")}`
+  ])("%j is none", (address) => {
+    expect(Mailbox.parsePlain(address)).toBeUndefined()
   })
 })
 
