@@ -478,9 +478,31 @@ describe("inspect", () => {
     expect(reasonOf("a\nb\n", { maxSize: 5 })).toBe("TooLarge")
   })
 
-  it("says in which line the fault is", () => {
-    expect(inspect(octets("a\r\nb\0\r\n"), Content.defaultOptions)).toMatchObject({
-      detail: "line 2 holds a NUL byte; encode it, or set allowNul"
+  const long = "a".repeat(999)
+  it.each<readonly [string, Partial<Content.EncodingOptions>, string]>([
+    ["a\r\nb\0\r\nc\0", {}, "line 2 holds a NUL byte; encode it, or set allowNul"],
+    ["a\r\nb\nc\r", { lineEnds: "refuse" }, "line 2 ends in a bare CR or LF; end lines in CRLF"],
+    [`a\r\n${long}\r\n${long}a\r\n`, { longLines: "refuse" }, "line 2 is over 998 bytes; encode or fold it"],
+    [`a\r\n${long}`, { longLines: "refuse" }, "line 2 is over 998 bytes; encode or fold it"],
+    ["abcd", { maxSize: 5 }, "it is larger than the limit of 5 bytes"],
+    [
+      "\xff",
+      { require7bit: true },
+      "it holds 8-bit bytes where only 7-bit may be sent; encode it before sending"
+    ]
+  ])("says where the fault is and what to do: %#", (input, options, detail) => {
+    expect(inspect(octets(input), { ...Content.defaultOptions, ...options })).toMatchObject({
+      _tag: "ContentViolation",
+      detail
+    })
+  })
+
+  it("by default converts line ends, sends long lines and refuses NUL", () => {
+    expect(Content.defaultOptions).toStrictEqual({
+      lineEnds: "convert",
+      longLines: "send",
+      allowNul: false,
+      binary: false
     })
   })
 })
@@ -488,7 +510,32 @@ describe("inspect", () => {
 describe("makeEncoder with limits", () => {
   it("refuses a line that has grown too long before it ends", () => {
     const encoder = Content.makeEncoder("data", { ...Content.defaultOptions, longLines: "refuse" })
-    expect(encoder.push(octets("a".repeat(999)))).toMatchObject({ reason: "LineTooLong" })
+    expect(encoder.push(octets("a".repeat(998)))).toHaveLength(1)
+    expect(encoder.push(octets("a"))).toMatchObject({ reason: "LineTooLong" })
+  })
+
+  it.each<readonly [string, Partial<Content.EncodingOptions>]>([
+    ["a\r", { lineEnds: "refuse" }],
+    ["abc", { maxSize: 4 }]
+  ])("refuses %j at its end, which shows what it is", (input, options) => {
+    const encoder = Content.makeEncoder("data", { ...Content.defaultOptions, ...options })
+    expect(encoder.push(octets(input))).toHaveLength(1)
+    expect(encoder.end()).toMatchObject({ _tag: "ContentViolation" })
+  })
+
+  it("knows nothing before the first bytes, and gives nothing for a CR that may be half a line end", () => {
+    const encoder = Content.makeEncoder("bdat", Content.defaultOptions)
+    expect(encoder.facts()).toStrictEqual({
+      octets: 0,
+      eightBit: false,
+      nul: false,
+      longestLine: 0,
+      dotLines: 0,
+      changed: false,
+      finalLineEndAdded: false,
+      headerUtf8: false
+    })
+    expect(encoder.push(octets("\r"))).toStrictEqual([])
   })
 
   it("refuses content that outgrows the limit as soon as it does", () => {
@@ -517,7 +564,12 @@ describe("canonicalise", () => {
 
   it("gives for large content what it gives for small", () => {
     const part = ".a\n.b\r\nc\r.\r\r\n\n"
-    for (const input of [part.repeat(10_000), "ab\r\n".repeat(50_000), `${"x".repeat(65_535)}\r\ny`]) {
+    for (const input of [
+      part.repeat(10_000),
+      "ab\r\n".repeat(50_000),
+      `${"x".repeat(65_535)}\r\ny`,
+      `${"x".repeat(65_535)}\r\n.y\n`
+    ]) {
       const bytes = octets(input)
       const { canonical, facts } = naive(Array.from(bytes))
       const result = Content.canonicalise(bytes, lenient, (length) => new Uint8Array(length).fill(0xaa))
@@ -572,6 +624,12 @@ describe("canonicalise with memory of its own", () => {
 })
 
 describe("encodeForData", () => {
+  it("gives what there is where no line begins with a dot", () => {
+    const canonical = Content.canonicalise(octets("a\nb."), lenient)
+    if ("_tag" in canonical) throw new Error(canonical.detail)
+    expect(Content.encodeForData(canonical)).toBe(canonical.withEndOfData)
+  })
+
   it("gives the octets that an encoder gives", () => {
     FastCheck.assert(
       FastCheck.property(anyInput, (input) => {

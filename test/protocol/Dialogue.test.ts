@@ -116,6 +116,12 @@ describe("the greeting (RFC 5321 section 3.1)", () => {
     })
   })
 
+  it("turns the client away if its last line does, whatever the first ones said", () => {
+    const on = stage()
+    expect(on.early("220-one moment\r\n554 no\r\n")).toStrictEqual(["greeter: Greeting 554 Refusal"])
+    expect(on.dialogue.state()).toBe("Turned")
+  })
+
   it.each(["199 wait", "200 hello", "250 hello", "354 go", "421 busy", "450 later", "554 no"])(
     "%s turns the client away: only QUIT passes",
     (greeting) => {
@@ -641,6 +647,17 @@ describe("a goodbye while messages are on their way", () => {
     expect(answersOf(on, on.dialogue.taken(), false)).toBe("")
   })
 
+  it("two messages of different owners are told both", () => {
+    const on = begun()
+    on.submit(rcpt("c"), Commands.bdat([octets("one")], true))
+    on.submitAs("b", Commands.rset, mail, rcpt("d"), Commands.bdat([octets("two")], true))
+    on.take()
+    on.early("421 bye\r\n250 queued\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 queued\r\n")
+    expect(answersOf(on)).toBe(
+      "a: Rcpt 421, a: BdatLast 250, b: Rset 250, b: Mail 250, b: Rcpt 250, b: BdatLast 250"
+    )
+  })
+
   it("where all have their replies nothing is told", () => {
     expect(opened().dialogue.readPast(0, true)).toStrictEqual([])
   })
@@ -877,6 +894,21 @@ describe("capabilities (RFC 5321 section 4.1.1.1)", () => {
     on.server("250-mail.example\r\n250 SIZE 2000\r\n")
     const { size, starttls, pipelining } = on.dialogue.capabilities()
     expect({ size, starttls, pipelining }).toStrictEqual({ size: 2000, starttls: false, pipelining: false })
+  })
+
+  it("say that the server was greeted, until TLS begins", () => {
+    const on = stage()
+    on.server("220 hi\r\n")
+    on.submit(ehlo)
+    on.server("504 no\r\n")
+    expect(on.dialogue.greeted()).toBe(false)
+    on.submit(ehlo)
+    on.server("250-mail.example\r\n250 STARTTLS\r\n")
+    expect(on.dialogue.greeted()).toBe(true)
+    on.submit(Commands.startTls)
+    on.server("220 go\r\n")
+    on.dialogue.upgraded()
+    expect(on.dialogue.greeted()).toBe(false)
   })
 
   it("HELO empties them", () => {
