@@ -7,8 +7,11 @@
 import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { readFile } from "node:fs/promises"
 import type { CapabilityCache } from "./CapabilityCache.js"
 import { layerMemory } from "./CapabilityCache.js"
+import { describeCause } from "./internal/effect/cause.js"
 import { makeSocketService } from "./internal/node/dial.js"
 import { makeTlsService } from "./internal/node/tls.js"
 import type { Mailer, Options as MailerOptions } from "./Mailer.js"
@@ -127,6 +130,30 @@ export const layerWith = (
  * @category layers
  */
 export const layer: Layer.Layer<SmtpSocket | TlsUpgrade | CapabilityCache> = layerWith({})
+
+/**
+ * Reads a password from a file, such as a Docker or Kubernetes secret, without the line end at its end. As the password of
+ * `SmtpAuth.password` it is read for each session, and again if the server refuses it, so that it can be rotated without a
+ * restart.
+ *
+ * @example
+ * ```ts
+ * import { NodeSmtp, SmtpAuth } from "effect-smtplib"
+ *
+ * const live = NodeSmtp.layerClient({
+ *   host: "mail.example.com",
+ *   auth: SmtpAuth.password({ username: "app", password: NodeSmtp.passwordFile("/run/secrets/smtp") })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category credentials
+ */
+export const passwordFile = (path: string): Effect.Effect<Redacted.Redacted, Error> =>
+  Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (error) => new Error(`cannot read the password: ${describeCause(error)}`, { cause: error })
+  }).pipe(Effect.map((text) => Redacted.make(text.replace(/\r?\n$/, ""))))
 
 // Loaded with the first layer that needs them: programs that use sessions alone need neither.
 const clientModule = Effect.promise(() => import("./SmtpClient.js"))

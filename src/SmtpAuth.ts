@@ -77,7 +77,12 @@ export const oauth2Mechanisms: ReadonlyArray<OAuth2Mechanism> = ["OAUTHBEARER", 
  */
 export interface PasswordOptions extends CommonOptions {
   readonly username: string
-  readonly password: Redacted.Redacted
+  /**
+   * An effect is run for each session, and once more if the server refuses the password: if it then gives another one, that
+   * is tried at once. So a password that is rotated needs no restart. `NodeSmtp.passwordFile` reads a file. Errors are
+   * treated like those of a token.
+   */
+  readonly password: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown>
   /** The identity to act as, if not the user's own. CRAM-MD5 and LOGIN cannot express it and are not used then. */
   readonly authorizationId?: string | undefined
   /** The mechanisms to use, in the order of preference and in any letter case. Default `passwordMechanisms`. */

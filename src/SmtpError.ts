@@ -195,7 +195,7 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{
  * - `NotOffered`: the server offers no AUTH at all, or only before TLS
  * - `Insecure`: the session has no TLS, or opportunistic TLS without a verified certificate, and `allowInsecureAuth` is
  *   not set; nothing was sent
- * - `Token`: the program's token effect failed
+ * - `Token`: the program's effect for the token or the password failed
  * - `TokenUnavailable`: it failed with an error whose property `isTransient` is `true`, or took longer than
  *   `timeouts.auth`; a later attempt may succeed
  * - `Challenge`: the mechanism could not answer the server's challenge

@@ -3,10 +3,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { createHash, randomBytes } from "node:crypto"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import type * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -365,3 +366,26 @@ describe("A connection of NodeSmtp", () => {
 })
 
 const openSockets = (sockets: ReadonlyArray<Net.Socket>) => sockets.filter((socket) => !socket.closed).length
+
+describe("NodeSmtp.passwordFile", () => {
+  it.scopedLive("reads the file each time, without its last line end", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "effect-smtplib-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true }))
+      )
+      const path = join(folder, "password")
+      const password = NodeSmtp.passwordFile(path)
+      for (const [written, read] of [
+        ["one\n", "one"],
+        ["two \r\n", "two "],
+        ["three", "three"]
+      ] as const) {
+        yield* Effect.promise(() => writeFile(path, written))
+        expect(Redacted.value(yield* password)).toBe(read)
+      }
+      yield* Effect.promise(() => rm(path))
+      expect((yield* Effect.flip(password)).message).toMatch(/^cannot read the password: ENOENT/)
+    })
+  )
+})

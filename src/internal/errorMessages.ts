@@ -128,8 +128,8 @@ const authentication = (how: string): Reasons<AuthenticationError> => ({
     "Credentials were not sent: the session has no TLS with a verified certificate",
     'Set tls to "starttls" or "implicit", or set allowInsecureAuth.'
   ],
-  Token: ["Cannot obtain the access token", "Check the effect that obtains it."],
-  TokenUnavailable: ["Cannot obtain the access token at the moment", "Try again later."],
+  Token: ["Cannot obtain the token or password", "Check the effect that obtains it."],
+  TokenUnavailable: ["Cannot obtain the token or password at the moment", "Try again later."],
   Challenge: [`Cannot answer the server's challenge${how}`, "Use another mechanism."],
   ServerNotVerified: [`The server did not prove its identity${how}`, "Do not trust this connection."]
 })

@@ -88,3 +88,110 @@ describe("the sessions of a client", () => {
     })
   )
 })
+
+describe("a password that is obtained by an effect", () => {
+  const login = (password: string, answer: string) =>
+    script(says(`AUTH PLAIN ${base64(`\0ann\0${password}`)}`), reply(answer))
+
+  const refusedNow = "535 5.7.8 wrong password"
+
+  /** Gives one password after another; the last one again and again. */
+  const passwords = (...all: ReadonlyArray<string>) => {
+    let reads = 0
+    return {
+      effect: Effect.sync(() => Redacted.make(all[Math.min(reads++, all.length - 1)] ?? "none")),
+      reads: () => reads
+    }
+  }
+
+  const clientOf = (
+    password: SmtpAuth.PasswordOptions["password"],
+    scripts: ReadonlyArray<SmtpTest.Script>
+  ) =>
+    Effect.gen(function* () {
+      const server = yield* SmtpTest.scripted(scripts)
+      const auth = SmtpAuth.password({ username: "ann", password })
+      const client = yield* makeClient(
+        { "mx.test": server },
+        { tls: "starttls", auth, maxMessages: 1, retry: "off" }
+      )
+      return { client, server }
+    })
+
+  it.scoped("is read for each session", () =>
+    Effect.gen(function* () {
+      const { effect } = passwords("old", "new")
+      const { client, server } = yield* clientOf(effect, [
+        onTls("PLAIN", login("old", "235 welcome")),
+        onTls("PLAIN", login("new", "235 welcome"))
+      ])
+      for (let sent = 0; sent < 2; sent++) expect((yield* client.send(submission)).accepted).toHaveLength(1)
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("is read again after a refusal, and tried at once on the same session if it has changed", () =>
+    Effect.gen(function* () {
+      const { effect } = passwords("old", "new")
+      const { client, server } = yield* clientOf(effect, [
+        onTls("PLAIN", login("old", refusedNow), login("new", "235 welcome"))
+      ])
+      expect((yield* client.send(submission)).accepted).toHaveLength(1)
+      yield* client.close
+      yield* server.done
+    })
+  )
+
+  it.scoped("is not tried again if it is the same, and not more than once if it is another", () =>
+    Effect.gen(function* () {
+      const same = passwords("old")
+      const first = yield* clientOf(same.effect, [
+        script(greeting, ehlo("STARTTLS"), startTls, ehlo("AUTH PLAIN"), login("old", refusedNow), goodbye)
+      ])
+      const error = yield* Effect.flip(first.client.send(submission))
+      expect(error).toMatchObject({ _tag: "AuthenticationError", reason: "Rejected" })
+      expect(same.reads()).toBe(2)
+      yield* first.server.done
+      const other = passwords("old", "older", "oldest")
+      const second = yield* clientOf(other.effect, [
+        script(
+          greeting,
+          ehlo("STARTTLS"),
+          startTls,
+          ehlo("AUTH PLAIN"),
+          login("old", refusedNow),
+          login("older", refusedNow),
+          goodbye
+        )
+      ])
+      expect(yield* Effect.flip(second.client.send(submission))).toMatchObject({ reason: "Rejected" })
+      expect(other.reads()).toBe(2)
+      yield* second.server.done
+    })
+  )
+
+  it.scoped("that cannot be obtained is an AuthenticationError, and nothing is dialled", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* clientOf(Effect.fail(new Error("no such secret")), [])
+      const error = yield* Effect.flip(client.send(submission))
+      expect(error).toMatchObject({ _tag: "AuthenticationError", reason: "Token" })
+      expect(error.message).toBe(
+        "Cannot obtain the token or password: no such secret. Check the effect that obtains it."
+      )
+      expect(yield* server.dialled).toEqual([])
+    })
+  )
+
+  it.scoped("that is unusable is InvalidArgument before AUTH", () =>
+    Effect.gen(function* () {
+      const { client } = yield* clientOf(Effect.succeed(Redacted.make("")), [
+        script(greeting, ehlo("STARTTLS"), startTls, ehlo("AUTH PLAIN"), goodbye)
+      ])
+      expect(yield* Effect.flip(client.send(submission))).toMatchObject({
+        _tag: "InvalidArgument",
+        field: "password"
+      })
+    })
+  )
+})

@@ -6,6 +6,8 @@ import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
 import { makeAuthentication } from "../../src/internal/session/authenticate.js"
+import type { KnownCredentials } from "../../src/internal/session/password.js"
+import { readPassword } from "../../src/internal/session/password.js"
 import type { Crypto } from "../../src/internal/session/saslCrypto.js"
 import { nodeCrypto } from "../../src/internal/session/saslCrypto.js"
 import type { Reply } from "../../src/protocol/Reply.js"
@@ -42,6 +44,16 @@ const endpoint = { _tag: "Tcp", host: "mail.example.com", port: 587 } as const
 /** Authenticates with a server that says what `answer` says; fails with why that came to nothing. */
 const authenticate = (
   credentials: SmtpAuth.Credentials,
+  answer: (line: string) => Reply | undefined,
+  options: Options = {},
+  crypto: Crypto = nodeCrypto
+): Effect.Effect<Reply, Refusal> =>
+  Effect.flatMap(readPassword(credentials, options.tokenLimit ?? Duration.minutes(5)), (known) =>
+    authenticateBy(known, answer, options, crypto)
+  )
+
+const authenticateBy = (
+  credentials: KnownCredentials,
   answer: (line: string) => Reply | undefined,
   { bound = false, memory, tokenLimit = Duration.minutes(5), ...options }: Options = {},
   crypto: Crypto = nodeCrypto

@@ -2,7 +2,7 @@
  * What protocol/sasl/Authentication asks for: tokens and mechanisms of the program, hashes and nonces of node:crypto,
  * SASLprep.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Reply } from "../../protocol/Reply.js"
@@ -12,12 +12,13 @@ import type { Credentials as ReadableCredentials } from "../../protocol/sasl/Cre
 import { fail, respond, wait } from "../../protocol/sasl/Mechanism.js"
 import type { AuthenticationStep, MechanismEvent, Reaction, Secret, Step } from "../../protocol/SetUpStep.js"
 import { failed } from "../../protocol/SetUpStep.js"
-import type { Credentials, Exchange, Token } from "../../SmtpAuth.js"
-import type { InvalidArgument } from "../../SmtpError.js"
-import { AuthenticationError } from "../../SmtpError.js"
+import type { Exchange, Token } from "../../SmtpAuth.js"
+import type { AuthenticationError, InvalidArgument } from "../../SmtpError.js"
 import { describeCause } from "../effect/cause.js"
 import { problemOf } from "./credentials.js"
 import { invalidArgument } from "./failure.js"
+import type { KnownCredentials } from "./password.js"
+import { obtain } from "./password.js"
 import type { Crypto } from "./saslCrypto.js"
 import { nodeCrypto } from "./saslCrypto.js"
 import { saslPrep } from "./saslPrep.js"
@@ -35,7 +36,7 @@ export interface Authentication {
 
 /** `tokenLimit` is how long the program may take to give a token. */
 export const makeAuthentication = (
-  credentials: Credentials,
+  credentials: KnownCredentials,
   tokenLimit: Duration.Duration,
   memory?: AuthenticationMemory,
   crypto: Crypto = nodeCrypto
@@ -76,7 +77,7 @@ export const makeAuthentication = (
   }
 }
 
-const withSecrets = (credentials: Credentials): ReadableCredentials => {
+const withSecrets = (credentials: KnownCredentials): ReadableCredentials => {
   switch (credentials._tag) {
     case "Password":
       return { ...credentials, password: () => Redacted.value(credentials.password) }
@@ -86,10 +87,6 @@ const withSecrets = (credentials: Credentials): ReadableCredentials => {
       return credentials
   }
 }
-
-/** What an error says of itself, as those of SmtpOAuth do. */
-const saysItMayPass = (cause: unknown): boolean =>
-  typeof cause === "object" && cause !== null && "isTransient" in cause && cause.isTransient === true
 
 const askForToken = (
   token: Token,
@@ -101,22 +98,7 @@ const askForToken = (
     refresh: refused !== undefined,
     refused: refused === undefined ? undefined : Redacted.make(refused())
   }
-  return (Effect.isEffect(token) ? token : Effect.suspend(() => token(request))).pipe(
-    Effect.mapError(
-      (cause) =>
-        new AuthenticationError({ reason: saysItMayPass(cause) ? "TokenUnavailable" : "Token", cause })
-    ),
-    // So that the limit holds in an uninterruptible region too.
-    Effect.interruptible,
-    Effect.timeoutFail({
-      duration: limit,
-      onTimeout: () =>
-        new AuthenticationError({
-          reason: "TokenUnavailable",
-          detail: `the effect that gives it took more than ${Duration.format(limit)} (timeouts.auth)`
-        })
-    })
-  )
+  return obtain(Effect.isEffect(token) ? token : Effect.suspend(() => token(request)), limit)
 }
 
 /** What a mechanism of the program makes of events. */

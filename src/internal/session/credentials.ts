@@ -7,14 +7,14 @@ import { checkIdentity, checkMechanismName, checkPassword, checkTrace } from "..
 import type { Credentials } from "../../SmtpAuth.js"
 import { oauth2Mechanisms, passwordMechanisms } from "../../SmtpAuth.js"
 
-/** Shows no secret. Tokens are checked when they are obtained. */
+/** Shows no secret. Tokens, and passwords of an effect, are checked when they are obtained. */
 export const problemOf = (credentials: Credentials): Invalid | undefined => {
   switch (credentials._tag) {
     case "Password": {
       const { authorizationId, maximumIterations, mechanisms, password, username } = credentials
       return (
         checkIdentity("username", username) ??
-        checkPassword("password", Redacted.value(password)) ??
+        (Redacted.isRedacted(password) ? checkPassword("password", Redacted.value(password)) : undefined) ??
         checkOptional(checkIdentity, "authorizationId", authorizationId) ??
         checkMechanisms(mechanisms, passwordMechanisms) ??
         (maximumIterations !== undefined && !(maximumIterations >= minimumIterations)

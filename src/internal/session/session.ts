@@ -29,6 +29,7 @@ import { disconnection, invalidArgument, refusedHandshake } from "./failure.js"
 import type { MessageContext } from "./messageContext.js"
 import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
+import { readPassword, renewing } from "./password.js"
 import type { Request } from "./request.js"
 import { read as readRequest } from "./request.js"
 import type { SessionSetUp } from "./setUp.js"
@@ -65,9 +66,12 @@ export const ready = (
   Effect.gen(function* () {
     const settings = yield* readSettings(options)
     const { auth } = options
+    const { limits } = settings
+    const known = auth === undefined ? undefined : yield* readPassword(auth, limits.auth)
     const authentication =
-      auth === undefined ? undefined : yield* loadAuthentication(auth, settings.limits.auth, memory)
-    return yield* resumeOrNot(prepared(settings, options, greeted, authentication))
+      known === undefined ? undefined : yield* loadAuthentication(known, limits.auth, memory)
+    const renew = renewing(auth, known, limits.auth)
+    return yield* resumeOrNot(prepared(settings, options, greeted, authentication, renew))
   })
 
 /** Once more where the server could not resume a TLS session: it is not offered one again. */
@@ -78,11 +82,17 @@ const prepared = (
   settings: SessionSettings,
   options: Options,
   greeted: (session: SessionContext) => Effect.Effect<unknown>,
-  authentication: Authentication | undefined
+  authentication: Authentication | undefined,
+  renew: ReturnType<typeof renewing>
 ): Effect.Effect<OpenSession, SetupError, Scope.Scope | SmtpSocket | TlsUpgrade | CapabilityCache> =>
   Effect.flatMap(establish(settings, options), (opened) =>
     Effect.catchAll(
-      Effect.as(Effect.zipRight(greeted(opened.session), opened.prepare(authentication)), opened),
+      greeted(opened.session).pipe(
+        Effect.zipRight(
+          Effect.catchAll(opened.prepare(authentication), (error) => renew(opened.service, error))
+        ),
+        Effect.as(opened)
+      ),
       (error) => {
         const { driver, state } = opened.session
         const failure = driver.failure()
@@ -93,7 +103,7 @@ const prepared = (
         if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
           return Effect.fail(error)
         }
-        return Effect.mapError(prepared(settings, options, greeted, authentication), (later) =>
+        return Effect.mapError(prepared(settings, options, greeted, authentication, renew), (later) =>
           error._tag === "AuthenticationError" && later._tag !== "AuthenticationError" ? error : later
         )
       }

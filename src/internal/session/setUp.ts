@@ -11,7 +11,8 @@ import type { AuthenticationContext, AuthenticationMemory } from "../../protocol
 import * as SetUp from "../../protocol/SetUp.js"
 import type { SetUpFailure, Step } from "../../protocol/SetUpStep.js"
 import { done, isUntrusted } from "../../protocol/SetUpStep.js"
-import type { Credentials } from "../../SmtpAuth.js"
+import type { KnownCredentials } from "./password.js"
+import { readPassword } from "./password.js"
 import type { Disconnection } from "../../SmtpError.js"
 import { AuthenticationError, CommandRefused, HeloError, InvalidArgument, TlsError } from "../../SmtpError.js"
 import type { Replies, Service, SetupError } from "../../SmtpSession.js"
@@ -71,12 +72,16 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
       ehloOrHeloIfNeeded: Effect.suspend(() => (context.dialogue.greeted() ? Effect.void : ehloOrHelo)),
       startTls: Effect.flatMap(startTls, () => Effect.orDie(Effect.fromNullable(state.tls))),
       authenticate: (credentials) =>
-        Effect.flatMap(loadAuthentication(credentials, settings.limits.auth), (authentication) =>
-          by(
-            ["AuthenticationError", "HeloError", "InvalidArgument"],
-            () => SetUp.authenticate(context, begin(authentication)),
-            authentication
-          )
+        Effect.flatMap(
+          Effect.flatMap(readPassword(credentials, settings.limits.auth), (known) =>
+            loadAuthentication(known, settings.limits.auth)
+          ),
+          (authentication) =>
+            by(
+              ["AuthenticationError", "HeloError", "InvalidArgument"],
+              () => SetUp.authenticate(context, begin(authentication)),
+              authentication
+            )
         )
     },
     prepare: (authentication) =>
@@ -92,7 +97,7 @@ export const makeSetUp = (session: SessionContext): SessionSetUp => {
 
 // Loaded by a session that authenticates: the mechanisms are a good part of the library.
 export const loadAuthentication = (
-  credentials: Credentials,
+  credentials: KnownCredentials,
   tokenLimit: Duration.Duration,
   memory?: AuthenticationMemory
 ): Effect.Effect<Authentication> =>
