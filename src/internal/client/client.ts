@@ -38,8 +38,7 @@ import { ready } from "../session/session.js"
 import type { RelaySettings, RetrySettings, ClientSettings } from "../options/client.js"
 import { clientTimeouts, readClientOptions, readCount, readRetry } from "../options/client.js"
 import type { ClientParts } from "./deliver.js"
-import { deliver as deliverPrepared } from "./deliver.js"
-import * as PreparedSubmissions from "./preparedSubmission.js"
+import { deliver as deliverPrepared, prepare } from "./deliver.js"
 import type { Retirement, SessionConduct } from "./pool.js"
 import * as Queues from "./queue.js"
 import * as RateLimits from "./rateLimit.js"
@@ -238,7 +237,7 @@ const makeService = (parts: ClientParts, settings: ClientSettings, close: Effect
     options: SendOptions = {},
     conclude?: (receipt: Receipt) => Effect.Effect<Receipt, E2>
   ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> => {
-    const prepared = PreparedSubmissions.make(submission)
+    const prepared = prepare(submission)
     if (isInvalid(prepared)) return Effect.fail(invalidArgument(prepared))
     const retry = retryOf(settings, options)
     if (isInvalid(retry)) return Effect.fail(invalidArgument(retry))

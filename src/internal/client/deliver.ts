@@ -1,17 +1,26 @@
-/** Delivery in the fiber of the caller. */
+/** Reads submissions, and delivers them in the fiber of the caller. */
 import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Invalid } from "../../protocol/Invalid.js"
+import { isInvalid } from "../../protocol/Invalid.js"
 import type { Receipt } from "../../SmtpClient.js"
+import type { Content } from "../../SmtpContent.js"
 import type { InvalidArgument } from "../../SmtpError.js"
 import type { SetupError } from "../../SmtpSession.js"
+import type { Submission } from "../../SmtpSubmission.js"
+import { isStreamed } from "../content/model.js"
 import { inCallersFiber } from "../effect/callersFiber.js"
 import type { AnyFiber, Fork } from "../effect/runtime.js"
 import { clockOf, makeFork } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
+import type { Preparation } from "../session/deliver.js"
+import { prepare as prepareContent } from "../session/deliver.js"
 import { invalidArgument } from "../session/failure.js"
+import type { Request } from "../session/request.js"
+import { read as readRequest } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
 import * as Tracing from "../telemetry/tracing.js"
-import type { PreparedSubmission } from "./preparedSubmission.js"
 import type { SessionQueue } from "./queue.js"
 import type { RateLimit } from "./rateLimit.js"
 import { ignoredBy } from "./rateLimit.js"
@@ -39,6 +48,39 @@ export interface SendContext {
   readonly fork: Fork
   /** The fiber that traces the message, if one does. */
   readonly tracedBy: AnyFiber | undefined
+}
+
+/** A submission that was read and copied, so that every attempt sends the same. */
+export interface PreparedSubmission<E, R> {
+  readonly request: Request
+  readonly onOutcome: Submission["onOutcome"]
+  readonly content: Preparation<E, R>
+  /** Whether the content can be run no more. */
+  readonly isUsedUp: () => boolean
+}
+
+export const prepare = <E, R>(submission: Submission<E, R>): PreparedSubmission<E, R> | Invalid => {
+  const request = readRequest(submission)
+  if (isInvalid(request)) return request
+  const { content } = submission
+  let isUsedUp = false
+  const watched: Content<E, R> =
+    !isStreamed(content) || content.replayable
+      ? content
+      : {
+          ...content,
+          claim: () => {
+            isUsedUp = true
+            return content.claim()
+          }
+        }
+  return {
+    request,
+    onOutcome: submission.onOutcome,
+    // A session knows how long a stream may pause.
+    content: prepareContent(Duration.infinity, request, { ...submission, content: watched }),
+    isUsedUp: () => isUsedUp
+  }
 }
 
 /** What becomes of an interrupted message is told to its hook. */

@@ -218,7 +218,6 @@ export class PooledSession<S, E> {
     this.messages += 1
     pool.leases += 1
     if (isUnwilling) pool.probes += 1
-    pool.report()
     let isReleased = false
     return {
       session: this.opened.session,
@@ -382,12 +381,6 @@ export class RelayPool<S, E> implements RelayState<E> {
     this.health = Relays.healthy(relay.maxSessions)
   }
 
-  get idle(): number {
-    let idle = 0
-    for (const session of this.sessions) if (session.isIdle()) idle += 1
-    return idle
-  }
-
   get places(): number {
     return this.sessions.size + this.opening + this.failing
   }
@@ -430,11 +423,11 @@ export class RelayPool<S, E> implements RelayState<E> {
     for (const session of this.sessions) session.leave("replaced")
   }
 
-  report(): void {
+  report(idle: number): void {
     const { size } = this.sessions
     // A gauge is a sum over clients, and a closed one has no share in it.
     const limit = this.shared.isClosed && size === 0 ? 0 : this.limit
-    this.shared.observer.counted(this.relay, size, this.idle, limit)
+    this.shared.observer.counted(this.relay, size, idle, limit)
   }
 
   private opened(

@@ -83,6 +83,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   private readonly closing = Wakeup.make()
   private alarm: { readonly at: number; readonly fiber: AnyFiber } | undefined
   private waiting = 0
+  private waitingReported = 0
   /** Those that have asked since the last round: the queue may be too long for them. */
   private readonly newcomers: Array<Waiter<S, E>> = []
   private asked = 0
@@ -131,12 +132,13 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     line.waiters.add(waiter)
     this.newcomers.push(waiter)
     this.lines.set(line.key, line)
-    this.observer.waiting(++this.waiting)
+    this.waiting += 1
     this.serve()
     if (limitMillis < Infinity && waiter.hear !== undefined) {
-      const expire = Effect.sync(() =>
+      const expire = Effect.sync(() => {
         this.refuse(waiter, unavailable("Timeout", Relays.obstacles(line.pools, this.now())))
-      )
+        this.serve()
+      })
       waiter.timer = this.fork(Effect.delay(expire, limitMillis))
     }
     return () => {
@@ -152,7 +154,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       priority: pool.relay.priority,
       isTrusted: Relays.isTrusted(pool, now),
       open: pool.sessions.size,
-      idle: pool.idle,
+      idle: sessionsOf([pool]).filter((session) => session.isIdle()).length,
       opening: pool.opening + pool.failing,
       limit: pool.limit
     }))
@@ -194,9 +196,14 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   }
 
   changed(pool: RelayPool<S, E>, returned?: PooledSession<S, E>, failure?: Cause.Cause<E>): void {
-    if (returned?.phase === "Open" && returned.doubts === 0 && this.mustMakeWay(pool))
-      returned.leave("displaced")
-    pool.report()
+    const { yielding } = this
+    if (yielding !== undefined && !this.isClosed && returned?.phase === "Open" && returned.doubts === 0) {
+      if (yielding.pools.includes(pool)) {
+        this.isProbeDue ||= yielding.toBetter
+        this.yielding = undefined
+        returned.leave("displaced")
+      }
+    }
     this.changes.wake()
     if (failure !== undefined) this.refuseThoseWithout(pool, failure)
     this.serve()
@@ -245,7 +252,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     waiter.hear = undefined
     line.waiters.delete(waiter)
     if (line.waiters.size === 0 && line.key !== "") this.lines.delete(line.key)
-    this.observer.waiting(--this.waiting)
+    this.waiting -= 1
     if (timer !== undefined) interrupt(timer)
     return hear
   }
@@ -289,15 +296,12 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       this.round(this.now())
     }
     this.rounds = 0
-    this.refuseOverflow()
-  }
-
-  /** A message that has a session coming is not in the queue of those that wait for others. */
-  private refuseOverflow(): void {
     for (let last = this.newcomers.pop(); last !== undefined; last = this.newcomers.pop()) {
+      // A message that has a session coming is not in the queue of those that wait for others.
       if (this.waiting - Relays.openingAt(this.pools) > this.limits.maxWaiting)
         this.refuse(last, unavailable("QueueFull"))
     }
+    if (this.waiting !== this.waitingReported) this.observer.waiting((this.waitingReported = this.waiting))
   }
 
   /** Serves again at that time, unless it does before. */
@@ -321,12 +325,16 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       this.serveLines(at)
     }
     let dueAt = Infinity
-    for (const { sessions } of this.pools) {
-      for (const session of sessions) {
+    for (const pool of this.pools) {
+      let idle = 0
+      for (const session of pool.sessions) {
         session.isFresh = false
         session.retireIfDue(at)
-        if (session.isIdle()) dueAt = Math.min(dueAt, session.dueAt())
+        if (!session.isIdle()) continue
+        idle += 1
+        dueAt = Math.min(dueAt, session.dueAt())
       }
+      pool.report(idle)
     }
     this.serveAt(dueAt)
   }
@@ -432,14 +440,6 @@ export class SessionQueue<S, E> implements Shared<S, E> {
         }
     }
     if (!isLeaving) this.isProbeDue = false
-  }
-
-  /** Whether a session of the pool that was given back has to be closed for another relay. */
-  private mustMakeWay(pool: RelayPool<S, E>): boolean {
-    if (this.isClosed || this.yielding?.pools.includes(pool) !== true) return false
-    this.isProbeDue ||= this.yielding.toBetter
-    this.yielding = undefined
-    return true
   }
 }
 

@@ -27,11 +27,10 @@ import { restricted } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
 import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
-import type { ClientParts, SendContext, SendSettings } from "./deliver.js"
+import type { ClientParts, PreparedSubmission, SendContext, SendSettings } from "./deliver.js"
 import type { Positions } from "./outcomes.js"
 import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, learn, those, verdictOn } from "./outcomes.js"
 import type { Lease } from "./pool.js"
-import type { PreparedSubmission } from "./preparedSubmission.js"
 import type { Relay } from "./relays.js"
 import type { Pauses } from "./retry.js"
 import { pausesOf } from "./retry.js"
@@ -49,6 +48,9 @@ const unavailable = (reason: ClientUnavailable["reason"]): ClientUnavailable =>
 
 const nothing = (): void => undefined
 
+/** Stands for `leave` until what is waited for has begun. */
+const beginning = (): void => undefined
+
 const none: ReadonlySet<AnyRelay> = new Set()
 
 export class ClientMessage<E, R> {
@@ -58,20 +60,17 @@ export class ClientMessage<E, R> {
   private readonly limitMillis: number | undefined
   private run: (step: Effect.Effect<void, never, R>) => void = nothing
   private done: (exit: SendExit<E>) => void = nothing
+  /** With a session, the session tells what becomes of the message. */
+  private stage: "Waiting" | "WithSession" | "GivenUp" = "Waiting"
   /** Gives up what the message waits for. */
   private leave: () => void = nothing
-  private stages = 0
   /** Relays that this round has been to. */
   private tried: ReadonlySet<AnyRelay> = none
   private pauses: Pauses | undefined
   /** For how long it waits yet for relays that pause, in milliseconds; unknown before the first that does. */
   private patience: number | undefined
-  private isWithSession = false
   /** Whether a session was replaced that did not do, at no cost to the message. */
   private isReplaced = false
-  /** Nothing more is to be tried: the submission, or a part of the program, was found at fault. */
-  private isOver = false
-  private isGivenUp = false
   private isCounted = false
   private isTold = false
 
@@ -104,10 +103,10 @@ export class ClientMessage<E, R> {
   // -- ends
 
   private giveUp(): void {
-    this.isGivenUp = true
+    const { stage } = this
+    this.stage = "GivenUp"
     this.leave()
-    // What is with a session tells its own outcome.
-    if (!this.isWithSession) this.report(this.receipt())
+    if (stage === "Waiting") this.report(this.receipt())
   }
 
   private finish(): void {
@@ -150,10 +149,9 @@ export class ClientMessage<E, R> {
 
   /** Begins what the message waits for; what that returns gives it up, unless it has ended already. */
   private wait(begin: () => () => void): void {
-    const stage = ++this.stages
-    this.leave = nothing
+    this.leave = beginning
     const leave = begin()
-    if (this.stages === stage) this.leave = leave
+    if (this.leave === beginning) this.leave = leave
   }
 
   /** Has a fiber perform the effect, and goes on with what it comes to. */
@@ -165,7 +163,8 @@ export class ClientMessage<E, R> {
     this.wait(() => {
       this.run(
         Effect.map(Effect.exit(effect), (exit) => {
-          if (this.isGivenUp) return
+          if (this.stage === "GivenUp") return
+          this.leave = nothing
           if (Exit.isSuccess(exit)) goOn(exit.value)
           else this.fail(exit.cause)
         })
@@ -189,7 +188,7 @@ export class ClientMessage<E, R> {
     )
     const next = Effect.match(this.within("rate limit", reservation, false), {
       onFailure: (error) => () => this.notSent(positions, error),
-      onSuccess: (mayGo) => () => (mayGo ? this.attempt(positions, undefined) : this.conclude())
+      onSuccess: (mayGo) => () => (mayGo ? this.attempt(positions, undefined) : this.finish())
     })
     this.perform(next, (goOn) => goOn())
   }
@@ -214,7 +213,7 @@ export class ClientMessage<E, R> {
   private worthAnotherRound(): Positions {
     const { recipients, policy } = this.submission.request
     const { mayDuplicate, schedule } = this.settings.retry
-    if (schedule === undefined || this.isOver || !this.isPatient()) return []
+    if (schedule === undefined || !this.isPatient()) return []
     const worth = this.table.where((outcome) => Outcomes.retries(outcome, mayDuplicate).sameRelay)
     return policy === "all" && worth.length < recipients.length ? [] : worth
   }
@@ -259,7 +258,6 @@ export class ClientMessage<E, R> {
   ): Effect.Effect<A | B, E2 | ClientUnavailable> {
     return Effect.catchAllDefect(this.inTime(use), (defect) => {
       if (this.table.isEmpty) return Effect.die(defect)
-      this.isOver = true
       const line = `The ${part} ended in a defect, and a message is tried no more: ${describeCause(defect)}`
       return Effect.as(Effect.annotateLogs(Effect.logError(line), this.annotations()), otherwise)
     })
@@ -290,11 +288,9 @@ export class ClientMessage<E, R> {
         if (Option.isNone(failure)) this.fail(Cause.die(Cause.squash(answer.cause)))
         else if (pauseMillis !== undefined)
           this.persist(positions, failure.value, pauseMillis, () => this.attempt(positions, aliveAfter))
-        else {
-          // Every relay is out of order for as long as nothing changes.
-          this.isOver ||= failure.value._tag !== "ClientUnavailable"
-          this.notSent(positions, failure.value)
-        }
+        else if (failure.value._tag === "ClientUnavailable") this.notSent(positions, failure.value)
+        // Every relay is out of order for as long as nothing changes.
+        else this.finishNotSent(positions, failure.value)
       })
     )
   }
@@ -305,10 +301,8 @@ export class ClientMessage<E, R> {
    */
   private persist(positions: Positions, error: NotSentCause, pauseMillis: number, goOn: () => void): void {
     const { schedule } = this.settings.retry
-    if (schedule === undefined || !this.isPatient()) {
-      this.isOver = true
-      this.notSent(positions, error)
-    } else if (this.patience !== undefined) {
+    if (schedule === undefined || !this.isPatient()) this.finishNotSent(positions, error)
+    else if (this.patience !== undefined) {
       this.patience -= pauseMillis
       goOn()
     } else {
@@ -332,6 +326,11 @@ export class ClientMessage<E, R> {
     this.conclude()
   }
 
+  private finishNotSent(positions: Positions, cause: NotSentCause): void {
+    this.table.recordNotSent(positions, cause)
+    this.finish()
+  }
+
   /** Delivers through a session. */
   private deliver(positions: Positions, lease: Lease<Session, SetupError>, isRepeated: boolean): void {
     const { session } = lease
@@ -352,7 +351,7 @@ export class ClientMessage<E, R> {
     }
     const ended = (exit: SendExit<E>): void => this.attempted(positions, lease, exit, isRepeated)
     const leave = (): void => lease.release({ _tag: "Doubtful", proven })
-    this.isWithSession = true
+    this.stage = "WithSession"
     if (content._tag === "Bytes" && this.limitMillis === undefined && tracedBy === undefined) {
       this.wait(() => {
         const abandon = launch(session.messages, request, content, { fork, report: hear, ended })
@@ -388,8 +387,7 @@ export class ClientMessage<E, R> {
     exit: SendExit<E>,
     isRepeated: boolean
   ): void {
-    this.isWithSession = false
-    this.stages += 1
+    this.stage = "Waiting"
     this.leave = nothing
     if (Exit.isSuccess(exit) && this.isDone(positions, exit.value, lease)) return
     const state = lease.session.state()
@@ -413,8 +411,8 @@ export class ClientMessage<E, R> {
       this.parts.queue.replaceSessions(lease.relay)
     } else if (isUsedUp) lease.release({ _tag: "Spent", reason: "mailmax", work: "answered" })
     else lease.release(verdictOn(receipt, lease, signs))
-    this.isOver ||= receipt.outcomes.some(Outcomes.isEndOfSend)
-    if (this.isOver || this.submission.isUsedUp()) this.conclude()
+    if (receipt.outcomes.some(Outcomes.isEndOfSend)) this.finish()
+    else if (this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
     else if (left.length > 0) {
       const isForAll = this.submission.request.policy === "all"
@@ -450,11 +448,10 @@ export class ClientMessage<E, R> {
       this.fail(cause)
       return
     }
-    this.isOver = true
     const error = Cause.squash(cause)
     const end = Option.isSome(Cause.failureOption(cause)) ? "failed" : "ended in a defect"
     const detail = `the stream ${end} on a later run: ${describeCause(error)}`
-    this.notSent(
+    this.finishNotSent(
       positions,
       error instanceof InvalidArgument ? error : new ContentError({ reason: "Failed", detail })
     )

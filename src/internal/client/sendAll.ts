@@ -9,8 +9,7 @@ import type { RetrySettings } from "../options/client.js"
 import { sendAllBy, weightOf } from "../sendAll/sendAll.js"
 import { invalidArgument } from "../session/failure.js"
 import type { ClientParts } from "./deliver.js"
-import { deliver } from "./deliver.js"
-import * as PreparedSubmissions from "./preparedSubmission.js"
+import { deliver, prepare } from "./deliver.js"
 import { ClientMessage } from "./send.js"
 
 export interface SendAllSettings {
@@ -36,7 +35,7 @@ export const sendAll = <K, E, R, E2, R2>(
     afterwards: atOnce,
     sendOne: (submission, slot) => {
       if (isInvalid(retry)) return slot.fail(invalidArgument(retry))
-      const prepared = PreparedSubmissions.make(submission)
+      const prepared = prepare(submission)
       if (isInvalid(prepared)) return slot.fail(invalidArgument(prepared))
       slot.weigh(weightOf(prepared.content))
       if (isTraced) return slot.run(deliver(parts, prepared, { retry, timeoutMillis }))
