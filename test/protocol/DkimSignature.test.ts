@@ -32,6 +32,30 @@ describe("the names of signed fields", () => {
     ])
   })
 
+  it("are by default those that readers see and those of MIME, of mailing lists and of resending", () => {
+    expect(DkimSignature.defaultFields.join(" ")).toBe(
+      [
+        "From Sender Reply-To To Cc Subject",
+        "Date Message-ID In-Reply-To References MIME-Version Content-Type",
+        "Content-Transfer-Encoding Content-ID Content-Description Resent-Date Resent-From Resent-Sender",
+        "Resent-To Resent-Cc Resent-Message-ID List-Id List-Help List-Unsubscribe",
+        "List-Unsubscribe-Post List-Subscribe List-Post List-Owner List-Archive"
+      ].join(" ")
+    )
+  })
+
+  it("are oversigned by default where nobody on the way may add them", () => {
+    const always = ["from", "reply-to", "cc", "subject", "content-type", "content-transfer-encoding"]
+    expect(DkimSignature.signedNames([], [], undefined)).toEqual(always)
+    const present = ["To: b", "Date: c", "Message-ID: d", "MIME-Version: e", "FROM: a"].map(field)
+    expect([...DkimSignature.signedNames(present, [], undefined)].sort()).toEqual(
+      [...always, "from", "to", "to", "date", "date", "message-id", "message-id"]
+        .concat("mime-version", "mime-version")
+        .sort()
+    )
+    expect(DkimSignature.defaultOversigned).toHaveLength(10)
+  })
+
   it("stand for fields from the last one upwards (RFC 6376 section 5.4.2)", () => {
     const text = DkimSignature.signingText(
       fields,
@@ -54,6 +78,20 @@ describe("the field itself", () => {
     names: Array.from({ length: 40 }, (_, index) => `x-field-${index}`),
     bodyHash: "x".repeat(44)
   }
+
+  it("is written as short as it can be, in lines of 74 characters", () => {
+    const field = DkimSignature.unsigned({ ...tags, expiresAt: undefined, names: ["from", "to"] })
+    expect(DkimSignature.complete(field, "y".repeat(80))).toBe(
+      [
+        "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/simple; d=example.com;",
+        " s=a.b; t=1700000000; h=from:to;",
+        ` bh=${"x".repeat(44)};`,
+        ` b=${"y".repeat(72)}`,
+        ` ${"y".repeat(8)}`,
+        ""
+      ].join("\r\n")
+    )
+  })
 
   it("is folded between tags and names", () => {
     const whole = DkimSignature.complete(DkimSignature.unsigned(tags), "y".repeat(344))

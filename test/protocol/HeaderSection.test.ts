@@ -25,6 +25,33 @@ describe("a header section", () => {
     ])
   })
 
+  it.each([
+    ["", undefined],
+    ["A: 1", undefined],
+    ["A: 1\r\n", undefined],
+    ["A: 1\r\n\r\n", undefined],
+    ["A: 1\r\n\r\nx", 6],
+    ["A: 1\n\nx", 5],
+    ["A: 1\r\rx", 5],
+    ["A: 1\nB: 2", undefined],
+    ["\nA", 0]
+  ])("%j is complete as far as %s", (text, length) => {
+    expect(HeaderSection.read(latin1(text), false)?.length).toBe(length)
+  })
+
+  it("ends at an empty line of bare LFs", () => {
+    expect(fieldsOf("A: 1\n\nB: 2\n")).toEqual([["A", " 1"]])
+  })
+
+  it("gives the fields of a name in any letter case, and their bodies on one line", () => {
+    const section = HeaderSection.read(latin1("A: 1\r\nB: 2\r\na: 3\r\n"), true)
+    const named = HeaderSection.named(section?.fields ?? [], "A")
+    expect(named.map(({ body }) => body)).toEqual([" 1", " 3"])
+    expect(HeaderSection.named(section?.fields ?? [], "c")).toEqual([])
+    expect(HeaderSection.unfold(" \t a\r\n \tb c \t\r\n ")).toBe("a \tb c")
+    expect([HeaderSection.trimEnd(" \t "), HeaderSection.trimEnd("")]).toEqual(["", ""])
+  })
+
   it("may be all that there is, or nothing", () => {
     expect(fieldsOf("A: 1")).toEqual([["A", " 1"]])
     expect(fieldsOf("")).toEqual([])
@@ -75,12 +102,30 @@ describe("a header section", () => {
         let start = 0
         for (; start < octets.length && gathered === undefined; start += size) {
           gathered = gatherer.push(octets.subarray(start, start + size))
+          const sofar = octets.subarray(0, start + size)
+          expect(gathered?.section).toEqual(HeaderSection.read(sofar, false))
+          expect(gatherer.held()).toBe(sofar.length)
         }
         const { octets: held, section } = gathered ?? gatherer.end()
         expect(section).toEqual(HeaderSection.read(octets, true))
         expect(held).toEqual(octets.subarray(0, start))
       })
     )
+  })
+
+  it("is gathered from pieces larger than what is held at first", () => {
+    const gatherer = HeaderSection.makeGatherer()
+    expect(gatherer.end()).toEqual({ section: { fields: [], length: 0 }, octets: new Uint8Array(0) })
+    const text = `A: ${"x".repeat(5000)}\r\nB: ${"y".repeat(9000)}\r\n`
+    for (const [start, end] of [
+      [0, 4096],
+      [4096, 10_000],
+      [10_000, undefined]
+    ] as const)
+      expect(gatherer.push(latin1(text.slice(start, end)))).toBeUndefined()
+    const gathered = gatherer.push(latin1("\r\nz"))
+    expect(gathered?.section.length).toBe(text.length)
+    expect(HeaderSection.toLatin1(gathered?.octets ?? new Uint8Array())).toBe(`${text}\r\nz`)
   })
 
   it("takes a time in proportion to its length", { timeout: 15_000 }, () => {
@@ -147,6 +192,60 @@ describe("the inspector of all header sections", () => {
     }
   })
 
+  const umlaut = "\xc3\xa4"
+  it.each([
+    ["another type with a boundary", "Content-Type: text/plain; boundary=c", "--c", false],
+    ["a type that only ends like multipart", "Content-Type: x-multipart/mixed; boundary=c", "--c", false],
+    ["no space before the type", "Content-Type:multipart/mixed;boundary=c", "--c", true],
+    ["much space", "Content-Type :  multipart/mixed;  boundary = c", "--c", true],
+    ["letter case", "content-TYPE: Multipart/Mixed; BOUNDARY=c", "--c", true],
+    ["a parameter behind the boundary", "Content-Type: multipart/mixed; boundary=c; x=y", "--c", true],
+    ["another parameter before it", 'Content-Type: multipart/mixed; x="y"; boundary="c"', "--c", true],
+    ["multipart without a boundary", "Content-Type: multipart/mixed", "--", false],
+    ["a folded type", "Content-Type:\r\n multipart/mixed;\r\n\tboundary=c", "--c", true],
+    ["a folded field of another name", "X: a\r\n multipart/mixed; boundary=c", "--c", false],
+    ["a type behind other fields", "X: a\r\nContent-Type: multipart/mixed; boundary=c\r\nY: b", "--c", true],
+    ["space behind a delimiter", "Content-Type: multipart/mixed; boundary=c", "--c \t", true],
+    ["a line that is no delimiter", "Content-Type: multipart/mixed; boundary=c", "xxc", false],
+    ["a delimiter that goes on", "Content-Type: multipart/mixed; boundary=c", "--cc", false],
+    ["a boundary that ends in hyphens", "Content-Type: multipart/mixed; boundary=c--", "--c--", true],
+    ["the end of the parts", "Content-Type: multipart/mixed; boundary=c", "--c--", false],
+    ["a part behind the end", "Content-Type: multipart/mixed; boundary=c", "--c--\r\n--c", false],
+    ["a second part", "Content-Type: multipart/mixed; boundary=c", "--c\r\n\r\n--c", true],
+    [
+      "a part of an inner multipart that the outer delimiter has ended",
+      "Content-Type: multipart/mixed; boundary=c",
+      "--c\r\nContent-Type: multipart/mixed; boundary=d\r\n\r\n--c\r\n\r\n--d",
+      false
+    ],
+    ["a message", "Content-Type: message/rfc822", "", true],
+    ["a message beyond ASCII", "Content-Type:\tmessage/global; x=y", "", true],
+    ["a type that only ends like a message", "Content-Type: x-message/rfc822", "", false],
+    ["a type that only begins like a message", "Content-Type: message/rfc8222", "", false],
+    ["a message in base64", "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64", "", false],
+    [
+      "a message in quoted-printable",
+      "Content-Transfer-Encoding:\r\n Quoted-Printable\r\nContent-Type: message/rfc822",
+      "",
+      false
+    ],
+    ["a message that is not encoded", "Content-Type: message/rfc822\r\nX: base64", "", true],
+    ["a message in 8 bits", "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit", "", true],
+    [
+      "a message in base64 and then one that is not",
+      "Content-Type: message/rfc822",
+      "Content-Type: message/rfc822\r\n",
+      true
+    ]
+  ])("%s", (_, head, delimiter, isFound) => {
+    const text = [head, "", ...(delimiter === "" ? [] : [delimiter]), `X: ${umlaut}`, "", ""].join("\r\n")
+    for (const pieces of [1, 5, 10_000]) expect(isUtf8(text, pieces)).toBe(isFound)
+  })
+
+  it("takes DEL for ASCII", () => {
+    expect(isUtf8("X: \x7f\r\n\r\n", 100)).toBe(false)
+  })
+
   it("keeps no more of a line than it needs", () => {
     expect(isUtf8(`X: ${"x".repeat(100_000)}\xc3\xa4\r\n\r\n`, 1000)).toBe(true)
     expect(isUtf8(`X: x\r\n\r\n${"x".repeat(100_000)}\xe4`, 1000)).toBe(false)
@@ -163,8 +262,8 @@ describe("the inspector of all header sections", () => {
       )
       expect(isUtf8(`${levels.join("")}\r\n${"--none\r\n".repeat(40_000)}`, 65_536)).toBe(false)
       expect(isUtf8(`\r\n${`--${" ".repeat(4000)}x\r\n`.repeat(300)}`, 65_536)).toBe(false)
-      const shallow = `${levels.slice(0, 90).join("")}X: \xc3\xa4\r\n\r\n`
-      expect(isUtf8(shallow, 65_536)).toBe(true)
+      const within = (depth: number) => `${levels.slice(0, depth).join("")}X: \xc3\xa4\r\n\r\n`
+      expect([90, 100, 101].map((depth) => isUtf8(within(depth), 65_536))).toEqual([true, true, false])
     }
   )
 })
