@@ -39,6 +39,14 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
   sigterm: ["SIGTERM", "  200 of 200 are accounted for"],
+  signup: [
+    '  ann@example.net: {"welcome":"sent"}',
+    '  gone@example.net: {"welcome":"suppressed"}',
+    '  nobody@example.org: {"detail":"550 5.1.1 No such user here","_tag":"BadSignUp"}',
+    expect.stringMatching(/^ {2}not an address: .*"_tag":"BadSignUp"/),
+    "  arrived: Subject: Welcome, Ann",
+    "  arrived: Subject: [ann@example.net] Welcome, Ann"
+  ],
   testing: [
     '  captured: "Subject: Disk full\\r\\n\\r\\nPlease look.\\r\\n"',
     expect.stringMatching(/^ {2}ann@example\.net {5}unknown: .*sending it again may deliver it twice\.$/)
