@@ -86,7 +86,7 @@ export const read = (octets: Uint8Array, complete: boolean): Section | undefined
     // The octet after the line end may be the second half of a CRLF, or continue the field.
     if (!complete && next >= octets.length) return undefined
     if (end === position) break
-    if (!isWhiteSpace(octets[position]) || position === 0) {
+    if (!isWhiteSpace(octets[position])) {
       finish()
       start = position
     }
@@ -128,7 +128,7 @@ const isLineEnd = (octet: number | undefined): boolean => octet === CR || octet 
 
 /** Whether an empty line begins after the octet at `from`, or is the first. */
 const hasEmptyLine = (octets: Uint8Array, from: number): boolean => {
-  if (from === 0 && isLineEnd(octets[0])) return true
+  if (isLineEnd(octets[0])) return true
   for (let at = from; at + 1 < octets.length; at++) {
     const pair = octets[at] === CR && octets[at + 1] === LF
     if (isLineEnd(octets[at]) && isLineEnd(octets[at + 1]) && !pair) return true

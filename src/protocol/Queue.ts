@@ -22,14 +22,14 @@ export const make = <A>(): Queue<A> => {
   let items: Array<A | undefined> = []
   let first = 0
   return {
-    isEmpty: () => first === items.length,
+    isEmpty: () => items.length === 0,
     push: (item) => {
       items.push(item)
     },
     head: () => items[first],
-    last: () => (first === items.length ? undefined : items.at(-1)),
+    last: () => items.at(-1),
     shift: () => {
-      if (first === items.length) return
+      if (items.length === 0) return
       items[first] = undefined
       first++
       if (first === items.length) {

@@ -84,6 +84,18 @@ describe("what a reply means (RFC 5321 section 4.3.2)", () => {
     })
   }
 
+  it.each<readonly [number, Meaning]>([
+    [199, "Violation"],
+    [200, "Success"],
+    [299, "Success"],
+    [300, "Violation"],
+    [399, "Violation"],
+    [400, "Refusal"]
+  ])("%i to a command is %s", (code, meaning) => {
+    expect(Command.meaning("Mail", make(code, [""]))).toBe(meaning)
+    expect(Command.meaning("Data", make(code, [""]))).toBe(meaning === "Success" ? "Violation" : meaning)
+  })
+
   it("is decided by the code alone, whatever the enhanced code and the text say", () => {
     expect(Command.meaning("Rcpt", make(250, ["2.1.5 refused"]))).toBe("Success")
     expect(Command.meaning("Rcpt", make(550, ["OK"]))).toBe("Refusal")
@@ -156,6 +168,51 @@ describe("lines", () => {
     [Command.help("MAIL"), "HELP MAIL"]
   ])("%#", (command, line) => {
     expect(command.line).toBe(line)
+  })
+
+  it.each([
+    [Command.greeting, "Greeting", "", "Last", "greeting"],
+    [Command.final, "Final", "", "Anywhere", "final"],
+    [Command.ehlo("c"), "Ehlo", "EHLO", "Last", "ehlo"],
+    [Command.ehlo("c", "LHLO"), "Ehlo", "LHLO", "Last", "ehlo"],
+    [Command.helo("c"), "Helo", "HELO", "Last", "ehlo"],
+    [Command.xclient("XCLIENT NAME=a"), "Helo", "XCLIENT", "Last", "command"],
+    [Command.startTls, "StartTls", "STARTTLS", "Last", "starttls"],
+    [Command.auth("PLAIN"), "Auth", "AUTH", "Last", "auth"],
+    [Command.authResponse("*"), "AuthResponse", "AUTH", "Last", "auth"],
+    [Command.mail("MAIL FROM:<>"), "Mail", "MAIL", "Anywhere", "mail"],
+    [Command.rcpt("RCPT TO:<a>"), "Rcpt", "RCPT", "Anywhere", "rcpt"],
+    [Command.data, "Data", "DATA", "Last", "data"],
+    [Command.bdat([], false), "Bdat", "BDAT", "Anywhere", "bdat"],
+    [Command.bdat([], true), "BdatLast", "BDAT", "Anywhere", "final"],
+    [Command.rset, "Rset", "RSET", "Anywhere", "rset"],
+    [Command.noop, "Noop", "NOOP", "Last", "noop"],
+    [Command.vrfy("a"), "Vrfy", "VRFY", "Last", "vrfy"],
+    [Command.expn("a"), "Expn", "EXPN", "Last", "expn"],
+    [Command.help(""), "Help", "HELP", "Last", "help"],
+    [Command.quit, "Quit", "QUIT", "Last", "quit"],
+    [custom("ehlo", "c"), "Ehlo", "EHLO", "Last", "ehlo"],
+    [custom("lhlo", "c"), "Ehlo", "LHLO", "Last", "ehlo"],
+    [custom("helo", "c"), "Helo", "HELO", "Last", "ehlo"],
+    [custom("mail", "FROM:<>"), "Mail", "MAIL", "Anywhere", "mail"],
+    [custom("rcpt", "TO:<a>"), "Rcpt", "RCPT", "Anywhere", "rcpt"],
+    [custom("xclient", "NAME=a"), "Helo", "XCLIENT", "Last", "command"],
+    [custom("rset"), "Rset", "RSET", "Anywhere", "rset"],
+    [custom("quit"), "Quit", "QUIT", "Last", "quit"],
+    [custom("turn"), "Other", "TURN", "Last", "command"]
+  ] as const)("%# have a kind, a verb, a place and a phase", (command, kind, verb, place, phase) => {
+    expect(command).toMatchObject({ kind, verb, place, phase })
+  })
+
+  it("of the greeting and of the content there are none", () => {
+    expect([Command.greeting.line, Command.final.line]).toStrictEqual(["", ""])
+    expect([Command.noop.line, Command.rset.line, Command.quit.line]).toStrictEqual(["NOOP", "RSET", "QUIT"])
+  })
+
+  it("without bytes behind them are kept as they are", () => {
+    expect(Command.withoutOctets(Command.rset)).toBe(Command.rset)
+    const chunk = Command.bdat([new Uint8Array(1)], true)
+    expect(Command.withoutOctets(chunk)).toStrictEqual({ ...chunk, octets: [] })
   })
 
   it("only AUTH and its responses are secret", () => {
@@ -249,7 +306,10 @@ describe("a command in the program's own words", () => {
 
   it("has 512 octets with its CRLF at most, in UTF-8 (RFC 5321 section 4.5.3.1.4)", () => {
     expect(lineOf(Command.custom("X", "a".repeat(508)))).toHaveLength(510)
-    expect(lineOf(Command.custom("X", "a".repeat(509)))).toMatch(/^Invalid argument/)
+    expect(lineOf(Command.custom("X", "a".repeat(509)))).toBe(
+      "Invalid argument: it makes the line longer than 512 bytes"
+    )
+    expect(lineOf(Command.custom("X".repeat(511), ""))).toMatch(/^Invalid verb/)
     expect(lineOf(Command.custom("X", "ü".repeat(254)))).toHaveLength(256)
     expect(lineOf(Command.custom("X", "ü".repeat(255)))).toMatch(/^Invalid argument/)
   })
@@ -264,12 +324,26 @@ describe("text that is unsafe on a line", () => {
     ["\ude00", "holds half of a surrogate pair"],
     ["\ud83d\ud83d\ude00", "holds half of a surrogate pair"],
     ["\ud83d\n", "holds half of a surrogate pair"],
-    ["\ud83d\ude00\ude00", "holds half of a surrogate pair"]
+    ["\ud83d\ude00\ude00", "holds half of a surrogate pair"],
+    ["\ud83d\ue000", "holds half of a surrogate pair"],
+    ["\ud83d\udbff", "holds half of a surrogate pair"],
+    ["\udc00\udc00", "holds half of a surrogate pair"],
+    ["\udfff", "holds half of a surrogate pair"]
   ])("%j", (text, reason) => {
     expect(Command.unsafeText("name", text)).toStrictEqual({ _tag: "Invalid", field: "name", reason })
   })
 
-  it.each(["", "plain", "\t", "grüße", "\u{1f600}", "\u2028"])("%j is safe", (text) => {
+  it.each([
+    "",
+    "plain",
+    "\t",
+    "grüße",
+    "\u{1f600}",
+    "\u2028",
+    "\ud7ff\ue000",
+    "\ud800\udc00",
+    "\udbff\udfff"
+  ])("%j is safe", (text) => {
     expect(Command.unsafeText("name", text)).toBeUndefined()
   })
 

@@ -49,6 +49,7 @@ describe("a header section", () => {
     expect(named.map(({ body }) => body)).toEqual([" 1", " 3"])
     expect(HeaderSection.named(section?.fields ?? [], "c")).toEqual([])
     expect(HeaderSection.unfold(" \t a\r\n \tb c \t\r\n ")).toBe("a \tb c")
+    expect(HeaderSection.unfold("a  b")).toBe("a  b")
     expect([HeaderSection.trimEnd(" \t "), HeaderSection.trimEnd("")]).toEqual(["", ""])
   })
 
@@ -208,6 +209,20 @@ describe("the inspector of all header sections", () => {
     ["space behind a delimiter", "Content-Type: multipart/mixed; boundary=c", "--c \t", true],
     ["a line that is no delimiter", "Content-Type: multipart/mixed; boundary=c", "xxc", false],
     ["a delimiter that goes on", "Content-Type: multipart/mixed; boundary=c", "--cc", false],
+    [
+      "a delimiter that goes on, and one that does not",
+      "Content-Type: multipart/mixed; boundary=c",
+      "--cxx\r\n--c",
+      true
+    ],
+    [
+      "a field behind one that is not UTF-8",
+      "X: \xe4\r\nContent-Type: multipart/mixed; boundary=c",
+      "--c",
+      true
+    ],
+    ["a field that begins like a delimiter", `--X: ${umlaut}`, "", true],
+    ["no space before a message", "Content-Type:message/global", "", true],
     ["a boundary that ends in hyphens", "Content-Type: multipart/mixed; boundary=c--", "--c--", true],
     ["the end of the parts", "Content-Type: multipart/mixed; boundary=c", "--c--", false],
     ["a part behind the end", "Content-Type: multipart/mixed; boundary=c", "--c--\r\n--c", false],

@@ -66,6 +66,30 @@ describe("the PROXY header", () => {
     expect(encode(header, "proxyHeader")).toMatchObject({ _tag: "Invalid", field })
   })
 
+  it.each<[string, ProxyHeader]>([
+    [
+      "proxyHeader.source is missing: give source and destination, or neither",
+      { version: 1, destination: v4.destination }
+    ],
+    ["proxyHeader.source.address is no IP address", { version: 1, ...v4, source: { address: "a", port: 1 } }],
+    [
+      "proxyHeader.source.port is not a port: a whole number from 0 to 65535",
+      { version: 1, ...v4, source: { address: "192.0.2.1", port: -1 } }
+    ],
+    [
+      "proxyHeader.source.port is not a port: a whole number from 0 to 65535",
+      { version: 1, ...v4, source: { address: "192.0.2.1", port: 65_536 } }
+    ],
+    [
+      "proxyHeader.destination.address is of another family than that of the source",
+      { version: 2, source: v4.source, destination: v6.destination }
+    ],
+    ["proxyHeader.version is neither 1 nor 2", { version: untyped(3) }]
+  ])("that cannot be: %s", (text, header) => {
+    const encoded = encode(header, "proxyHeader")
+    expect(isInvalid(encoded) ? `${encoded.field} ${encoded.reason}` : "accepted").toBe(text)
+  })
+
   it("of a version that configuration made up is invalid", () => {
     const header: ProxyHeader = { ...v4, version: 2 }
     expect(encode(Object.assign({}, header, { version: 3 }), "proxyHeader")).toMatchObject({

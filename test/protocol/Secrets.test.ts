@@ -100,6 +100,37 @@ describe("a password or token in text of the server", () => {
     expect(shown).toContain("[redacted]")
   })
 
+  it.each([
+    ["", "[redacted]"],
+    ["x", "eG[redacted]"],
+    ["xy", "eHl[redacted]"]
+  ])("leaves of base64 behind %j only what it shares with others: %s", (before, shown) => {
+    const whole = base64(`${before}${password}`)
+    const text = guarding(password).withhold(whole.replace(/=+$/, ""))
+    expect(text.startsWith(shown)).toBe(true)
+    expect(text.length).toBeLessThanOrEqual(shown.length + 1)
+  })
+
+  it("is withheld as often as it comes, short or long", () => {
+    expect(guarding(password).withhold(`${password} ${password}`)).toBe("[redacted] [redacted]")
+    expect(guarding("pass").withhold("pass pass")).toBe("[redacted] [redacted]")
+    expect(guarding("päss").withhold("päss päss")).toBe("[redacted] [redacted]")
+    expect(guarding("??????????").withhold("?????????? ??????????")).toBe("[redacted] [redacted]")
+    expect(keeping("YQ==").withhold("YQ== yq==")).toBe("[redacted] [redacted]")
+    expect(keeping("*").withhold("* and =")).toBe("* and =")
+    expect(keeping("=").withhold("* and =")).toBe("* and =")
+  })
+
+  it("is known among the latest 64 short ones", () => {
+    const secrets = keeping("")
+    const nth = (index: number) => `p${String(index).padStart(3, "0")}`
+    for (let index = 0; index < 65; index++) secrets.guard(nth(index))
+    expect(secrets.withhold(`${nth(0)} ${nth(1)} ${nth(64)}`)).toBe("p000 [redacted] [redacted]")
+    secrets.guard(nth(1))
+    secrets.guard(nth(100))
+    expect(secrets.withhold(`${nth(1)} ${nth(2)}`)).toBe("[redacted] p002")
+  })
+
   it("is found as a word only when it is short, so that it does not show in holes of others", () => {
     expect(guarding("pass").withhold("your pass, your password")).toBe("your [redacted], your password")
     expect(guarding("abc").withhold("abc")).toBe("abc")
@@ -122,6 +153,17 @@ describe("a reply", () => {
     expect(keeping(response).withholdFrom(reply)).toBe(reply)
     const repeating = makeReply(500, [response])
     expect(new Secrets().withholdFrom(repeating)).toBe(repeating)
+  })
+
+  it("has its text without what was said, of one line and of several", () => {
+    expect(keeping(response).withholdFrom(makeReply(501, [`5.5.2 ${response}`]))).toMatchObject({
+      lines: ["5.5.2 [redacted]"],
+      text: "[redacted]"
+    })
+    const plain = makeReply(250, ["one", "two"])
+    expect(keeping(response).withholdFrom(plain)).toBe(plain)
+    const empty = makeReply(250, [])
+    expect(keeping(response).withholdFrom(empty)).toBe(empty)
   })
 
   it("that is a challenge shows nothing once AUTH was said", () => {

@@ -56,6 +56,27 @@ describe("XCLIENT", () => {
     expect(make(client, "xclient")).toMatchObject({ _tag: "Invalid", field })
   })
 
+  it.each<[ClientAttributes, string]>([
+    [{}, "xclient has no attribute"],
+    [{ name: "" }, "xclient.name is empty"],
+    [{ address: "x[UNAVAILABLE]" }, "xclient.address is no IP address"],
+    [{ address: "[UNAVAILABLE]x" }, "xclient.address is no IP address"],
+    [{ port: 65_536 }, "xclient.port is not a port: a whole number from 0 to 65535"],
+    [{ port: -1, destinationPort: -1 }, "xclient.port is not a port: a whole number from 0 to 65535"],
+    [{ protocol: untyped("LMTP") }, 'xclient.protocol is none of "SMTP", "ESMTP"'],
+    [{ name: untyped(42) }, "xclient.name is not a string"],
+    [untyped(null), "xclient is not an object"]
+  ])("%j: %s", (client, text) => {
+    const made = make(client, "xclient")
+    expect(isInvalid(made) ? `${made.field} ${made.reason}` : made.line).toBe(text)
+  })
+
+  it("takes every port and both protocols", () => {
+    expect(command({ port: 0, protocol: "SMTP", destinationPort: 65_535 }).line).toBe(
+      "XCLIENT PORT=0 PROTO=SMTP DESTPORT=65535"
+    )
+  })
+
   it("is supported as far as it was announced, in any letter case", () => {
     const all = command({ name: "x.test", helo: "x.test" })
     const offered = (line: string) => unsupported(all, fromLines(["mx.test", line]))
