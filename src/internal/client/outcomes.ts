@@ -24,9 +24,6 @@ import type { Lease, Unwillingness, Verdict } from "./pool.js"
 export type Positions = ReadonlyArray<number>
 
 export class AttemptOutcomes<Cause extends SmtpError> {
-  /** The one receipt that there mostly is needs no copy. */
-  private only: Receipt<Cause> | undefined
-
   constructor(
     private readonly recipients: ReadonlyArray<string>,
     private outcomes: ReadonlyArray<Outcome<Cause> | undefined> = [],
@@ -39,10 +36,7 @@ export class AttemptOutcomes<Cause extends SmtpError> {
   }
 
   record(positions: Positions, receipt: Receipt<Cause>): void {
-    if (this.isEmpty && positions.length === this.recipients.length) {
-      this.only = receipt
-      this.outcomes = receipt.outcomes
-    } else this.write(positions, (index) => receipt.outcomes[index])
+    this.write(positions, (index) => receipt.outcomes[index])
     this.content = receipt.content ?? this.content
   }
 
@@ -59,16 +53,9 @@ export class AttemptOutcomes<Cause extends SmtpError> {
 
   /** What is known; a recipient that nothing is known of was not sent to, by this cause. */
   receipt(missing: () => Cause): Receipt<Cause> {
-    return (
-      this.only ??
-      Receipts.make(
-        outcomesOf(
-          this.recipients,
-          (recipient, position) => this.outcomes[position] ?? Receipts.notSent(recipient, missing())
-        ),
-        this.content
-      )
-    )
+    const outcomeOf = (recipient: string, position: number): Outcome<Cause> =>
+      this.outcomes[position] ?? Receipts.notSent(recipient, missing())
+    return Receipts.make(outcomesOf(this.recipients, outcomeOf), this.content)
   }
 
   /** Another attempt is due, and the content can be run no more. What a server has said stands. */
@@ -95,7 +82,6 @@ export class AttemptOutcomes<Cause extends SmtpError> {
       const outcome = outcomeOf(index, this.recipients[position] ?? "")
       if (outcome !== undefined) outcomes[position] = later(outcomes[position], outcome)
     }
-    this.only = undefined
     this.outcomes = outcomes
   }
 }

@@ -49,25 +49,13 @@ export interface Unwillingness<E> {
 }
 
 /** What the user of a lease makes of the session. */
-export type Verdict<E> =
-  | {
-      readonly _tag: "Clean"
-      readonly work: Work
-      readonly unwilling?: Unwillingness<E> | undefined
-    }
+export type Verdict<E> = (
+  | { readonly _tag: "Clean"; readonly work: Work }
   /** It has to prove itself; `proven` is called when that has ended, whatever the end. */
-  | {
-      readonly _tag: "Doubtful"
-      readonly proven?: (() => void) | undefined
-      readonly unwilling?: Unwillingness<E> | undefined
-    }
+  | { readonly _tag: "Doubtful"; readonly proven?: (() => void) | undefined }
   /** It is of no use any more. */
-  | {
-      readonly _tag: "Spent"
-      readonly reason: Retirement
-      readonly work: Work
-      readonly unwilling?: Unwillingness<E> | undefined
-    }
+  | { readonly _tag: "Spent"; readonly reason: Retirement; readonly work: Work }
+) & { readonly unwilling?: Unwillingness<E> | undefined }
 
 export interface Lease<S, E> {
   readonly session: S
@@ -192,21 +180,21 @@ export class PooledSession<S, E> {
     return uses < 0 || (uses === 0 && this.aliveAt > other.aliveAt)
   }
 
-  /** When it is to be retired, if it stays idle. */
-  dueAt(): number {
-    const { idleMillis, maxAgeMillis } = this.shared.limits
-    return Math.min(this.idleSince + idleMillis, this.openedAt + maxAgeMillis)
-  }
-
-  /** Retires it if it is idle, and nobody is to use it any more: a fresh one may do its first work however late it is. */
-  retireIfDue(at: number): void {
-    if (!this.isIdle()) return
+  /**
+   * Retires it if it is idle for too long, or has done enough: a fresh one may do its first work however late it is. If it
+   * stays idle, returns when it is due.
+   */
+  retireIfDue(at: number): number | undefined {
+    if (!this.isIdle()) return undefined
     const { isClosed, limits } = this.shared
+    const idleUntil = this.idleSince + limits.idleMillis
     const isUnused = this.isFresh && this.messages === 0
-    const isIdleForLong = !this.isFresh && at >= this.idleSince + limits.idleMillis
-    const due = (isUnused ? undefined : this.reasonToEnd(at)) ?? (isIdleForLong ? "idle" : undefined)
+    const due =
+      (isUnused ? undefined : this.reasonToEnd(at)) ?? (this.isFresh || at < idleUntil ? undefined : "idle")
     const reason = isClosed ? "closed" : due
-    if (reason !== undefined) this.retire(reason)
+    if (reason === undefined) return Math.min(idleUntil, this.openedAt + limits.maxAgeMillis)
+    this.retire(reason)
+    return undefined
   }
 
   lease(): Lease<S, E> {

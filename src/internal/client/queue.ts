@@ -329,10 +329,10 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       let idle = 0
       for (const session of pool.sessions) {
         session.isFresh = false
-        session.retireIfDue(at)
-        if (!session.isIdle()) continue
+        const due = session.retireIfDue(at)
+        if (due === undefined) continue
         idle += 1
-        dueAt = Math.min(dueAt, session.dueAt())
+        dueAt = Math.min(dueAt, due)
       }
       pool.report(idle)
     }

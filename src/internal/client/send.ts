@@ -71,6 +71,8 @@ export class ClientMessage<E, R> {
   private patience: number | undefined
   /** Whether a session was replaced that did not do, at no cost to the message. */
   private isReplaced = false
+  /** What the caller was told, who may have been interrupted before that arrived. */
+  private settled: Receipt | undefined
   private isCounted = false
   private isTold = false
 
@@ -109,8 +111,8 @@ export class ClientMessage<E, R> {
     if (stage === "Waiting") this.report(this.receipt())
   }
 
-  private finish(): void {
-    const receipt = this.receipt()
+  private finish(receipt = this.receipt()): void {
+    this.settled = receipt
     this.count(receipt)
     if (this.context.tracedBy !== undefined) Tracing.tellReceipt(this.context.tracedBy, receipt)
     this.done(Exit.succeed(receipt))
@@ -123,7 +125,7 @@ export class ClientMessage<E, R> {
   }
 
   private receipt(): Receipt {
-    return this.table.receipt(interrupted)
+    return this.settled ?? this.table.receipt(interrupted)
   }
 
   /** Only once: what is told late was counted in doubt, when nobody wanted to wait any longer. */
@@ -389,8 +391,18 @@ export class ClientMessage<E, R> {
   ): void {
     this.stage = "Waiting"
     this.leave = nothing
-    if (Exit.isSuccess(exit) && this.isDone(positions, exit.value, lease)) return
     const state = lease.session.state()
+    // Every recipient was accepted, as of nearly all messages.
+    if (
+      Exit.isSuccess(exit) &&
+      exit.value.accepted.length === this.submission.request.recipients.length &&
+      state === "Ready"
+    ) {
+      this.settled = exit.value
+      lease.release({ _tag: "Clean", work: "accepted" })
+      this.finish(exit.value)
+      return
+    }
     if (Exit.isFailure(exit)) {
       lease.release(
         state === "Closed" ? { _tag: "Spent", reason: "failed", work: "none" } : { _tag: "Doubtful" }
@@ -430,16 +442,6 @@ export class ClientMessage<E, R> {
     const left = this.isReplaced ? [] : forReplacement(positions, receipt, lease, signs)
     this.isReplaced ||= left.length > 0
     return left
-  }
-
-  /** Ends a message that everybody has accepted, as nearly all are. */
-  private isDone(positions: Positions, receipt: Receipt, lease: Lease<Session, SetupError>): boolean {
-    const isForAll = receipt.accepted.length === this.submission.request.recipients.length
-    if (!isForAll || lease.session.state() !== "Ready") return false
-    this.table.record(positions, receipt)
-    lease.release({ _tag: "Clean", work: "accepted" })
-    this.finish()
-    return true
   }
 
   /** The submission or its content is at fault: for its giver, unless something is known of a recipient already. */
