@@ -18,7 +18,7 @@ import * as Receipts from "../../SmtpReceipt.js"
 import type { SetupError } from "../../SmtpSession.js"
 import { outcomesOf } from "../session/request.js"
 import type { OpenSession as Session } from "../session/session.js"
-import type { Lease, Unwillingness, Verdict } from "./pool.js"
+import type { Lease, LeaseEnd, Unwillingness } from "./pool.js"
 
 /** Places in the list of recipients as the caller gave it. */
 export type Positions = ReadonlyArray<number>
@@ -68,7 +68,7 @@ export class AttemptOutcomes<Cause extends SmtpError> {
     }
   }
 
-  /** The table as it is now, for what an attempt comes to that nobody waits for. */
+  /** The table as it is now, for an attempt whose caller was interrupted. */
   copy(): AttemptOutcomes<SmtpError> {
     return new AttemptOutcomes<SmtpError>(this.recipients, this.outcomes, this.content)
   }
@@ -154,11 +154,11 @@ export const inDoubt = (recipients: ReadonlyArray<string>, positions: Positions)
 }
 
 /** What the attempt says of its session and its relay. */
-export const verdictOn = (
+export const leaseEnd = (
   receipt: Receipt,
   { history, relay, session }: Lease<Session, SetupError>,
   { isWornOut, unwilling }: Signs
-): Verdict<SetupError> => {
+): LeaseEnd<SetupError> => {
   const answered = receipt.refused.length > 0 ? "answered" : "none"
   const work = receipt.accepted.length > 0 ? "accepted" : answered
   const left = leaves(receipt, session.state(), relay.slots > 1)

@@ -49,7 +49,7 @@ export interface Unwillingness<E> {
 }
 
 /** What the user of a lease makes of the session. */
-export type Verdict<E> = (
+export type LeaseEnd<E> = (
   | { readonly _tag: "Clean"; readonly work: Work }
   /** It has to prove itself; `proven` is called when that has ended, whatever the end. */
   | { readonly _tag: "Doubtful"; readonly proven?: (() => void) | undefined }
@@ -70,7 +70,7 @@ export interface Lease<S, E> {
     readonly hasDelivered: boolean
   }
   /** Only the first call counts. */
-  readonly release: (verdict: Verdict<E>) => void
+  readonly release: (end: LeaseEnd<E>) => void
 }
 
 /** The options that bound the sessions of a client. */
@@ -129,11 +129,11 @@ export interface Shared<S, E> {
 const isOpen: ReadonlySet<Retirement> = new Set(["mailmax", "refused", "replaced"])
 
 export class PooledSession<S, E> {
-  /** A leaving session is leased to nobody, and closed when its last user has gone. */
+  /** A leaving session is not leased, and closed when its last user has gone. */
   phase: "Open" | "Leaving" | "Closing" = "Open"
   leases = 0
-  /** How many users have left it in doubt: it is leased to nobody before it is proven. */
-  doubts = 0
+  /** How many proofs are under way: it is not leased before they have ended. */
+  unproven = 0
   /** The moment at which it was last known to live. */
   aliveAt: number
   /** Whether waiting messages have yet to be offered it, since it was opened or given back. */
@@ -158,14 +158,14 @@ export class PooledSession<S, E> {
   }
 
   isIdle(): boolean {
-    return this.leases === 0 && this.doubts === 0 && this.phase === "Open"
+    return this.leases === 0 && this.unproven === 0 && this.phase === "Open"
   }
 
   /** Whether it takes another message. What was opened may do its work, however short its life is to be. */
   isLeasable(aliveAfter: number, at: number): boolean {
     return (
       this.phase === "Open" &&
-      this.doubts === 0 &&
+      this.unproven === 0 &&
       this.leases < this.pool.relay.slots &&
       (!this.pool.health.isUnwilling || Relays.mayTry(this.pool, at)) &&
       this.aliveAt > aliveAfter &&
@@ -213,11 +213,11 @@ export class PooledSession<S, E> {
       isUsed,
       isLimited: this.opened.maxMessages !== undefined,
       history: this,
-      release: (verdict) => {
+      release: (end) => {
         if (isReleased) return
         isReleased = true
         if (isUnwilling) pool.probes -= 1
-        this.release(verdict, isUsed, failuresBefore)
+        this.release(end, isUsed, failuresBefore)
       }
     }
   }
@@ -250,24 +250,24 @@ export class PooledSession<S, E> {
     return at >= this.openedAt + maxAgeMillis ? "age" : undefined
   }
 
-  private release(verdict: Verdict<E>, isUsed: boolean, failuresBefore: number): void {
+  private release(end: LeaseEnd<E>, isUsed: boolean, failuresBefore: number): void {
     const { pool, shared } = this
-    const { unwilling } = verdict
+    const { unwilling } = end
     this.leases -= 1
     this.isFresh = true
-    if (verdict._tag === "Doubtful") this.doubt(verdict.proven ?? (() => undefined))
+    if (end._tag === "Doubtful") this.prove(end.proven ?? (() => undefined))
     else {
-      if (verdict._tag === "Spent") {
-        if (isOpen.has(verdict.reason)) this.leave(verdict.reason)
-        else this.retire(verdict.reason)
+      if (end._tag === "Spent") {
+        if (isOpen.has(end.reason)) this.leave(end.reason)
+        else this.retire(end.reason)
       }
-      if (verdict._tag === "Clean" || verdict.work !== "none") this.worked(verdict.work, failuresBefore)
+      if (end._tag === "Clean" || end.work !== "none") this.worked(end.work, failuresBefore)
       // A session that fails the first to use it says as much about its relay as one that cannot be opened.
       else if (!isUsed && this.messages <= 1 && unwilling === undefined)
         pool.failed({ kind: "unwilling", cause: undefined, failuresBefore, others: 0 })
     }
     const failure = unwilling === undefined ? undefined : this.refused(unwilling, failuresBefore)
-    if (this.doubts === 0 && pool.live > pool.health.limit) this.leave("crowded")
+    if (this.unproven === 0 && pool.live > pool.health.limit) this.leave("crowded")
     this.retireIfLeft()
     shared.changed(pool, this, failure)
   }
@@ -286,7 +286,7 @@ export class PooledSession<S, E> {
   }
 
   private retireIfLeft(): void {
-    if (this.phase === "Leaving" && this.leases + this.doubts === 0) this.retire(this.leavesFor)
+    if (this.phase === "Leaving" && this.leases + this.unproven === 0) this.retire(this.leavesFor)
   }
 
   private worked(work: Work, failuresBefore: number): void {
@@ -307,24 +307,24 @@ export class PooledSession<S, E> {
     )
   }
 
-  private doubt(proven: () => void): void {
+  private prove(proven: () => void): void {
     const { shared } = this
     if (this.phase === "Closing") {
       this.onceClosed(proven)
       return
     }
-    this.doubts += 1
+    this.unproven += 1
     const alone = Wakeup.until(shared.changes, () => (this.leases === 0 ? Effect.void : undefined))
     const proof = Effect.onExit(
       shared.conduct.prove(this.opened.session, alone, this.pool.relay.slots > 1),
-      (exit) => Effect.sync(() => this.tried(proven, Exit.isSuccess(exit) && exit.value))
+      (exit) => Effect.sync(() => this.proved(proven, Exit.isSuccess(exit) && exit.value))
     )
     shared.fork(Effect.asVoid(proof))
   }
 
   // Others may still have their outcome from one that is unfit: it ends when the last of them has gone, or by itself.
-  private tried(proven: () => void, isFit: boolean): void {
-    this.doubts -= 1
+  private proved(proven: () => void, isFit: boolean): void {
+    this.unproven -= 1
     this.isFresh = true
     if (isFit) {
       proven()

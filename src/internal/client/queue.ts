@@ -2,9 +2,8 @@
  * Messages that wait for a session, in the order of asking, and the bound that the sessions of all relays share. Each
  * message gets the best session of the relays that are preferred for it (see relays), or one is opened there.
  *
- * Where every place is taken, an idle session that the message cannot use is closed for it at once. Otherwise the next
- * session that is given back makes way: first for a better relay that may have recovered, then for the message that
- * has waited longest.
+ * If every place is taken, an idle session that the message cannot use is displaced at once. Otherwise the next session
+ * that is given back is: first for a better relay that may have recovered, then for the message that waited longest.
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -34,7 +33,7 @@ export interface LeaseRequest<S, E> {
 export type Answer<S, E> = Exit.Exit<Lease<S, E>, E | ClientUnavailable>
 
 /** `pauseMillis`: how long a relay pauses that has failed, if it may recover by itself. */
-export type Hear<S, E> = (answer: Answer<S, E>, pauseMillis?: number) => void
+export type OnAnswer<S, E> = (answer: Answer<S, E>, pauseMillis?: number) => void
 
 interface Waiter<S, E> {
   readonly line: WaitingLine<S, E>
@@ -42,20 +41,20 @@ interface Waiter<S, E> {
   readonly order: number
   readonly since: number
   /** Absent once it was called, or the waiter has withdrawn. */
-  hear: Hear<S, E> | undefined
+  onAnswer: OnAnswer<S, E> | undefined
   timer: AnyFiber | undefined
 }
 
-/** Those that ask for the same, in the order of asking: what the first cannot have, nobody behind it can. */
+/** Messages that accept the same sessions, in the order of asking: what the first cannot have, none behind it can. */
 interface WaitingLine<S, E> {
   readonly key: string
   readonly pools: ReadonlyArray<RelayPool<S, E>>
   readonly aliveAfter: number
   readonly waiters: Set<Waiter<S, E>>
-  /** The next that this round looks at, and those behind it. */
+  /** The next to be served, and those behind it. */
   head: Waiter<S, E> | undefined
   rest: Iterator<Waiter<S, E>, undefined>
-  /** How many this round has looked at for whom no session is open. */
+  /** How many before that have no session that is open. */
   stuck: number
 }
 
@@ -84,14 +83,15 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   private alarm: { readonly at: number; readonly fiber: AnyFiber } | undefined
   private waiting = 0
   private waitingReported = 0
-  /** Those that have asked since the last round: the queue may be too long for them. */
+  /** Messages for which the queue may be too long. */
   private readonly newcomers: Array<Waiter<S, E>> = []
   private asked = 0
-  private rounds = 0
+  private calls = 0
   private hasEnded = false
-  /** Where the next session that is given back makes way. */
-  private yielding: { readonly pools: ReadonlyArray<RelayPool<S, E>>; readonly toBetter: boolean } | undefined
-  /** Whether one has made way for a better relay, which is then tried even if nobody waits. */
+  /** Where the next session that is given back is displaced. */
+  private displacing:
+    { readonly pools: ReadonlyArray<RelayPool<S, E>>; readonly toBetter: boolean } | undefined
+  /** Whether one was displaced for a better relay, which is then tried even if no message waits. */
   private isProbeDue = false
 
   constructor(
@@ -115,28 +115,28 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   }
 
   /**
-   * Asks for a lease within the limit, which may be infinite. Calls `hear` with the answer once, before it returns if
-   * possible. The function returned withdraws: `hear` is not called any more.
+   * Asks for a lease within the limit, which may be infinite. Calls `onAnswer` with the answer once, before it returns if
+   * possible. The function returned withdraws: `onAnswer` is not called any more.
    */
-  ask(request: LeaseRequest<S, E>, limitMillis: number, hear: Hear<S, E>): () => void {
+  ask(request: LeaseRequest<S, E>, limitMillis: number, onAnswer: OnAnswer<S, E>): () => void {
     const line = this.lineOf(request)
     const since = this.now()
     const refusal: Cause.Cause<E | ClientUnavailable> | undefined = this.isClosed
       ? unavailable("Closed")
-      : Relays.hopeless(line.pools, since)
+      : Relays.finalFailure(line.pools, since)
     if (refusal !== undefined) {
-      hear(Exit.failCause(refusal))
+      onAnswer(Exit.failCause(refusal))
       return () => undefined
     }
-    const waiter: Waiter<S, E> = { line, order: ++this.asked, since, hear, timer: undefined }
+    const waiter: Waiter<S, E> = { line, order: ++this.asked, since, onAnswer, timer: undefined }
     line.waiters.add(waiter)
     this.newcomers.push(waiter)
     this.lines.set(line.key, line)
     this.waiting += 1
     this.serve()
-    if (limitMillis < Infinity && waiter.hear !== undefined) {
+    if (limitMillis < Infinity && waiter.onAnswer !== undefined) {
       const expire = Effect.sync(() => {
-        this.refuse(waiter, unavailable("Timeout", Relays.obstacles(line.pools, this.now())))
+        this.refuse(waiter, unavailable("Timeout", Relays.whyUnavailable(line.pools, this.now())))
         this.serve()
       })
       waiter.timer = this.fork(Effect.delay(expire, limitMillis))
@@ -187,7 +187,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       for (const line of this.lines.values()) this.refuseAll(line, unavailable("Closed"))
       this.serve()
       const atRest = this.until(() =>
-        sessionsOf(this.pools).every(({ doubts, leases }) => doubts + leases === 0)
+        sessionsOf(this.pools).every(({ unproven, leases }) => unproven + leases === 0)
       )
       // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
       const drained = Effect.timeoutOption(Effect.interruptible(atRest), limitMillis)
@@ -196,11 +196,11 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   }
 
   changed(pool: RelayPool<S, E>, returned?: PooledSession<S, E>, failure?: Cause.Cause<E>): void {
-    const { yielding } = this
-    if (yielding !== undefined && !this.isClosed && returned?.phase === "Open" && returned.doubts === 0) {
-      if (yielding.pools.includes(pool)) {
-        this.isProbeDue ||= yielding.toBetter
-        this.yielding = undefined
+    const { displacing } = this
+    if (displacing !== undefined && !this.isClosed && returned?.phase === "Open" && returned.unproven === 0) {
+      if (displacing.pools.includes(pool)) {
+        this.isProbeDue ||= displacing.toBetter
+        this.displacing = undefined
         returned.leave("displaced")
       }
     }
@@ -246,15 +246,15 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   }
 
   /** Returns how to answer the waiter, if it still waits. */
-  private dequeue(waiter: Waiter<S, E>): Waiter<S, E>["hear"] {
-    const { hear, line, timer } = waiter
-    if (hear === undefined) return undefined
-    waiter.hear = undefined
+  private dequeue(waiter: Waiter<S, E>): Waiter<S, E>["onAnswer"] {
+    const { onAnswer, line, timer } = waiter
+    if (onAnswer === undefined) return undefined
+    waiter.onAnswer = undefined
     line.waiters.delete(waiter)
     if (line.waiters.size === 0 && line.key !== "") this.lines.delete(line.key)
     this.waiting -= 1
     if (timer !== undefined) interrupt(timer)
-    return hear
+    return onAnswer
   }
 
   private refuse(
@@ -287,15 +287,15 @@ export class SessionQueue<S, E> implements Shared<S, E> {
 
   // -- serving
 
-  /** Runs rounds one after the other, whoever calls back within one: that keeps the order. */
+  /** Callbacks that ask or release have it run once more, and not within itself: that keeps the order. */
   private serve(): void {
-    this.rounds += 1
-    if (this.rounds > 1) return
-    for (let served = 0; served < this.rounds;) {
-      served = this.rounds
-      this.round(this.now())
+    this.calls += 1
+    if (this.calls > 1) return
+    for (let served = 0; served < this.calls;) {
+      served = this.calls
+      this.serveOnce(this.now())
     }
-    this.rounds = 0
+    this.calls = 0
     for (let last = this.newcomers.pop(); last !== undefined; last = this.newcomers.pop()) {
       // A message that has a session coming is not in the queue of those that wait for others.
       if (this.waiting - Relays.openingAt(this.pools) > this.limits.maxWaiting)
@@ -317,8 +317,8 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     this.alarm = { at, fiber: this.fork(Effect.delay(ring, pause)) }
   }
 
-  private round(at: number): void {
-    this.yielding = undefined
+  private serveOnce(at: number): void {
+    this.displacing = undefined
     if (this.waiting > 0 || this.isProbeDue) {
       for (const { sessions } of this.pools) for (const session of sessions) session.retireIfDue(at)
       if (this.pools.length > 1 && !this.isClosed) this.probe(at)
@@ -358,7 +358,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       } else {
         // A session is shared at once, and one more is opened if there may be: one at a time.
         if (session.leases > 0 && Relays.openingAt(pools) === 0 && this.room() > 0)
-          Relays.lightest(pools, at)?.open()
+          Relays.whereToOpen(pools, at)?.open()
         this.observer.waited(at - waiter.since)
         this.dequeue(waiter)?.(Exit.succeed(session.lease()))
       }
@@ -368,7 +368,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
   private longestWaiting(): Waiter<S, E> | undefined {
     let longest: Waiter<S, E> | undefined
     for (const line of this.lines.values()) {
-      while (line.head !== undefined && line.head.hear === undefined) line.head = line.rest.next().value
+      while (line.head !== undefined && line.head.onAnswer === undefined) line.head = line.rest.next().value
       const { head } = line
       if (head !== undefined && (longest === undefined || head.order < longest.order)) longest = head
     }
@@ -391,11 +391,11 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     line.stuck += 1
     const opening = Relays.openingAt(pools)
     if (line.stuck > 1 && line.stuck <= opening) return true
-    const pool = Relays.lightest(pools, at)
+    const pool = Relays.whereToOpen(pools, at)
     if (pool === undefined) {
       for (const pool of pools) {
         if (pool.health.notBefore > at) this.serveAt(pool.health.notBefore)
-        // Idle sessions of which nobody knows whether they live.
+        // Idle sessions that may have died.
         else if (line.aliveAfter > -Infinity && Relays.isFull(pool) && pool.leaving === 0)
           this.displaceIdle([pool])
       }
@@ -405,7 +405,7 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     if (this.room() > 0) pool.open()
     else if (line.stuck > opening + this.leaving() && !this.displaceIdle(this.pools)) {
       if (mayTakeUsed)
-        this.yielding ??= { pools: this.pools.filter((other) => !pools.includes(other)), toBetter: false }
+        this.displacing ??= { pools: this.pools.filter((other) => !pools.includes(other)), toBetter: false }
       return false
     }
     return true
@@ -426,15 +426,15 @@ export class SessionQueue<S, E> implements Shared<S, E> {
     return oldest !== undefined
   }
 
-  /** Opens a session at relays that may have recovered; a worse one has to make way for it if there is no room. */
+  /** Opens a session at relays that may have recovered; if there is no room, a session of a worse one is displaced. */
   private probe(at: number): void {
     const isLeaving = this.leaving() > 0
-    for (const pool of Relays.probed(this.pools, at)) {
+    for (const pool of Relays.toProbe(this.pools, at)) {
       if (this.room() > 0) {
         pool.probedAt = at
         pool.open()
       } else if (!isLeaving && !Relays.isTrusted(pool, at))
-        this.yielding ??= {
+        this.displacing ??= {
           pools: this.pools.filter(({ relay }) => relay.priority > pool.relay.priority),
           toBetter: true
         }

@@ -252,7 +252,7 @@ export const preferred = <R extends RelayState<unknown>>(
 }
 
 /** Where the next session is opened: at the relay of the best priority; of equal ones, at that with the fewest. */
-export const lightest = <R extends RelayState<unknown>>(
+export const whereToOpen = <R extends RelayState<unknown>>(
   relays: ReadonlyArray<R>,
   at: number
 ): R | undefined =>
@@ -266,9 +266,9 @@ export const lightest = <R extends RelayState<unknown>>(
 
 /**
  * Relays that have no session while others serve, and get one that no message waits for: those that may have recovered, and
- * equals that were not needed before. One that had to make way does not come back at once.
+ * equals that were not needed before. One that was displaced does not come back at once.
  */
-export const probed = <R extends RelayState<unknown>>(
+export const toProbe = <R extends RelayState<unknown>>(
   relays: ReadonlyArray<R>,
   at: number
 ): ReadonlyArray<R> =>
@@ -294,7 +294,10 @@ export const openingAt = (relays: ReadonlyArray<RelayState<unknown>>): number =>
 }
 
 /** Why waiting is useless, where it is: only a change of the options can help. */
-export const hopeless = <E>(relays: ReadonlyArray<RelayState<E>>, at: number): Cause.Cause<E> | undefined => {
+export const finalFailure = <E>(
+  relays: ReadonlyArray<RelayState<E>>,
+  at: number
+): Cause.Cause<E> | undefined => {
   for (const state of relays) {
     const { isFinal, notBefore } = state.health
     if (!isFinal || notBefore <= at || state.opening > 0 || isTrusted(state, at)) return undefined
@@ -303,7 +306,10 @@ export const hopeless = <E>(relays: ReadonlyArray<RelayState<E>>, at: number): C
 }
 
 /** Why none of the relays has a session, for a message that has waited for one in vain. */
-export const obstacles = (relays: ReadonlyArray<RelayState<unknown>>, at: number): string | undefined => {
+export const whyUnavailable = (
+  relays: ReadonlyArray<RelayState<unknown>>,
+  at: number
+): string | undefined => {
   if (relays.some(({ live }) => live > 0)) return undefined
   const each = relays.flatMap(({ health, opening, relay: { name, progress } }) => {
     const { awaited } = progress

@@ -1,6 +1,6 @@
 /**
- * One message through a client. In a round it goes to one relay after another until one has dealt with it; rounds follow
- * by the schedule of retries; one table holds the outcomes of all attempts.
+ * One message through a client. A round is attempts at one relay after another, until one has answered; the schedule of
+ * retries separates rounds; one table holds the outcomes of all attempts.
  *
  * A state machine that calls back: it waits for a session, and for a session to deliver, without a fiber. What only a
  * fiber can do (streams, pauses, rate limits, time limits, spans, log lines) it hands to `run`: the fiber of its caller
@@ -29,7 +29,7 @@ import * as Meter from "../telemetry/meter.js"
 import * as Tracing from "../telemetry/tracing.js"
 import type { ClientParts, PreparedSubmission, SendContext, SendSettings } from "./deliver.js"
 import type { Positions } from "./outcomes.js"
-import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, learn, those, verdictOn } from "./outcomes.js"
+import { AttemptOutcomes, forReplacement, hasUsedUp, inDoubt, learn, those, leaseEnd } from "./outcomes.js"
 import type { Lease } from "./pool.js"
 import type { Relay } from "./relays.js"
 import type { Pauses } from "./retry.js"
@@ -68,7 +68,7 @@ export class ClientMessage<E, R> {
   private tried: ReadonlySet<AnyRelay> = none
   private pauses: Pauses | undefined
   /** For how long it waits yet for relays that pause, in milliseconds; unknown before the first that does. */
-  private patience: number | undefined
+  private waitLeft: number | undefined
   /** Whether a session was replaced that did not do, at no cost to the message. */
   private isReplaced = false
   /** What the caller was told, who may have been interrupted before that arrived. */
@@ -128,13 +128,13 @@ export class ClientMessage<E, R> {
     return this.settled ?? this.table.receipt(interrupted)
   }
 
-  /** Only once: what is told late was counted in doubt, when nobody wanted to wait any longer. */
+  /** Only once: an outcome that is known after an interruption was counted as Unknown. */
   private count(receipt: AnyReceipt): void {
     if (!this.isCounted) Meter.sent(receipt, Elapsed.millis(this.context.clock) - this.since)
     this.isCounted = true
   }
 
-  /** Tells the hook what became of a message that nobody waits for any more. */
+  /** Tells the hook what became of a message whose caller was interrupted. */
   private report(receipt: AnyReceipt): void {
     const { onOutcome, request } = this.submission
     this.count(receipt)
@@ -211,7 +211,7 @@ export class ClientMessage<E, R> {
     }
   }
 
-  /** For whom another round may end otherwise; under "all" it is for everybody or nobody. */
+  /** For whom another round may end otherwise; under "all" it is for all or none. */
   private worthAnotherRound(): Positions {
     const { recipients, policy } = this.submission.request
     const { mayDuplicate, schedule } = this.settings.retry
@@ -289,7 +289,7 @@ export class ClientMessage<E, R> {
         const failure = Cause.failureOption(answer.cause)
         if (Option.isNone(failure)) this.fail(Cause.die(Cause.squash(answer.cause)))
         else if (pauseMillis !== undefined)
-          this.persist(positions, failure.value, pauseMillis, () => this.attempt(positions, aliveAfter))
+          this.awaitRelay(positions, failure.value, pauseMillis, () => this.attempt(positions, aliveAfter))
         else if (failure.value._tag === "ClientUnavailable") this.notSent(positions, failure.value)
         // Every relay is out of order for as long as nothing changes.
         else this.finishNotSent(positions, failure.value)
@@ -301,11 +301,11 @@ export class ClientMessage<E, R> {
    * Goes on waiting for a relay that has failed, which is no attempt: until its pauses are as long as the rest of the
    * schedule is.
    */
-  private persist(positions: Positions, error: NotSentCause, pauseMillis: number, goOn: () => void): void {
+  private awaitRelay(positions: Positions, error: NotSentCause, pauseMillis: number, goOn: () => void): void {
     const { schedule } = this.settings.retry
     if (schedule === undefined || !this.isPatient()) this.finishNotSent(positions, error)
-    else if (this.patience !== undefined) {
-      this.patience -= pauseMillis
+    else if (this.waitLeft !== undefined) {
+      this.waitLeft -= pauseMillis
       goOn()
     } else {
       this.table.recordNotSent(positions, error)
@@ -313,14 +313,14 @@ export class ClientMessage<E, R> {
       const rest = Effect.suspend(() => steps.rest(this.receipt()))
       const length = Effect.orElseSucceed(this.within("schedule", rest, 0), () => 0)
       this.perform(length, (millis) => {
-        this.patience = millis
-        this.persist(positions, error, pauseMillis, goOn)
+        this.waitLeft = millis
+        this.awaitRelay(positions, error, pauseMillis, goOn)
       })
     }
   }
 
   private isPatient(): boolean {
-    return this.patience === undefined || this.patience > 0
+    return this.waitLeft === undefined || this.waitLeft > 0
   }
 
   private notSent(positions: Positions, cause: NotSentCause): void {
@@ -422,7 +422,7 @@ export class ClientMessage<E, R> {
       lease.release({ _tag: "Spent", reason: "replaced", work: "answered" })
       this.parts.queue.replaceSessions(lease.relay)
     } else if (isUsedUp) lease.release({ _tag: "Spent", reason: "mailmax", work: "answered" })
-    else lease.release(verdictOn(receipt, lease, signs))
+    else lease.release(leaseEnd(receipt, lease, signs))
     if (receipt.outcomes.some(Outcomes.isEndOfSend)) this.finish()
     else if (this.submission.isUsedUp()) this.conclude()
     else if (isUsedUp) this.attempt(those(positions, receipt, Outcomes.needsAnotherSession), undefined)
@@ -459,7 +459,7 @@ export class ClientMessage<E, R> {
     )
   }
 
-  /** Goes to another relay with those that this one could not be used for; under "all" with everybody or nobody. */
+  /** Goes to another relay with those that this one could not be used for; under "all" with all or none. */
   private elsewhere(positions: Positions, receipt: Receipt, not: AnyRelay): void {
     const { queue, relays } = this.parts
     const worth = those(positions, receipt, (outcome) => Outcomes.retries(outcome, false).otherRelay)

@@ -178,7 +178,7 @@ describe("the choice of a relay", () => {
     ["one at a time before the first login", [state("a", { opening: 1, opensAlone: true })], undefined],
     ["not while a message tries the relay", [state("a", { events: "unwilling", probes: 1 })], undefined]
   ])("for a new session: %s", (_, states, expected) => {
-    expect(Relays.lightest(states, now)?.relay.name).toBe(expected)
+    expect(Relays.whereToOpen(states, now)?.relay.name).toBe(expected)
   })
 
   it.each<readonly [string, ReadonlyArray<State>, string]>([
@@ -197,26 +197,26 @@ describe("the choice of a relay", () => {
     ["none in its pause", [state("a", { events: pausing }), state("b", { live: 1 })], ""],
     ["none while no other serves", [state("a", { events: "temporary" })], ""]
   ])("that is probed: %s", (_, states, expected) => {
-    expect(names(Relays.probed(states, now))).toBe(expected)
+    expect(names(Relays.toProbe(states, now))).toBe(expected)
   })
 
   it("refuses at once only if every relay needs other options", () => {
     const final = state("a", { events: "permanent" })
-    expect(Relays.hopeless([final], now)).toBe(cause)
-    expect(Relays.hopeless([final], 30_000)).toBeUndefined()
-    expect(Relays.hopeless([final, state("b", { events: pausing })], now)).toBeUndefined()
-    expect(Relays.hopeless([{ ...final, opening: 1 }], now)).toBeUndefined()
-    expect(Relays.hopeless([{ ...final, live: 1 }], now)).toBeUndefined()
+    expect(Relays.finalFailure([final], now)).toBe(cause)
+    expect(Relays.finalFailure([final], 30_000)).toBeUndefined()
+    expect(Relays.finalFailure([final, state("b", { events: pausing })], now)).toBeUndefined()
+    expect(Relays.finalFailure([{ ...final, opening: 1 }], now)).toBeUndefined()
+    expect(Relays.finalFailure([{ ...final, live: 1 }], now)).toBeUndefined()
   })
 
   it("names what each relay waits for", () => {
     const opening = state("a", { opening: 1 })
     const greeted = { ...opening, relay: { ...opening.relay, progress: { awaited: "the greeting" } } }
     const failed = state("b", { events: pausing })
-    expect(Relays.obstacles([greeted, failed], now)).toMatch(
+    expect(Relays.whyUnavailable([greeted, failed], now)).toMatch(
       /^still connecting to a, waiting for the greeting; b is not tried again yet after: /
     )
-    expect(Relays.obstacles([state("a")], now)).toBeUndefined()
-    expect(Relays.obstacles([failed, state("c", { live: 1 })], now)).toBeUndefined()
+    expect(Relays.whyUnavailable([state("a")], now)).toBeUndefined()
+    expect(Relays.whyUnavailable([failed, state("c", { live: 1 })], now)).toBeUndefined()
   })
 })
