@@ -4,7 +4,8 @@ import { inspect } from "node:util"
 import * as Commands from "../../src/protocol/Command.js"
 import type { Event } from "../../src/protocol/Dialogue.js"
 import { Dialogue } from "../../src/protocol/Dialogue.js"
-import { isInvalid } from "../../src/protocol/Invalid.js"
+import { none } from "../../src/protocol/Capabilities.js"
+import { invalid, isInvalid } from "../../src/protocol/Invalid.js"
 import { make as makeReply } from "../../src/protocol/Reply.js"
 import type { Credentials } from "../../src/protocol/sasl/Credentials.js"
 import { Authentication, maximumAttempts } from "../../src/protocol/sasl/Authentication.js"
@@ -264,6 +265,43 @@ describe("STARTTLS (RFC 3207)", () => {
   it("by hand fails without a command if the session has TLS", () => {
     const by: Options["by"] = (context) => SetUp.startTls(context, () => done(undefined))
     expect(play({ tls: "implicit", by }, [])).toEqual({ log: [], end: "session invalid" })
+  })
+
+  it("by hand says why it cannot be", () => {
+    const context: SetUpContext = {
+      dialect: "smtp",
+      clientName: "client.test",
+      tls: "starttls",
+      authenticates: false,
+      dialogue: {
+        greeted: () => true,
+        capabilities: () => none,
+        authenticated: () => false,
+        inTransaction: () => false
+      },
+      secured: () => false
+    }
+    const then = (): Step<unknown> => done(undefined)
+    const says = (step: Step<unknown>) => (step._tag === "Failed" ? step.failure : step._tag)
+    expect(says(SetUp.startTls(context, then))).toStrictEqual({
+      _tag: "Unsupported",
+      extension: "STARTTLS",
+      reason: 'the server does not offer it; check the port: 587 for STARTTLS, 465 for tls "implicit"'
+    })
+    expect(says(SetUp.startTls({ ...context, secured: () => true }, then))).toStrictEqual(
+      invalid("session", "has TLS already")
+    )
+    const authenticate = (about: Partial<SetUpContext["dialogue"]>) =>
+      says(SetUp.authenticate({ ...context, dialogue: { ...context.dialogue, ...about } }, then))
+    expect([
+      authenticate({}),
+      authenticate({ authenticated: () => true }),
+      authenticate({ inTransaction: () => true })
+    ]).toStrictEqual([
+      "Done",
+      invalid("session", "is authenticated already"),
+      invalid("session", "is in a mail transaction")
+    ])
   })
 })
 

@@ -60,6 +60,7 @@ const afterServerFirst = (message: string, options: ScramOptions = sha1) =>
 describe("SCRAM against published exchanges", () => {
   it("says what RFC 5802 section 5 says with SHA-1", () => {
     const mechanism = scram(sha1)
+    expect(mechanism.name).toBe("SCRAM-SHA-1")
     expect(replay(mechanism, [serverFirst, serverFinal])).toEqual([
       { said: "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL" },
       { said: clientFinal },
@@ -189,6 +190,30 @@ describe("the server's first message (RFC 5802 sections 5.1 and 7)", () => {
     expect(mechanism.challenge(Uint8Array.of(0x72, 0x3d, 0xff))).toHaveProperty("reason", "Challenge")
   })
 
+  const salt = "s=QSXCR+Q6sek8bf92"
+  it.each([
+    ["", "the server's first message is not one of SCRAM"],
+    [`x${serverFirst}`, "the server's first message is not one of SCRAM"],
+    [`r=${nonce},${salt},i=x4096`, "the server's first message is not one of SCRAM"],
+    [`r=other,${salt},i=4096`, "the server's nonce does not continue the client's"],
+    [
+      `r=${nonce},${salt},i=4095`,
+      "the server asks for 4095 iterations, fewer than the 4096 that keep a password safe"
+    ],
+    [`r=${nonce},${salt},i=1000001`, "the server asks for 1000001 iterations; at most 1000000 are allowed"]
+  ])("%j: %s", (message, detail) => {
+    expect(afterServerFirst(message)).toStrictEqual({ _tag: "Fail", reason: "Challenge", detail })
+  })
+
+  it.each([
+    [Uint8Array.of(0xff), "the server's first message is not UTF-8"],
+    [Uint8Array.of(0xef, 0xbb, 0xbf, 0x72, 0x3d), "the server's first message is not one of SCRAM"]
+  ])("%j: %s", (octets, detail) => {
+    const mechanism = scram(sha1)
+    mechanism.start()
+    expect(mechanism.challenge(octets)).toStrictEqual({ _tag: "Fail", reason: "Challenge", detail })
+  })
+
   it("may carry extensions that are not mandatory", () => {
     expect(afterServerFirst(`${serverFirst},x=more`)).toHaveProperty("said")
   })
@@ -242,6 +267,30 @@ describe("the server's proof", () => {
     expect(mechanism.succeed()).toHaveProperty("reason", "ServerNotVerified")
   })
 
+  it.each([
+    ["x=y", "its last message holds no signature"],
+    ["v=", "its last message holds no signature"],
+    ["v=rmF9pqV8S7suAoZWja4dJRkFsKR=", "its last message holds no signature"],
+    ["v=rmF9pqV8S7suAoZWja4dJRkFsKA=", "its signature is wrong"],
+    ["v=rmF9", "its signature is wrong"],
+    [
+      "e=channel-bindings-dont-match",
+      "the server says channel-bindings-dont-match, as if someone had changed the exchange"
+    ]
+  ])("%s: %s", (message, detail) => {
+    expect(replay(scram(sha1), [serverFirst, message])[2]).toStrictEqual({
+      _tag: "Fail",
+      reason: "ServerNotVerified",
+      detail
+    })
+  })
+
+  it("is no proof in bytes that are not UTF-8", () => {
+    const mechanism = scram(sha1)
+    replay(mechanism, [serverFirst])
+    expect(mechanism.challenge(Uint8Array.of(0xff))).toHaveProperty("reason", "ServerNotVerified")
+  })
+
   it("differs for every other password, so that only a server that knows it is believed", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.string({ minLength: 1, maxLength: 20 }), (password) => {
@@ -287,6 +336,7 @@ describe("errors of the server (RFC 5802 section 7)", () => {
     const mechanism = scram(sha1)
     const steps = replay(mechanism, [serverFirst, "e=invalid-proof", ""])
     expect(steps[2]).toEqual({ said: "", remark: "invalid-proof" })
+    expect(steps[3]).toHaveProperty("detail", "the server goes on after an error")
     expect(reason(steps[3])).toBe("Challenge")
   })
 

@@ -91,3 +91,28 @@ describe("mechanism names (RFC 4422 section 3.1)", () => {
     expect(checkMechanismName("name", value)).toMatchObject({ field: "name" })
   })
 })
+
+describe("what is wrong with a value", () => {
+  const line = "holds a CR or LF; was it read from a file with its line end?"
+  it.each([
+    [checkPassword, "", "is empty"],
+    [checkPassword, "a\0b", "holds a NUL"],
+    [checkPassword, "a\r", line],
+    [checkPassword, "a\n", line],
+    [checkPassword, "a\ud800", "holds half of a surrogate pair"],
+    [checkPassword, "x".repeat(1025), "is longer than 1024 bytes"],
+    [checkIdentity, "", "is empty"],
+    [checkIdentity, "a\tb", "holds a control character"],
+    [checkToken, "", "is empty"],
+    [checkToken, " a", "holds white space or other than visible ASCII"],
+    [checkToken, "a ", "holds white space or other than visible ASCII"],
+    [checkTrace, "x".repeat(256), "is longer than 255 characters"],
+    [checkTrace, "\u{1f600}".repeat(256), "is longer than 255 characters"],
+    [checkTrace, "a\tb", "holds a control character"],
+    [checkMechanismName, "a b", "is not 1 to 20 letters, digits, hyphens and underscores"],
+    [checkMechanismName, "é1", "is not 1 to 20 letters, digits, hyphens and underscores"],
+    [checkMechanismName, "1é", "is not 1 to 20 letters, digits, hyphens and underscores"]
+  ])("%#", (check, value, reason) => {
+    expect(check("field", value)).toStrictEqual({ _tag: "Invalid", field: "field", reason })
+  })
+})

@@ -3,7 +3,8 @@ import * as FastCheck from "effect/FastCheck"
 import { encode } from "../../../src/protocol/sasl/Base64.js"
 import { oauthBearer, xoauth2 } from "../../../src/protocol/sasl/Bearer.js"
 import { cramMd5 } from "../../../src/protocol/sasl/CramMd5.js"
-import { make, respond, wait } from "../../../src/protocol/sasl/Mechanism.js"
+import { fail, make, respond, wait } from "../../../src/protocol/sasl/Mechanism.js"
+import { passwordMechanismTable } from "../../../src/protocol/sasl/PasswordMechanisms.js"
 import { anonymous, external, login, plain } from "../../../src/protocol/sasl/Plain.js"
 import { replay, utf8 } from "./replay.js"
 
@@ -70,7 +71,11 @@ describe("CRAM-MD5 (RFC 2195)", () => {
   })
 
   it("does not answer an empty challenge, whose digest could be replayed", () => {
-    expect(replay(cramMd5(tim), [""])[1]).toHaveProperty("reason", "Challenge")
+    expect(replay(cramMd5(tim), [""])[1]).toStrictEqual({
+      _tag: "Fail",
+      reason: "Challenge",
+      detail: "the challenge is empty"
+    })
   })
 })
 
@@ -149,20 +154,106 @@ describe("a machine", () => {
       }
     })
 
+  const failure = (detail: string, reason = "Challenge") => ({ _tag: "Fail", reason, detail })
+
   it("fails for good when it is started twice", () => {
     const mechanism = twoSteps()
     mechanism.start()
-    expect(mechanism.start()).toHaveProperty("_tag", "Fail")
-    expect(mechanism.challenge(utf8("x"))).toHaveProperty("_tag", "Fail")
+    const failed = mechanism.start()
+    expect(failed).toStrictEqual(failure("X-TEST was given a start out of turn"))
+    expect(mechanism.challenge(utf8("x"))).toBe(failed)
   })
 
   it("fails when it is challenged before it is started", () => {
-    expect(twoSteps().challenge(utf8("x"))).toHaveProperty("_tag", "Fail")
+    expect(twoSteps().challenge(utf8("x"))).toStrictEqual(failure("X-TEST was given a challenge out of turn"))
   })
 
   it("fails when it is given an answer it did not ask for", () => {
     const mechanism = twoSteps()
     mechanism.start()
-    expect(mechanism.answer(utf8("x"))).toHaveProperty("_tag", "Fail")
+    expect(mechanism.answer(utf8("x"))).toStrictEqual(failure("X-TEST was given a answer out of turn"))
+  })
+
+  it("fails when it is given more than it asks for", () => {
+    const mechanism = twoSteps()
+    expect([mechanism.start(), mechanism.challenge(utf8("x"))]).toStrictEqual([wait, respond(utf8("x"))])
+    expect(mechanism.answer(utf8("x"))).toStrictEqual(failure("X-TEST was given a answer out of turn"))
+    const other = twoSteps()
+    other.start()
+    other.challenge(utf8("x"))
+    expect(other.challenge(utf8("x"))).toStrictEqual(
+      failure("the server asks for more than X-TEST has to say")
+    )
+  })
+
+  const proving = (last: ReturnType<typeof respond> | ReturnType<typeof fail>) =>
+    make({
+      name: "X-PROOF",
+      provesServer: true,
+      *script() {
+        yield wait
+        return last
+      }
+    })
+  const early = "it announced success before it had proved that it knows the password"
+
+  it("believes a success once the server has proved itself, and not before", () => {
+    const mechanism = proving(respond(utf8("")))
+    expect(mechanism.succeed()).toStrictEqual(failure(early, "ServerNotVerified"))
+    mechanism.start()
+    expect(mechanism.succeed()).toStrictEqual(failure(early, "ServerNotVerified"))
+    mechanism.challenge(utf8("x"))
+    expect(mechanism.succeed()).toBeUndefined()
+  })
+
+  it("says why a success is not believed, if it knows", () => {
+    for (const reason of ["ServerNotVerified", "Challenge"] as const) {
+      const mechanism = proving(fail(reason, "the proof is wrong"))
+      mechanism.start()
+      mechanism.challenge(utf8("x"))
+      expect(mechanism.succeed()).toStrictEqual(
+        failure(reason === "Challenge" ? early : "the proof is wrong", "ServerNotVerified")
+      )
+    }
+  })
+
+  it("that needs no proof believes success even after a failure", () => {
+    const mechanism = twoSteps()
+    expect(mechanism.challenge(utf8("x"))._tag).toBe("Fail")
+    expect(mechanism.succeed()).toBeUndefined()
+  })
+
+  it("has a remark in its response only if there is one", () => {
+    expect(respond(utf8("x"))).toStrictEqual({ _tag: "Respond", octets: utf8("x") })
+    expect(respond(utf8("x"), "why")).toStrictEqual({ _tag: "Respond", octets: utf8("x"), remark: "why" })
+  })
+
+  it("has the name in the registry", () => {
+    const names = [plain(tim), login(tim), cramMd5(tim), external({}), anonymous({}), oauthBearer(bearer)]
+    expect([...names, xoauth2(bearer)].map(({ name }) => name)).toStrictEqual([
+      "PLAIN",
+      "LOGIN",
+      "CRAM-MD5",
+      "EXTERNAL",
+      "ANONYMOUS",
+      "OAUTHBEARER",
+      "XOAUTH2"
+    ])
+  })
+})
+
+describe("the password mechanisms", () => {
+  it("are these, in the order of preference", () => {
+    expect(passwordMechanismTable).toStrictEqual([
+      { name: "SCRAM-SHA-512-PLUS", scram: "SHA-512", binds: true },
+      { name: "SCRAM-SHA-256-PLUS", scram: "SHA-256", binds: true },
+      { name: "SCRAM-SHA-1-PLUS", scram: "SHA-1", binds: true },
+      { name: "SCRAM-SHA-512", scram: "SHA-512" },
+      { name: "SCRAM-SHA-256", scram: "SHA-256" },
+      { name: "SCRAM-SHA-1", scram: "SHA-1" },
+      { name: "CRAM-MD5", onlyOneself: true },
+      { name: "PLAIN", sendsPassword: true },
+      { name: "LOGIN", sendsPassword: true, onlyOneself: true }
+    ])
   })
 })
