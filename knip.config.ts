@@ -10,6 +10,7 @@ const config: KnipConfig = {
     // Started as processes of their own.
     "test/MailMessage/{largeAttachment,sink}.ts",
     "test/package/sendOnce.ts",
+    "test/runtimes/send.ts",
     "test/bench/{encoder,hops,main}.ts",
     "test/bench/{hops,peers}/*.ts",
     "test/bench/sink/process.ts",
@@ -19,7 +20,9 @@ const config: KnipConfig = {
   // The type of a function's argument or result is exported with it, whether or not it is named elsewhere.
   ignoreExportsUsedInFile: { interface: true, type: true },
   ignoreDependencies: [
-    // Run by .ci/test.ts and test/package by the names of their programs.
+    // Run by .ci/test.ts, test/package and test/runtimes by the names of their programs.
+    "bun",
+    "deno",
     "dependency-cruiser",
     "@arethetypeswrong/cli",
     // What vitest runs on: pinned.

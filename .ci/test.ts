@@ -112,8 +112,10 @@ const checks: ReadonlyArray<Step> = [
 ]
 
 const tests: ReadonlyArray<Step> = [
-  vitest("tests", "--exclude", "test/package/**"),
-  vitest("package", "test/package")
+  vitest("tests", "--exclude", "test/package/**", "--exclude", "test/runtimes/**"),
+  vitest("package", "test/package"),
+  // 15 seconds: Node.js, Deno and Bun, each twice.
+  vitest("runtimes", "test/runtimes")
 ]
 
 const names = argv.slice(2)

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -53,6 +53,25 @@ const connectTls = (client: Connection | undefined, server: Listening, ca: strin
 
 const secureClient = (client: Connection | undefined, server: Listening, ca: string) =>
   Effect.acquireRelease(connectTls(client, server, ca), (secured) => secured.destroy)
+
+describe("a handshake on a runtime that cannot export keying material", () => {
+  it.scopedLive("has no exporter", () =>
+    Effect.gen(function* () {
+      const made = yield* Certificates.makeCertificates()
+      const listening = yield* NodeSmtpTest.server({ tls: { cert: made.certificate, key: made.key } })
+      yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          vi.spyOn(Tls.TLSSocket.prototype, "exportKeyingMaterial").mockImplementation(() => {
+            throw new Error("not implemented")
+          })
+        ),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      yield* SmtpSession.make({ host: "localhost", port: listening.port, tlsOptions: { ca: made.ca } })
+      expect(yield* listening.handshakes).toMatchObject([{ protocol: "TLSv1.3", exporter: undefined }])
+    }).pipe(Effect.provide(NodeSmtp.layer))
+  )
+})
 
 describe("a script over TCP", () => {
   it.scopedLive("runs as over memory", () =>

@@ -206,7 +206,10 @@ const connectOver = (
 
 const failUntilSecure = (socket: Tls.TLSSocket, fail: Fail): void => {
   const onError = (cause: unknown) => {
-    fail(isCertificateError(socket) ? "Certificate" : isLoss(cause) ? "Disconnected" : "Handshake", cause)
+    fail(
+      isCertificateError(socket, cause) ? "Certificate" : isLoss(cause) ? "Disconnected" : "Handshake",
+      cause
+    )
     destroySocket(socket)
   }
   const onClose = () => fail("Disconnected", new Error("the connection was closed"))
@@ -251,11 +254,14 @@ const identityError = (name: string, certificate: Tls.PeerCertificate): Error | 
   }
 }
 
-/** Node sets `authorizationError` exactly when it refuses the certificate. */
-const isCertificateError = (socket: Tls.TLSSocket): boolean => {
+/** Node sets `authorizationError` exactly when it refuses the certificate; Deno does so for a wrong name only. */
+const isCertificateError = (socket: Tls.TLSSocket, cause: unknown): boolean => {
   const error: unknown = socket.authorizationError
-  return error !== undefined && error !== null
+  if (error !== undefined && error !== null) return true
+  return cause instanceof Error && "code" in cause && certificateCode.test(String(cause.code))
 }
+
+const certificateCode = /^(?!ERR_SSL_)(?:.*CERT|UNABLE_TO_VERIFY)/
 
 const isLoss = (cause: unknown): boolean =>
   cause instanceof ConnectionLost ||
