@@ -26,7 +26,7 @@ const notify = Effect.scoped(
 const captured = Effect.gen(function* () {
   Print.receipt(yield* notify)
   const server = yield* SmtpTest.SmtpTest
-  for (const message of yield* server.messages) Print.line(`  captured: ${JSON.stringify(message.text)}`)
+  for (const message of yield* server.messages) Print.line(`  captured: ${JSON.stringify(message.source)}`)
 }).pipe(
   Effect.provide(
     SmtpTest.layer({

@@ -22,14 +22,20 @@ import * as pretended from "./internal/testing/pretendedTls.js"
 import { makeScripted } from "./internal/testing/scriptedServer.js"
 import { drain, readCount } from "./internal/testing/recordedConnection.js"
 import * as steps from "./internal/testing/steps.js"
+import type { Mailer, Options as MailerOptions } from "./Mailer.js"
+import type { Options as SmtpClientOptions, SmtpClient } from "./SmtpClient.js"
+import type { InvalidArgument } from "./SmtpError.js"
 import type { TlsUpgrade } from "./TlsUpgrade.js"
 
 export type {
+  Attachment,
   ConnectionRecord,
   Content,
   Credentials,
   Handler,
+  Mailbox,
   Message,
+  ParsedMessage,
   Path,
   ReplyOptions,
   Script,
@@ -42,6 +48,7 @@ export type {
   Service,
   Transport
 } from "./internal/testing/model.js"
+export { InboxError } from "./internal/testing/inboxError.js"
 export { ScriptFailure } from "./internal/testing/scriptFailure.js"
 
 /**
@@ -328,7 +335,7 @@ export const effect = steps.effect
 export const scripted = makeScripted
 
 /**
- * The capturing server that `layer` provides.
+ * The capturing server that `layer`, `layerClient` and `layerMailer` provide.
  *
  * @since 0.1.0
  * @category tags
@@ -375,7 +382,7 @@ export const server = capturing.makeCapturing
 export const layerTls: Layer.Layer<TlsUpgrade> = pretended.layerTls
 
 /**
- * Provides a capturing server and its transport.
+ * Provides a capturing server and its transport. `layerClient` adds a client, and `layerMailer` a mailer.
  *
  * @example
  * ```ts
@@ -395,6 +402,79 @@ export const layerTls: Layer.Layer<TlsUpgrade> = pretended.layerTls
 export const layer = (options?: ServerOptions): Layer.Layer<Transport | SmtpTest> =>
   Layer.unwrapScoped(
     Effect.map(server(options), (service) => Layer.merge(service.layer, Layer.succeed(SmtpTest, service)))
+  )
+
+// Loaded with the first layer that needs them: scripts and servers alone need neither.
+const clientModule = Effect.promise(() => import("./SmtpClient.js"))
+const mailerModule = Effect.promise(() => import("./Mailer.js"))
+
+/**
+ * The options of a client in memory. Every host leads to the server of the layer; default `mx.test`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ClientOptions = Omit<SmtpClientOptions, "path" | "relays">
+
+/**
+ * Provides a client of a capturing server in memory, and the server. The client has the host `mx.test` and the defaults of
+ * SmtpClient for everything else; `options` override them. TLS has no cryptography, as in `layerTls`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { SmtpClient } from "effect-smtplib"
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const test = Effect.gen(function* () {
+ *   const client = yield* SmtpClient.SmtpClient
+ *   yield* client.send({ from: "a@x.test", to: "b@y.test", content: "Subject: Hi\r\n\r\nHello.\r\n" })
+ *   const inbox = yield* SmtpTest.SmtpTest
+ *   const mail = yield* inbox.waitFor(({ subject }) => subject === "Hi", "1 second")
+ *   return mail.text
+ * }).pipe(Effect.provide(SmtpTest.layerClient()))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (
+  options?: ClientOptions,
+  server?: ServerOptions
+): Layer.Layer<SmtpClient | SmtpTest | Transport, InvalidArgument> =>
+  Layer.provideMerge(
+    Layer.unwrapEffect(Effect.map(clientModule, (client) => client.layer({ host: "mx.test", ...options }))),
+    layer(server)
+  )
+
+/**
+ * Provides a mailer over `layerClient`, the client, and the server. nodemailer must be installed (optional peer).
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Mailer from "effect-smtplib/Mailer"
+ * import * as SmtpTest from "effect-smtplib/SmtpTest"
+ *
+ * export const test = Effect.gen(function* () {
+ *   yield* Mailer.send({ to: "ann@y.test", subject: "Sign in", html: `<a href="https://x.test/in?a=1&amp;b=2">Sign in</a>` })
+ *   const inbox = yield* SmtpTest.SmtpTest
+ *   const mail = yield* inbox.waitFor(({ subject }) => subject === "Sign in", "1 second")
+ *   return mail.links[0] // "https://x.test/in?a=1&b=2"
+ * }).pipe(Effect.provide(SmtpTest.layerMailer({ defaults: { from: "app@x.test" } })))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMailer = (
+  options?: MailerOptions,
+  client?: ClientOptions,
+  server?: ServerOptions
+): Layer.Layer<Mailer | SmtpClient | SmtpTest | Transport, InvalidArgument> =>
+  Layer.provideMerge(
+    Layer.unwrapEffect(Effect.map(mailerModule, (mailer) => mailer.layer(options))),
+    layerClient(client, server)
   )
 
 /**

@@ -44,7 +44,7 @@ const opened = (own: SmtpSession.Options) =>
     // What comes first goes alone.
     yield* smtp.send(letter("zero"))
     const words = Effect.map(server.messages, (messages) =>
-      messages.map(({ text }) => /^Subject: (\w+)\r\n\r\n\1\r\n$/.exec(text)?.[1] ?? `spoilt: ${text}`)
+      messages.map(({ source }) => /^Subject: (\w+)\r\n\r\n\1\r\n$/.exec(source)?.[1] ?? `spoilt: ${source}`)
     )
     return { smtp, words }
   })

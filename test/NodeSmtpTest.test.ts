@@ -272,7 +272,7 @@ describe("the server that captures", () => {
       const { port, server } = yield* NodeSmtpTest.server()
       yield* sendOnce({ port, tls: "opportunistic" })
       const messages = yield* server.messages
-      expect(messages.map(({ text }) => text)).toEqual([submission.content])
+      expect(messages.map(({ source }) => source)).toEqual([submission.content])
       expect(yield* server.transcript).not.toContain("STARTTLS")
     })
   )

@@ -679,7 +679,7 @@ describe("a capturing server", () => {
           sender: { address: "a@x.test", parameters: ["SIZE=4", "BODY=8BITMIME"] },
           recipients: [{ address: "b@y.test", parameters: ["NOTIFY=NEVER"] }],
           content: encoder.encode(".hi\r\n"),
-          text: ".hi\r\n",
+          source: ".hi\r\n",
           user: undefined,
           secured: false
         }
@@ -695,7 +695,7 @@ describe("a capturing server", () => {
         `${envelope}BDAT 3\r\n.\r\nBDAT 0\r\nBDAT 2 LAST\r\nhi`
       )
       expect(replies[2]).toContain("250 2.0.0 queued as 1\r\n")
-      expect(messages.map(({ text }) => text)).toEqual([".\r\nhi"])
+      expect(messages.map(({ source }) => source)).toEqual([".\r\nhi"])
     })
   )
 
@@ -711,7 +711,7 @@ describe("a capturing server", () => {
       const { replies, messages } = yield* converse(
         {
           accept: ({ address }) => (address.startsWith("no") ? "550 5.1.1 no such user" : undefined),
-          acceptMessage: ({ text }) => (text.includes("spam") ? "554 5.7.1 spam" : undefined)
+          acceptMessage: ({ source }) => (source.includes("spam") ? "554 5.7.1 spam" : undefined)
         },
         "EHLO c\r\n",
         "MAIL FROM:<>\r\nRCPT TO:<no@y.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n",

@@ -84,4 +84,4 @@ export const joinInTime = <A, E>(
   )
 
 export const texts = (messages: ReadonlyArray<SmtpTest.Message>): ReadonlyArray<string> =>
-  messages.map(({ text }) => text)
+  messages.map(({ source }) => source)

@@ -51,7 +51,7 @@ const interruptedSend = (
       const next = outcomes(yield* send("second"))
       if (busy !== undefined) yield* Fiber.join(busy)
       const { open } = yield* client.state
-      const delivered = (yield* server.messages).map(({ text }) => text)
+      const delivered = (yield* server.messages).map(({ source }) => source)
       return { ...ended, next, delivered, open }
     }).pipe(Effect.scoped, Effect.supervised(supervisor))
     return { ...run, told, fibers: (yield* supervisor.value).length }

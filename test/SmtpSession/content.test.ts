@@ -179,7 +179,7 @@ describe("a stream", () => {
           Effect.provide(server.layer)
         )
         const [captured] = yield* server.messages
-        expect(captured?.text === `${lines.join("\r\n")}\r\n`).toBe(true)
+        expect(captured?.source === `${lines.join("\r\n")}\r\n`).toBe(true)
         expect((yield* server.transcript).includes("BDAT")).toBe(chunking !== "off")
       }).pipe(Effect.scoped)
   )

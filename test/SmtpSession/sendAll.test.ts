@@ -508,7 +508,7 @@ describe("a stream of messages whose reader leaves", () => {
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(leaving)
       yield* smtp.send(letter("after"))
-      const subjects = (yield* server.messages).map(({ text }) => /^Subject: (\w+)/.exec(text)?.[1])
+      const subjects = (yield* server.messages).map(({ source }) => /^Subject: (\w+)/.exec(source)?.[1])
       expect(subjects).toEqual([...words, "after"])
     })
   )

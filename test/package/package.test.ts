@@ -194,6 +194,29 @@ describe("in a project without the optional peers", () => {
   )
 })
 
+describe("a test inbox without postal-mime", () => {
+  const program = `import * as Effect from "effect/Effect"
+import { SmtpClient } from "effect-smtplib"
+import * as SmtpTest from "effect-smtplib/SmtpTest"
+const test = Effect.gen(function* () {
+  const client = yield* SmtpClient.SmtpClient
+  yield* client.send({ from: "a@x.test", to: "b@y.test", content: "Subject: hi\\r\\n\\r\\nHello.\\r\\n" })
+  const inbox = yield* SmtpTest.SmtpTest
+  const [first] = yield* inbox.messages
+  const error = yield* Effect.flip(inbox.waitFor(() => true, "1 second"))
+  return first.source + error._tag + " " + error.reason + ": " + error.message
+})
+process.stdout.write(await Effect.runPromise(Effect.provide(test, SmtpTest.layerClient())))`
+
+  it("has the sources, and says what to install", async () => {
+    const { stdout } = await run(execPath, ["--input-type=module", "--eval", program], { cwd: project })
+    expect(stdout).toBe(
+      "Subject: hi\r\n\r\nHello.\r\nInboxError ParserMissing: Cannot parse the message: the package postal-mime is not installed. " +
+        "Run `npm install --save-dev postal-mime@4`, or read `source` of `messages`."
+    )
+  })
+})
+
 describe("the first program of the README", () => {
   const firstProgram = async (): Promise<string> => {
     const readme = await readFile(join(root, "README.md"), "utf8")

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { concat, toBytes, toText } from "./bytes.js"
+import { makeInbox } from "./inbox.js"
 import type { Credentials, Message, Path, ServerOptions, Service } from "./model.js"
 import type { RecordedConnection, StepFailure } from "./recordedConnection.js"
 import { readContent, readCount, readLine } from "./recordedConnection.js"
@@ -27,27 +28,29 @@ export const defaultCapabilities: ReadonlyArray<string> = [
 export const makeCapturing = (options: ServerOptions = {}): Effect.Effect<Service, never, Scope.Scope> =>
   // A layer may be built several times: each server has messages of its own.
   Effect.suspend(() => {
-    let messages: Array<Message> = []
+    const { keep, ...inbox } = makeInbox()
     let accepted = 0
-    const keep = (message: Message): string => {
-      messages.push(message)
-      accepted += 1
-      return String(accepted)
-    }
     const scripts = (index: number) =>
-      unflushedStep("serve", (connection) => serve(new MailSession(connection, options, keep, index + 1)))
+      unflushedStep("serve", (connection) => {
+        const session = new MailSession(
+          connection,
+          options,
+          (message) => {
+            keep(message)
+            accepted += 1
+            return String(accepted)
+          },
+          index + 1
+        )
+        return serve(session)
+      })
     return Effect.map(
       makeScripted(scripts, options),
       ({ accept, connections, layer, socket, transcript }) => ({
         socket,
         layer,
         accept,
-        messages: Effect.sync(() => [...messages]),
-        takeMessages: Effect.sync(() => {
-          const taken = messages
-          messages = []
-          return taken
-        }),
+        ...inbox,
         transcript,
         connections
       })
@@ -304,7 +307,7 @@ class MailSession {
       sender,
       recipients: [...recipients],
       content,
-      text: toText(content),
+      source: toText(content),
       user: this.user,
       secured: this.isSecured
     }

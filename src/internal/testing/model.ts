@@ -13,6 +13,7 @@ import type {
   SmtpSocket
 } from "../../SmtpSocket.js"
 import type { TlsUpgrade } from "../../TlsUpgrade.js"
+import type { InboxError } from "./inboxError.js"
 import type { ScriptStep } from "./recordedConnection.js"
 import type { ScriptFailure } from "./scriptFailure.js"
 
@@ -185,12 +186,59 @@ export interface Message {
   readonly recipients: ReadonlyArray<Path>
   /** The content without dot-stuffing. */
   readonly content: Uint8Array
-  /** The content as UTF-8. */
-  readonly text: string
+  /** The content as UTF-8, with its transfer encodings. */
+  readonly source: string
   /** The authenticated user. */
   readonly user: string | undefined
   /** Whether the message came after STARTTLS. */
   readonly secured: boolean
+}
+
+/**
+ * A mailbox of a header field.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Mailbox {
+  /** The decoded display name. */
+  readonly name?: string | undefined
+  readonly address: string
+}
+
+/**
+ * An attachment or an embedded image of a parsed message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Attachment {
+  readonly filename: string | undefined
+  /** The media type without parameters, e.g. `image/png`. */
+  readonly contentType: string
+  /** The Content-ID without angle brackets, to which `cid:` URLs of the HTML refer. */
+  readonly cid: string | undefined
+  /** The decoded bytes. */
+  readonly content: Uint8Array
+}
+
+/**
+ * A captured message, and what its reader sees: header fields and bodies without their encodings.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ParsedMessage extends Message {
+  readonly subject: string | undefined
+  /** The first mailbox of From. The envelope's sender is in `sender`. */
+  readonly from: Mailbox | undefined
+  /** The mailboxes of To, with the members of groups. The envelope's recipients are in `recipients`. */
+  readonly to: ReadonlyArray<Mailbox>
+  readonly text: string | undefined
+  readonly html: string | undefined
+  /** Where the links of the HTML point, then the http and https URLs in the text; each once. */
+  readonly links: ReadonlyArray<string>
+  readonly attachments: ReadonlyArray<Attachment>
 }
 
 /**
@@ -245,6 +293,18 @@ export interface Service extends Pick<
 > {
   /** The messages accepted so far, in order. */
   readonly messages: Effect.Effect<ReadonlyArray<Message>>
+  /** `messages`, parsed by postal-mime, which must be installed (optional peer). */
+  readonly parsedMessages: Effect.Effect<ReadonlyArray<ParsedMessage>, InboxError>
+  /**
+   * Waits for a message that matches, and returns the first one. Messages that arrived before count too. The message stays
+   * in `messages`. The time limit follows Effect's Clock. Requires postal-mime (optional peer).
+   */
+  readonly waitFor: (
+    predicate: (message: ParsedMessage) => boolean,
+    timeout: Duration.DurationInput
+  ) => Effect.Effect<ParsedMessage, InboxError>
   /** Returns the messages so far and forgets them. */
   readonly takeMessages: Effect.Effect<ReadonlyArray<Message>>
+  /** Forgets the messages so far. */
+  readonly clear: Effect.Effect<void>
 }
