@@ -9,32 +9,24 @@
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type { FileSystem } from "@effect/platform/FileSystem"
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { checkReadable, fileSystem } from "./internal/effect/fileSystem.js"
+import { checkDownload, download } from "./internal/effect/httpClient.js"
 import { parseList } from "./internal/mail/address.js"
 import * as Composing from "./internal/mail/compose.js"
 import type { Envelope, VerpOptions } from "./internal/mail/envelope.js"
 import * as Envelopes from "./internal/mail/envelope.js"
-import type {
-  Address,
-  AnyAttachment,
-  AttachmentOptions,
-  ComposeInput,
-  Input,
-  MessageFields,
-  PartContext,
-  PartError,
-  StreamedAttachment
-} from "./internal/mail/model.js"
-import { prepareRaw } from "./internal/mail/raw.js"
+import type * as Model from "./internal/mail/model.js"
 import { readMessage } from "./internal/mail/read.js"
-import { attempt, refusal } from "./internal/mail/refuse.js"
+import { attempt } from "./internal/mail/refuse.js"
 import type { ComposeOptions, RawOptions } from "./internal/mail/submission.js"
-import { defaults, makeSubmission, readComposition, withSmtpUtf8 } from "./internal/mail/submission.js"
+import { defaults, makeRawSubmission, makeSubmission, readComposition } from "./internal/mail/submission.js"
 import type { Content } from "./SmtpContent.js"
 import type { ContentError, InvalidArgument } from "./SmtpError.js"
 import type { Recipient, Submission } from "./SmtpSubmission.js"
@@ -96,7 +88,7 @@ export type { ComposeOptions, RawOptions } from "./internal/mail/submission.js"
  * @since 0.1.0
  * @category models
  */
-export class MailMessage extends Data.Class<MessageFields> {}
+export class MailMessage extends Data.Class<Model.MessageFields> {}
 
 // -- constructors
 
@@ -127,7 +119,7 @@ export class MailMessage extends Data.Class<MessageFields> {}
  * @since 0.1.0
  * @category constructors
  */
-export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> =>
+export const make = (input: Model.Input): Effect.Effect<MailMessage, InvalidArgument> =>
   Effect.flatMap(defaults, (found) => attempt(() => new MailMessage(readMessage(input, found))))
 
 /**
@@ -147,7 +139,7 @@ export const make = (input: Input): Effect.Effect<MailMessage, InvalidArgument> 
  * @since 0.1.0
  * @category constructors
  */
-export const addresses = (text: string): Effect.Effect<ReadonlyArray<Address>, InvalidArgument> =>
+export const addresses = (text: string): Effect.Effect<ReadonlyArray<Model.Address>, InvalidArgument> =>
   attempt(() => parseList(text, "addresses"))
 
 /**
@@ -168,8 +160,13 @@ export const addresses = (text: string): Effect.Effect<ReadonlyArray<Address>, I
  */
 export const streamed = <E = never, R = never>(
   stream: Stream.Stream<Uint8Array, E, R>,
-  options: AttachmentOptions = {}
-): StreamedAttachment<E, R> => ({ _tag: "StreamedAttachment", ...options, stream, check: Effect.void })
+  options: Model.AttachmentOptions = {}
+): Model.StreamedAttachment<E, R> => ({
+  _tag: "StreamedAttachment",
+  ...options,
+  stream,
+  check: Effect.void
+})
 
 /**
  * Makes an attachment of a file, which is read while the message is sent. `submission` fails with a `PlatformError` if
@@ -190,13 +187,39 @@ export const streamed = <E = never, R = never>(
  */
 export const file = (
   path: string,
-  options: AttachmentOptions = {}
-): StreamedAttachment<PlatformError, FileSystem> => ({
+  options: Model.AttachmentOptions = {}
+): Model.StreamedAttachment<PlatformError, FileSystem> => ({
   _tag: "StreamedAttachment",
   ...options,
   filename: options.filename ?? path.split(/[/\\]/).at(-1),
   stream: Stream.unwrap(Effect.map(fileSystem, (files) => files.stream(path))),
   check: checkReadable(path)
+})
+
+/**
+ * Makes an attachment of what a URL gives, through the HttpClient that the program provides. It is requested once before
+ * the message is sent, and again each time it is read: for DKIM and for each attempt. `data:` URLs need no client: give
+ * `new URL("data:...")` as the content of an attachment.
+ *
+ * @example
+ * ```ts
+ * import * as MailMessage from "effect-smtplib/MailMessage"
+ *
+ * const attachment = MailMessage.url("https://cdn.example.com/terms.pdf", { filename: "terms.pdf" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const url = (
+  address: string | URL,
+  options: Model.AttachmentOptions = {}
+): Model.StreamedAttachment<HttpClientError, HttpClient> => ({
+  _tag: "StreamedAttachment",
+  ...options,
+  filename: options.filename ?? String(address).split(/[?#]/)[0]?.split("/").at(-1),
+  stream: download(String(address)),
+  check: checkDownload(String(address))
 })
 
 // -- content
@@ -208,7 +231,7 @@ export const file = (
  * @category models
  */
 export interface ContentOptions<E, R> {
-  readonly attachments?: ReadonlyArray<StreamedAttachment<E, R>> | undefined
+  readonly attachments?: ReadonlyArray<Model.StreamedAttachment<E, R>> | undefined
 }
 
 /**
@@ -356,13 +379,13 @@ export const submission: {
  * @since 0.1.0
  * @category conversions
  */
-export const compose = <A extends AnyAttachment = never>(
-  input: ComposeInput<A>,
+export const compose = <A extends Model.AnyAttachment = never>(
+  input: Model.ComposeInput<A>,
   options: ComposeOptions = {}
 ): Effect.Effect<
-  Submission<PartError<A> | ContentError, PartContext<A>>,
-  InvalidArgument | PartError<A>,
-  PartContext<A>
+  Submission<Model.PartError<A> | ContentError, Model.PartContext<A>>,
+  InvalidArgument | Model.PartError<A>,
+  Model.PartContext<A>
 > =>
   Effect.flatMap(defaults, (found) =>
     Effect.flatMap(
@@ -409,27 +432,9 @@ export const compose = <A extends AnyAttachment = never>(
  */
 export const raw = <E = never, R = never>(
   content: Content<E, R>,
-  { addMissing = false, allowHeaderless = false, from, parameters, to, ...others }: RawOptions = {}
+  options: RawOptions = {}
 ): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | ContentError | E, R> =>
-  Effect.gen(function* () {
-    const found = yield* defaults
-    const message = yield* prepareRaw(content, { allowHeaderless, defaults: addMissing ? found : undefined })
-    const envelope = yield* attempt(() => {
-      if (message.section !== undefined)
-        return Envelopes.envelopeOfFields(message.section.fields, { from, to })
-      if (from !== undefined && to !== undefined) return { from, to }
-      throw refusal(
-        "content",
-        "is a stream that can run only once, so its header is unknown; give from and to"
-      )
-    })
-    return {
-      ...others,
-      ...withSmtpUtf8(parameters, message.needsSmtpUtf8),
-      ...envelope,
-      content: message.content
-    }
-  })
+  makeRawSubmission(content, options)
 
 // -- variable envelope return paths
 

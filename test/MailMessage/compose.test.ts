@@ -1,6 +1,8 @@
 /** A message and its submission in one step, with attachments of any kind. */
 import type { FileSystem } from "@effect/platform/FileSystem"
 import { layerNoop } from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -118,6 +120,43 @@ describe("compose", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(MailMessage.compose({ ...base, attachments: untyped({}) }))
       expect(error).toMatchObject({ field: "attachments", reason: "is not a list" })
+    })
+  )
+
+  const served = (bodies: Readonly<Record<string, string>>) => {
+    const requests: Array<string> = []
+    const client = HttpClient.make((request, url) =>
+      Effect.sync(() => {
+        requests.push(`${request.method} ${url.href}`)
+        const body = bodies[url.href]
+        return HttpClientResponse.fromWeb(
+          request,
+          new Response(body ?? "none", { status: body === undefined ? 404 : 200 })
+        )
+      })
+    )
+    return { requests, provide: Effect.provideService(HttpClient.HttpClient, client) }
+  }
+
+  it.effect("attaches what a URL gives, through the HttpClient of the program", () =>
+    Effect.gen(function* () {
+      const { provide, requests } = served({ "https://cdn.test/a/terms.txt?v=1": "the terms" })
+      const attachments = [MailMessage.url("https://cdn.test/a/terms.txt?v=1")]
+      const submission = yield* provide(MailMessage.compose({ ...base, attachments }))
+      expect(requests).toEqual(["GET https://cdn.test/a/terms.txt?v=1"])
+      const email = yield* provide(parsed(submission))
+      expect(email.attachments).toMatchObject([{ filename: "terms.txt", mimeType: "text/plain" }])
+      expect(new TextDecoder().decode(new Uint8Array(untyped(email.attachments[0]?.content)))).toBe(
+        "the terms"
+      )
+    })
+  )
+
+  it.effect("fails before anything is sent if a URL gives nothing", () =>
+    Effect.gen(function* () {
+      const attachments = [MailMessage.url(new URL("https://cdn.test/none"), { filename: "x" })]
+      const error = yield* Effect.flip(served({}).provide(MailMessage.compose({ ...base, attachments })))
+      expect(error).toMatchObject({ _tag: "ResponseError", reason: "StatusCode" })
     })
   )
 

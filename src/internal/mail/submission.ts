@@ -2,12 +2,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import type { Content } from "../../SmtpContent.js"
 import * as SmtpContent from "../../SmtpContent.js"
 import type { ContentError, InvalidArgument } from "../../SmtpError.js"
 import type { MailParameters, Submission } from "../../SmtpSubmission.js"
 import type { Streams } from "./compose.js"
 import { checkStreams, compose, composeWhole } from "./compose.js"
-import { envelopeOfMessage } from "./envelope.js"
+import { envelopeOfFields, envelopeOfMessage } from "./envelope.js"
 import { needsSmtpUtf8 } from "./headerText.js"
 import type { Defaults } from "./identity.js"
 import type {
@@ -19,6 +20,7 @@ import type {
   PartError,
   StreamedAttachment
 } from "./model.js"
+import { prepareRaw } from "./raw.js"
 import { readMessage } from "./read.js"
 import { attempt, isList, refusal } from "./refuse.js"
 
@@ -48,7 +50,7 @@ const isWritten = (parameters: Submission["parameters"]): parameters is Readonly
   Array.isArray(parameters)
 
 /** Adds SMTPUTF8 if the message requires it, unless the program has decided. */
-export const withSmtpUtf8 = (
+const withSmtpUtf8 = (
   parameters: Submission["parameters"],
   needed: boolean
 ): { readonly parameters?: MailParameters | ReadonlyArray<string> } => {
@@ -84,6 +86,30 @@ export const makeSubmission = <E, R>(
       from: from ?? derived.from,
       to: to ?? derived.to,
       content: whole ?? SmtpContent.replayable(compose(message, streams), { content7bit: !needed })
+    }
+  })
+
+/** A submission of an existing message. */
+export const makeRawSubmission = <E, R>(
+  content: Content<E, R>,
+  { addMissing = false, allowHeaderless = false, from, parameters, to, ...others }: RawOptions
+): Effect.Effect<Submission<E | ContentError, R>, InvalidArgument | ContentError | E, R> =>
+  Effect.gen(function* () {
+    const found = yield* defaults
+    const message = yield* prepareRaw(content, { allowHeaderless, defaults: addMissing ? found : undefined })
+    const envelope = yield* attempt(() => {
+      if (message.section !== undefined) return envelopeOfFields(message.section.fields, { from, to })
+      if (from !== undefined && to !== undefined) return { from, to }
+      throw refusal(
+        "content",
+        "is a stream that can run only once, so its header is unknown; give from and to"
+      )
+    })
+    return {
+      ...others,
+      ...withSmtpUtf8(parameters, message.needsSmtpUtf8),
+      ...envelope,
+      content: message.content
     }
   })
 
