@@ -19,7 +19,7 @@ import type { Capabilities } from "./protocol/Capabilities.js"
 import type { Endpoint } from "./SmtpSocket.js"
 
 /**
- * The service that sessions tell, and that you can ask.
+ * The service that sessions tell, and that you can ask. `NodeSmtp.layer` and `layerMemory` provide it.
  *
  * @example
  * ```ts

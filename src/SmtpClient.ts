@@ -28,7 +28,8 @@ import type { Keyed, Submission } from "./SmtpSubmission.js"
 import type { TlsUpgrade } from "./TlsUpgrade.js"
 
 /**
- * The service of a client.
+ * The service of a client. `layer`, `layerConfig` and `layerUrl` provide it; `NodeSmtp.layerClient` and `layerClientConfig`
+ * provide it with everything that it requires.
  *
  * @since 0.1.0
  * @category tags
@@ -394,6 +395,41 @@ export const layerUrl = (
   InvalidArgument | ConfigError.ConfigError,
   SmtpSocket | TlsUpgrade | CapabilityCache
 > => Layer.scoped(SmtpClient, Effect.flatMap(Urls.read(url, own), make))
+
+/**
+ * Sends a message through the client: `send` of the service. Fails if no recipient was accepted.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const send = <E = never, R = never>(
+  submission: Submission<E, R>,
+  options?: SendOptions
+): Effect.Effect<Receipt, SendError | E, SmtpClient | R> =>
+  Effect.flatMap(SmtpClient, (client) => client.send(submission, options))
+
+/**
+ * Sends a message through the client and reports one outcome per recipient: `deliver` of the service.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const deliver = <E = never, R = never>(
+  submission: Submission<E, R>,
+  options?: SendOptions
+): Effect.Effect<Receipt, InvalidArgument | E, SmtpClient | R> =>
+  Effect.flatMap(SmtpClient, (client) => client.deliver(submission, options))
+
+/**
+ * Checks whether mail can be sent now: `check` of the service.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const check: Effect.Effect<void, CheckError, SmtpClient> = Effect.flatMap(
+  SmtpClient,
+  (client) => client.check
+)
 
 /**
  * Reads every option that can be written as text, under names that begin with the prefix: `config("SMTP")` reads

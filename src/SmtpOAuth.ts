@@ -32,7 +32,7 @@ import type { InvalidArgument } from "./SmtpError.js"
 export { OAuthError } from "./internal/oauth/error.js"
 
 /**
- * Credentials with tokens from a token endpoint.
+ * Credentials with tokens from a token endpoint. `layer` and `layerConfig` provide it.
  *
  * @since 0.1.0
  * @category tags

@@ -21,7 +21,7 @@ import { isInvalid } from "./protocol/Invalid.js"
 import type { InvalidArgument } from "./SmtpError.js"
 
 /**
- * The rate limit that clients ask before each attempt.
+ * The rate limit that clients ask before each attempt. `layerMemory` and `SmtpRateLimitStore.layer` provide it.
  *
  * @since 0.1.0
  * @category tags

@@ -120,7 +120,7 @@ export type {
 } from "./internal/options/sessionModel.js"
 
 /**
- * A session.
+ * A session, which `layer` and `layerConfig` provide.
  *
  * @since 0.1.0
  * @category tags

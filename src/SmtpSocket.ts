@@ -13,7 +13,7 @@ import type { ConnectionLost } from "./internal/transport/connection.js"
 import type { ConnectError } from "./SmtpError.js"
 
 /**
- * The service that dials endpoints.
+ * The service that dials endpoints. `NodeSmtp.layer` provides it; NodeSmtpSocks, NodeSmtpHttpProxy and SmtpTest provide others.
  *
  * @since 0.1.0
  * @category tags

@@ -15,7 +15,7 @@ import type { Connection } from "./SmtpSocket.js"
 import { formatEndpoint } from "./SmtpSocket.js"
 
 /**
- * The service that secures connections.
+ * The service that secures connections. `NodeSmtp.layer` and `NodeSmtp.layerTls` provide it.
  *
  * @since 0.1.0
  * @category tags

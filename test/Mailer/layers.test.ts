@@ -112,16 +112,19 @@ describe("NodeSmtp", () => {
   it.scopedLive("layerClient is a client with all that it requires", () =>
     Effect.gen(function* () {
       const server = yield* startSmtpServer()
-      yield* Effect.flatMap(SmtpClient.SmtpClient, ({ check }) => check).pipe(
-        Effect.provide(NodeSmtp.layerClient({ ...options, port: server.port }))
-      )
+      const submission = { from: "a@x.test", to: "b@y.test", content: "Subject: x\r\n\r\nx\r\n" }
+      yield* Effect.gen(function* () {
+        yield* SmtpClient.check
+        expect(yield* SmtpClient.send(submission)).toMatchObject({ accepted: [{}] })
+        expect(yield* SmtpClient.deliver(submission)).toMatchObject({ accepted: [{}] })
+      }).pipe(Effect.provide(NodeSmtp.layerClient({ ...options, port: server.port })))
     })
   )
 
   it.scopedLive("layerClientConfig reads it from the environment", () =>
     Effect.gen(function* () {
       const { port } = yield* startSmtpServer()
-      yield* Effect.flatMap(SmtpClient.SmtpClient, ({ check }) => check).pipe(
+      yield* SmtpClient.check.pipe(
         Effect.provide(NodeSmtp.layerClientConfig()),
         withEnvironment({ SMTP_HOST: "127.0.0.1", SMTP_PORT: String(port), SMTP_TLS: "none" })
       )

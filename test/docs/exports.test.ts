@@ -90,6 +90,12 @@ const isPublic = ({ where }: Export): boolean => /^src\/[^/]+$/.test(where)
 const list = (found: ReadonlyArray<Export>): ReadonlyArray<string> =>
   found.map(({ name, where }) => `${where} ${name}`)
 
+/** The line that declares it. */
+const declarationOf = ({ where }: Export): string => {
+  const [path, line] = where.split(":")
+  return sources.find((source) => source.path === path)?.text.split("\n")[Number(line) - 1] ?? ""
+}
+
 const isPublicModule = (path: string): boolean => /^src\/[^/]+$/.test(path)
 
 /** Declarations in private rooms whose doc block serves a public module, which exports them without one of its own. */
@@ -115,6 +121,12 @@ describe("doc blocks", () => {
   it("of every value that a public module exports say what it is or does", () => {
     const mute = exports.filter((found) => isPublic(found) && !found.isType && found.docs.description === "")
     expect(list(mute)).toStrictEqual([])
+  })
+
+  it("of every tag name the layers that provide it", () => {
+    const tags = exports.filter((found) => isPublic(found) && /Context\.Tag\(/.test(declarationOf(found)))
+    expect(tags.length).toBeGreaterThan(5)
+    expect(list(tags.filter(({ docs }) => !/provide/.test(docs.description)))).toStrictEqual([])
   })
 
   it("stand at the head of every module, with @since on public ones", () => {
