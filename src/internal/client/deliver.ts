@@ -12,7 +12,7 @@ import type { Submission } from "../../SmtpSubmission.js"
 import { isStreamed } from "../content/model.js"
 import { inCallersFiber } from "../effect/callersFiber.js"
 import type { AnyFiber, Fork } from "../effect/runtime.js"
-import { clockOf, makeFork } from "../effect/runtime.js"
+import { clockOf, withFork } from "../effect/runtime.js"
 import type { RelaySettings, RetrySettings } from "../options/client.js"
 import type { Preparation } from "../session/deliver.js"
 import { prepare as prepareContent } from "../session/deliver.js"
@@ -90,7 +90,7 @@ export const deliver = <E, R, E2 = never>(
   settings: SendSettings,
   conclude?: (receipt: Receipt) => Effect.Effect<Receipt, E2>
 ): Effect.Effect<Receipt, InvalidArgument | E | E2, R> =>
-  Effect.flatMap(makeFork(), (fork) =>
+  withFork((fork) =>
     Tracing.ofSend("SmtpClient send", nowhere, submission.request.recipients.length, (fiber) => {
       const ignored = ignoredBy(parts.rateLimit, fiber)
       if (ignored !== undefined) return Effect.fail(invalidArgument(ignored))

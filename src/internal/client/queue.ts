@@ -189,9 +189,18 @@ export class SessionQueue<S, E> implements Shared<S, E> {
       const atRest = this.until(() =>
         sessionsOf(this.pools).every(({ unproven, leases }) => unproven + leases === 0)
       )
+      const closed = Effect.suspend(() => {
+        for (const session of sessionsOf(this.pools)) session.retire("closed")
+        return this.until(() => sessionsOf(this.pools).length === 0)
+      })
+      const ended = Effect.sync(() => {
+        this.hasEnded = true
+        this.changes.wake()
+      })
       // A finalizer is uninterruptible, and a limit inside it does nothing without `interruptible`.
       const drained = Effect.timeoutOption(Effect.interruptible(atRest), limitMillis)
-      return Effect.uninterruptible(Effect.zipRight(drained, this.closeSessions()))
+      const all = Effect.all([drained, closed, Scope.close(this.work, Exit.void), ended], { discard: true })
+      return Effect.uninterruptible(all)
     })
   }
 
@@ -219,19 +228,6 @@ export class SessionQueue<S, E> implements Shared<S, E> {
 
   private until(holds: () => boolean): Effect.Effect<void> {
     return Wakeup.until(this.changes, () => (holds() ? Effect.void : undefined))
-  }
-
-  private closeSessions(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      for (const session of sessionsOf(this.pools)) session.retire("closed")
-      return this.until(() => sessionsOf(this.pools).length === 0)
-    }).pipe(
-      Effect.zipRight(Scope.close(this.work, Exit.void)),
-      Effect.map(() => {
-        this.hasEnded = true
-        this.changes.wake()
-      })
-    )
   }
 
   private lineOf({ aliveAfter, except }: LeaseRequest<S, E>): WaitingLine<S, E> {
@@ -417,11 +413,11 @@ export class SessionQueue<S, E> implements Shared<S, E> {
 
   /** Closes the idle session of these pools that was used longest ago. */
   private displaceIdle(pools: ReadonlyArray<RelayPool<S, E>>): boolean {
-    const oldest = Relays.pick(
-      sessionsOf(pools),
-      (session) => session.isIdle(),
-      (one, other) => one.aliveAt < other.aliveAt
-    )
+    let oldest: PooledSession<S, E> | undefined
+    for (const { sessions } of pools) {
+      for (const session of sessions)
+        if (session.isIdle() && (oldest === undefined || session.aliveAt < oldest.aliveAt)) oldest = session
+    }
     oldest?.retire("displaced")
     return oldest !== undefined
   }

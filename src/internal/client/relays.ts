@@ -211,17 +211,6 @@ export interface RelayState<E> {
 
 const betweenProbes = 500
 
-/** The best of those that the condition holds for; of equals, the first. */
-export const pick = <A>(
-  items: Iterable<A>,
-  holds: (item: A) => boolean,
-  isBetter: (one: A, other: A) => boolean
-): A | undefined => {
-  let best: A | undefined
-  for (const item of items) if (holds(item) && (best === undefined || isBetter(item, best))) best = item
-  return best
-}
-
 /** Whether a relay that was unwilling may be tried: by one message at a time. */
 export const mayTry = ({ health, opening, probes }: RelayState<unknown>, at: number): boolean =>
   at >= health.notBefore && probes + opening === 0
@@ -255,14 +244,16 @@ export const preferred = <R extends RelayState<unknown>>(
 export const whereToOpen = <R extends RelayState<unknown>>(
   relays: ReadonlyArray<R>,
   at: number
-): R | undefined =>
-  pick(
-    relays,
-    (state) => mayOpen(state, at),
-    (one, other) =>
-      one.relay.priority < other.relay.priority ||
-      (one.relay.priority === other.relay.priority && one.live + one.opening < other.live + other.opening)
-  )
+): R | undefined => {
+  let best: R | undefined
+  for (const state of relays) {
+    if (!mayOpen(state, at)) continue
+    const byPriority = best === undefined ? -1 : state.relay.priority - best.relay.priority
+    const sessions = best === undefined ? Infinity : best.live + best.opening
+    if (byPriority < 0 || (byPriority === 0 && state.live + state.opening < sessions)) best = state
+  }
+  return best
+}
 
 /**
  * Relays that have no session while others serve, and get one that no message waits for: those that may have recovered, and

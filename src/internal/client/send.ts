@@ -347,12 +347,15 @@ export class ClientMessage<E, R> {
       known.record(positions, receipt)
       this.report(known.receipt(interrupted))
     }
-    // By then the session has told all that there is to tell.
-    const proven = (): void => {
-      if (!isHeard) hear(inDoubt(this.submission.request.recipients, positions))
-    }
     const ended = (exit: SendExit<E>): void => this.attempted(positions, lease, exit, isRepeated)
-    const leave = (): void => lease.release({ _tag: "Doubtful", proven })
+    const leave = (): void =>
+      lease.release({
+        _tag: "Doubtful",
+        // By then the session has told all that there is to tell.
+        proven: () => {
+          if (!isHeard) hear(inDoubt(this.submission.request.recipients, positions))
+        }
+      })
     this.stage = "WithSession"
     if (content._tag === "Bytes" && this.limitMillis === undefined && tracedBy === undefined) {
       this.wait(() => {

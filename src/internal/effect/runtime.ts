@@ -19,6 +19,13 @@ export type Fork<R = never> = <A, E>(
 export const makeFork = <R = never>(): Effect.Effect<Fork<R>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => Runtime.runFork(runtime))
 
+/** The effect made from `makeFork`, without operations for it. */
+export const withFork = <A, E, R>(make: (fork: Fork) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber, { runtimeFlags }) => {
+    const { currentContext: context } = fiber
+    return make(Runtime.runFork(Runtime.make({ context, runtimeFlags, fiberRefs: fiber.getFiberRefs() })))
+  })
+
 /** Runs effects at once, for a caller that cannot wait. */
 export const makeRunSync: Effect.Effect<(effect: Effect.Effect<void>) => void> = Effect.map(
   Effect.runtime(),
