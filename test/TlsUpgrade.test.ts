@@ -109,6 +109,23 @@ describe("TlsUpgrade over NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
+  it.scopedLive("reads PEM whose line ends are written out", () =>
+    Effect.gen(function* () {
+      const certificates = yield* makeCertificates()
+      const client = yield* makeSelfSigned()
+      const { port } = yield* listenTls(served(certificates), greet)
+      for (const lineEnd of ["\\n", "\\r\\n"]) {
+        const written = (pem: string): string => pem.replaceAll("\n", lineEnd)
+        const connection = yield* secure(port, {
+          ca: written(certificates.ca),
+          cert: written(client.certificate),
+          key: Redacted.make(written(client.key))
+        })
+        expect(connection.tls.verified).toBe(true)
+      }
+    }).pipe(Effect.provide(NodeSmtp.layerTransport))
+  )
+
   it.scopedLive("carries octets both ways and then the end of the stream", () =>
     Effect.gen(function* () {
       const certificates = yield* makeCertificates()

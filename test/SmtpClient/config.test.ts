@@ -1,4 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,6 +16,7 @@ import { isInvalid } from "../../src/protocol/Invalid.js"
 import * as SmtpAuth from "../../src/SmtpAuth.js"
 import * as SmtpClient from "../../src/SmtpClient.js"
 import * as SmtpTest from "../../src/SmtpTest.js"
+import { collectLogs } from "../support/logs.js"
 import { untyped } from "../support/untyped.js"
 import { submission } from "../SmtpSession/oneSession.js"
 import { network } from "./client.js"
@@ -53,7 +57,7 @@ const samples: Readonly<Record<string, string>> = {
   tls: "opportunistic",
   "tlsOptions.ca": "-----BEGIN CERTIFICATE-----",
   "tlsOptions.cert": "-----BEGIN CERTIFICATE-----",
-  "tlsOptions.key": "secret key",
+  "tlsOptions.key": "-----BEGIN PRIVATE KEY-----",
   "tlsOptions.passphrase": "secret phrase",
   "tlsOptions.servername": "other.example.com",
   "tlsOptions.minVersion": "TLSv1.3",
@@ -208,7 +212,7 @@ describe("config", () => {
         SMTP_HOST: "mail.example.com",
         SMTP_USERNAME: "app",
         SMTP_PASSWORD: "hunter2",
-        SMTP_TLS_OPTIONS_KEY: "hunter2",
+        SMTP_TLS_OPTIONS_KEY: "-----BEGIN PRIVATE KEY-----hunter2",
         SMTP_TLS_OPTIONS_PASSPHRASE: "hunter2"
       })
       expect(JSON.stringify(options)).not.toContain("hunter2")
@@ -243,6 +247,91 @@ describe("config", () => {
           { host: "mx2.example.com", port: 25, priority: 1 }
         ]
       })
+    })
+  )
+
+  const warningsOf = (variables: Variables, prefix?: string) =>
+    Effect.gen(function* () {
+      const logs = yield* collectLogs
+      yield* Effect.provide(Effect.either(read(variables, prefix)), logs.layer)
+      return (yield* logs.entries).map(({ level, text }) => `${level}: ${text}`)
+    })
+
+  it.effect.each([
+    ["SMTP_USER", "SMTP_USERNAME"],
+    ["SMTP_LOGIN", "SMTP_USERNAME"],
+    ["SMTP_AUTH_USER", "SMTP_USERNAME"],
+    ["SMTP_PASS", "SMTP_PASSWORD"],
+    ["SMTP_AUTH_PASS", "SMTP_PASSWORD"],
+    ["SMTP_SECURE", "SMTP_TLS"],
+    ["SMTP_SSL", "SMTP_TLS"],
+    ["SMTP_USE_TLS", "SMTP_TLS"],
+    ["SMTP_TLS_REJECT_UNAUTHORIZED", "SMTP_TLS_OPTIONS_VERIFY"],
+    ["SMTP_CA", "SMTP_TLS_OPTIONS_CA"],
+    ["SMTP_EHLO_NAME", "SMTP_CLIENT_NAME"],
+    ["SMTP_MAX_CONNECTIONS", "SMTP_MAX_SESSIONS"],
+    ["SMTP_CONNECTION_TIMEOUT", "SMTP_TIMEOUTS_CONNECT"]
+  ] as const)("warns that %s has no effect and names %s", ([wrong, right]) =>
+    Effect.gen(function* () {
+      const host = { SMTP_HOST: "mail.example.com" }
+      const warnings = yield* warningsOf({ ...host, [wrong]: "hunter2" })
+      expect(warnings).toHaveLength(1)
+      expect(warnings[0]).toMatch(new RegExp(`^WARN.*: ${wrong} has no effect: set ${right}[ ,]`))
+      expect(warnings[0]).not.toContain("hunter2")
+      expect(yield* warningsOf({ ...host, [wrong]: "hunter2", [right]: "x" })).toEqual([])
+    })
+  )
+
+  it.effect("warns of SMTP_SERVER in place of SMTP_HOST, unless a URL names the server", () =>
+    Effect.gen(function* () {
+      const server = { SMTP_SERVER: "mail.example.com" }
+      expect(yield* warningsOf(server)).toHaveLength(1)
+      expect(yield* warningsOf({ ...server, SMTP_URL: "smtp://mail.example.com" })).toEqual([])
+    })
+  )
+
+  it.effect("does not warn of the variables of other programs without a prefix", () =>
+    Effect.gen(function* () {
+      const others = { USER: "ann", HOSTNAME: "laptop", PWD: "/home/ann" }
+      expect(yield* warningsOf({ HOST: "mail.example.com", ...others }, "")).toEqual([])
+    })
+  )
+
+  it.scoped("reads the authorities, the certificate and its key from files", () =>
+    Effect.gen(function* () {
+      const directory = mkdtempSync(join(tmpdir(), "smtp-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
+      const pem = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"
+      const path = join(directory, "x.pem")
+      writeFileSync(path, pem)
+      const host = { SMTP_HOST: "mail.example.com" }
+      const { tlsOptions } = yield* read({
+        ...host,
+        SMTP_TLS_OPTIONS_CA_FILE: path,
+        SMTP_TLS_OPTIONS_CERT_FILE: path,
+        SMTP_TLS_OPTIONS_KEY_FILE: path
+      })
+      expect(tlsOptions).toMatchObject({ ca: pem, cert: pem })
+      expect(tlsOptions?.key && Redacted.value(tlsOptions.key)).toBe(pem)
+
+      const both = { SMTP_TLS_OPTIONS_CA_FILE: path, SMTP_TLS_OPTIONS_CA: pem }
+      expect(yield* refusal({ ...host, ...both })).toContain("SMTP_TLS_OPTIONS_CA_FILE is given beside")
+      const absent = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: join(directory, "none") })
+      expect(absent).toMatch(/SMTP_TLS_OPTIONS_KEY_FILE names a file that cannot be read: ENOENT/)
+      writeFileSync(path, "hunter2")
+      const noPem = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })
+      expect(noPem).toContain("SMTP_TLS_OPTIONS_KEY_FILE names a file that is not PEM")
+      expect(noPem).not.toContain("hunter2")
+    })
+  )
+
+  it.effect.each(["CA", "CERT", "KEY"])("refuses a path as SMTP_TLS_OPTIONS_%s and says what to do", (name) =>
+    Effect.gen(function* () {
+      const key = `SMTP_TLS_OPTIONS_${name}`
+      const error = yield* refusal({ SMTP_HOST: "mail.example.com", [key]: "/etc/ssl/mail.pem" })
+      expect(error).toContain(`${key} is not PEM`)
+      expect(error).toContain(`or set ${key}_FILE to it`)
+      expect(error).not.toContain("/etc/ssl")
     })
   )
 

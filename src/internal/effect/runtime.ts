@@ -2,8 +2,9 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 
@@ -31,6 +32,13 @@ export const makeRunSync: Effect.Effect<(effect: Effect.Effect<void>) => void> =
   Effect.runtime(),
   (runtime) => Runtime.runSync(runtime)
 )
+
+/** Logs from a place that is no effect, with the loggers and annotations of the fiber that runs it. */
+export const warn = (message: string): void => {
+  const fiber = Option.getOrUndefined(Fiber.getCurrentFiber())
+  if (fiber === undefined) return
+  Runtime.runSync({ ...Runtime.defaultRuntime, fiberRefs: fiber.getFiberRefs() }, Effect.logWarning(message))
+}
 
 /** The effect made from the fiber that runs it. */
 export const withFiber = <A, E = never, R = never>(

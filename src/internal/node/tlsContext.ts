@@ -49,8 +49,9 @@ export const mergeTlsOptions = (layer: TlsOptions, session: TlsOptions): TlsOpti
   }
 }
 
+// An environment variable may give line ends written out.
 const pemText = (pem: string | Uint8Array): string =>
-  typeof pem === "string" ? pem : Buffer.from(pem).toString("latin1")
+  (typeof pem === "string" ? pem : Buffer.from(pem).toString("latin1")).replace(/(?:\\r)?\\n/g, "\n")
 
 const authoritiesOf = ({ ca }: TlsOptions): Array<string> | undefined => {
   if (ca === undefined) return undefined
@@ -83,7 +84,7 @@ const build = (options: TlsOptions): Tls.SecureContext => {
     minVersion: options.minVersion ?? "TLSv1.2",
     ca,
     cert: options.cert === undefined ? undefined : pemText(options.cert),
-    key: secretOf(options.key),
+    key: options.key && pemText(Redacted.value(options.key)),
     passphrase: secretOf(options.passphrase)
   })
 }
@@ -96,7 +97,7 @@ const checkAuthorities = (authorities: ReadonlyArray<string> | undefined): void 
   if (authorities === undefined) return
   const certificates = authorities.map((pem) => pem.match(pemCertificate) ?? [])
   if (certificates.length === 0 || certificates.some((found) => found.length === 0)) {
-    throw new Error("ca holds no PEM certificate")
+    throw new Error("ca holds no PEM certificate: give the content of the file, not its path")
   }
   for (const certificate of certificates.flat()) {
     try {

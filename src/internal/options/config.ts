@@ -1,10 +1,15 @@
 /** Options from Effect's Config: a key for each, in capitals behind a prefix. */
+import { readFileSync } from "node:fs"
 import * as Config from "effect/Config"
 import * as Redacted from "effect/Redacted"
-import { isInvalid } from "../../protocol/Invalid.js"
+import type { Invalid } from "../../protocol/Invalid.js"
+import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Options } from "../../SmtpClient.js"
 import type { Checked } from "../effect/config.js"
+import { describeCause } from "../effect/cause.js"
 import { checked, failed, missing, optional, valid } from "../effect/config.js"
+import { warn } from "../effect/runtime.js"
+import { isNotPem, pem } from "./fields.js"
 import * as Texts from "./text.js"
 import * as Urls from "./url.js"
 
@@ -14,6 +19,48 @@ export const capitals = (name: string): string =>
     .replaceAll(/([a-z])([A-Z])/g, "$1_$2")
     .replaceAll(/[^A-Za-z0-9]+/g, "_")
     .toUpperCase()
+
+/** Options that are read from the file that the variable behind the name of the option and `_FILE` names. */
+const fromFiles = ["tlsOptions.ca", "tlsOptions.cert", "tlsOptions.key"]
+
+/** Names under which other programs read what is written here under the name of the option. */
+const misnomers: ReadonlyArray<readonly [option: string, advice: string, others: ReadonlyArray<string>]> = [
+  ["host", "", ["SERVER", "HOSTNAME", "ADDRESS"]],
+  ["username", "", ["USER", "USER_NAME", "LOGIN", "AUTH_USER", "AUTH_USERNAME"]],
+  ["password", "", ["PASS", "PASSWD", "PWD", "AUTH_PASS", "AUTH_PASSWORD"]],
+  [
+    "tls",
+    ' to "implicit" (TLS from the first byte, port 465), "starttls" or "none"',
+    ["SECURE", "SSL", "USE_SSL", "USE_TLS", "REQUIRE_TLS", "IGNORE_TLS", "STARTTLS", "ENCRYPTION"]
+  ],
+  ["tlsOptions.verify", "", ["REJECT_UNAUTHORIZED", "TLS_REJECT_UNAUTHORIZED", "TLS_VERIFY", "VERIFY"]],
+  ["tlsOptions.ca", "", ["CA", "TLS_CA"]],
+  ["tlsOptions.servername", "", ["SERVERNAME", "TLS_SERVERNAME"]],
+  ["clientName", "", ["HELO", "EHLO", "HELO_NAME", "EHLO_NAME"]],
+  ["maxSessions", "", ["MAX_CONNECTIONS"]],
+  ["timeouts.connect", "", ["CONNECTION_TIMEOUT", "CONNECT_TIMEOUT"]],
+  ["timeouts.greeting", "", ["GREETING_TIMEOUT"]]
+]
+
+interface Misnomer {
+  readonly option: string
+  readonly text: string
+}
+
+/** A text for each variable that is set under another name. Without a prefix most are those of other programs. */
+const readMisnomers = (prefix: string, keyOf: (option: string) => string) =>
+  Config.all(
+    (prefix === "" ? [] : misnomers).flatMap(([option, advice, others]) =>
+      others.map((other) => {
+        const key = `${prefix}_${other}`
+        return Config.map(text(key, true), (value): Misnomer | undefined =>
+          value === undefined
+            ? undefined
+            : { option, text: `${key} has no effect: set ${keyOf(option)}${advice} instead` }
+        )
+      })
+    )
+  )
 
 export const config = (prefix: string): Config.Config<Options> => {
   const keyOf = (option: string): string => {
@@ -26,8 +73,11 @@ export const config = (prefix: string): Config.Config<Options> => {
       keyOf(name) === "PATH" ? Config.succeed(undefined) : text(keyOf(name), isSecret)
     )
   )
-  return checked(Config.all({ texts, urls: text(keyOf("url"), true) }), ({ texts, urls }) =>
-    assemble(texts, urls, keyOf)
+  const files = Config.all(fromFiles.map((option) => text(`${keyOf(option)}_FILE`, false)))
+  const urls = text(keyOf("url"), true)
+  return checked(
+    Config.all({ texts, files, urls, misnomers: readMisnomers(prefix, keyOf) }),
+    ({ files, misnomers, texts, urls }) => assemble(named(texts), files, urls, misnomers, keyOf)
   )
 }
 
@@ -35,15 +85,56 @@ export const config = (prefix: string): Config.Config<Options> => {
 const text = (key: string, isSecret: boolean): Config.Config<string | undefined> =>
   optional(isSecret ? Config.map(Config.redacted(key), Redacted.value) : Config.string(key))
 
-const assemble = (
-  values: ReadonlyArray<string | undefined>,
-  urls: string | undefined,
-  keyOf: (name: string) => string
-): Checked<Options> => {
+const named = (values: ReadonlyArray<string | undefined>): Map<string, string> => {
   const texts = new Map<string, string>()
   for (const [index, { name }] of Texts.fields.entries()) {
     const value = values[index]
     if (value !== undefined) texts.set(name, value)
+  }
+  return texts
+}
+
+/** Puts what the files hold into `texts`. */
+const readFiles = (
+  paths: ReadonlyArray<string | undefined>,
+  texts: Map<string, string>,
+  keyOf: (name: string) => string
+): Invalid | undefined => {
+  for (const [index, option] of fromFiles.entries()) {
+    const path = paths[index]
+    if (path === undefined) continue
+    const field = `${keyOf(option)}_FILE`
+    if (texts.has(option)) return invalid(field, `is given beside ${keyOf(option)}: give one of them`)
+    const content = readFile(path, field)
+    if (isInvalid(content)) return content
+    texts.set(option, content)
+  }
+  return undefined
+}
+
+const readFile = (path: string, field: string): string | Invalid => {
+  try {
+    const content = pem(readFileSync(path, "utf8"), field)
+    return isInvalid(content)
+      ? invalid(field, "names a file that is not PEM, which holds -----BEGIN")
+      : content
+  } catch (cause) {
+    return invalid(field, `names a file that cannot be read: ${describeCause(cause)}`)
+  }
+}
+
+const assemble = (
+  texts: Map<string, string>,
+  files: ReadonlyArray<string | undefined>,
+  urls: string | undefined,
+  misnomers: ReadonlyArray<Misnomer | undefined>,
+  keyOf: (name: string) => string
+): Checked<Options> => {
+  const unread = readFiles(files, texts, keyOf)
+  if (unread !== undefined) return failed(Urls.configError(unread, (name) => name))
+  for (const misnomer of misnomers) {
+    if (misnomer === undefined || texts.has(misnomer.option)) continue
+    if (misnomer.option !== "host" || urls === undefined) warn(misnomer.text)
   }
   if (urls === undefined && !texts.has("host") && !texts.has("path")) {
     return missing(keyOf("host"), `Expected ${keyOf("host")} to exist`)
@@ -53,5 +144,7 @@ const assemble = (
   if (!isInvalid(options)) return valid(options)
   const isOwn = (name: string): boolean => texts.has(Texts.nameOf(name))
   const problem = all === undefined ? options : Urls.attribute(options, all, isOwn)
-  return failed(Urls.configError(problem, keyOf))
+  const { field, reason } = problem
+  const named = reason === isNotPem ? invalid(field, `${reason}, or set ${keyOf(field)}_FILE to it`) : problem
+  return failed(Urls.configError(named, keyOf))
 }

@@ -109,17 +109,28 @@ export const opaque = <A>(type: string): Kind<A> => ({ type, problemOf: () => un
 export const nonEmpty = (text: string, name: string): string | Invalid =>
   text === "" ? invalid(name, "is empty") : text
 
+/** Says no more of the text, which may be a key. */
+export const isNotPem = "is not PEM, which holds -----BEGIN: give the content of the file, not its path"
+
+export const pem = (text: string, name: string): string | Invalid =>
+  text.includes("-----BEGIN ") ? text : invalid(name, text === "" ? "is empty" : isNotPem)
+
 export const text: TextKind<string> = kind("text", (value, name) => invalidText(name, value), nonEmpty)
 
-export const secret: Kind<Redacted.Redacted> = kind(
-  "Redacted text",
-  (value, name) => (Redacted.isRedacted(value) ? undefined : invalid(name, "is not Redacted")),
-  (written, name) => {
-    const value = nonEmpty(written, name)
-    return isInvalid(value) ? value : Redacted.make(value)
-  },
-  true
-)
+const redacted = (read: typeof nonEmpty): Kind<Redacted.Redacted> =>
+  kind(
+    "Redacted text",
+    (value, name) => (Redacted.isRedacted(value) ? undefined : invalid(name, "is not Redacted")),
+    (written, name) => {
+      const value = read(written, name)
+      return isInvalid(value) ? value : Redacted.make(value)
+    },
+    true
+  )
+
+export const secret = redacted(nonEmpty)
+
+export const secretPem = redacted(pem)
 
 const flags: ReadonlyMap<string, boolean> = new Map([
   ["true", true],

@@ -26,12 +26,13 @@ import {
   flag,
   int,
   largest,
-  nonEmpty,
   opaque,
   option,
   optionWith,
+  pem,
   problemOf,
   secret,
+  secretPem,
   struct,
   text,
   unchecked,
@@ -77,16 +78,16 @@ const xclientRows: Rows<ClientAttributes> = {
 
 const tlsRows: Rows<TlsOptions> = {
   ca: option(
-    written<NonNullable<TlsOptions["ca"]>>("PEM", nonEmpty),
+    written<NonNullable<TlsOptions["ca"]>>("PEM", pem),
     "Node's list",
     "Certificate authorities to trust."
   ),
   cert: option(
-    written<NonNullable<TlsOptions["cert"]>>("PEM", nonEmpty),
+    written<NonNullable<TlsOptions["cert"]>>("PEM", pem),
     "none",
     "Client certificate, with its chain."
   ),
-  key: option(secret, "none", "Private key of the client certificate, as PEM."),
+  key: option(secretPem, "none", "Private key of the client certificate, as PEM."),
   passphrase: option(secret, "none", "Passphrase of the private key."),
   servername: option(text, "`host`", "Name for SNI, which the certificate must carry."),
   minVersion: optionWith(choice("TLSv1.2", "TLSv1.3"), "TLSv1.2", "Lowest TLS version to accept."),
