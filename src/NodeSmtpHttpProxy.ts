@@ -12,10 +12,10 @@ import type { ConfigError } from "./internal/effect/config.js"
 import { optional } from "./internal/effect/config.js"
 import { httpTunnel } from "./internal/node/connectRequest.js"
 import { systemResolve } from "./internal/node/dial.js"
-import { checkAddress, checkSecret, makeProxyService } from "./internal/node/proxy.js"
+import { checkSecret, makeProxyService, readProxy } from "./internal/node/proxy.js"
 import { invalidArgument } from "./internal/session/failure.js"
 import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, invalidText } from "./protocol/Invalid.js"
+import { invalid, invalidText, isInvalid } from "./protocol/Invalid.js"
 import { encode } from "./protocol/sasl/Base64.js"
 import type { InvalidArgument } from "./SmtpError.js"
 import type { Service } from "./SmtpSocket.js"
@@ -29,7 +29,7 @@ export { ProxyError } from "./internal/node/proxyError.js"
  * @category models
  */
 export interface Options {
-  /** Host name or address of the proxy. */
+  /** Host name or address of the proxy; `host:port` is accepted. */
   readonly host: string
   /** Default 3128, or 443 with `tls`. */
   readonly port?: number | undefined
@@ -54,13 +54,12 @@ export interface Options {
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Service, InvalidArgument> => {
-  const { host, resolve = systemResolve } = options
+  const { resolve = systemResolve } = options
   const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls
-  const port = options.port ?? (tls === undefined ? 3128 : 443)
-  const wrong = checkAddress({ host, port }) ?? checkCredentials(options)
-  return wrong === undefined
-    ? makeProxyService({ host, port, resolve, tls }, httpTunnel({ host, port }, authorizationOf(options)))
-    : Effect.fail(invalidArgument(wrong))
+  const address =
+    checkCredentials(options) ?? readProxy(options.host, options.port, tls === undefined ? 3128 : 443)
+  if (isInvalid(address)) return Effect.fail(invalidArgument(address))
+  return makeProxyService({ ...address, resolve, tls }, httpTunnel(address, authorizationOf(options)))
 }
 
 const checkCredentials = ({ password, username }: Options): Invalid | undefined => {

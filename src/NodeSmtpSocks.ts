@@ -11,11 +11,11 @@ import * as Redacted from "effect/Redacted"
 import type { ConfigError } from "./internal/effect/config.js"
 import { optional } from "./internal/effect/config.js"
 import { systemResolve } from "./internal/node/dial.js"
-import { checkAddress, checkSecret, makeProxyService } from "./internal/node/proxy.js"
+import { checkSecret, makeProxyService, readProxy } from "./internal/node/proxy.js"
 import { socksTunnel } from "./internal/node/socks.js"
 import { invalidArgument } from "./internal/session/failure.js"
 import type { Invalid } from "./protocol/Invalid.js"
-import { invalid, invalidText } from "./protocol/Invalid.js"
+import { invalid, invalidText, isInvalid } from "./protocol/Invalid.js"
 import type { InvalidArgument } from "./SmtpError.js"
 import type { Service } from "./SmtpSocket.js"
 import { SmtpSocket } from "./SmtpSocket.js"
@@ -27,7 +27,7 @@ export { ProxyError } from "./internal/node/proxyError.js"
  * @category models
  */
 export interface Options {
-  /** Host name or address of the proxy. */
+  /** Host name or address of the proxy; `host:port` is accepted. */
   readonly host: string
   /** Default 1080. */
   readonly port?: number | undefined
@@ -51,14 +51,13 @@ export interface Options {
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Service, InvalidArgument> => {
-  const { host, password, port = 1080, resolve = systemResolve, username, version = 5 } = options
-  const wrong = checkAddress({ host, port }) ?? checkCredentials(options)
-  return wrong === undefined
-    ? makeProxyService(
-        { host, port, resolve, tls: undefined },
-        socksTunnel({ host, port, version, username, password })
-      )
-    : Effect.fail(invalidArgument(wrong))
+  const { password, resolve = systemResolve, username, version = 5 } = options
+  const address = checkCredentials(options) ?? readProxy(options.host, options.port, 1080)
+  if (isInvalid(address)) return Effect.fail(invalidArgument(address))
+  return makeProxyService(
+    { ...address, resolve, tls: undefined },
+    socksTunnel({ ...address, version, username, password })
+  )
 }
 
 const versions: ReadonlySet<number> = new Set([4, 5])

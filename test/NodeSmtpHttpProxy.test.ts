@@ -306,6 +306,27 @@ describe("An HTTP proxy", () => {
     })
   )
 
+  it.effect.each([
+    '"proxy.example.com"',
+    "[proxy.example.com]",
+    "[::1",
+    "::1::2",
+    "proxy.example.com%eth0",
+    "a,b",
+    "proxy.example.com:x"
+  ])("refuses the host %s", (wrong) =>
+    Effect.gen(function* () {
+      expect(yield* Effect.flip(NodeSmtpHttpProxy.make({ host: wrong }))).toMatchObject({ field: "host" })
+    })
+  )
+
+  it.effect("refuses a port beside one in host", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(NodeSmtpHttpProxy.make({ host: "proxy.example.com:1080", port: 1080 }))
+      expect(error).toMatchObject({ field: "port" })
+    })
+  )
+
   it.effect.each<[string, Partial<NodeSmtpHttpProxy.Options>]>([
     ["host", { host: "http://proxy" }],
     ["port", { port: 70_000 }],

@@ -218,6 +218,27 @@ describe("NodeSmtpSocks", () => {
     })
   )
 
+  it.effect.each([
+    '"proxy.example.com"',
+    "[proxy.example.com]",
+    "[::1",
+    "::1::2",
+    "proxy.example.com%eth0",
+    "a,b",
+    "proxy.example.com:x"
+  ])("refuses the host %s", (wrong) =>
+    Effect.gen(function* () {
+      expect(yield* Effect.flip(NodeSmtpSocks.make({ host: wrong }))).toMatchObject({ field: "host" })
+    })
+  )
+
+  it.effect("refuses a port beside one in host", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(NodeSmtpSocks.make({ host: "proxy.example.com:1080", port: 1080 }))
+      expect(error).toMatchObject({ field: "port" })
+    })
+  )
+
   it.effect.each<[string, Partial<NodeSmtpSocks.Options>]>([
     ["host", { host: "" }],
     ["host", { host: "socks5://proxy" }],

@@ -444,6 +444,10 @@ describe("a URL", () => {
     ["smtp://mail.example.com:2525/?tls=none", { host: "mail.example.com", port: 2525, tls: "none" }],
     ["smtps://mail.example.com:465", { host: "mail.example.com", port: 465, tls: "implicit" }],
     ["smtp://[2001:db8::1]:25?tls=none", { host: "2001:db8::1", port: 25, tls: "none" }],
+    ["smtp://[fe80::1%25eth0]:25", { host: "fe80::1%eth0", port: 25 }],
+    ["smtps://[fe80::1%2]", { host: "fe80::1%2", tls: "implicit" }],
+    ["smtp://192.0.2.1:25", { host: "192.0.2.1", port: 25 }],
+    ["smtp://mail.example.com.:25", { host: "mail.example.com.", port: 25 }],
     ["smtp://[::1]:25?tls=opportunistic", { host: "::1", port: 25, tls: "opportunistic" }],
     ["lmtp://store.example.com?tls=none", { host: "store.example.com", dialect: "lmtp", tls: "none" }],
     ["lmtp:///run/dovecot/lmtp", { path: "/run/dovecot/lmtp", dialect: "lmtp" }]

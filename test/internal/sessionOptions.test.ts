@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { readClientOptions } from "../../src/internal/options/client.js"
 import { readSessionOptions } from "../../src/internal/options/session.js"
 
 describe("host", () => {
@@ -8,22 +9,83 @@ describe("host", () => {
     ["[2001:db8::1]", "2001:db8::1"],
     ["::ffff:192.0.2.1", "::ffff:192.0.2.1"],
     ["fe80::1%eth0", "fe80::1%eth0"],
+    ["[fe80::1%eth0]", "fe80::1%eth0"],
+    ["[192.0.2.1]", "192.0.2.1"],
     ["mail.example.com.", "mail.example.com."],
     ["b\u00fccher.example", "b\u00fccher.example"]
   ])("%s is accepted, and its port follows from tls", (host, expected) => {
     expect(readSessionOptions({ host })).toMatchObject({ host: expected, port: 587 })
   })
 
-  it("[2001:db8::1]:25 is an address and a port", () => {
-    expect(readSessionOptions({ host: "[2001:db8::1]:25" })).toMatchObject({ host: "2001:db8::1", port: 25 })
+  it.each([
+    ["[2001:db8::1]:25", "2001:db8::1"],
+    ["[fe80::1%2]:25", "fe80::1%2"],
+    ["192.0.2.1:25", "192.0.2.1"],
+    ["mail.example.com.:25", "mail.example.com."],
+    ["b\u00fccher.example:25", "b\u00fccher.example"]
+  ])("%s is a host and a port", (host, expected) => {
+    expect(readSessionOptions({ host })).toMatchObject({ host: expected, port: 25 })
   })
 
-  it.each(['"mail.example.com"', "'mail.example.com'", "a.example,b.example", "a.example;b.example", "a b"])(
-    "%s is refused by name",
-    (host) => {
-      expect(readSessionOptions({ host })).toMatchObject({ field: "host" })
-    }
-  )
+  it.each([
+    '"mail.example.com"',
+    "'mail.example.com'",
+    "a.example,b.example",
+    "a.example;b.example",
+    "a b",
+    "[mail.example.com]",
+    "[mail.example.com]:25",
+    "[]",
+    "[1.2.3]",
+    "[2001:db8::1::2]",
+    "[[::1]]",
+    "[::1",
+    "::1]",
+    "2001:db8::g",
+    "2001:db8::1::2",
+    "1:2:3",
+    "fe80::1%",
+    "fe80::1%a b",
+    "[fe80::1%]",
+    "192.0.2.1%eth0",
+    "mail.example.com%eth0",
+    ".",
+    "mail.example.com..",
+    ""
+  ])("%s is refused by name", (host) => {
+    expect(readSessionOptions({ host })).toMatchObject({ _tag: "Invalid", field: "host" })
+  })
+
+  it("is read in the same way for every relay", () => {
+    const relays = [{ host: "[fe80::1%eth0]:25" }, { host: "::1" }] as const
+    expect(readClientOptions({ relays })).toMatchObject({
+      relays: [
+        { host: "fe80::1%eth0", port: 25 },
+        { host: "::1", port: 587 }
+      ]
+    })
+    expect(readClientOptions({ relays: [{ host: "::1" }, { host: "[mail.example.com]" }] })).toMatchObject({
+      field: "relays[1].host"
+    })
+  })
+})
+
+describe("localAddress", () => {
+  it.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["[2001:db8::1]", "2001:db8::1"],
+    ["fe80::1%eth0", "fe80::1%eth0"]
+  ])("%s is accepted", (localAddress, expected) => {
+    expect(readSessionOptions({ host: "mail.example.com", localAddress })).toMatchObject({
+      endpoint: { localAddress: expected }
+    })
+  })
+
+  it.each(["", "localhost", "2001:db8", "1.2.3", "::1:25%", "[::1"])("%s is refused", (localAddress) => {
+    expect(readSessionOptions({ host: "mail.example.com", localAddress })).toMatchObject({
+      field: "localAddress"
+    })
+  })
 })
 
 describe("tls", () => {

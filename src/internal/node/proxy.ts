@@ -8,13 +8,14 @@ import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { domainToASCII } from "node:url"
 import type { Invalid } from "../../protocol/Invalid.js"
-import { invalid, invalidText } from "../../protocol/Invalid.js"
+import { invalid, invalidText, isInvalid } from "../../protocol/Invalid.js"
 import { ConnectError } from "../../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
 import type { Service as TlsService, TlsOptions } from "../../TlsUpgrade.js"
 import { withOwnLimit } from "../effect/bestEffort.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import { int } from "../options/fields.js"
+import { readHost } from "../options/host.js"
 import { formatEndpoint } from "../transport/connection.js"
 import type { NodeConnection } from "./connection.js"
 import { destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
@@ -50,13 +51,16 @@ export const checkSecret = (field: string, value: unknown): Invalid | undefined 
     ? undefined
     : invalid(field, "is not Redacted; use Redacted.make")
 
-export const checkAddress = ({ host, port }: ProxyAddress): Invalid | undefined => {
-  const wrong = invalidText("host", host)
-  if (wrong !== undefined) return wrong
-  if (host === "" || /[\s\p{Cc}\p{Cs}/@<>[\]]/u.test(host)) {
-    return invalid("host", "is neither a name nor an address; do not give a URL")
-  }
-  return int(1, 65_535).problemOf(port, "port")
+/** `port` may be part of `host`. */
+export const readProxy = (
+  host: string,
+  port: number | undefined,
+  defaultPort: number
+): ProxyAddress | Invalid => {
+  const read = invalidText("host", host) ?? readHost(host, port)
+  if (isInvalid(read)) return read
+  const address = { host: read.host, port: read.port ?? defaultPort }
+  return int(1, 65_535).problemOf(address.port, "port") ?? address
 }
 
 export const nameOfProxy = ({ host, port }: ProxyAddress): string =>

@@ -23,6 +23,7 @@ import * as Elapsed from "../effect/elapsed.js"
 import type { Fork } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
+import { withoutZone } from "../options/host.js"
 import { ConnectionLost, formatEndpoint, tlsFailureOf } from "../transport/connection.js"
 import { markFailedResumption } from "../transport/resumption.js"
 import type { NodeConnection } from "./connection.js"
@@ -121,9 +122,10 @@ const planOf = (
   )
 }
 
-/** As in certificates and SNI: A-labels, and no dot at the end (RFC 6066 section 3). */
+/** As in certificates and SNI: A-labels, no dot at the end (RFC 6066 section 3), and no zone. */
 const nameOf = (host: string): string => {
-  const ascii = Net.isIP(host) === 0 ? domainToASCII(host) : host
+  if (Net.isIP(host) !== 0) return withoutZone(host)
+  const ascii = domainToASCII(host)
   return (ascii === "" ? host : ascii).replace(/\.$/, "")
 }
 

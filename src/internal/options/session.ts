@@ -19,6 +19,7 @@ import type { TlsOptions } from "../../TlsUpgrade.js"
 import type { TimeLimits } from "../session/timeLimits.js"
 import * as TimeLimit from "../session/timeLimits.js"
 import type { Window } from "../session/turn.js"
+import { readAddress, readHost } from "./host.js"
 import type { Rows } from "./fields.js"
 import {
   choice,
@@ -41,7 +42,7 @@ import {
 
 // -- the table
 
-const readAddress = (value: string, name: string): ProxyAddress | Invalid => {
+const readProxyAddress = (value: string, name: string): ProxyAddress | Invalid => {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value)
   const address = match?.[1] ?? match?.[2]
   return address === undefined
@@ -49,7 +50,7 @@ const readAddress = (value: string, name: string): ProxyAddress | Invalid => {
     : { address, port: Number(match?.[3]) }
 }
 
-const address = written("address and port", readAddress)
+const address = written("address and port", readProxyAddress)
 
 const proxyHeaderRows: Rows<ProxyHeader.ProxyHeader> = {
   version: option(
@@ -119,7 +120,11 @@ const advancedRows = {
 } satisfies Rows<AdvancedOptions>
 
 export const sessionRows = {
-  host: option(text, "required", "Host name or address of the server; `host:port` is accepted."),
+  host: option(
+    text,
+    "required",
+    "Host name or address of the server; `host:port` and `[::1%eth0]:25` are accepted."
+  ),
   port: option(int(1, 65_535), "587, 465, 25 or 24", "Port; the default follows from `tls` and `dialect`."),
   path: option(text, "none", "Path of a UNIX socket, instead of `host` and `port`."),
   localAddress: option(text, "any", "Local IP address to connect from."),
@@ -229,37 +234,19 @@ const readEndpoint = (options: Options, dialect: "smtp" | "lmtp"): Target | Inva
     return { endpoint: { _tag: "Unix", path }, host: "localhost", port: 0, tls: options.tls ?? "none" }
   }
   if (host === undefined) return invalid("host", "is missing: give host, or the path of a UNIX socket")
-  const split = splitHost(host)
-  if (isInvalid(split)) return split
-  if (split.port !== undefined && options.port !== undefined) {
-    return invalid("port", "is given twice: in host and on its own")
-  }
-  const given = split.port ?? options.port
+  const read = readHost(host, options.port)
+  if (isInvalid(read)) return read
+  const given = read.port
   const tls = options.tls ?? (given === defaultPorts.implicit ? "implicit" : "starttls")
   const port = given ?? (dialect === "lmtp" ? 24 : defaultPorts[tls])
   const wrong = sessionRows.port.problemOf(port, "port")
   if (wrong !== undefined) return wrong
-  if (localAddress !== undefined && !/^[0-9A-Fa-f.:]+(?:%\S+)?$/.test(localAddress)) {
-    return invalid("localAddress", "is not an IP address")
-  }
+  const from = localAddress === undefined ? undefined : readAddress(localAddress)
+  if (from === undefined && localAddress !== undefined) return invalid("localAddress", "is not an IP address")
   return {
-    endpoint: { _tag: "Tcp", host: split.host, port, localAddress, localPort },
-    host: split.host,
+    endpoint: { _tag: "Tcp", host: read.host, port, localAddress: from, localPort },
+    host: read.host,
     port,
     tls
   }
-}
-
-// `mail.example.com:587` and `[::1]:587`, as in smtplib; `::1` is an address without a port.
-const splitHost = (host: string): { readonly host: string; readonly port: number | undefined } | Invalid => {
-  if (host === "") return invalid("host", "is empty")
-  // A control character would end the host's part of an OAUTHBEARER message (RFC 7628 section 3.1).
-  if (/[\s\p{Cc}\p{Cs}/@<>"'`,;]/u.test(host))
-    return invalid("host", "holds a character that no host name has; give a name or address, not a URL")
-  if (/^[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%\S+)?$/.test(host)) return { host, port: undefined }
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(.*))?$/.exec(host)
-  if (match === null) return invalid("host", "is neither a name nor an address, with or without a port")
-  const [, literal, name, port] = match
-  if (port !== undefined && !/^\d{1,5}$/.test(port)) return invalid("host", "has a port that is not a number")
-  return { host: literal ?? name ?? host, port: port === undefined ? undefined : Number(port) }
 }

@@ -75,9 +75,9 @@ export const attribute = (problem: Invalid, urls: ReadonlyArray<Url>, isOwn: IsO
 
 /** For a person to find the URL by. Before an @ that comes too late there may be half of a password. */
 const hostIn = (url: Url | undefined): string => {
-  const text = url === undefined ? "" : textOf(url)
-  if (!URL.canParse(text)) return ""
-  const { hash, hostname, pathname, search } = new URL(text)
+  const parsed = url === undefined ? undefined : parse(textOf(url)).url
+  if (parsed === undefined) return ""
+  const { hash, hostname, pathname, search } = parsed
   return hostname === "" || `${pathname}${search}${hash}`.includes("@") ? "" : ` (${hostname})`
 }
 
@@ -139,15 +139,30 @@ const notAnAddress =
 
 const known: ReadonlySet<string> = new Set(Texts.fields.map(({ name }) => name))
 
+interface Parsed {
+  readonly url: URL | undefined
+  /** With its %. */
+  readonly zone: string
+}
+
+/** The zone of an IPv6 address (RFC 6874), which the URL standard refuses. */
+const zoned = /^([^/?#]*\/\/(?:[^/?#]*@)?\[[\dA-F:.]+)(?:%25|%)([^\]/?#@%]+)(?=\])/i
+
+const parse = (text: string): Parsed => {
+  const [, , zone] = zoned.exec(text) ?? []
+  const plain = text.replace(zoned, "$1")
+  return { url: URL.canParse(plain) ? new URL(plain) : undefined, zone: zone === undefined ? "" : `%${zone}` }
+}
+
 const readOne = (text: string, extra: ReadonlyMap<string, string>, isAnother: boolean): Options | Invalid => {
-  const url = URL.canParse(text) ? new URL(text) : undefined
+  const { url, zone } = parse(text)
   const scheme = url === undefined ? undefined : schemes.get(url.protocol)
   if (url === undefined || scheme === undefined) {
     return invalid("url", notAnAddress)
   }
   const texts = new Map(scheme)
   const problem =
-    readAddress(url, texts) ?? readQuery(url, texts) ?? (isAnother ? strayOf(texts, extra) : undefined)
+    readAddress(url, zone, texts) ?? readQuery(url, texts) ?? (isAnother ? strayOf(texts, extra) : undefined)
   return problem ?? Texts.read(new Map([...texts, ...extra]))
 }
 
@@ -164,7 +179,7 @@ const strayOf = (
     : invalid(stray, "belongs to the first URL: it concerns the whole client")
 }
 
-const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined => {
+const readAddress = (url: URL, zone: string, texts: Map<string, string>): Invalid | undefined => {
   if (url.hash !== "") return invalid("url", "has a #: write %23 for one within a user name or password")
   for (const name of ["username", "password"] as const) {
     if (url[name] === "") continue
@@ -177,7 +192,7 @@ const readAddress = (url: URL, texts: Map<string, string>): Invalid | undefined 
   // The URL standard does not know these schemes, and leaves characters beyond ASCII in a host encoded.
   const host = decode(url.hostname)
   if (host === undefined) return invalid("host", broken)
-  texts.set("host", host.replace(/^\[(.*)\]$/, "$1"))
+  texts.set("host", host.replace(/^\[(.*)\]$/, `$1${zone}`))
   if (url.port !== "") texts.set("port", url.port)
   return undefined
 }

@@ -4,6 +4,7 @@
  */
 import { hostname } from "node:os"
 import { isInvalid } from "../../protocol/Invalid.js"
+import { withoutZone } from "../options/host.js"
 import { addressLiteral, parseClientName } from "../../protocol/Mailbox.js"
 
 export const defaultClientName = (localAddress: string | undefined): string => {
@@ -11,5 +12,5 @@ export const defaultClientName = (localAddress: string | undefined): string => {
   const qualified = /^[^.]+(?:\.[^.]+)+$/.test(host) && !/^localhost\b/i.test(host)
   const name = qualified ? parseClientName(host, "clientName") : undefined
   if (name !== undefined && !isInvalid(name)) return name
-  return (localAddress === undefined ? undefined : addressLiteral(localAddress)) ?? "[127.0.0.1]"
+  return (localAddress === undefined ? undefined : addressLiteral(withoutZone(localAddress))) ?? "[127.0.0.1]"
 }
