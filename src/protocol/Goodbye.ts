@@ -45,7 +45,7 @@ const inOrder = <P extends Pending>(
     for (let place = one.replies + 1; place <= due; place++) {
       const reply = replies[answers.length]
       if (reply === undefined) return { answers, isComplete: false }
-      const meaning = reply.code === 421 ? "Refusal" : Commands.meaning(command.kind, reply)
+      const meaning = Commands.meaning(command.kind, reply)
       if (meaning === "Violation" || meaning === "Intermediate") return undefined
       const isSuccess = meaning === "Success"
       if (isSuccess && command.kind === "Rcpt") {

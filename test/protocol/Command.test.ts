@@ -223,6 +223,47 @@ describe("lines", () => {
   })
 })
 
+describe("what is told by the kind and the code", () => {
+  const content = ["Final", "BdatLast"]
+  const chunks = ["Bdat", "BdatLast"]
+  const commands = [
+    Command.greeting,
+    Command.noop,
+    Command.quit,
+    Command.final,
+    Command.bdat([], false),
+    Command.bdat([], true)
+  ]
+  const codes = [220, 221, 250, 421, 450, 500, 501, 502, 503]
+
+  it.each(commands)("$kind", (command) => {
+    const { kind } = command
+    const holds = (test: (code: number) => boolean) => codes.filter(test)
+    const of = (code: number) => make(code, [""])
+    expect(Command.isEndOfContent(command)).toBe(content.includes(kind))
+    expect(holds((code) => Command.isGoodbye(kind, of(code)))).toStrictEqual(
+      kind === "Greeting" ? [] : kind === "Quit" ? [421] : [221, 421]
+    )
+    expect(holds((code) => Command.isUnknownChunk(command, of(code)))).toStrictEqual(
+      chunks.includes(kind) ? [500, 502] : []
+    )
+    expect(holds((code) => Command.isUnknown(of(code)))).toStrictEqual([500, 502])
+  })
+
+  it("a group may end in a command that has to be the last, and not go on behind it", () => {
+    const { data, noop, rset } = Command
+    expect([[], [data], [rset, data], [rset, rset]].map(Command.misplaced)).toStrictEqual(
+      Array.from({ length: 4 }, () => undefined)
+    )
+    expect(Command.misplaced([rset, noop, data])).toStrictEqual({
+      _tag: "Invalid",
+      field: "group",
+      reason: "has NOOP before its end, where only the last command may stand"
+    })
+    expect(Command.misplaced([data, rset])).toMatchObject({ field: "group" })
+  })
+})
+
 describe("a 334 in reply", () => {
   it("is a challenge to AUTH and its responses, and to nothing else (RFC 4954 section 4)", () => {
     expect(Command.mayBeChallenged(Command.auth("LOGIN"))).toBe(true)

@@ -376,7 +376,7 @@ describe("groups (RFC 2920 section 3.1)", () => {
   it.each(["500", "502"])("%s to BDAT: the chunk was read as commands, and nothing follows", (code) => {
     const on = opened()
     on.submit(mail, rcpt("b"), Commands.bdat([octets("one")], true))
-    expect(on.server(`250 ok\r\n250 ok\r\n${code} what\r\n500 what\r\n`)).toStrictEqual([
+    expect(on.server(`250 ok\r\n250 ok\r\n${code} what\r\n500 what\r\n400 what\r\n`)).toStrictEqual([
       "a: Mail 250 Success",
       "a: Rcpt 250 Success",
       `a: BdatLast ${code} Refusal`

@@ -17,6 +17,7 @@ const pendingOf = (lines: string, accepted = 0): ReadonlyArray<Pending> => {
     DATA: Commands.data,
     dot: Commands.final,
     LAST: Commands.bdat([], true),
+    BDAT: Commands.bdat([new Uint8Array(1)], false),
     RSET: Commands.rset
   }
   return lines.split(" ").map((line) => {
@@ -80,6 +81,9 @@ describe("replies behind a 421", () => {
     ["MAIL RCPT LAST", "250 250", "open", "Unknown"],
     ["RCPT LAST", "250", "open", "421 250"],
     ["RCPT DATA", "250", "open", "Unknown"],
+    ["RCPT BDAT LAST", "250 250", "open", "421 250 250"],
+    ["MAIL RCPT RSET MAIL RCPT LAST", "250 250 250 250 250", "open", "Unknown"],
+    ["MAIL RCPT RSET MAIL RCPT LAST", "503 250 250 250 250", "open", "421 503 250 250 250 250"],
     ["MAIL RCPT LAST RSET MAIL RCPT LAST", "503 503 503 250 250 250", "open", "Unknown"]
   ] as const)("%s: 421 %s, then the connection is %s: %s", (lines, codes, end, expected) => {
     // Where the envelope has begun before, a recipient has been accepted.
@@ -88,10 +92,33 @@ describe("replies behind a 421", () => {
 
   it("RCPT refused by 421 and nobody else accepted: no acceptance of the content counts", () => {
     expect(told("RCPT LAST", "250", "open", 0)).toBe("Unknown")
+    expect(told("RCPT BDAT LAST", "250 554", "open", 0)).toBe("Unknown")
+    expect(told("RCPT BDAT LAST", "554 554", "open", 0)).toBe("421 554 554")
+  })
+
+  it("MAIL refused before it: no acceptance of a recipient counts", () => {
+    const envelope = { sender: "Refused", accepted: 0 } as const
+    const command = Commands.rcpt("RCPT TO:<b@y.test>")
+    const pending = [1, 2].map(() => ({ command, envelope, replies: 0 }))
+    const answers = (code: number) =>
+      readPast(pending, makeReply(421, [""]), [makeReply(code, [""])], "smtp", true).length
+    expect([answers(250), answers(503)]).toEqual([0, 2])
   })
 
   it("LMTP has one reply to the content for each recipient", () => {
     expect(told("dot", "250", "open", 2, "lmtp")).toBe("421 250")
+    const answers = readPast(
+      pendingOf("dot RSET", 2),
+      makeReply(421, [""]),
+      [makeReply(250, [""]), makeReply(250, [""])],
+      "lmtp",
+      true
+    )
+    expect(answers.map(({ more, pending }) => [pending.command.kind, more])).toEqual([
+      ["Final", true],
+      ["Final", false],
+      ["Rset", false]
+    ])
     expect(told("dot", "250", "closed", 2, "lmtp")).toBe("Unknown")
     expect(told("dot", "", "closed", 2, "lmtp")).toBe("421")
     expect(told("dot", "250 250", "open", 2, "lmtp")).toBe("Unknown")

@@ -902,6 +902,13 @@ describe("xtext (RFC 3461 section 4)", () => {
     )
   })
 
+  it("holds what is between surrogate halves and beyond", () => {
+    expect(Xtext.decodeUtf8Address("\\x{D7FF}\\x{E000}\\x{10FFFF}")).toBe("\ud7ff\ue000\u{10ffff}")
+    expect(Xtext.decodeUtf8Address("\\x{DFFF}")).toBeUndefined()
+    expect(Xtext.encode("\ufeff a")).toBe("+EF+BB+BF+20a")
+    expect(Xtext.decode("+EF+BB+BFa")).toBe("\ufeffa")
+  })
+
   it.each(["\\", "\\x{}", "\\x{D800}", "\\x{110000}", "\\x{fc}", "a b", "+", "ü"])(
     "%j is not utf-8-addr-xtext",
     (text) => {

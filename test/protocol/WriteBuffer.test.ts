@@ -29,6 +29,30 @@ describe("octets on their way to the wire", () => {
     expect(taken[1]).toBe(large)
   })
 
+  it("a piece of 4,096 bytes is gathered, and nothing is made of empty ones", () => {
+    const buffer = new WriteBuffer()
+    buffer.bytes(new Uint8Array(0))
+    expect([buffer.take(), buffer.put]).toStrictEqual([[], 0])
+    const small = new Uint8Array(4096)
+    buffer.bytes(small)
+    buffer.line("RSET")
+    expect(buffer.take().map((part) => part.length)).toStrictEqual([4096, 6])
+    expect([buffer.put, buffer.taken]).toStrictEqual([4102, 4102])
+    buffer.bytes(new Uint8Array(4097))
+    buffer.line("RSET")
+    expect(buffer.take().map((part) => part.length)).toStrictEqual([4097, 6])
+  })
+
+  it("memory for lines grows up to 64 KiB at a time", () => {
+    const buffer = new WriteBuffer()
+    const sizes = new Set<number>()
+    for (let lines = 0; lines < 40_000; lines++) {
+      buffer.line("RSET")
+      for (const part of buffer.take()) sizes.add(part.buffer.byteLength)
+    }
+    expect([...sizes]).toStrictEqual([4096, 8192, 16_384, 32_768, 65_536])
+  })
+
   const pieces = FastCheck.array(
     FastCheck.oneof(
       FastCheck.record({ line: FastCheck.string({ unit: "binary", maxLength: 80 }) }),
