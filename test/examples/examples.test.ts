@@ -37,6 +37,11 @@ const programs: Readonly<Record<string, ReadonlyArray<string>>> = {
     expect.stringMatching(/^ {2}smtp\.client\.send\.recipients accepted +2$/),
     expect.stringMatching(/^ {2}smtp\.client\.replies 450 +1$/)
   ],
+  renderers: [
+    "Eta: WELCOME, ANN <ANN@EXAMPLE.NET>",
+    "React Email: WELCOME, ANN <ANN@EXAMPLE.NET>",
+    "MJML: Welcome, Ann <ann@example.net>"
+  ],
   service: ["ann@example.net: Delivered", "nobody@example.org: BadAddress"],
   sigterm: ["SIGTERM", "  200 of 200 are accounted for"],
   signup: [
