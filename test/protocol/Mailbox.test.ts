@@ -294,6 +294,8 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     "mail.example.com",
     "host",
     "WIN-HOST-1",
+    "mail.1a",
+    "1.mail",
     "[192.0.2.1]",
     "[IPv6:2001:db8::1]",
     "xn--bcher-kva.example",
@@ -311,6 +313,8 @@ describe("the client's name (RFC 5321 section 4.1.1.1)", () => {
     ["bücher.example", "is not ASCII"],
     ["WIN_HOST-1", "underscore"],
     ["1.2", "label of digits"],
+    ["mail.25", "label of digits"],
+    ["25", "label of digits"],
     ["host.", "empty label"],
     ["-host", "inner hyphens"],
     ["a@b", "inner hyphens"],
@@ -340,6 +344,7 @@ describe("address literals (RFC 5321 section 4.1.3)", () => {
   ])("%s becomes %s", (ip, literal) => {
     expect(Mailbox.addressLiteral(ip)).toBe(literal)
     expect(Mailbox.parseClientName(literal, "clientName")).toBe(literal)
+    if (!ip.includes("%")) expect(Mailbox.parseClientName(ip, "clientName")).toBe(literal)
   })
 
   it.each([
@@ -347,6 +352,8 @@ describe("address literals (RFC 5321 section 4.1.3)", () => {
     "localhost",
     "1.2.3",
     "1.2.3.4.5",
+    "::ffff:1.2.3.4x",
+    "::ffff:1.2.3.4:1",
     "1::2::3",
     "1:2:3:4:5:6:7:8:9",
     "1:2:3:4:5:6:7:8::",

@@ -208,6 +208,17 @@ describe("tokens", () => {
     ])
   })
 
+  it("that cannot be renewed go to the next mechanism, if this one does not suit the server", () => {
+    const played = play(
+      new Authentication(token(false, "OAUTHBEARER", "XOAUTH2")),
+      "XOAUTH2 OAUTHBEARER",
+      ["503 what", "535 no"],
+      {},
+      { tokens: ["first"] }
+    )
+    expect(played.log).toStrictEqual(["Token", oauthBearer("first"), xoauth2("first")])
+  })
+
   it("are refused for good where no other can be had, with what the server has explained", () => {
     const explained = (remark: string) =>
       play(new Authentication(token(false)), "XOAUTH2", [`334 ${base64(remark)}`, "535 no"])
@@ -448,5 +459,7 @@ describe("lines and replies", () => {
     const played = play(authentication, "SCRAM-SHA-1 PLAIN LOGIN", [said, said, said])
     expect(played.log).toStrictEqual(lines)
     expect(failureOf(played)).toMatchObject({ reason })
+    const only = play(new Authentication(password("SCRAM-SHA-1")), "SCRAM-SHA-1", [said])
+    expect(failureOf(only)).toMatchObject({ reason, mechanism: "SCRAM-SHA-1" })
   })
 })
