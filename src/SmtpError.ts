@@ -101,6 +101,8 @@ export class ServerDisconnected extends Data.TaggedError("ServerDisconnected")<{
   readonly phase: Phase
   /** The reply with which the server closed the connection, if any. */
   readonly reply?: Reply | undefined
+  /** Whether it was a reply to EHLO at an endpoint that has accepted none, as far as CapabilityCache knows. */
+  readonly isFirstEhlo?: boolean | undefined
   /** Recipients that had been refused before the connection was lost. */
   readonly refused?: ReadonlyArray<RefusedRecipient> | undefined
   readonly cause?: unknown

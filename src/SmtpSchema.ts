@@ -139,6 +139,7 @@ const fields = {
   ServerDisconnected: Schema.TaggedStruct("ServerDisconnected", {
     phase: Phase,
     reply: optionalReply,
+    isFirstEhlo: Schema.optional(Schema.Boolean),
     refused: optionalRefused,
     cause: optionalCause,
     transcript: optionalTranscript

@@ -72,6 +72,8 @@ const checkTls = 'Check that the option tls suits the port: "implicit" usually i
 // A firewall or a server that announces PIPELINING may drop what comes behind the first command of a group.
 const pipelined = ' If it does not answer commands that are sent together, set pipelining to "off".'
 
+const checkClientName = "Set clientName to a name that it accepts."
+
 const checkTraffic = "Someone may be tampering with the traffic."
 
 /** The codes are those of Node's and OpenSSL's verification. */
@@ -154,8 +156,11 @@ export const messages: Messages = {
   TlsError: ({ cause, endpoint, reason }) => say(tls(endpoint, cause)[reason], causeOf(cause)),
 
   ServerDisconnected: (error) => {
-    const { cause, phase, reply } = error
-    if (reply !== undefined) return refused(`The server closed the connection ${during[phase]}`, reply)
+    const { cause, isFirstEhlo, phase, reply } = error
+    if (reply !== undefined) {
+      const advice = isFirstEhlo === true ? ` ${checkClientName}` : ""
+      return `${refused(`The server closed the connection ${during[phase]}`, reply)}${advice}`
+    }
     const advice =
       deliveryOf(error) === "Unknown" ? unknown : phase === "greeting" ? checkTls : "Connect again."
     return say([`The connection was lost ${during[phase]}`, advice], causeOf(cause))
@@ -194,8 +199,7 @@ export const messages: Messages = {
     )
   },
 
-  HeloError: ({ command, reply }) =>
-    `${refused(`The server refused ${command}`, reply)} Set clientName to a name that it accepts.`,
+  HeloError: ({ command, reply }) => `${refused(`The server refused ${command}`, reply)} ${checkClientName}`,
 
   CommandRefused: ({ command, reply }) => refused(`The server refused ${command}`, reply),
 

@@ -517,6 +517,30 @@ describe("HELO as the fallback (RFC 5321 section 3.2)", () => {
     })
   )
 
+  it.effect.each([
+    ["550 to EHLO", "550 5.7.1 who are you?", false, true],
+    ["421 to the first EHLO", "421 4.7.0 try again later", false, true],
+    ["421 to EHLO after an accepted one", "421 4.7.0 try again later", true, false]
+  ] as const)("refused by %s: whether the error names clientName", ([, refusal, isKnown, isNamed]) =>
+    Effect.gen(function* () {
+      const refused = SmtpTest.script(greeting, ask("EHLO client.test", refusal), SmtpTest.close)
+      const server = yield* SmtpTest.scripted(
+        isKnown ? [SmtpTest.script(greeting, ehlo(), goodbye), refused] : [refused]
+      )
+      const cache = yield* CapabilityCache.makeMemory()
+      const options = { host: "mx.test", tls: "starttls", clientName: "client.test" } as const
+      const open = (tls: "starttls" | "none") =>
+        Effect.scoped(SmtpSession.make({ ...options, port: 25, tls })).pipe(
+          Effect.provideService(CapabilityCache.CapabilityCache, cache),
+          Effect.provide(server.layer)
+        )
+      if (isKnown) yield* open("none")
+      const { message } = yield* Effect.flip(open("starttls"))
+      expect(message).toContain(refusal)
+      expect(message.includes("Set clientName to a name that it accepts.")).toBe(isNamed)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is not said where TLS is required, which only EHLO could offer", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(

@@ -17,7 +17,7 @@ import * as SmtpTest from "../../src/SmtpTest.js"
 import * as Certificates from "../servers/certificates.js"
 import * as Loopback from "../support/loopback.js"
 import { resourcesLeftBy } from "../support/resources.js"
-import { clientName, ehlo, goodbye, greeting, judged } from "./oneSession.js"
+import { clientName, ehlo, goodbye, greeting, judged, withSession } from "./oneSession.js"
 import { failed, failedAsScripted, overTcp, serverTls, startTls, succeeded } from "./overTcp.js"
 
 const { expect: says, inject, reply, script, silence } = SmtpTest
@@ -160,6 +160,26 @@ describe('tls: "starttls"', () => {
         make({})
       )
       expect(judged(failedAsScripted(met))).toEqual(["ProtocolError", "starttls", "permanent", "NotSent"])
+    })
+  )
+})
+
+describe("a server that does not offer STARTTLS", () => {
+  it.effect.each([
+    ["localhost", true],
+    ["127.0.0.1", true],
+    ["::1", true],
+    ["mailpit", true],
+    ["mail.example.com", false],
+    ["192.0.2.1", false],
+    ["127.0.0.1.example.com", false]
+  ] as const)("at %s: whether the error names tls none", ([host, isNamed]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        withSession(script(greeting, ehlo(), goodbye), () => Effect.void, { host, tls: "starttls" })
+      )
+      expect(error).toMatchObject({ _tag: "NotSupported", extension: "STARTTLS" })
+      expect(String(error).includes('set tls to "none"')).toBe(isNamed)
     })
   )
 })

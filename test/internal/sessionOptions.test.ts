@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { readClientOptions } from "../../src/internal/options/client.js"
+import { defaultClientName } from "../../src/internal/session/clientName.js"
 import { readSessionOptions } from "../../src/internal/options/session.js"
 
 describe("host", () => {
@@ -108,6 +109,33 @@ describe("clientName", () => {
     ["client.example", "client.example"]
   ])("%s is said as %s", (clientName, said) => {
     expect(readSessionOptions({ host: "mail.example.com", clientName })).toMatchObject({ clientName: said })
+  })
+
+  const long = Array.from({ length: 5 }, () => "a".repeat(60)).join(".")
+
+  it.each([
+    ["app.example.com", "app.example.com"],
+    ["169.254.100.6", "[169.254.100.6]"],
+    ["10.0.0.5", "[10.0.0.5]"],
+    ["2001:db8::1", "[192.0.2.7]"],
+    ["1.2", "[192.0.2.7]"],
+    ["app.7", "[192.0.2.7]"],
+    ["my_app.internal", "[192.0.2.7]"],
+    ["localhost", "[192.0.2.7]"],
+    ["localhost.localdomain", "[192.0.2.7]"],
+    ["app", "[192.0.2.7]"],
+    ["app.example.com.", "[192.0.2.7]"],
+    ["app..example.com", "[192.0.2.7]"],
+    ["-app.example.com", "[192.0.2.7]"],
+    ["app\r\nRSET.example.com", "[192.0.2.7]"],
+    ["müller.example.com", "[192.0.2.7]"],
+    ["", "[192.0.2.7]"],
+    [long, "[192.0.2.7]"]
+  ])("of a host that is called %j is %s", (host, said) => {
+    expect(defaultClientName("192.0.2.7", host)).toBe(said)
+    const isLiteral = said === "[192.0.2.7]"
+    expect(defaultClientName(undefined, host)).toBe(isLiteral ? "[127.0.0.1]" : said)
+    expect(defaultClientName("fe80::1%eth0", host)).toBe(isLiteral ? "[IPv6:fe80::1]" : said)
   })
 
   it.each(["my_app.internal", "1.2", "10.0.0.500"])("%s is refused by name", (clientName) => {

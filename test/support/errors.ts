@@ -70,6 +70,7 @@ export const byTag = {
   ServerDisconnected: FastCheck.record({
     phase,
     reply: optional(refusal),
+    isFirstEhlo: optional(FastCheck.boolean()),
     refused: optional(recipients),
     cause: optional(cause),
     transcript: optional(transcript)

@@ -7,8 +7,7 @@ import { isInvalid } from "../../protocol/Invalid.js"
 import { withoutZone } from "../options/host.js"
 import { addressLiteral, parseClientName } from "../../protocol/Mailbox.js"
 
-export const defaultClientName = (localAddress: string | undefined): string => {
-  const host = hostname()
+export const defaultClientName = (localAddress: string | undefined, host = hostname()): string => {
   const qualified = /^[^.]+(?:\.[^.]+)+$/.test(host) && !/^localhost\b/i.test(host)
   const name = qualified ? parseClientName(host, "clientName") : undefined
   if (name !== undefined && !isInvalid(name)) return name

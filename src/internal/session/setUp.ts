@@ -14,7 +14,14 @@ import { done, isUntrusted } from "../../protocol/SetUpStep.js"
 import type { KnownCredentials } from "./password.js"
 import { readPassword } from "./password.js"
 import type { Disconnection } from "../../SmtpError.js"
-import { AuthenticationError, CommandRefused, HeloError, InvalidArgument, TlsError } from "../../SmtpError.js"
+import {
+  AuthenticationError,
+  CommandRefused,
+  HeloError,
+  InvalidArgument,
+  ServerDisconnected,
+  TlsError
+} from "../../SmtpError.js"
 import type { Replies, Service, SetupError } from "../../SmtpSession.js"
 import type { Endpoint } from "../../SmtpSocket.js"
 import { formatEndpoint } from "../../SmtpSocket.js"
@@ -223,7 +230,7 @@ class Run<A> {
     if (this.abandoned) return
     const reply = Exit.isSuccess(exit) ? exit.value[0]?.[0] : undefined
     if (reply === undefined) {
-      resume(Effect.suspend(() => (step.lost === undefined ? this.lose(exit) : this.follow(step.lost))))
+      resume(Effect.suspend(() => (step.lost === undefined ? this.lose(step, exit) : this.follow(step.lost))))
       return
     }
     const next = step.replied(reply)
@@ -233,15 +240,34 @@ class Run<A> {
     } else resume(Effect.suspend(() => this.follow(next)))
   }
 
-  private lose(exit: Exit.Exit<unknown, Disconnection>): Effect.Effect<never, SetupError> {
+  private lose(step: Submit<A>, exit: Exit.Exit<unknown, Disconnection>): Effect.Effect<never, SetupError> {
     const { driver, settings } = this.session
     const failure = driver.failure()
     if (failure?._tag === "Violated" && failure.injection) {
       return Effect.fail(tlsError(settings.endpoint, "Injection"))
     }
-    return Exit.isFailure(exit)
-      ? Effect.failCause(exit.cause)
-      : Effect.fail(disconnection(noReply, "idle", driver.recentLines))
+    if (Exit.isSuccess(exit)) return Effect.fail(disconnection(noReply, "idle", driver.recentLines))
+    const lost = Effect.failCause(exit.cause)
+    return step.command.phase === "ehlo"
+      ? Effect.catchTag(lost, "ServerDisconnected", this.refusedEhlo)
+      : lost
+  }
+
+  /** 421 to EHLO may be about the client's name, unless the endpoint has accepted an EHLO. */
+  private readonly refusedEhlo = (error: ServerDisconnected): Effect.Effect<never, ServerDisconnected> => {
+    if (error.reply === undefined) return Effect.fail(error)
+    const { services, settings } = this.session
+    const { dialect, endpoint } = settings
+    const known = Effect.forEach(["clear", "tls"] as const, (security) =>
+      services.cache.get({ endpoint, dialect, security })
+    )
+    return Effect.flatMap(known, (announced) => {
+      const { cause, phase, reply, transcript } = error
+      const isFirstEhlo = announced.every((each) => each === undefined)
+      return Effect.fail(
+        isFirstEhlo ? new ServerDisconnected({ phase, reply, isFirstEhlo, cause, transcript }) : error
+      )
+    })
   }
 
   // Nobody could go on from half an AUTH or a handshake: neither after an interruption, nor after a defect of a part of
@@ -278,6 +304,15 @@ const shakeHands = (session: SessionContext): Effect.Effect<void, TlsError> =>
 const tlsError = (endpoint: Endpoint, reason: TlsError["reason"]): TlsError =>
   new TlsError({ endpoint: formatEndpoint(endpoint), reason })
 
+// Mail catchers for development seldom have TLS. A name without a dot is that of a container, or localhost.
+const isLocal = (endpoint: Endpoint): boolean =>
+  endpoint._tag === "Unix" ||
+  /^(?:[^.:]+|.*\.localhost|host\.docker\.internal|127(?:\.\d+){3}|::1|(?:::ffff:)127(?:\.\d+){3})\.?$/i.test(
+    endpoint.host
+  )
+
+const localAdvice = 'a mail catcher on this machine may have no TLS: set tls to "none"'
+
 export const setUpError = (failure: SetUpFailure, endpoint: Endpoint): SetupError => {
   switch (failure._tag) {
     case "HeloRefused":
@@ -286,8 +321,14 @@ export const setUpError = (failure: SetUpFailure, endpoint: Endpoint): SetupErro
       const { command, reply } = failure
       return new CommandRefused({ command: command.verb, phase: command.phase, reply })
     }
-    case "Unsupported":
-      return notSupported(failure)
+    case "Unsupported": {
+      const { extension, reason } = failure
+      return notSupported(
+        extension === "STARTTLS" && isLocal(endpoint)
+          ? { ...failure, reason: `${reason}; ${localAdvice}` }
+          : failure
+      )
+    }
     case "Invalid":
       return invalidArgument(failure)
     case "OfferVanished":
