@@ -71,7 +71,7 @@ const trapBefore = (port: number, end: (socket: Net.Socket) => void) =>
   })
 
 /** Resumes, and breaks TLS off behind the client's part of the handshake. */
-const breakBehindHandshake = (port: number) =>
+const breakBehindHandshake = (port: number, end: (socket: Net.Socket) => void) =>
   Effect.gen(function* () {
     const seen = { connections: 0, broken: 0 }
     const listening = yield* listen((socket) => {
@@ -90,7 +90,7 @@ const breakBehindHandshake = (port: number) =>
           seen.broken++
           server.unpipe(socket)
           server.destroy()
-          socket.end(garbage)
+          end(socket)
           return
         }
         isResuming = isClientHello(octets) && offersSession(octets)
@@ -160,14 +160,18 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
 
 for (const mode of ["implicit", "starttls"] as const) {
   describe(`a server that breaks a resumed session off behind the handshake, ${mode}`, () => {
-    it.scopedLive("costs one connection and no attempt of a message", () =>
+    it.scopedLive.each([
+      ["a broken record", (socket: Net.Socket) => socket.end(garbage)],
+      ["hang-up", endings["hang-up"]],
+      ["reset", endings.reset]
+    ] as const)("costs one connection and no attempt of a message: %s", ([, end]) =>
       Effect.gen(function* () {
         const made = yield* makeCertificates()
         const { port } = yield* NodeSmtpTest.server({
           mode,
           tls: { cert: made.certificate, key: made.key }
         })
-        const breaking = yield* breakBehindHandshake(port)
+        const breaking = yield* breakBehindHandshake(port, end)
         const client = yield* SmtpClient.make({
           host: "localhost",
           port: breaking.port,

@@ -24,7 +24,7 @@ import type { Fork } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import { withoutZone } from "../options/host.js"
-import { ConnectionLost, formatEndpoint, tlsFailureOf } from "../transport/connection.js"
+import { ConnectionLost, formatEndpoint } from "../transport/connection.js"
 import { markFailedResumption } from "../transport/resumption.js"
 import type { NodeConnection } from "./connection.js"
 import { destroyFirst, destroySocket, fromNodeSocket, takeSocket } from "./connection.js"
@@ -158,9 +158,11 @@ const handshake = (
         const tls = infoOf(socket, plan, acceptCertificate())
         if (tls.resumed) {
           // On TLS 1.3 a server may refuse after the handshake.
-          socket.on("error", (cause) => {
-            if (tlsFailureOf(cause) !== undefined) resumption.pause()
-          })
+          const onLoss = () => {
+            if (socket.bytesRead === 0) resumption.pause()
+          }
+          socket.once("end", onLoss)
+          socket.once("error", onLoss)
         }
         secured = fromNodeSocket(socket, {
           addresses: connection.addresses,

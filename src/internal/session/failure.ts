@@ -72,19 +72,22 @@ export const disconnection = (
 }
 
 /**
- * On TLS 1.3 a server may refuse the client's part of the handshake, e.g. its certificate, when the client is done with
- * it. Ask before the server has said anything over TLS.
+ * The error for a session that ended before the server said anything over TLS. On TLS 1.3 it may refuse the client's part
+ * of the handshake, e.g. its certificate, when the client is done with it.
  */
-export const refusedHandshake = (
+export const lostAfterHandshake = <E extends { readonly _tag: string }>(
+  error: E,
   failure: Failure | undefined,
   endpoint: Endpoint,
   tls: TlsInfo | undefined
-): TlsError | undefined => {
-  if (tls === undefined || failure?._tag !== "Disconnected") return undefined
+): E | TlsError => {
+  if (tls === undefined || failure?._tag !== "Disconnected" || failure.reply !== undefined) return error
   const cause = tlsFailureOf(failure.cause)
-  if (cause === undefined) return undefined
-  const error = new TlsError({ endpoint: formatEndpoint(endpoint), reason: "Handshake", cause })
-  return tls.resumed ? markFailedResumption(error) : error
+  const told =
+    cause === undefined
+      ? error
+      : new TlsError({ endpoint: formatEndpoint(endpoint), reason: "Handshake", cause })
+  return tls.resumed ? markFailedResumption(told) : told
 }
 
 export const invalidArgument = ({ field, reason }: Invalid): InvalidArgument =>

@@ -26,7 +26,7 @@ import type { SessionSettings } from "../options/session.js"
 import { submitAndWait } from "./commands.js"
 import type { Driver, Failure, Owner } from "./driver.js"
 import { makeDriver } from "./makeDriver.js"
-import { disconnection, refusedHandshake } from "./failure.js"
+import { disconnection, lostAfterHandshake } from "./failure.js"
 import { ToldEarly } from "./logUnknown.js"
 import { RecentLines } from "./recentLines.js"
 
@@ -132,11 +132,10 @@ const readGreeting = (
       onTooManyCommands: cache.restrain(settings.endpoint),
       onViolation: Effect.suspend(() => toldEarly?.warning() ?? Effect.void)
     })
-    const greeting = yield* Effect.mapError(
-      Deferred.await(greeted),
-      (failure) =>
-        refusedHandshake(failure, settings.endpoint, tls) ?? disconnection(failure, "greeting", recentLines)
-    )
+    const greeting = yield* Effect.mapError(Deferred.await(greeted), (failure) => {
+      const error = disconnection(failure, "greeting", recentLines)
+      return lostAfterHandshake(error, failure, settings.endpoint, tls)
+    })
     driver.finish(greeter)
     const next = afterGreeting(greeting)
     if (next === "Commands") return { driver, greeting, toldEarly }

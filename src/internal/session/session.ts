@@ -25,7 +25,7 @@ import type { Authentication } from "./authenticate.js"
 import type { SessionContext } from "./context.js"
 import { isTransactionByHand, isUnprotected, isVerified, makeContext } from "./context.js"
 import * as Delivery from "./deliver.js"
-import { disconnection, invalidArgument, refusedHandshake } from "./failure.js"
+import { disconnection, invalidArgument, lostAfterHandshake } from "./failure.js"
 import type { MessageContext } from "./messageContext.js"
 import { makeMethods } from "./methods.js"
 import { open } from "./open.js"
@@ -96,10 +96,9 @@ const prepared = (
       (error) => {
         const { driver, state } = opened.session
         const failure = driver.failure()
-        const refused = driver.dialogue.greeted()
-          ? undefined
-          : refusedHandshake(failure, settings.endpoint, state.tls)
-        if (refused !== undefined) return Effect.fail(refused)
+        if (settings.tls !== "implicit" && !driver.dialogue.greeted()) {
+          return Effect.fail(lostAfterHandshake(error, failure, settings.endpoint, state.tls))
+        }
         if (failure?._tag !== "Disconnected" || authentication?.resumes(failure.reply) !== true) {
           return Effect.fail(error)
         }

@@ -1,10 +1,9 @@
-/** Which TLS handshakes failed because of a session that the client offered to resume. */
-import type { TlsError } from "../../SmtpError.js"
+/** Which errors may be due to a TLS session that the client offered to resume. */
 
 const failed = new WeakSet<object>()
 
-/** Says that the same handshake may succeed on a new connection, where no session is offered. */
-export const markFailedResumption = (error: TlsError): TlsError => {
+/** Says that a new connection, where no session is offered, may succeed. */
+export const markFailedResumption = <E extends object>(error: E): E => {
   failed.add(error)
   return error
 }
