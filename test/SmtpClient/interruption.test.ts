@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import * as Supervisor from "effect/Supervisor"
 import * as TestClock from "effect/TestClock"
 import type * as SmtpClient from "../../src/SmtpClient.js"
@@ -192,6 +193,23 @@ describe("a send that is interrupted", () => {
       expect(yield* client.state).toMatchObject({ open: 1, idle: 1 })
       yield* client.close
       yield* server.done
+    })
+  )
+
+  it.scoped("by its own content tells its hook once, and its session serves the next message", () =>
+    Effect.gen(function* () {
+      const { onOutcome, told } = hook()
+      const server = yield* SmtpTest.server({ capabilities: ["PIPELINING", "CHUNKING"] })
+      const client = yield* makeClient({ "mx.test": server }, { maxSessions: 1 })
+      const content = Stream.concat(
+        Stream.make(new TextEncoder().encode("Subject: x\r\n")),
+        Stream.fromEffect(Effect.interrupt)
+      )
+      const exit = yield* Effect.exit(client.deliver({ ...submission, content, onOutcome }))
+      expect(Exit.isInterrupted(exit)).toBe(true)
+      expect(outcomes(yield* client.deliver(submission))).toEqual(["b@y.test Accepted 250"])
+      expect(told).toEqual([["b@y.test NotSent ServerDisconnected idle"]])
+      expect(yield* client.state).toMatchObject({ open: 1, idle: 1 })
     })
   )
 
