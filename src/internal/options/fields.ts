@@ -106,7 +106,7 @@ export const unchecked = <A>(kind: Kind<A>): Kind<A> => ({ ...kind, problemOf: (
 /** A value that cannot be written as text. */
 export const opaque = <A>(type: string): Kind<A> => ({ type, problemOf: () => undefined, leaves: [] })
 
-export const nonEmpty = (text: string, name: string): string | Invalid =>
+const nonEmpty = (text: string, name: string): string | Invalid =>
   text === "" ? invalid(name, "is empty") : text
 
 /** Says no more of the text, which may be a key. */
