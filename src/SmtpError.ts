@@ -129,6 +129,8 @@ export class ReplyTimeout extends Data.TaggedError("ReplyTimeout")<{
   readonly phase: Phase
   /** The limit that ran out, in milliseconds. */
   readonly limitMillis: number
+  /** The phase of that limit, if it was the limit of another command or message on the session. */
+  readonly limitPhase?: Phase | undefined
   /** Whether the `timeout` of the send ran out. The client does not retry such a send. */
   readonly isOfSend?: boolean | undefined
   readonly refused?: ReadonlyArray<RefusedRecipient> | undefined

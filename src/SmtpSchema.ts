@@ -147,6 +147,7 @@ const fields = {
   ReplyTimeout: Schema.TaggedStruct("ReplyTimeout", {
     phase: Phase,
     limitMillis: Schema.Number,
+    limitPhase: Schema.optional(Phase),
     isOfSend: Schema.optional(Schema.Boolean),
     refused: optionalRefused,
     transcript: optionalTranscript

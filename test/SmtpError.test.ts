@@ -346,6 +346,14 @@ describe("messages", () => {
       "The server did not answer an earlier command within 200 ms. Try again later."
     ],
     [
+      new SmtpError.ReplyTimeout({ phase: "mail", limitMillis: 600_000, limitPhase: "final" }),
+      "The server did not answer another command within 600000 ms (timeouts.final) after MAIL. Try again later, or raise timeouts.final."
+    ],
+    [
+      new SmtpError.ReplyTimeout({ phase: "final", limitMillis: 300_000, limitPhase: "mail" }),
+      "The server did not answer another command within 300000 ms (timeouts.mail) after the whole message was sent. The server may have accepted the message: sending it again may deliver it twice."
+    ],
+    [
       new SmtpError.ReplyTimeout({ phase: "greeting", limitMillis: 300_000 }),
       'The server did not answer within 300000 ms while waiting for the greeting. Check that it is an SMTP server. A port with TLS from the first byte, usually 465, requires tls "implicit".'
     ],

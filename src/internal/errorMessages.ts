@@ -167,11 +167,15 @@ export const messages: Messages = {
   },
 
   ReplyTimeout: (error) => {
-    const { isOfSend, limitMillis, phase } = error
+    const { isOfSend, limitMillis, limitPhase, phase } = error
     const isUnknown = deliveryOf(error) === "Unknown"
     if (isOfSend === true) {
       const advice = isUnknown ? unknown : "The message was not sent to this recipient: raise the timeout."
       return say([`The timeout of the send, ${limitMillis} ms, ran out ${during[phase]}`, advice])
+    }
+    if (limitPhase !== undefined) {
+      const what = `The server did not answer another command within ${limitMillis} ms (timeouts.${limitPhase}) ${during[phase]}`
+      return say([what, isUnknown ? unknown : `Try again later, or raise timeouts.${limitPhase}.`])
     }
     if (phase === "idle") {
       return say([

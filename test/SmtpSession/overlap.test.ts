@@ -509,11 +509,16 @@ describe("overlap and time", () => {
       SmtpTest.script(twoAtOnce, silentEnd),
       (smtp) =>
         Effect.gen(function* () {
-          const all = yield* Effect.fork(deliverAll(smtp, ["one", "two", "three"].map(letter)))
+          const sends = ["one", "two", "three"].map((name) => smtp.deliver(letter(name)))
+          const all = yield* Effect.fork(Effect.all(sends, { concurrency: "unbounded" }))
           yield* TestClock.adjust(Duration.millis(599_999))
           expect(yield* Fiber.poll(all)).toEqual(Option.none())
           yield* TestClock.adjust(Duration.millis(1))
-          expect(yield* Fiber.join(all)).toEqual([
+          const receipts = yield* Fiber.join(all)
+          const [, own, foreign] = receipts.flatMap((receipt) => [...receipt.outcomes])
+          expect(own).not.toHaveProperty("cause.limitPhase")
+          expect(foreign).toMatchObject({ cause: { limitMillis: 600_000, limitPhase: "final" } })
+          expect(receipts.flatMap(outcomes)).toEqual([
             "one@y.test Accepted 250",
             "two@y.test Unknown ReplyTimeout final",
             "three@y.test NotSent ReplyTimeout mail"

@@ -78,6 +78,7 @@ export const byTag = {
   ReplyTimeout: FastCheck.record({
     phase,
     limitMillis: FastCheck.nat(),
+    limitPhase: optional(phase),
     isOfSend: optional(FastCheck.boolean()),
     refused: optional(recipients),
     transcript: optional(transcript)

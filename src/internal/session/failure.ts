@@ -61,7 +61,7 @@ export const disconnection = (
     case "Disconnected":
       return new ServerDisconnected({ ...common, reply: failure.reply, cause: failure.cause })
     case "Expired":
-      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis, ...ofSend(failure) })
+      return new ReplyTimeout({ ...common, limitMillis: failure.limitMillis, ...limitOf(failure, phase) })
     case "Violated":
       return new ProtocolError({ ...common, reason: failure.reason, reply: failure.reply })
     case "Abandoned":
@@ -123,5 +123,10 @@ export const busy = (): InvalidArgument =>
       "has a send or a transaction in flight: wait for its end, use the methods of that transaction, or use another session"
   })
 
-const ofSend = ({ isOfSend }: { readonly isOfSend?: boolean }): { readonly isOfSend?: true } =>
-  isOfSend === true ? { isOfSend } : {}
+const limitOf = (
+  { isOfSend, phase }: Extract<Failure, { readonly _tag: "Expired" }>,
+  own: Phase
+): { readonly isOfSend?: true; readonly limitPhase?: Phase } => {
+  if (isOfSend === true) return { isOfSend }
+  return phase === own ? {} : { limitPhase: phase }
+}
