@@ -64,8 +64,7 @@ const readSize = (parameters: string | undefined): number | undefined => {
   return /^\d{1,20}$/.test(value) && !/^0+$/.test(value) ? saturate(value) : undefined
 }
 
-const readSeconds = (text: string | undefined): number | undefined =>
-  text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+const readSeconds = (text = ""): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined)
 
 const noLimits: Limits = { mailMax: undefined, rcptMax: undefined, rcptDomainMax: undefined }
 
@@ -73,8 +72,8 @@ const noLimits: Limits = { mailMax: undefined, rcptMax: undefined, rcptDomainMax
 const limitsPattern = /^[A-Za-z0-9_-]+=[!-:<-~]+(?: [A-Za-z0-9_-]+=[!-:<-~]+)*$/
 
 /** The stricter value counts if a limit is announced twice. */
-const readLimits = (parameters: string | undefined): Limits => {
-  if (parameters === undefined || !limitsPattern.test(parameters)) return noLimits
+const readLimits = (parameters = ""): Limits => {
+  if (!limitsPattern.test(parameters)) return noLimits
   const items = parameters.split(" ").map((item) => {
     const separator = item.indexOf("=")
     return { name: item.slice(0, separator).toUpperCase(), value: item.slice(separator + 1) }
@@ -92,9 +91,8 @@ const dateTimePattern = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-
 
 const readFutureRelease = (parameters: string | undefined): FutureRelease | undefined => {
   if (parameters === undefined) return undefined
-  const [interval, dateTime] = parameters.split(/[ \t]+/)
-  const time =
-    dateTime !== undefined && dateTimePattern.test(dateTime) ? Date.parse(dateTime.toUpperCase()) : NaN
+  const [interval, dateTime = ""] = parameters.split(/[ \t]+/)
+  const time = dateTimePattern.test(dateTime) ? Date.parse(dateTime.toUpperCase()) : NaN
   return { maximumInterval: readSeconds(interval), maximumTime: Number.isNaN(time) ? undefined : time }
 }
 
@@ -127,7 +125,6 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
   const name = (lines[0] ?? "").trim()
   const domain = firstWord(name)
   const has = (keyword: string): boolean => extensions.has(keyword) || extensions.has(upperCase(keyword))
-  const deliverBy = extensions.get("DELIVERBY")
   return {
     rawLines: [...lines],
     domain,
@@ -139,7 +136,7 @@ export const fromLines = (lines: ReadonlyArray<string>): Capabilities => {
     authMechanisms: [...new Set(words(upperCase(extensions.get("AUTH") ?? "")))],
     limits: readLimits(extensions.get("LIMITS")),
     futureRelease: readFutureRelease(extensions.get("FUTURERELEASE")),
-    deliverByMinimum: deliverBy === undefined ? undefined : readSeconds(firstWord(deliverBy)),
+    deliverByMinimum: readSeconds(firstWord(extensions.get("DELIVERBY"))),
     pipelining: has("PIPELINING"),
     chunking: has("CHUNKING"),
     starttls: has("STARTTLS"),

@@ -300,6 +300,14 @@ describe("the plan: whether the content must be 7-bit (RFC 6152)", () => {
   ])("parameters %j, announced %j, content %j: %s", (parameters, announced, facts, requires7bit) => {
     expect(planOf({ parameters, announced, facts })).toMatchObject({ requires7bit })
   })
+
+  it("it may be binary though the server does not announce 8BITMIME", () => {
+    const parameters = { body: "BINARYMIME" } as const
+    const announced = ["BINARYMIME", "CHUNKING"]
+    expect(planOf({ parameters, announced, options: { chunking: "on" } })).toMatchObject({
+      requires7bit: false
+    })
+  })
 })
 
 describe("the plan: SMTPUTF8 (RFC 6531)", () => {

@@ -169,6 +169,12 @@ describe("line ends of servers that do not write CRLF", () => {
     expect([parser.pending(), parser.hasBegun()]).toEqual([5, true])
   })
 
+  it("a bare LF is no beginning of a reply", () => {
+    const parser = new Reply.Parser()
+    parser.push(octets("\n\r\n"))
+    expect(parser.hasBegun()).toBe(false)
+  })
+
   it("empty lines count against the limit of a reply", () => {
     expect(violation("\r\n".repeat(60_000))).toBe("no violation")
     expect(violation("\r\n".repeat(70_000))).toBe("a reply is longer than 131072 bytes")
@@ -346,6 +352,8 @@ describe("enhanced status codes (RFC 2034, RFC 3463)", () => {
     expect(Reply.hasDetail(Reply.make(452, ["4.5.3 too many"]), 5, 3)).toBe(true)
     expect(Reply.hasDetail(Reply.make(552, ["5.5.3 too many"]), 5, 3)).toBe(true)
     expect(Reply.hasDetail(Reply.make(452, ["4.3.1 full"]), 5, 3)).toBe(false)
+    expect(Reply.hasDetail(Reply.make(452, ["4.5.1 no"]), 5, 3)).toBe(false)
+    expect(Reply.hasDetail(Reply.make(452, ["4.4.3 no"]), 5, 3)).toBe(false)
     expect(Reply.hasDetail(Reply.make(452, ["too many"]), 5, 3)).toBe(false)
   })
 })
