@@ -77,7 +77,7 @@ const text = (): string => `# Options
 Options in TypeScript, in the environment and in URLs have the same names. \`SmtpClient.config("SMTP")\` reads the variables
 below; another prefix takes the place of \`SMTP\`. \`SmtpClient.layerUrl\` reads the options by their names from the query of
 a URL, except \`host\`, \`port\`, \`path\`, \`username\`, \`password\` and \`dialect\`, which stand before it. \`SMTP_URL\` holds one
-URL, or several separated by spaces. An option without a variable cannot be written as text.
+URL, or several separated by spaces; \`SMTP_PROVIDER\` names a profile of \`SmtpProvider\` instead. An option without a variable cannot be written as text.
 
 A duration is a \`Duration\`, a number of milliseconds, or a text such as \`30 seconds\`. A flag is written as \`true\`, \`yes\`,
 \`on\` or \`1\`, or as \`false\`, \`no\`, \`off\` or \`0\`.

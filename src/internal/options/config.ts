@@ -10,6 +10,7 @@ import { describeCause } from "../effect/cause.js"
 import { checked, failed, missing, optional, valid } from "../effect/config.js"
 import { warn } from "../effect/runtime.js"
 import { isNotPem, pem } from "./fields.js"
+import * as Profiles from "../providers/profiles.js"
 import * as Texts from "./text.js"
 import * as Urls from "./url.js"
 
@@ -75,9 +76,11 @@ export const config = (prefix: string): Config.Config<Options> => {
   )
   const files = Config.all(fromFiles.map((option) => text(`${keyOf(option)}_FILE`, false)))
   const urls = text(keyOf("url"), true)
+  const provider = text(keyOf("provider"), false)
   return checked(
-    Config.all({ texts, files, urls, misnomers: readMisnomers(prefix, keyOf) }),
-    ({ files, misnomers, texts, urls }) => assemble(named(texts), files, urls, misnomers, keyOf)
+    Config.all({ texts, files, urls, provider, misnomers: readMisnomers(prefix, keyOf) }),
+    ({ files, misnomers, provider, texts, urls }) =>
+      assemble(named(texts), files, urls, provider, misnomers, keyOf)
   )
 }
 
@@ -127,6 +130,7 @@ const assemble = (
   texts: Map<string, string>,
   files: ReadonlyArray<string | undefined>,
   urls: string | undefined,
+  provider: string | undefined,
   misnomers: ReadonlyArray<Misnomer | undefined>,
   keyOf: (name: string) => string
 ): Checked<Options> => {
@@ -135,6 +139,11 @@ const assemble = (
   for (const misnomer of misnomers) {
     if (misnomer === undefined || texts.has(misnomer.option)) continue
     if (misnomer.option !== "host" || urls === undefined) warn(misnomer.text)
+  }
+  if (provider !== undefined) {
+    const problem =
+      urls === undefined ? addProvider(provider, texts) : "stands beside a URL; remove one of them"
+    if (problem !== undefined) return failed(Urls.configError(invalid("provider", problem), keyOf))
   }
   if (urls === undefined && !texts.has("host") && !texts.has("path")) {
     return missing(keyOf("host"), `Expected ${keyOf("host")} to exist`)
@@ -147,4 +156,17 @@ const assemble = (
   const { field, reason } = problem
   const named = reason === isNotPem ? invalid(field, `${reason}, or set ${keyOf(field)}_FILE to it`) : problem
   return failed(Urls.configError(named, keyOf))
+}
+
+/** Adds what the profile says and the texts do not. Port and TLS belong together: one that is given replaces both. */
+const addProvider = (name: string, texts: Map<string, string>): string | undefined => {
+  const profile = Profiles.fromName(name)
+  if (profile === undefined) return `is ${JSON.stringify(name)}; use one of ${Profiles.names.join(", ")}`
+  const { host, maxSessions, port, tls } = profile
+  const added = texts.has("port") || texts.has("tls") ? { host } : { host, port: String(port), tls }
+  const sessions = maxSessions === undefined ? {} : { maxSessions: String(maxSessions) }
+  for (const [option, value] of Object.entries({ ...added, ...sessions })) {
+    if (!texts.has(option)) texts.set(option, value)
+  }
+  return undefined
 }
