@@ -183,7 +183,7 @@ export const mailtrapSandbox = {
 
 export const brevo = {
   // Host: https://github.com/nodemailer/nodemailer/blob/master/lib/well-known/services.json (2026-12-01);
-  // port and TLS: https://developers.brevo.com/docs/smtp-integration (2026-12-01). It has no TLS for its other ports.
+  // port and TLS: https://developers.brevo.com/docs/smtp-integration (2026-12-01). It documents no TLS for its other ports.
   host: "smtp-relay.brevo.com",
   port: 465,
   tls: "implicit",
