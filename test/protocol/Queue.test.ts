@@ -27,6 +27,7 @@ describe("a queue", () => {
     const isThird = (item: number): boolean => item % 3 === 0
     expect(queue.find(isThird)).toBe(array.find(isThird))
     expect(queue.findLast(isThird)).toBe(array.findLast(isThird))
+    expect(queue.filter(isThird)).toEqual(array.filter(isThird))
   })
 
   it("keeps its order when many come before one goes", () => {
