@@ -384,6 +384,7 @@ describe("inspect", () => {
     expect(factsOf("Subject: \xe4").headerUtf8).toBe(false)
     expect(factsOf("Subject: \xc3").headerUtf8).toBe(false)
     expect(factsOf("Subject: \xc3\xa4\n\n\xe4").headerUtf8).toBe(true)
+    expect(factsOf("Subject: \xc3\xa4\n\n\xe4\nb\n").headerUtf8).toBe(true)
   })
 
   it("tells well-formed UTF-8 as Node does, in pieces of any length, across slices", () => {
