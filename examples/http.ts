@@ -96,8 +96,7 @@ const handlers = HttpApiBuilder.group(api, "messages", (group) =>
     const client = yield* SmtpClient.SmtpClient
     return group
       .handle("send", ({ payload: { subject, text, to } }) =>
-        MailMessage.make({ from: "app@example.com", to, subject, text }).pipe(
-          Effect.flatMap((message) => MailMessage.submission(message)),
+        MailMessage.compose({ from: "app@example.com", to, subject, text }).pipe(
           // No longer than whoever asks is willing to wait; what has left by then is not called unsent.
           Effect.flatMap((submission) => client.deliver({ ...submission, timeout: "20 seconds" })),
           Effect.mapError((error) => new BadMessage({ detail: error.message })),

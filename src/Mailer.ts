@@ -171,7 +171,7 @@ export const config: (prefix: string) => Config.Config<Options> = Configs.config
 
 /**
  * Sends every message to these addresses instead of its recipients. To, Cc and the envelope name them only; the original
- * recipients are in the subject, in X-Original-To and in `redirectedFrom` of the result.
+ * recipients are in the subject, in X-Redirected-From and in `redirectedFrom` of the result.
  *
  * @example
  * ```ts

@@ -45,8 +45,25 @@ describe("redirectAll", () => {
       )
       expect(email.to?.map(({ address }) => address)).toEqual(["dev@example.com"])
       expect(email.cc).toBeUndefined()
-      expect(source.replace(/\r\n /g, " ")).toContain(`X-Original-To: ${original.join(", ")}\r\n`)
+      expect(source.replace(/\r\n /g, " ")).toContain(`X-Redirected-From: ${original.join(", ")}\r\n`)
     }).pipe(Effect.provide(redirected))
+  )
+
+  it.effect("requires no SMTPUTF8 for recipients that it has replaced", () =>
+    Effect.gen(function* () {
+      const result = yield* Mailer.send({ ...message, to: "jörg@example.net", cc: undefined, bcc: undefined })
+      expect(result).toMatchObject({ accepted: [{}], redirectedFrom: ["jörg@example.net"] })
+      const { email, source } = yield* received
+      expect(email.subject).toBe("[jörg@example.net] Your invoice")
+      expect(source).toContain("X-Redirected-From: =?UTF-8?Q?j=C3=B6rg=40example=2Enet?=\r\n")
+    }).pipe(
+      Effect.provide(
+        layer(
+          { defaults, environment: Mailer.redirectAll("dev@example.com") },
+          { capabilities: ["8BITMIME"] }
+        )
+      )
+    )
   )
 
   it.effect("redirects the envelope of a submission, of options and of a message that is sent again", () =>
@@ -196,6 +213,19 @@ describe("an environment", () => {
         expect.stringMatching(
           /^INFO Message <\S+>: redirected from ann@.* to dev@example\.com; not sent to dev@example\.com: dry run$/
         )
+      ])
+    })
+  )
+
+  it.effect("logs messages that are sent to nobody", () =>
+    Effect.gen(function* () {
+      const logs = yield* collectLogs
+      const environment = Mailer.allowOnly(["@example.com"])
+      const sent = Mailer.send({ ...message, to: "ann@example.net", cc: undefined, bcc: undefined })
+      yield* sent.pipe(Effect.provide(layer({ defaults, environment })), Effect.provide(logs.layer))
+      expect((yield* logs.entries).map(({ text }) => text)).toEqual([
+        "This is not production: the mailer sends only to @example.com.",
+        "A message: not sent to ann@example.net"
       ])
     })
   )

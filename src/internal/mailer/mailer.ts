@@ -58,7 +58,8 @@ const describeResult = (result: Result): string => {
       ? `not sent to ${envelope.to.join(", ")}: dry run`
       : ""
   ]
-  return `Message ${result.header?.messageId ?? ""}: ${parts.filter((part) => part !== "").join("; ") || "sent"}`
+  const message = result.header === undefined ? "A message" : `Message ${result.header.messageId}`
+  return `${message}: ${parts.filter((part) => part !== "").join("; ") || "sent"}`
 }
 
 /** Carries a result past the client in a batch: the message is not for it. */

@@ -104,6 +104,6 @@ export const redirectedMessage = <I extends Omit<ComposeInput, "attachments">>(
     ...replaced,
     ...(resent === undefined ? {} : { resent: { ...resent, ...replaced } }),
     subject: [inSubject(original), ...(subject === undefined ? [] : [subject])].join(" "),
-    headers: [...fieldsOf(message.headers), { name: "X-Original-To", value: original.join(", ") }]
+    headers: [...fieldsOf(message.headers), { name: "X-Redirected-From", value: original.join(", ") }]
   }
 }

@@ -81,7 +81,7 @@ const describe = (environment: Environment): string => {
     case "RedirectAll":
       return `redirects every message to ${environment.to.join(", ")}`
     case "AllowOnly":
-      return `sends only to ${environment.allowed.join(", ")}`
+      return `sends only to ${environment.allowed.join(", ") || "nobody"}`
     case "ToDirectory":
       return `writes every message to ${environment.path} and sends nothing`
     case "DryRun":
