@@ -548,6 +548,24 @@ describe("authenticate by hand", () => {
     })
   )
 
+  it.live("says PLAIN again to a server that has read AUTH without its initial response", () =>
+    Effect.gen(function* () {
+      const met = yield* overTcp(
+        inClear(
+          "PLAIN",
+          says(plain),
+          reply("334 OK. Continue authentication"),
+          says(plain.slice("AUTH PLAIN ".length)),
+          reply("235 welcome"),
+          goodbye
+        ),
+        {},
+        connects((session) => session.authenticate(password("PLAIN")))
+      )
+      succeeded(met)
+    })
+  )
+
   it.live("takes a password in UTF-8 and a line too long for a command in two steps", () =>
     Effect.gen(function* () {
       const long = "pässwörd €".repeat(50)

@@ -13,10 +13,12 @@ export interface PlainOptions {
 
 const respondText = (text: string) => respond(new TextEncoder().encode(text))
 
+/** Says the same again to a server that has read AUTH without its initial response, and asks. */
 const makeSingleMessage = (name: string, text: string): Mechanism =>
   make({
     name,
     *script() {
+      yield respondText(text)
       return respondText(text)
     }
   })
