@@ -370,6 +370,7 @@ describe("challenges that cannot be used", () => {
       ann,
       [
         [plainAnn, "334 "],
+        [plainAnn.slice("AUTH PLAIN ".length), "334 "],
         ["*", "501 cancelled"]
       ],
       { reason: "Challenge", detail: "the server asks for more than PLAIN has to say" }
@@ -381,6 +382,7 @@ describe("challenges that cannot be used", () => {
       ann,
       [
         [plainAnn, "334 "],
+        [plainAnn.slice("AUTH PLAIN ".length), "334 "],
         ["*", "334 "]
       ],
       { _tag: "ProtocolError" }
@@ -392,6 +394,7 @@ describe("challenges that cannot be used", () => {
       ann,
       [
         [plainAnn, "334 "],
+        [plainAnn.slice("AUTH PLAIN ".length), "334 "],
         ["*", "235 welcome"]
       ],
       { _tag: "ProtocolError" }
@@ -403,6 +406,7 @@ describe("challenges that cannot be used", () => {
       ann,
       [
         [plainAnn, "334 "],
+        [plainAnn.slice("AUTH PLAIN ".length), "334 "],
         ["*", undefined]
       ],
       { reason: "Challenge" }

@@ -1,5 +1,5 @@
 /** Scopes within scopes. Effect 4 drops ExecutionStrategy: it is used here alone. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Scope from "effect/Scope"
 
@@ -9,3 +9,7 @@ export const forkScope = (
   finalizers: "sequential" | "parallel" = "sequential"
 ): Effect.Effect<Scope.CloseableScope> =>
   Scope.fork(parent, finalizers === "sequential" ? ExecutionStrategy.sequential : ExecutionStrategy.parallel)
+
+/** As Effect.addFinalizer for what does not care who closes the scope: a tenth of the operations. */
+export const onClose = (finalizer: Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, finalizer))

@@ -10,6 +10,7 @@ import * as Net from "node:net"
 import { ConnectError } from "../../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
 import { withOwnLimit } from "../effect/bestEffort.js"
+import { onClose } from "../effect/scope.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import { formatEndpoint } from "../transport/connection.js"
 import { destroySocket, fromNodeSocket } from "./connection.js"
@@ -43,7 +44,7 @@ export const dialSocket = (
       Effect.sync(() => {
         for (const attempt of attempts) if (attempt !== winner) destroySocket(attempt)
       })
-    yield* Effect.addFinalizer(() => destroyAllBut(undefined))
+    yield* onClose(destroyAllBut(undefined))
     const name = formatEndpoint(endpoint)
     const socket = yield* withTimeLimit(
       targetsOf(endpoint, options, resolve).pipe(
@@ -112,15 +113,16 @@ const connectFirst = (
     const connectFrom = (index: number): Effect.Effect<Net.Socket, unknown> => {
       const target = targets[index]
       if (target === undefined) return Effect.fail(causes)
-      return Effect.gen(function* () {
-        const failed = yield* Deferred.make<undefined>()
-        const attempt = Effect.tapError(connect(target, attempts), (cause) => {
-          causes.push(cause)
-          return Deferred.succeed(failed, undefined)
-        })
-        if (index === targets.length - 1) return yield* attempt
+      const attempt = Effect.tapError(connect(target, attempts), (cause) =>
+        Effect.sync(() => causes.push(cause))
+      )
+      if (index === targets.length - 1) return attempt
+      return Effect.flatMap(Deferred.make<undefined>(), (failed) => {
         const failedOrSlow = Effect.race(Deferred.await(failed), Effect.sleep(attemptDelay))
-        return yield* Effect.race(attempt, Effect.zipRight(failedOrSlow, connectFrom(index + 1)))
+        return Effect.race(
+          Effect.tapError(attempt, () => Deferred.succeed(failed, undefined)),
+          Effect.zipRight(failedOrSlow, connectFrom(index + 1))
+        )
       })
     }
     return Effect.mapError(connectFrom(0), () =>

@@ -13,6 +13,7 @@ import { ConnectError } from "../../SmtpError.js"
 import type { DialOptions, Endpoint, Service, TcpEndpoint } from "../../SmtpSocket.js"
 import type { Service as TlsService, TlsOptions } from "../../TlsUpgrade.js"
 import { withOwnLimit } from "../effect/bestEffort.js"
+import { onClose } from "../effect/scope.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import { int } from "../options/fields.js"
 import { readHost } from "../options/host.js"
@@ -125,7 +126,7 @@ const tunnelOver = (
     const { localAddress, localPort } = below
     const addresses = { remoteAddress: undefined, remotePort: undefined, localAddress, localPort }
     const connection = fromNodeSocket(socket, { addresses, onDestroy: () => destroySocket(below) })
-    yield* Effect.addFinalizer(() => connection.destroy)
+    yield* onClose(connection.destroy)
     return connection
   })
 

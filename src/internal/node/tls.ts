@@ -22,6 +22,7 @@ import * as BoundedMap from "../cache/boundedMap.js"
 import * as Elapsed from "../effect/elapsed.js"
 import type { Fork } from "../effect/runtime.js"
 import { makeFork } from "../effect/runtime.js"
+import { onClose } from "../effect/scope.js"
 import { withTimeLimit } from "../effect/timeLimit.js"
 import { withoutZone } from "../options/host.js"
 import { ConnectionLost, formatEndpoint } from "../transport/connection.js"
@@ -66,7 +67,7 @@ export const makeTlsService = (layerOptions: TlsOptions): Effect.Effect<Service>
     return {
       upgrade: (connection, options) =>
         Effect.gen(function* () {
-          yield* Effect.addFinalizer(() => connection.destroy)
+          yield* onClose(connection.destroy)
           const plan = yield* planOf(contexts, layerOptions, options)
           const resumption = resumptionOf(plan, yield* Effect.clock)
           const secured = yield* withTimeLimit(
@@ -74,7 +75,7 @@ export const makeTlsService = (layerOptions: TlsOptions): Effect.Effect<Service>
             options.timeout,
             () => new TlsError({ endpoint: plan.endpoint, reason: "Timeout" })
           ).pipe(Effect.tapError((error) => Effect.sync(() => blameResumption(error, resumption))))
-          yield* Effect.addFinalizer(() => secured.destroy)
+          yield* onClose(secured.destroy)
           return secured
         }).pipe(Effect.onError(() => connection.destroy))
     }

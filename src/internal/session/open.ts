@@ -144,9 +144,12 @@ const readGreeting = (
   })
 
 const quit = (driver: Driver): Effect.Effect<void> =>
-  Effect.interruptible(submitAndWait(driver, [Commands.quit], () => undefined)).pipe(
-    Effect.timeout(driver.limits.quit),
-    Effect.ignore
+  Effect.ignore(
+    withTimeLimit(
+      submitAndWait(driver, [Commands.quit], () => undefined),
+      driver.limits.quit,
+      () => undefined
+    )
   )
 
 /** One address of the host. */

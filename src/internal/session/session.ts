@@ -216,7 +216,6 @@ const establish = (
     return { session, ...built }
   })
 
-// A finalizer is uninterruptible, and a timeout inside it does nothing without `interruptible`.
 const closeGracefully = (
   { driver }: SessionContext,
   { quit }: Service,
@@ -225,7 +224,7 @@ const closeGracefully = (
   Effect.suspend(() => {
     if (driver.failure() !== undefined || driver.dialogue.hasEnded()) return Effect.void
     const limit = Duration.min(longest, driver.limits.quit)
-    return Effect.ignore(Effect.timeout(Effect.interruptible(quit), limit))
+    return Effect.ignore(withTimeLimit(quit, limit, () => undefined))
   }).pipe(Effect.zipRight(driver.close))
 
 const build = (session: SessionContext, greeting: Reply): Omit<OpenSession, "session"> => {

@@ -4,7 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Connection } from "../../SmtpSocket.js"
 import * as Wakeup from "../effect/wakeup.js"
 import { ConnectionLost } from "./connection.js"
@@ -36,14 +36,11 @@ export const register = (connection: Connection, direct: DirectConnection): void
 }
 
 /** The connection by callbacks, silent once the scope has closed. */
-export const openDirect = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>
+export const openDirect = (connection: Connection, scope: Scope.Scope): Effect.Effect<DirectConnection> =>
   Effect.suspend(() => {
     const direct = registered.get(connection)
-    if (direct === undefined) return byFibers(connection)
-    return Effect.as(
-      Effect.addFinalizer(() => Effect.sync(direct.stop)),
-      direct
-    )
+    if (direct === undefined) return Scope.extend(byFibers(connection), scope)
+    return Effect.as(Scope.addFinalizer(scope, Effect.sync(direct.stop)), direct)
   })
 
 const byFibers = (connection: Connection): Effect.Effect<DirectConnection, never, Scope.Scope> =>

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import { ConnectError } from "../../SmtpError.js"
 import type { Connection, Endpoint, FromSocketOptions } from "../../SmtpSocket.js"
 import { forkScope } from "../effect/scope.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 import * as Wakeup from "../effect/wakeup.js"
 import { ConnectionLost, formatEndpoint } from "./connection.js"
 
@@ -158,15 +159,13 @@ const awaitOpen = (
   endpoint: Endpoint,
   options: FromSocketOptions
 ): Effect.Effect<undefined, ConnectError> =>
-  Deferred.await(opened).pipe(
+  withTimeLimit(
     Effect.mapError(
+      Deferred.await(opened),
       (cause) => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Unreachable", cause })
     ),
-    Effect.interruptible,
-    Effect.timeoutFail({
-      duration: options.timeout,
-      onTimeout: () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
-    })
+    options.timeout,
+    () => new ConnectError({ endpoint: formatEndpoint(endpoint), reason: "Timeout" })
   )
 
 /** `undefined` for the end of the stream; a WebSocket's 1000 is one too. */
