@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Elapsed from "./elapsed.js"
 import { clockOf, interrupt, makeFork, withFiber } from "./runtime.js"
 
-/** As Effect.timeoutFail, by a fiber less and a quarter of the operations. */
+/** As Effect.timeoutFail, in fewer operations and with a fiber less. */
 export const withTimeLimit = <A, E, R, E1>(
   effect: Effect.Effect<A, E, R>,
   duration: Duration.Duration,

@@ -5,6 +5,7 @@ import * as Redacted from "effect/Redacted"
 import type { Credentials, Password } from "../../SmtpAuth.js"
 import { AuthenticationError } from "../../SmtpError.js"
 import type { Service, SetupError } from "../../SmtpSession.js"
+import { withTimeLimit } from "../effect/timeLimit.js"
 
 /** Credentials whose password is known. */
 export type KnownCredentials =
@@ -22,21 +23,18 @@ export const obtain = (
   secret: Effect.Effect<Redacted.Redacted, unknown>,
   limit: Duration.Duration
 ): Effect.Effect<Redacted.Redacted, AuthenticationError> =>
-  secret.pipe(
+  withTimeLimit(
     Effect.mapError(
+      secret,
       (cause) =>
         new AuthenticationError({ reason: saysItMayPass(cause) ? "TokenUnavailable" : "Token", cause })
     ),
-    // So that the limit holds in an uninterruptible region too.
-    Effect.interruptible,
-    Effect.timeoutFail({
-      duration: limit,
-      onTimeout: () =>
-        new AuthenticationError({
-          reason: "TokenUnavailable",
-          detail: `the effect that gives it took more than ${Duration.format(limit)} (timeouts.auth)`
-        })
-    })
+    limit,
+    () =>
+      new AuthenticationError({
+        reason: "TokenUnavailable",
+        detail: `the effect that gives it took more than ${Duration.format(limit)} (timeouts.auth)`
+      })
   )
 
 export const readPassword = (
