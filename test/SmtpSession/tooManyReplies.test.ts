@@ -43,15 +43,15 @@ const warningsOf = (
 const inTurn = (submissions: ReadonlyArray<Submission>) => (smtp: SmtpSession.Service) =>
   Effect.map(Effect.forEach(submissions, smtp.deliver), (receipts) => receipts.flatMap(outcomes))
 
-const named = (name: string): Submission => ({
+const named = (name: string) => ({
   ...letter("two"),
   content: `Message-ID: <${name}@x.test>\r\n\r\ntwo\r\n`
 })
 
-const takes = (submission: Submission, parameters = "") =>
+const takes = ({ content }: { readonly content: string }, parameters = "") =>
   SmtpTest.script(
     SmtpTest.expectGroup(`MAIL FROM:<a@x.test>${parameters}`, "RCPT TO:<two@y.test>"),
-    lastChunk(String(submission.content))
+    lastChunk(content)
   )
 
 const shifted = replies("250 ok", "250 one too many", "250 ok", "554 5.7.1 refused")
@@ -114,7 +114,7 @@ describe("one reply too many", () => {
 
   it.effect("is a Warning that prefers the ENVID", () =>
     Effect.gen(function* () {
-      const submission: Submission = { ...named("m1"), parameters: { envelopeId: "order-1" } }
+      const submission = { ...named("m1"), parameters: { envelopeId: "order-1" } }
       const lines = yield* warningsOf(
         SmtpTest.script(takes(submission, " ENVID=order-1"), shifted),
         inTurn([submission]),
