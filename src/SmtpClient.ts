@@ -435,8 +435,8 @@ export const check: Effect.Effect<void, CheckError, SmtpClient> = Effect.flatMap
  * Reads every option that can be written as text, under names that begin with the prefix: `config("SMTP")` reads
  * `SMTP_HOST`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on.
  *
- * `SMTP_URL` holds URLs as in `layerUrl`, separated by spaces; the other names override them. An invalid value is a
- * ConfigError that names the key. Passwords and tokens are Redacted. An empty prefix does not read `path`, because `PATH`
+ * `SMTP_URL` holds URLs as in `layerUrl`, separated by spaces; the other names override them, but for host, port and path,
+ * which cannot stand beside it. An invalid value is a ConfigError that names the key. Passwords and tokens are Redacted. An empty prefix does not read `path`, because `PATH`
  * has another meaning.
  *
  * `SMTP_PROVIDER` names a profile of SmtpProvider, e.g. `gmail` or `ses:eu-west-1`, for host, port, TLS and the limit of

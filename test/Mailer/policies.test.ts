@@ -88,7 +88,7 @@ describe("textFromHtml", () => {
     Effect.gen(function* () {
       yield* Mailer.send({ to: "ann@example.net", html })
       const { email } = yield* received
-      expect(email.text?.trim()).toBe("HELLO\n\nSee this [https://example.com].")
+      expect(email.text?.trim()).toBe("HELLO\n\nSee this <https://example.com>.")
     }).pipe(Effect.provide(layer({ defaults, textFromHtml: true })))
   )
 

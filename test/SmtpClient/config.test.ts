@@ -317,7 +317,12 @@ describe("config", () => {
       const both = { SMTP_TLS_OPTIONS_CA_FILE: path, SMTP_TLS_OPTIONS_CA: pem }
       expect(yield* refusal({ ...host, ...both })).toContain("SMTP_TLS_OPTIONS_CA_FILE is given beside")
       const absent = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: join(directory, "none") })
-      expect(absent).toMatch(/SMTP_TLS_OPTIONS_KEY_FILE names a file that cannot be read: ENOENT/)
+      expect(absent).toMatch(/SMTP_TLS_OPTIONS_KEY_FILE names a file that cannot be read \(ENOENT\)/)
+      for (const key of ["-----BEGIN PRIVATE KEY-----\nhunter2", "hunter2", "hunter2\0"]) {
+        const given = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: key })
+        expect(given).toContain("SMTP_TLS_OPTIONS_KEY_FILE")
+        expect(given).not.toContain("hunter2")
+      }
       writeFileSync(path, "hunter2")
       const noPem = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })
       expect(noPem).toContain("SMTP_TLS_OPTIONS_KEY_FILE names a file that is not PEM")
@@ -422,7 +427,16 @@ describe("config", () => {
       { SMTP_URL: "smtp://a.test smtp://app:12/hunter2@b.test" },
       "SMTP_URL holds a URL, number 2, which has a path behind the host"
     ],
-    ["a URL and a host", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"]
+    ["a URL and retries", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"][
+      ("a host beside a URL",
+      { SMTP_URL: "smtp://a.test:2587", SMTP_HOST: "b.test" },
+      "SMTP_HOST stands beside SMTP_URL")
+    ],
+    [
+      "a port beside a URL",
+      { SMTP_URL: "smtp://a.test", SMTP_PORT: "25" },
+      "SMTP_PORT stands beside SMTP_URL"
+    ]
   ]
 
   it.effect.each(wrong)("names the key of %s", ([, variables, key]) =>

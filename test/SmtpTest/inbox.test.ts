@@ -147,6 +147,7 @@ describe("links", () => {
       "<http://x.test/1>, (see https://x.test/2), https://x.test/(3)!",
       ["http://x.test/1", "https://x.test/2", "https://x.test/(3)"]
     ],
+    ["confirm [https://x.test/c?d=1], https://x.test/[e]", ["https://x.test/c?d=1", "https://x.test/[e]"]],
     ['"HTTPS://X.TEST/": ftp://x.test mailto:a@x.test xhttps://x.test', ["HTTPS://X.TEST/"]]
   ] as const)("are the URLs of the text: %s", ([text, links]) =>
     Effect.map(read("Subject: links", "", text), (mail) => {

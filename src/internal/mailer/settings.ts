@@ -123,7 +123,11 @@ const byPackage: Effect.Effect<(html: string) => string, InvalidArgument> = Effe
   Effect.map(
     ({ convert }) =>
       (html) =>
-        convert(html, { wordwrap: 78 })
+        convert(html, {
+          wordwrap: 78,
+          // RFC 3986 appendix C: in angle brackets a URL can be told from the text around it.
+          selectors: [{ selector: "a", options: { linkBrackets: ["<", ">"] } }]
+        })
   )
 )
 

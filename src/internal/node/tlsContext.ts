@@ -97,7 +97,9 @@ const checkAuthorities = (authorities: ReadonlyArray<string> | undefined): void 
   if (authorities === undefined) return
   const certificates = authorities.map((pem) => pem.match(pemCertificate) ?? [])
   if (certificates.length === 0 || certificates.some((found) => found.length === 0)) {
-    throw new Error("ca holds no PEM certificate: give the content of the file, not its path")
+    throw new Error(
+      "ca holds no certificate in PEM (-----BEGIN CERTIFICATE-----): give the content of such a file, not its path"
+    )
   }
   for (const certificate of certificates.flat()) {
     try {

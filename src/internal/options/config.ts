@@ -6,7 +6,6 @@ import type { Invalid } from "../../protocol/Invalid.js"
 import { invalid, isInvalid } from "../../protocol/Invalid.js"
 import type { Options } from "../../SmtpClient.js"
 import type { Checked } from "../effect/config.js"
-import { describeCause } from "../effect/cause.js"
 import { checked, failed, missing, optional, valid } from "../effect/config.js"
 import { warn } from "../effect/runtime.js"
 import { isNotPem, pem } from "./fields.js"
@@ -115,16 +114,23 @@ const readFiles = (
   return undefined
 }
 
+// The path is never shown: a key that was set in its place would be.
 const readFile = (path: string, field: string): string | Invalid => {
+  if (path.includes("-----BEGIN")) {
+    return invalid(field, `holds PEM and no path: set ${field.replace(/_FILE$/, "")} to it`)
+  }
   try {
     const content = pem(readFileSync(path, "utf8"), field)
     return isInvalid(content)
       ? invalid(field, "names a file that is not PEM, which holds -----BEGIN")
       : content
   } catch (cause) {
-    return invalid(field, `names a file that cannot be read: ${describeCause(cause)}`)
+    return invalid(field, `names a file that cannot be read (${codeOf(cause)})`)
   }
 }
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause ? String(cause.code) : "its path is not valid"
 
 const assemble = (
   texts: Map<string, string>,
@@ -144,6 +150,11 @@ const assemble = (
     const problem =
       urls === undefined ? addProvider(provider, texts) : "stands beside a URL; remove one of them"
     if (problem !== undefined) return failed(Urls.configError(invalid("provider", problem), keyOf))
+  }
+  const twice = urls === undefined ? undefined : ["host", "port", "path"].find((name) => texts.has(name))
+  if (twice !== undefined) {
+    const beside = invalid(twice, `stands beside ${keyOf("url")}, which names the server; remove one of them`)
+    return failed(Urls.configError(beside, keyOf))
   }
   if (urls === undefined && !texts.has("host") && !texts.has("path")) {
     return missing(keyOf("host"), `Expected ${keyOf("host")} to exist`)

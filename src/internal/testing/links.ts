@@ -23,13 +23,17 @@ const ofHtml = (html: string): ReadonlyArray<string> =>
 
 const count = (text: string, character: string): number => text.split(character).length - 1
 
-/** Without the punctuation of the sentence around it. A closing parenthesis stays if the link has opened it. */
+/** Without the punctuation of the sentence around it. A closing bracket stays if the link has opened it. */
 const trimmed = (url: string): string => {
-  let unopened = count(url, ")") - count(url, "(")
+  const unopened = new Map([
+    [")", count(url, ")") - count(url, "(")],
+    ["]", count(url, "]") - count(url, "[")]
+  ])
   let end = url.length
   for (; end > 0; end--) {
     const last = url.charAt(end - 1)
-    if (last === ")" && unopened > 0) unopened--
+    const brackets = unopened.get(last) ?? 0
+    if (brackets > 0) unopened.set(last, brackets - 1)
     else if (!".,;:!?'*_".includes(last)) break
   }
   return url.slice(0, end)
