@@ -24,7 +24,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Stream } from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type { AnyAttachment, PartContext, PartError } from "./internal/mail/model.js"
 import * as Configs from "./internal/mailer/config.js"
 import { makeService } from "./internal/mailer/mailer.js"
@@ -338,7 +338,7 @@ export const deliver = <
  * const mailing = Stream.make("ann@example.net", "bob@example.org").pipe(
  *   Stream.map((to) => ({ key: to, message: { to, subject: "News", text: "There are news.\n" } })),
  *   Mailer.sendAll,
- *   Effect.flatMap(Stream.runForEach(({ key, result }) => Effect.log(key, result._tag)))
+ *   Stream.runForEach(({ key, result }) => Effect.log(key, result._tag))
  * )
  * ```
  *
@@ -353,10 +353,10 @@ export const sendAll = <
   E2 = never,
   R2 = never
 >(
-  messages: Stream<Keyed<K, Text, Html, A>, E2, R2>,
+  messages: Stream.Stream<Keyed<K, Text, Html, A>, E2, R2>,
   options?: SendAllOptions
-): Effect.Effect<
-  Stream<KeyedResult<K, PartError<Text | Html | A>>, E2, R2 | PartContext<Text | Html | A>>,
-  never,
-  Mailer
-> => Effect.flatMap(Mailer, (mailer) => mailer.sendAll(messages, options))
+): Stream.Stream<
+  KeyedResult<K, PartError<Text | Html | A>>,
+  E2,
+  R2 | PartContext<Text | Html | A> | Mailer
+> => Stream.unwrap(Effect.map(Mailer, (mailer) => mailer.sendAll(messages, options)))

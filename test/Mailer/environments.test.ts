@@ -186,7 +186,7 @@ describe("dryRun", () => {
     Effect.gen(function* () {
       const results = yield* Stream.make({ key: 1, message }, { key: 2, message }).pipe(
         Mailer.sendAll,
-        Effect.flatMap(Stream.runCollect)
+        Stream.runCollect
       )
       expect([...results].map(({ error, result }) => [result._tag, error])).toEqual([
         ["Skipped", undefined],

@@ -136,7 +136,7 @@ describe("send", () => {
       >
     >()
     expectTypeOf<Calls["all"]>().toEqualTypeOf<
-      Effect.Effect<Stream.Stream<Mailer.KeyedResult<number, "no such template">, never, Templates>>
+      Stream.Stream<Mailer.KeyedResult<number, "no such template">, never, Templates>
     >()
   })
 })
@@ -211,6 +211,22 @@ describe("defaults", () => {
   )
 })
 
+describe("a message without a body", () => {
+  const bodies: ReadonlyArray<readonly [{ readonly html?: string | Effect.Effect<string> }, string]> = [
+    [{}, "text"],
+    [{ html: "" }, "html"],
+    [{ html: Effect.succeed("") }, "html"]
+  ]
+  it.effect.each(bodies)("is refused by the name of the field: %o", ([body, field]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Mailer.send({ to: "ann@example.net", subject: "x", ...body }))
+      expect(error).toMatchObject({ _tag: "InvalidArgument", field })
+      yield* Mailer.send({ to: "ann@example.net", subject: "x", text: "" })
+      expect(yield* arrived).toHaveLength(1)
+    }).pipe(Effect.provide(layer({ defaults })))
+  )
+})
+
 describe("sendAll", () => {
   it.effect("gives each message a result, and a bad one an error beside it", () =>
     Effect.gen(function* () {
@@ -226,7 +242,7 @@ describe("sendAll", () => {
           message: { to, subject: "News", html: template(to.split("@")[0] ?? "") }
         })),
         Mailer.sendAll,
-        Effect.flatMap(Stream.runCollect)
+        Stream.runCollect
       )
       const byKey = new Map([...results].map((each) => [each.key, each]))
       expect(byKey.size).toBe(4)

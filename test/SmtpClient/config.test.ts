@@ -427,10 +427,11 @@ describe("config", () => {
       { SMTP_URL: "smtp://a.test smtp://app:12/hunter2@b.test" },
       "SMTP_URL holds a URL, number 2, which has a path behind the host"
     ],
-    ["a URL and retries", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"][
-      ("a host beside a URL",
+    ["a URL and retries", { SMTP_URL: "smtp://a.test smtp://b.test", SMTP_RETRY: "always" }, "SMTP_RETRY"],
+    [
+      "a host beside a URL",
       { SMTP_URL: "smtp://a.test:2587", SMTP_HOST: "b.test" },
-      "SMTP_HOST stands beside SMTP_URL")
+      "SMTP_HOST stands beside SMTP_URL"
     ],
     [
       "a port beside a URL",

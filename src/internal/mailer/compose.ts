@@ -89,6 +89,19 @@ const derive = (
   return { text: derived, html: embedded.html, images: embedded.attachments }
 }
 
+/** A message without a body is most often a template that gave nothing. */
+const refuseEmpty = (
+  { html, text }: Bodies,
+  { alternatives = [], calendar }: Frame,
+  attachments: ReadonlyArray<unknown>
+): void => {
+  if (text !== undefined || (html !== undefined && html !== "")) return
+  if (calendar !== undefined || alternatives.length > 0 || attachments.length > 0) return
+  throw html === undefined
+    ? refusal("text", 'is missing, and so is html: give one of them, or text: "" for an empty message')
+    : refusal("html", 'is empty, and there is no text: give one of them, or text: "" for an empty message')
+}
+
 const headerOf = (message: MessageFields): Header => {
   const { cc, date, from, messageId, replyTo, sender, subject, to } = message
   return {
@@ -158,8 +171,9 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
     const subscribers = details.envelope.to.slice(0, redirectTo === undefined ? undefined : 1)
     const found = yield* identity
     const bodies = derive(yield* render(text), yield* render(html), settings, found.unique)
-    const { message: read, streams } = yield* attempt(() =>
-      readComposition(
+    const { message: read, streams } = yield* attempt(() => {
+      refuseEmpty(bodies, frame, attachments)
+      return readComposition(
         {
           ...(redirectTo === undefined
             ? frame
@@ -173,7 +187,7 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
         },
         found
       )
-    )
+    })
     const submission = yield* makeSubmission(read, streams, { ...options, from, to: screened.to })
     return {
       _tag: "Composed",

@@ -119,8 +119,7 @@ const sendAllThrough: SendAll =
       entries,
       { retry: settings.retry, ...options }
     )
-    return Effect.map(
-      sent,
+    return Stream.unwrap(sent).pipe(
       Stream.mapEffect(({ error, key: { details, key }, receipt }): Effect.Effect<KeyedResult<K, E>> =>
         error instanceof NotForTheClient
           ? Effect.map(conclude(error.result, settings), (result) => ({ key, result, error: undefined }))

@@ -209,9 +209,7 @@ export interface Service {
   >(
     messages: Stream<Keyed<K, Text, Html, A>, E2, R2>,
     options?: SendAllOptions
-  ) => Effect.Effect<
-    Stream<KeyedResult<K, PartError<Text | Html | A>>, E2, R2 | PartContext<Text | Html | A>>
-  >
+  ) => Stream<KeyedResult<K, PartError<Text | Html | A>>, E2, R2 | PartContext<Text | Html | A>>
   /** Applies all policies and sends nothing, for a queue: give the submission to `submit` later. */
   readonly compose: <Text extends Body = never, Html extends Body = never, A extends AnyAttachment = never>(
     message: Input<Text, Html, A>,
