@@ -143,6 +143,9 @@ const readSelector = (selector: string, domain: string): string => {
   if (typeof selector !== "string" || !selectorPattern.test(selector)) {
     throw refusal("selector", "is not letters, digits and inner hyphens, separated by dots")
   }
+  if (/(?:^|\.)_domainkey(?:\.|$)/i.test(selector)) {
+    throw refusal("selector", "is the whole name of the record; give the part before ._domainkey")
+  }
   const tooLong = selector.split(".").some((label) => label.length > labelLimit)
   if (tooLong || `${selector}._domainkey.${domain}`.length > nameLimit) {
     throw refusal("selector", "makes a name that is longer than the DNS allows; shorten it")
@@ -168,7 +171,9 @@ const readKeyObject = (privateKey: string, passphrase: string | undefined): KeyO
     })
   } catch {
     // The error of node:crypto may hold part of the key.
-    throw refusal("privateKey", "is not a private key in PEM, or the passphrase is wrong")
+    const isPem = privateKey.includes("-----BEGIN")
+    const advice = isPem ? "the passphrase may be wrong" : "give the content of the file, not its path"
+    throw refusal("privateKey", `is not a private key in PEM: ${advice}`)
   }
 }
 

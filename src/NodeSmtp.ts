@@ -241,7 +241,7 @@ export const layerMailer = (
  * @category layers
  */
 export const layerMailerConfig = (
-  prefixes: { readonly smtp?: string; readonly mail?: string } = {},
+  prefixes: { readonly smtp?: string | undefined; readonly mail?: string | undefined } = {},
   own: MailerOptions = {}
 ): Layer.Layer<Mailer | SmtpClient, InvalidArgument | ConfigError> =>
   Layer.provideMerge(

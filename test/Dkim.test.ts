@@ -156,6 +156,14 @@ describe("a key", () => {
       expect(yield* wrong({ domain: "[192.0.2.1]" })).toMatchObject({ field: "domain" })
       expect(yield* wrong({ domain: "a b" })).toMatchObject({ field: "domain" })
       expect(yield* wrong({ selector: "-" })).toMatchObject({ field: "selector" })
+      expect(yield* wrong({ selector: "s1._domainkey.example.com" })).toMatchObject({
+        field: "selector",
+        reason: containing("give the part before ._domainkey")
+      })
+      expect(yield* wrong({ privateKey: Redacted.make("/srv/dkim.pem") })).toMatchObject({
+        field: "privateKey",
+        reason: containing("not its path")
+      })
       expect(yield* wrong({ selector: "s".repeat(64) })).toMatchObject({ field: "selector" })
       const domain = Array.from({ length: 4 }, () => "d".repeat(60)).join(".")
       expect(yield* wrong({ domain })).toMatchObject({ field: "selector", reason: containing("DNS") })

@@ -78,8 +78,8 @@ const textType = (input: AttachmentInput, text: string, field: string): string |
 }
 
 const contentAdvice =
-  "give bytes, a string or a data: URL; give files (MailMessage.file) and streams (MailMessage.streamed) " +
-  "to `compose` or `submission` instead"
+  "give bytes, a string or a data: URL; a Mailer, `compose` and `submission` also take MailMessage.file(path) and " +
+  "MailMessage.streamed(stream)"
 
 /** The bytes or the text of an attachment, and the type that a `data:` URL names. */
 const contentOf = (
