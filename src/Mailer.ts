@@ -30,6 +30,7 @@ import * as Configs from "./internal/mailer/config.js"
 import { makeService } from "./internal/mailer/mailer.js"
 import type {
   Body,
+  Composed,
   ComposeError,
   Environment,
   Input,
@@ -39,15 +40,18 @@ import type {
   Result,
   SendOptions,
   Service,
+  Skipped,
   Subscription,
   Unsubscribe
 } from "./internal/mailer/model.js"
+import type { ComposeOptions } from "./internal/mail/submission.js"
 import { attempt } from "./internal/mail/refuse.js"
 import * as Unsubscriptions from "./internal/mailer/unsubscribe.js"
 import { readOptions } from "./internal/mailer/settings.js"
 import type { SendAllOptions, SendError } from "./SmtpClient.js"
 import { SmtpClient } from "./SmtpClient.js"
-import type { InvalidArgument } from "./SmtpError.js"
+import type { ContentError, InvalidArgument } from "./SmtpError.js"
+import type { Submission } from "./SmtpSubmission.js"
 
 /**
  * @since 0.1.0
@@ -360,3 +364,35 @@ export const sendAll = <
   E2,
   R2 | PartContext<Text | Html | A> | Mailer
 > => Stream.unwrap(Effect.map(Mailer, (mailer) => mailer.sendAll(messages, options)))
+
+/**
+ * Composes a message and sends nothing, for a queue: `compose` of the Mailer service. Give the submission to `submit` later.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const compose = <
+  Text extends Body = never,
+  Html extends Body = never,
+  A extends AnyAttachment = never
+>(
+  message: Input<Text, Html, A>,
+  options?: ComposeOptions
+): Effect.Effect<
+  Composed<PartError<Text | Html | A>, PartContext<Text | Html | A>> | Skipped,
+  ComposeError<Text | Html | A>,
+  Mailer | PartContext<Text | Html | A>
+> => Effect.flatMap(Mailer, (mailer) => mailer.compose(message, options))
+
+/**
+ * Delivers a submission that `compose` or `MailMessage.raw` has made, and reports one outcome per recipient: `submit` of the
+ * Mailer service. Redirection, allow-list and suppression apply again.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const submit = <E = never, R = never>(
+  submission: Submission<E, R>,
+  options?: Pick<SendOptions, "retry">
+): Effect.Effect<Result, InvalidArgument | ContentError | E, Mailer | R> =>
+  Effect.flatMap(Mailer, (mailer) => mailer.submit(submission, options))

@@ -436,13 +436,14 @@ export const check: Effect.Effect<void, CheckError, SmtpClient> = Effect.flatMap
  * `SMTP_HOST`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_MAX_SESSIONS`, `SMTP_TIMEOUTS_GREETING`, and so on.
  *
  * `SMTP_URL` holds URLs as in `layerUrl`, separated by spaces; the other names override them, but for host, port and path,
- * which cannot stand beside it. An invalid value is a ConfigError that names the key. Passwords and tokens are Redacted. An empty prefix does not read `path`, because `PATH`
- * has another meaning.
+ * which cannot stand beside it. An invalid value is a ConfigError that names the key. Passwords and tokens are Redacted. An
+ * empty prefix does not read `path`, because `PATH` has another meaning.
  *
  * `SMTP_PROVIDER` names a profile of SmtpProvider, e.g. `gmail` or `ses:eu-west-1`, for host, port, TLS and the limit of
  * sessions. Other variables override it; if one of port and TLS is given, the profile gives neither.
  *
- * `SMTP_TLS_OPTIONS_CA_FILE`, `_CERT_FILE` and `_KEY_FILE` name files with PEM, which are read when the configuration is.
+ * `SMTP_TLS_OPTIONS_CA_FILE`, `_CERT_FILE` and `_KEY_FILE` name files with PEM, and `SMTP_PASSWORD_FILE` one with a
+ * password. They are read when the configuration is.
  * A variable that other programs read, such as `SMTP_USER` or `SMTP_SECURE`, logs a Warning that names the right one.
  *
  * @since 0.1.0

@@ -109,12 +109,12 @@ describe("TlsUpgrade over NodeSmtp", () => {
     }).pipe(Effect.provide(NodeSmtp.layerTransport))
   )
 
-  it.scopedLive("reads PEM whose line ends are written out", () =>
+  it.scopedLive("reads PEM whose line ends are written out, or blanks", () =>
     Effect.gen(function* () {
       const certificates = yield* makeCertificates()
       const client = yield* makeSelfSigned()
       const { port } = yield* listenTls(served(certificates), greet)
-      for (const lineEnd of ["\\n", "\\r\\n"]) {
+      for (const lineEnd of ["\\n", "\\r\\n", " "]) {
         const written = (pem: string): string => pem.replaceAll("\n", lineEnd)
         const connection = yield* secure(port, {
           ca: written(certificates.ca),

@@ -124,17 +124,23 @@ const authentication = (how: string): Reasons<AuthenticationError> => ({
   ],
   NotOffered: [
     "The server does not offer AUTH",
-    "Check that this is the submission port, and that TLS is on."
+    "Check that this is the submission port and that TLS is on, or give no user name and password."
   ],
   Insecure: [
     "Credentials were not sent: the session has no TLS with a verified certificate",
-    'Set tls to "starttls" or "implicit", or set allowInsecureAuth.'
+    'Set tls to "starttls" or "implicit", or set allowInsecureAuth; a local catcher needs no user name and password.'
   ],
   Token: ["Cannot obtain the token or password", "Check the effect that obtains it."],
   TokenUnavailable: ["Cannot obtain the token or password at the moment", "Try again later."],
   Challenge: [`Cannot answer the server's challenge${how}`, "Use another mechanism."],
   ServerNotVerified: [`The server did not prove its identity${how}`, "Do not trust this connection."]
 })
+
+// RFC 4954 section 6: the credentials may be right.
+const needsTls = (how: string): readonly [what: string, advice: string] => [
+  `The server authenticates on an encrypted connection only${how}`,
+  'Set tls to "starttls" or "implicit".'
+]
 
 const unavailable: Reasons<ClientUnavailable> = {
   QueueFull: ["The client's queue of waiting messages is full", "Send fewer at once, or raise maxWaiting."],
@@ -209,7 +215,8 @@ export const messages: Messages = {
 
   AuthenticationError: ({ cause, detail, mechanism, reason, reply }) => {
     const how = mechanism === undefined ? "" : ` with ${mechanism}`
-    return say(authentication(how)[reason], replyOf(reply), causeOf(cause), detail)
+    const [what, advice] = reply?.code === 538 ? needsTls(how) : authentication(how)[reason]
+    return say([what, advice], replyOf(reply), causeOf(cause), detail)
   },
 
   NotSupported: ({ extension, reason }) =>

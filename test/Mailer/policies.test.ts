@@ -50,7 +50,7 @@ describe("suppression", () => {
   it.effect("keeps the parameters of the other recipients", () =>
     Effect.gen(function* () {
       const to = [{ address: "ann@example.net", notify: "NEVER" as const }, "gone@example.net"]
-      const composed = yield* Effect.flatMap(Mailer.Mailer, (mailer) => mailer.compose(hello, { to }))
+      const composed = yield* Mailer.compose(hello, { to })
       expect(composed).toMatchObject({ _tag: "Composed", submission: { to: [to[0]] } })
     }).pipe(Effect.provide(layer({ defaults, suppression })))
   )

@@ -269,7 +269,13 @@ describe("sendAll", () => {
         result: { _tag: "Skipped", reason: "Suppressed", suppressed: [{ recipient: "sue@example.net" }] },
         error: undefined
       })
-      expect(byKey.get("missing@example.net")).toMatchObject({ error: "no such template" })
+      expect(byKey.get("missing@example.net")).toMatchObject({
+        result: {
+          envelope: { to: ["missing@example.net"] },
+          outcomes: [{ _tag: "NotSent", recipient: "missing@example.net" }]
+        },
+        error: "no such template"
+      })
       expect((yield* arrived).map(({ to }) => to)).toEqual([["ann@example.net"]])
     }).pipe(
       templates,

@@ -301,7 +301,9 @@ describe("config", () => {
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "smtp-"))
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
-      const pem = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"
+      const pem =
+        "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n" +
+        "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n"
       const path = join(directory, "x.pem")
       writeFileSync(path, pem)
       const host = { SMTP_HOST: "mail.example.com" }
@@ -323,7 +325,14 @@ describe("config", () => {
         expect(given).toContain("SMTP_TLS_OPTIONS_KEY_FILE")
         expect(given).not.toContain("hunter2")
       }
-      writeFileSync(path, "hunter2")
+      writeFileSync(path, pem.slice(0, pem.indexOf("-----BEGIN PRIVATE")))
+      expect(yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })).toContain(
+        "no private key"
+      )
+      writeFileSync(path, "hunter2\n")
+      const { auth } = yield* read({ ...host, SMTP_USERNAME: "ann", SMTP_PASSWORD_FILE: path })
+      const password = auth?._tag === "Password" ? auth.password : undefined
+      expect(Redacted.isRedacted(password) && Redacted.value(password)).toBe("hunter2")
       const noPem = yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })
       expect(noPem).toContain("SMTP_TLS_OPTIONS_KEY_FILE names a file that is not PEM")
       expect(noPem).not.toContain("hunter2")

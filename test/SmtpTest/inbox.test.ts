@@ -94,7 +94,12 @@ describe("a parsed message", () => {
 
   it.effect("has no fields that the message does not have", () =>
     Effect.gen(function* () {
-      const mail = yield* read("X-Nothing: here", "", "Hello.")
+      const mail = yield* read("X-Nothing: here", "Cc: Di <di@y.test>", "Reply-To: e@x.test", "", "Hello.")
+      expect(mail).toMatchObject({
+        cc: [{ name: "Di", address: "di@y.test" }],
+        replyTo: [{ address: "e@x.test" }]
+      })
+      expect(mail.headers).toContainEqual({ name: "x-nothing", value: "here" })
       expect(mail).toMatchObject({ subject: undefined, from: undefined, to: [], html: undefined, links: [] })
       expect(mail.text?.trim()).toBe("Hello.")
     })

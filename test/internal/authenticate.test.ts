@@ -446,6 +446,13 @@ describe("refusals", () => {
     )
   )
 
+  it.effect("538 asks for TLS, and not for other credentials", () =>
+    refused(ann, [[plainAnn, "538 5.7.11 encryption required"]], {
+      message:
+        'The server authenticates on an encrypted connection only with PLAIN: 538 5.7.11 encryption required. Set tls to "starttls" or "implicit".'
+    })
+  )
+
   it.effect.each(["250 fine", "354 go ahead", "220 hello"])("%s is no answer to AUTH", (text) =>
     refused(ann, [[plainAnn, text]], { _tag: "ProtocolError" })
   )

@@ -3,6 +3,17 @@ import { readClientOptions } from "../../src/internal/options/client.js"
 import { defaultClientName } from "../../src/internal/session/clientName.js"
 import { readSessionOptions } from "../../src/internal/options/session.js"
 
+describe("a host from a quoted or padded variable", () => {
+  it.each([
+    ['"mail.example.com"', "stands in quotes; give it without them"],
+    ["'mail.example.com'", "stands in quotes; give it without them"],
+    ["mail.example.com ", "begins or ends with white space; remove it"],
+    ["mail.example.com,", "holds a character that no host name has; give a name or an address, and no URL"]
+  ])("is refused by what is wrong: %s", (host, reason) => {
+    expect(readSessionOptions({ host })).toMatchObject({ field: "host", reason })
+  })
+})
+
 describe("host", () => {
   it.each([
     ["192.0.2.1", "192.0.2.1"],

@@ -204,7 +204,8 @@ const silence = (name: string, { awaited = "the connection attempt" }: Progress)
   'port: "implicit" usually is 465, "starttls" 587.'
 
 const openingFailureOf = (error: SetupError): OpeningFailure => {
-  if (error._tag === "AuthenticationError" && error.reason === "Rejected") return "credentials"
+  if (error._tag === "AuthenticationError" && error.reason === "Rejected")
+    return error.reply?.code === 538 ? "permanent" : "credentials"
   if (error._tag === "ReplyTimeout" && error.phase === "greeting") return "silent"
   if (error._tag === "ConnectError" && error.reason === "Timeout") return "silent"
   if (!SmtpError.isTransient(error)) return "permanent"

@@ -197,7 +197,23 @@ export const compose = <Text extends Body, Html extends Body, A extends AnyAttac
     }
   })
 
-/** The result of a message that could not be composed. */
+/** What is known of a message that cannot be composed: its envelope before all policies, if that can be read. */
+export const intended = (
+  message: Input<Body, Body, AnyAttachment>,
+  given: ComposeOptions,
+  settings: Settings
+): Effect.Effect<Details> => {
+  const read = attempt(() => addressed(withDefaults(message, settings), { ...settings.submission, ...given }))
+  return Effect.match(read, {
+    onFailure: () => nothingKnown,
+    onSuccess: ({ from, to }) => ({
+      ...nothingKnown,
+      envelope: { from, to: recipientsOf(to).map(addressOf) }
+    })
+  })
+}
+
+/** The result of a message of which nothing could be read. */
 export const nothingKnown: Details = {
   envelope: { from: "", to: [] },
   header: undefined,

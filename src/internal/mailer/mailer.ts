@@ -4,11 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as SmtpClient from "../../SmtpClient.js"
 import type { ContentError, InvalidArgument } from "../../SmtpError.js"
+import { make as makeReceipt, notSent } from "../../SmtpReceipt.js"
 import { describeCause } from "../effect/cause.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import type { AnyAttachment, PartContext, PartError } from "../mail/model.js"
 import { failureOf } from "../session/receipt.js"
-import { compose, detailsOf, nothingKnown, skipped } from "./compose.js"
+import { compose, detailsOf, intended, nothingKnown, skipped } from "./compose.js"
 import type {
   Body,
   Composed,
@@ -45,6 +46,15 @@ const receiptOf = (receipt: SmtpClient.Receipt, details: Details): Receipt => ({
   suppressed: details.suppressed,
   redirectedFrom: details.redirectedFrom
 })
+
+/** A batch knows no recipient of a message that could not be composed. */
+const named = (receipt: SmtpClient.Receipt, { envelope: { to } }: Details): SmtpClient.Receipt => {
+  const [only] = receipt.notSent
+  const [first, ...others] = to
+  if (only?.recipient !== "" || first === undefined) return receipt
+  const outcome = (recipient: string) => notSent(recipient, only.cause)
+  return makeReceipt([outcome(first), ...others.map(outcome)])
+}
 
 const describeResult = (result: Result): string => {
   const { envelope, redirectedFrom, suppressed } = result
@@ -106,6 +116,11 @@ const sendAllThrough: SendAll =
     const entries = Stream.map(messages, ({ key, message, options = {} }) => {
       const entry = new Entry(key)
       const submission = compose(message, options, settings).pipe(
+        Effect.tapError(() =>
+          Effect.map(intended(message, options, settings), (details) => {
+            entry.details = details
+          })
+        ),
         Effect.flatMap((composed) => skip(composed, settings)),
         Effect.flatMap((ready): Effect.Effect<Submission<E | ContentError, R>, NotForTheClient> => {
           if (ready._tag === "Skipped") return Effect.fail(new NotForTheClient(ready))
@@ -123,7 +138,11 @@ const sendAllThrough: SendAll =
       Stream.mapEffect(({ error, key: { details, key }, receipt }): Effect.Effect<KeyedResult<K, E>> =>
         error instanceof NotForTheClient
           ? Effect.map(conclude(error.result, settings), (result) => ({ key, result, error: undefined }))
-          : Effect.map(conclude(receiptOf(receipt, details), settings), (result) => ({ key, result, error }))
+          : Effect.map(conclude(receiptOf(named(receipt, details), details), settings), (result) => ({
+              key,
+              result,
+              error
+            }))
       )
     )
   }

@@ -49,9 +49,14 @@ export const mergeTlsOptions = (layer: TlsOptions, session: TlsOptions): TlsOpti
   }
 }
 
-// An environment variable may give line ends written out.
+// An environment variable may give line ends written out, or as blanks.
 const pemText = (pem: string | Uint8Array): string =>
-  (typeof pem === "string" ? pem : Buffer.from(pem).toString("latin1")).replace(/(?:\\r)?\\n/g, "\n")
+  (typeof pem === "string" ? pem : Buffer.from(pem).toString("latin1"))
+    .replace(/(?:\\r)?\\n/g, "\n")
+    .replace(
+      /(-----BEGIN [A-Z0-9 ]+-----) ([A-Za-z0-9+/= ]+) (-----END [A-Z0-9 ]+-----)/g,
+      (_, begin: string, body: string, end: string) => `${begin}\n${body.replace(/ +/g, "\n")}\n${end}\n`
+    )
 
 const authoritiesOf = ({ ca }: TlsOptions): Array<string> | undefined => {
   if (ca === undefined) return undefined

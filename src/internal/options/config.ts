@@ -20,8 +20,16 @@ export const capitals = (name: string): string =>
     .replaceAll(/[^A-Za-z0-9]+/g, "_")
     .toUpperCase()
 
-/** Options that are read from the file that the variable behind the name of the option and `_FILE` names. */
-const fromFiles = ["tlsOptions.ca", "tlsOptions.cert", "tlsOptions.key"]
+/**
+ * Options that are read from the file that the variable behind the name of the option and `_FILE` names, and what the file
+ * has to hold if it is PEM.
+ */
+const fromFiles: ReadonlyArray<readonly [option: string, holds?: string]> = [
+  ["tlsOptions.ca", "CERTIFICATE"],
+  ["tlsOptions.cert", "CERTIFICATE"],
+  ["tlsOptions.key", "PRIVATE KEY"],
+  ["password"]
+]
 
 /** Names under which other programs read what is written here under the name of the option. */
 const misnomers: ReadonlyArray<readonly [option: string, advice: string, others: ReadonlyArray<string>]> = [
@@ -73,7 +81,7 @@ export const config = (prefix: string): Config.Config<Options> => {
       keyOf(name) === "PATH" ? Config.succeed(undefined) : text(keyOf(name), isSecret)
     )
   )
-  const files = Config.all(fromFiles.map((option) => text(`${keyOf(option)}_FILE`, false)))
+  const files = Config.all(fromFiles.map(([option]) => text(`${keyOf(option)}_FILE`, false)))
   const urls = text(keyOf("url"), true)
   const provider = text(keyOf("provider"), false)
   return checked(
@@ -102,12 +110,12 @@ const readFiles = (
   texts: Map<string, string>,
   keyOf: (name: string) => string
 ): Invalid | undefined => {
-  for (const [index, option] of fromFiles.entries()) {
+  for (const [index, [option, holds]] of fromFiles.entries()) {
     const path = paths[index]
     if (path === undefined) continue
     const field = `${keyOf(option)}_FILE`
     if (texts.has(option)) return invalid(field, `is given beside ${keyOf(option)}: give one of them`)
-    const content = readFile(path, field)
+    const content = readFile(path, field, holds)
     if (isInvalid(content)) return content
     texts.set(option, content)
   }
@@ -115,15 +123,19 @@ const readFiles = (
 }
 
 // The path is never shown: a key that was set in its place would be.
-const readFile = (path: string, field: string): string | Invalid => {
+const readFile = (path: string, field: string, holds: string | undefined): string | Invalid => {
   if (path.includes("-----BEGIN")) {
     return invalid(field, `holds PEM and no path: set ${field.replace(/_FILE$/, "")} to it`)
   }
   try {
-    const content = pem(readFileSync(path, "utf8"), field)
-    return isInvalid(content)
-      ? invalid(field, "names a file that is not PEM, which holds -----BEGIN")
-      : content
+    const content = readFileSync(path, "utf8")
+    if (holds === undefined) return content.replace(/\r?\n$/, "")
+    if (isInvalid(pem(content, field))) {
+      return invalid(field, "names a file that is not PEM, which holds -----BEGIN")
+    }
+    return content.includes(`${holds}-----`)
+      ? content
+      : invalid(field, `names a file that holds PEM of another kind, and no ${holds.toLowerCase()}`)
   } catch (cause) {
     return invalid(field, `names a file that cannot be read (${codeOf(cause)})`)
   }

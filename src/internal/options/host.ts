@@ -33,9 +33,11 @@ export const readHost = (host: string, port: number | undefined): Host | Invalid
 
 const splitHost = (host: string): Host | Invalid => {
   if (host === "") return invalid("host", "is empty")
+  if (/^["'`].*["'`]$/.test(host)) return invalid("host", "stands in quotes; give it without them")
+  if (host !== host.trim()) return invalid("host", "begins or ends with white space; remove it")
   // A control character would end the host's part of an OAUTHBEARER message (RFC 7628 section 3.1).
   if (/[\s\p{Cc}\p{Cs}/@<>"'`,;]/u.test(host))
-    return invalid("host", "holds a character that no host name has; give a name or address, not a URL")
+    return invalid("host", "holds a character that no host name has; give a name or an address, and no URL")
   if (isIpv6(host)) return { host, port: undefined }
   const match = /^(?:\[([^[\]]*)\]|([^:[\]%]*[^:[\]%.]\.?))(?::(.*))?$/.exec(host)
   if (match === null) return invalid("host", "is neither a name nor an address, with or without a port")

@@ -234,6 +234,10 @@ export interface ParsedMessage extends Message {
   readonly from: Mailbox | undefined
   /** The mailboxes of To, with the members of groups. The envelope's recipients are in `recipients`. */
   readonly to: ReadonlyArray<Mailbox>
+  readonly cc: ReadonlyArray<Mailbox>
+  readonly replyTo: ReadonlyArray<Mailbox>
+  /** Every header field in its order, with its name in lower case and its value unfolded. */
+  readonly headers: ReadonlyArray<{ readonly name: string; readonly value: string }>
   readonly text: string | undefined
   readonly html: string | undefined
   /** Where the links of the HTML point, then the http and https URLs in the text; each once. */

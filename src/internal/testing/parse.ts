@@ -31,12 +31,15 @@ const attachmentOf = ({ content, contentId, filename, mimeType }: ParsedAttachme
 
 const parsed = (
   message: Message,
-  { attachments, from, html, subject, text, to = [] }: Email
+  { attachments, cc = [], from, headers, html, replyTo = [], subject, text, to = [] }: Email
 ): ParsedMessage => ({
   ...message,
   subject,
   from: from === undefined ? undefined : mailboxes(from)[0],
   to: to.flatMap(mailboxes),
+  cc: cc.flatMap(mailboxes),
+  replyTo: replyTo.flatMap(mailboxes),
+  headers: headers.map(({ key, value }) => ({ name: key, value })),
   text,
   html,
   links: linksOf(html, text),
