@@ -326,9 +326,7 @@ describe("config", () => {
         expect(given).not.toContain("hunter2")
       }
       writeFileSync(path, pem.slice(0, pem.indexOf("-----BEGIN PRIVATE")))
-      expect(yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })).toContain(
-        "no private key"
-      )
+      expect(yield* refusal({ ...host, SMTP_TLS_OPTIONS_KEY_FILE: path })).toContain("no private key")
       writeFileSync(path, "hunter2\n")
       const { auth } = yield* read({ ...host, SMTP_USERNAME: "ann", SMTP_PASSWORD_FILE: path })
       const password = auth?._tag === "Password" ? auth.password : undefined
