@@ -234,6 +234,17 @@ describe("config", () => {
     })
   )
 
+  it.effect("takes an empty user name with no or an empty password for no credentials", () =>
+    Effect.gen(function* () {
+      const host = { SMTP_HOST: "mail.example.com" }
+      const all = yield* Effect.forEach([{}, { SMTP_PASSWORD: "" }], (own) =>
+        read({ ...host, SMTP_USERNAME: "", ...own })
+      )
+      expect(all.map(({ auth }) => auth)).toEqual([undefined, undefined])
+      expect(yield* refusal({ ...host, SMTP_USERNAME: "", SMTP_PASSWORD: "x" })).toContain("SMTP_USERNAME")
+    })
+  )
+
   it.effect("takes URLs, one for each relay, and what the other names say outranks them", () =>
     Effect.gen(function* () {
       const options = yield* read({

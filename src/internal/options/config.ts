@@ -152,6 +152,11 @@ const assemble = (
   misnomers: ReadonlyArray<Misnomer | undefined>,
   keyOf: (name: string) => string
 ): Checked<Options> => {
+  // How a compose file unsets what an image sets.
+  if (texts.get("username") === "" && (texts.get("password") ?? "") === "") {
+    texts.delete("username")
+    texts.delete("password")
+  }
   const unread = readFiles(files, texts, keyOf)
   if (unread !== undefined) return failed(Urls.configError(unread, (name) => name))
   for (const misnomer of misnomers) {
