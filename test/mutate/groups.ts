@@ -42,6 +42,7 @@ const rulesTests = [
   "test/internal/client",
   "test/SmtpSession/commands.test.ts",
   "test/SmtpSession/lmtp.test.ts",
+  "test/SmtpSession/chunking.test.ts",
   "test/SmtpSession/chunkLoss.test.ts",
   "test/SmtpSession/send.test.ts",
   "test/SmtpSession/overlap.test.ts",
