@@ -450,10 +450,8 @@ export class Dialogue<Owner> {
     const whole = this.expected.filter(
       ({ command, end }) => Commands.isEndOfContent(command) && end <= this.output.taken
     )
-    // In place of the one reply that is due it is the verdict, unless more has come with it.
-    const isVerdict =
-      whole.length === 1 && whole[0] === this.expected.head() && this.parser.pending() === 0 && isAnswer
-    const readOn = reply.code !== 221 && whole.length > 0 && !isVerdict
+    // Even in place of the one reply that is due: a server that says it in addition gives that one later.
+    const readOn = reply.code !== 221 && whole.length > 0
     this.current = readOn ? "Parting" : "Closed"
     if (readOn) this.parting = new Parting(reply, isAnswer, this.options.dialect)
     return { _tag: "Goodbye", reply, readOn }
@@ -461,12 +459,12 @@ export class Dialogue<Owner> {
 
   /**
    * What is certain of the replies behind a goodbye, about messages that were handed to the socket whole: `handed` is how
-   * many bytes were, `isOpen` whether the server has not hung up.
+   * many bytes were.
    */
-  readPast(handed: number, isOpen: boolean): ReadonlyArray<Answer<Expectation<Owner>>> {
+  readPast(handed: number): ReadonlyArray<Answer<Expectation<Owner>>> {
     const pending = this.expected.filter(({ end }) => end <= handed)
     const whole = pending.filter(({ command }) => Commands.isEndOfContent(command))
-    const answers = this.parting?.answers(pending, isOpen) ?? []
+    const answers = this.parting?.answers(pending) ?? []
     return answers.filter((answer) => whole.some(({ owner }) => owner === answer.pending.owner))
   }
 

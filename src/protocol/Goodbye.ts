@@ -6,8 +6,9 @@
 import type { Command } from "./Command.js"
 import * as Commands from "./Command.js"
 import type { Parser, Reply } from "./Reply.js"
-import { isViolation } from "./Reply.js"
+import { isRefusal, isViolation } from "./Reply.js"
 import type { Secrets } from "./Secrets.js"
+import { queueId } from "./Transaction.js"
 
 /** A reply that is waited for, and the envelope that its command belongs to. */
 export interface Pending {
@@ -64,24 +65,27 @@ const inOrder = <P extends Pending>(
   return answers.length === replies.length ? { answers, isComplete: true } : undefined
 }
 
-/**
- * The answers that are certain. `goodbye` came while `pending` were unanswered, and `replies` after it; `isOpen` says that
- * the server has neither hung up nor said more within the limit.
- */
+/** Whether content was accepted by replies that name a message, as no other does: the order cannot have shifted. */
+const namesMessages = (answers: ReadonlyArray<Answer<Pending>>): boolean =>
+  answers.every(({ pending: { command }, reply }) => {
+    const isAcceptance = Commands.isEndOfContent(command) && !isRefusal(reply)
+    return isAcceptance === (queueId(reply) !== undefined)
+  })
+
+/** The answers that are certain. `goodbye` came while `pending` were unanswered, and `replies` after it. */
 export const readPast = <P extends Pending>(
   pending: ReadonlyArray<P>,
   goodbye: Reply,
   replies: ReadonlyArray<Reply>,
-  dialect: "smtp" | "lmtp",
-  isOpen: boolean
+  dialect: "smtp" | "lmtp"
 ): ReadonlyArray<Answer<P>> => {
   const asAnswer = inOrder(pending, [goodbye, ...replies], dialect)
   if (asAnswer === undefined) return []
-  // Had it come in addition, a server that goes on would have one more reply to give.
+  // Had it come in addition, the last reply may still be to come, however late.
   const isCertain =
     replies.length === 0 ||
-    (asAnswer.isComplete && isOpen) ||
-    inOrder(pending, replies, dialect) === undefined
+    inOrder(pending, replies, dialect) === undefined ||
+    (asAnswer.isComplete && namesMessages(asAnswer.answers))
   if (!isCertain) return []
   if (asAnswer.isComplete) return asAnswer.answers
   const [first] = asAnswer.answers
@@ -110,9 +114,9 @@ export class Parting {
     }
   }
 
-  answers<P extends Pending>(pending: ReadonlyArray<P>, isOpen: boolean): ReadonlyArray<Answer<P>> {
+  answers<P extends Pending>(pending: ReadonlyArray<P>): ReadonlyArray<Answer<P>> {
     if (this.isBroken || !this.isAnswer) return []
-    return readPast(pending, this.goodbye, this.replies, this.dialect, isOpen)
+    return readPast(pending, this.goodbye, this.replies, this.dialect)
   }
 }
 

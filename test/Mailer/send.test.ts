@@ -211,6 +211,21 @@ describe("defaults", () => {
   )
 })
 
+describe("a submission that is no submission", () => {
+  it.effect("is refused by the name of the field, as a row of a queue may be", () =>
+    Effect.gen(function* () {
+      const mailer = yield* Mailer.Mailer
+      for (const row of [
+        '{"from":"a@x.test","content":"x"}',
+        '{"from":"a@x.test","to":[null],"content":"x"}'
+      ]) {
+        const error = yield* Effect.flip(mailer.submit(untyped(JSON.parse(row))))
+        expect(error).toMatchObject({ _tag: "InvalidArgument", field: "to" })
+      }
+    }).pipe(Effect.provide(layer({ defaults })))
+  )
+})
+
 describe("a message without a body", () => {
   const bodies: ReadonlyArray<readonly [{ readonly html?: string | Effect.Effect<string> }, string]> = [
     [{}, "text"],

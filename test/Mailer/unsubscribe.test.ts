@@ -30,7 +30,7 @@ describe("one-click unsubscription", () => {
       expect(text).toMatch(
         /^List-Unsubscribe: <https:\/\/example\.com\/unsubscribe\?x=1&token=[\w.-]+>, <mailto:/m
       )
-      expect(text).toContain("<mailto:leave@example.com?subject=unsubscribe>\r\n")
+      expect(text).toContain("<mailto:leave%3Fa%26b@example.com?subject=unsubscribe>\r\n")
       expect(text).toContain("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n")
       expect(text).toContain("List-Id: <news.example.com>\r\n")
       const signed = /h=([^;]*);/.exec(text)?.[1]?.replaceAll(" ", "").split(":")
@@ -43,7 +43,7 @@ describe("one-click unsubscription", () => {
       Effect.provide(
         layer({
           defaults: { ...defaults, list: { id: "news.example.com" } },
-          unsubscribe: { ...unsubscribe, mailto: "leave@example.com" },
+          unsubscribe: { ...unsubscribe, mailto: "leave?a&b@example.com" },
           // Without the fields of RFC 8058, which the mailer adds.
           dkim: { keys: [{ domain: "example.com", selector: "s", privateKey }], fields: ["Subject"] }
         })

@@ -424,6 +424,34 @@ describe("what a server announces and does not do", () => {
     })
   )
 
+  it.scoped("BDAT is unknown on several sessions at once: each message goes by DATA", () =>
+    Effect.gen(function* () {
+      const text = "Subject: x\r\n\r\nx\r\n"
+      const refuses = script(
+        opened("CHUNKING"),
+        ask(/^MAIL/, "250 ok"),
+        ask(/^RCPT/, "250 ok"),
+        SmtpTest.expect(/^BDAT/),
+        SmtpTest.delay("1 second"),
+        SmtpTest.reply("502 5.5.1 what is BDAT"),
+        SmtpTest.close
+      )
+      const takes = script(opened("CHUNKING"), byData(text), goodbye)
+      const server = yield* SmtpTest.scripted([refuses, refuses, takes, takes])
+      const client = yield* makeClient(
+        { "mx.test": server },
+        { retry: "off", chunking: "on", maxSessions: 2 }
+      )
+      const two = Effect.replicateEffect(client.deliver({ ...submission, content: text }), 2, {
+        concurrency: "unbounded"
+      })
+      const receipts = yield* joinInTime(yield* Effect.fork(two), 10)
+      expect(receipts.flatMap(outcomes)).toEqual(["b@y.test Accepted 250", "b@y.test Accepted 250"])
+      yield* client.close
+      yield* server.done
+    })
+  )
+
   it.scoped("BDAT is unknown: every message goes by DATA from then on", () =>
     Effect.gen(function* () {
       const text = `Subject: long\r\n\r\n${"as long as it takes to be sent in chunks\r\n".repeat(5000)}`

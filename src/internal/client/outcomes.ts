@@ -123,24 +123,31 @@ export const forReplacement = (
 }
 
 /**
- * Writes down what the attempt says of the server's habits. Gives those that may have another outcome for it, unless it was
- * known.
+ * Writes down what the attempt says of the server's habits, and calls `learned` if that is news. Gives those that may have
+ * another outcome on a session that is opened by it: also where a message on another session has said so first.
  */
 export const learn = (
   positions: Positions,
   receipt: Receipt,
   { relay: { habits }, session: { messages } }: Lease<Session, SetupError>,
-  isBinary: boolean
+  isBinary: boolean,
+  learned: () => void
 ): Positions | undefined => {
-  if (!habits.lacksBdat && receipt.outcomes.some(lacksBdat)) {
-    habits.lacksBdat = true
+  if (receipt.outcomes.some(lacksBdat)) {
+    if (!habits.lacksBdat) {
+      habits.lacksBdat = true
+      learned()
+    }
     // BINARYMIME goes by BDAT alone (RFC 3030).
     return isBinary ? [] : those(positions, receipt, lacksBdat)
   }
   const isPipelined =
     messages.settings.pipelining !== "off" && messages.driver.dialogue.capabilities().pipelining
-  if (isPipelined && !habits.losesPipelined && receipt.outcomes.some(losesPipelined)) {
-    habits.losesPipelined = true
+  if (isPipelined && receipt.outcomes.some(losesPipelined)) {
+    if (!habits.losesPipelined) {
+      habits.losesPipelined = true
+      learned()
+    }
     return those(positions, receipt, losesPipelined)
   }
   return undefined

@@ -418,13 +418,13 @@ export class ClientMessage<E, R> {
     const history = { hasDelivered: lease.history.hasDelivered, isReplacement: isRepeated }
     const signs = Outcomes.signsOf(receipt, history)
     const { body } = this.submission.request.envelope.parameters
-    const unlearned = learn(positions, receipt, lease, body === "BINARYMIME")
+    const unlearned = learn(positions, receipt, lease, body === "BINARYMIME", () => {
+      this.parts.queue.replaceSessions(lease.relay)
+    })
     const isUsedUp = hasUsedUp(receipt, lease)
     const left = unlearned ?? this.forReplacement(positions, receipt, lease, signs)
-    if (unlearned !== undefined) {
-      lease.release({ _tag: "Spent", reason: "replaced", work: "answered" })
-      this.parts.queue.replaceSessions(lease.relay)
-    } else if (isUsedUp) lease.release({ _tag: "Spent", reason: "mailmax", work: "answered" })
+    if (unlearned !== undefined) lease.release({ _tag: "Spent", reason: "replaced", work: "answered" })
+    else if (isUsedUp) lease.release({ _tag: "Spent", reason: "mailmax", work: "answered" })
     else lease.release(leaseEnd(receipt, lease, signs))
     if (receipt.outcomes.some(Outcomes.isEndOfSend)) this.finish()
     else if (this.submission.isUsedUp()) this.conclude()

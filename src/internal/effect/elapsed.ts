@@ -13,7 +13,7 @@ const nativeClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 export const millis = (clock: Clock.Clock): number =>
   clock === nativeClock ? performance.now() : Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
 
-/** What a timer of Node takes. */
+/** What a timer of Node takes: 24 days. */
 const longest = 2_147_483_647
 
 /**
@@ -22,8 +22,15 @@ const longest = 2_147_483_647
  */
 export const after = (clock: Clock.Clock, fork: Fork, millis: number, wake: () => void): (() => void) => {
   if (clock === nativeClock) {
-    if (millis > longest) return () => undefined
-    const timer = setTimeout(wake, millis)
+    if (millis === Infinity) return () => undefined
+    let left = millis
+    let timer: ReturnType<typeof setTimeout>
+    const wait = (): void => {
+      const step = Math.min(left, longest)
+      left -= step
+      timer = setTimeout(left > 0 ? wait : wake, step)
+    }
+    wait()
     return () => clearTimeout(timer)
   }
   // A timer that begins in an uninterruptible region must stop all the same.

@@ -3,11 +3,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as SmtpClient from "../../SmtpClient.js"
-import type { ContentError, InvalidArgument } from "../../SmtpError.js"
+import type { ContentError } from "../../SmtpError.js"
+import { InvalidArgument } from "../../SmtpError.js"
 import { make as makeReceipt, notSent } from "../../SmtpReceipt.js"
 import { describeCause } from "../effect/cause.js"
 import type { Submission } from "../../SmtpSubmission.js"
 import type { AnyAttachment, PartContext, PartError } from "../mail/model.js"
+import { isObject } from "../mail/refuse.js"
 import { failureOf } from "../session/receipt.js"
 import { compose, detailsOf, intended, nothingKnown, skipped } from "./compose.js"
 import type {
@@ -103,6 +105,16 @@ const skip = <E, R>(
     : Effect.zipRight(before, give(sink, composed.submission.content, composed))
 }
 
+/** Plain JavaScript and rows of a queue hold any value, whatever the types say. */
+const recipientsIn = <E, R>({ to }: Submission<E, R>, settings: Settings) =>
+  Effect.suspend(() => {
+    const all: ReadonlyArray<unknown> = Array.isArray(to) ? to : [to]
+    const isReadable = all.every((one) => typeof one === "string" || (isObject(one) && one !== null))
+    return isReadable
+      ? screen(to, settings)
+      : Effect.fail(new InvalidArgument({ field: "to", reason: "is no recipient, and no list of them" }))
+  })
+
 type SendAll = (client: SmtpClient.Service, settings: Settings) => Service["sendAll"]
 
 const sendAllThrough: SendAll =
@@ -132,7 +144,7 @@ const sendAllThrough: SendAll =
     })
     const sent = client.sendAll<Entry<K>, E | ContentError | InvalidArgument | NotForTheClient, R, E2, R2>(
       entries,
-      { retry: settings.retry, ...options }
+      { ...options, retry: options?.retry ?? settings.retry }
     )
     return Stream.unwrap(sent).pipe(
       Stream.mapEffect(({ error, key: { details, key }, receipt }): Effect.Effect<KeyedResult<K, E>> =>
@@ -179,7 +191,7 @@ export const makeService = (client: SmtpClient.Service, settings: Settings): Ser
     sendAll: sendAllThrough(client, settings),
     compose: (message, options = {}) => compose(message, options, settings),
     submit: (submission, options = {}) =>
-      Effect.flatMap(screen(submission.to, settings), (screened) => {
+      Effect.flatMap(recipientsIn(submission, settings), (screened) => {
         const details = detailsOf(submission.from, screened, undefined)
         return transmit(
           screened.to.length === 0

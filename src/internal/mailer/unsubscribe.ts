@@ -81,6 +81,9 @@ export const verify = (token: string, secret: Secrets): Subscription => {
   return { address, ...(topic === undefined ? {} : { topic }) }
 }
 
+// RFC 6068 section 2: what ends the address of the URL is encoded, and its at sign is not.
+const mailtoOf = (address: string): string => encodeURIComponent(address).replace(/%40(?!.*%40)/, "@")
+
 /** The list fields of a message to one recipient. Throws. */
 export const listOf = (
   list: ListFieldsInput | undefined,
@@ -105,7 +108,7 @@ export const listOf = (
     ...list,
     unsubscribe: [
       link(options, { address, ...(topic === undefined ? {} : { topic }) }),
-      ...(mailto === undefined ? [] : [`mailto:${encodeURI(mailto)}?subject=unsubscribe`])
+      ...(mailto === undefined ? [] : [`mailto:${mailtoOf(mailto)}?subject=unsubscribe`])
     ],
     oneClick: true
   }

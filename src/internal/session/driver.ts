@@ -381,8 +381,8 @@ export class Driver {
   }
 
   /** Replies behind a goodbye have come as far as they do. */
-  private parted(reply: Reply, isOpen: boolean): void {
-    this.shutDown({ _tag: "Disconnected", reply, cause: undefined }, isOpen)
+  private parted(reply: Reply): void {
+    this.shutDown({ _tag: "Disconnected", reply, cause: undefined })
     this.fork(this.connectionNow.destroy)
   }
 
@@ -398,7 +398,7 @@ export class Driver {
   }
 
   private disconnected(cause: unknown): void {
-    if (this.goodbye !== undefined) this.parted(this.goodbye, false)
+    if (this.goodbye !== undefined) this.parted(this.goodbye)
     else {
       // An alert says more than the write that came too late for it.
       const reason = tlsFailureOf(cause) === undefined ? (this.writeError ?? cause) : cause
@@ -441,7 +441,7 @@ export class Driver {
   }
 
   private readOnEnded(): void {
-    if (this.goodbye !== undefined) this.parted(this.goodbye, true)
+    if (this.goodbye !== undefined) this.parted(this.goodbye)
     else if (this.lastWords === undefined || this.writeError !== undefined) this.disconnected(undefined)
     else this.resetRefused(this.lastWords)
   }
@@ -459,13 +459,12 @@ export class Driver {
     return this.connectionNow.destroy
   })
 
-  /** `isOpen` says that the server has not hung up behind its goodbye. */
-  private shutDown(failure: Failure, isOpen = false): void {
+  private shutDown(failure: Failure): void {
     this.ended = failure
     this.dialogue.close()
     const head = this.dialogue.head()
     const waiting = this.turns.close()
-    const answers = this.dialogue.readPast(this.output.handed, isOpen)
+    const answers = this.dialogue.readPast(this.output.handed)
     for (const { more, pending, reply } of answers) this.answerLate(pending, reply, more)
     const affected = this.owners
     this.owners = []
