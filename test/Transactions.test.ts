@@ -275,7 +275,7 @@ describe("rule 16: the server says goodbye", () => {
           group,
           replies("250 ok", "250 ok", "354 go"),
           content(message, "421 bye"),
-          silentEnd
+          SmtpTest.close
         )
       )
       expect(told).toEqual(["b@y.test Refused 421 final"])
